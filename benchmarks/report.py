@@ -1,0 +1,126 @@
+"""What the rounds say: costs per task, promises kept or broken, distance from the bare drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeAlias
+
+from benchmarks.contenders import (
+    BARE_POSTGRESQL,
+    BARE_SQLITE,
+    BARE_SQLITE_NORMAL,
+    DATABASE_POSTGRESQL,
+    DATABASE_SQLITE,
+    DJANGO_PUBLISH,
+    LIMITS,
+    NONE,
+    OURS_POSTGRESQL,
+    OURS_SQLITE,
+)
+from benchmarks.runs import Run
+
+Round: TypeAlias = Mapping[str, Run]
+
+_MEASURES: dict[str, Callable[[Run], float]] = {
+    "publisher wall": lambda run: run.publisher.wall,
+    "publisher CPU": lambda run: run.publisher.cpu,
+    "worker wall": lambda run: run.worker.wall,
+    "worker CPU": lambda run: run.worker.cpu,
+    "servers' CPU": lambda run: run.publisher.server_cpu + run.worker.server_cpu,
+}
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Ours adds at most *limit* times what *theirs* adds."""
+
+    measure: str
+    ours: str
+    theirs: str
+    limit: float
+
+    def verdict(self, shares: Sequence[float]) -> str:
+        if not shares:
+            return "not measured"
+        return "kept" if median(shares) <= self.limit else "BROKEN"
+
+
+PROMISES = (
+    Promise("worker CPU", OURS_POSTGRESQL.name, DATABASE_POSTGRESQL.name, 0.12),
+    Promise("worker wall", OURS_POSTGRESQL.name, DATABASE_POSTGRESQL.name, 0.2),
+    Promise("publisher CPU", OURS_POSTGRESQL.name, DJANGO_PUBLISH.name, 0.5),
+    Promise("publisher wall", OURS_POSTGRESQL.name, DJANGO_PUBLISH.name, 0.5),
+    Promise("worker CPU", OURS_SQLITE.name, DATABASE_SQLITE.name, 0.2),
+    Promise("worker wall", OURS_SQLITE.name, DATABASE_SQLITE.name, 0.2),
+)
+_DISTANCES = (
+    (OURS_POSTGRESQL.name, BARE_POSTGRESQL.name),
+    (OURS_SQLITE.name, BARE_SQLITE.name),
+    (OURS_SQLITE.name, BARE_SQLITE_NORMAL.name),
+)
+
+
+def report(rounds: Sequence[Round]) -> str:
+    """All tables; every figure is a median over the rounds, with the least and the greatest."""
+    added = [_added(round_) for round_ in rounds]
+    sections = {
+        "Milliseconds per task without recording": _costs(rounds, [NONE.name]),
+        "Milliseconds added per task; the bare drivers' own": _costs(added, added[0]),
+        "Promises: ours, as a share of what theirs adds": _promises(added),
+        "What ours adds, in multiples of the bare driver": _distances(added),
+    }
+    return "\n\n".join(f"{title}\n{table}" for title, table in sections.items())
+
+
+def _added(round_: Round) -> Round:
+    none = round_[NONE.name]
+    return {
+        name: run if name in LIMITS else run - none
+        for name, run in round_.items()
+        if name != NONE.name
+    }
+
+
+def _costs(rounds: Sequence[Round], names: Iterable[str]) -> str:
+    rows = [
+        [name, *(_spread([value(r[name]) for r in rounds]) for value in _MEASURES.values())]
+        for name in names
+    ]
+    return _table(["", *_MEASURES], rows)
+
+
+def _promises(added: Sequence[Round]) -> str:
+    rows = []
+    for promise in PROMISES:
+        shares = _ratios(added, promise.measure, promise.ours, promise.theirs)
+        sides = [promise.measure, promise.ours, promise.theirs]
+        rows.append([*sides, _spread(shares), str(promise.limit), promise.verdict(shares)])
+    return _table(["", "ours", "theirs", "share", "at most", "verdict"], rows)
+
+
+def _distances(added: Sequence[Round]) -> str:
+    rows = [
+        [f"{ours} / {bare}", *(_spread(_ratios(added, name, ours, bare)) for name in _MEASURES)]
+        for ours, bare in _DISTANCES
+    ]
+    return _table(["", *_MEASURES], rows)
+
+
+def _ratios(added: Sequence[Round], measure: str, ours: str, theirs: str) -> list[float]:
+    value = _MEASURES[measure]
+    pairs = [(value(r[ours]), value(r[theirs])) for r in added if ours in r and theirs in r]
+    return [our / their for our, their in pairs if their]
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -1,0 +1,31 @@
+"""The memory that Celery lacks: a record of every task in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.record import Execution, TaskRecord
+    from fullresult.resend import CannotResend
+    from fullresult.storage import StorageError, TaskQuery
+
+__all__ = ["CannotResend", "Execution", "FullResult", "StorageError", "TaskQuery", "TaskRecord"]
+
+_HOMES = {
+    "CannotResend": "resend",
+    "Execution": "record",
+    "FullResult": "extension",
+    "StorageError": "storage",
+    "TaskQuery": "storage",
+    "TaskRecord": "record",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module when it is first asked for: importing the package does nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"fullresult.{_HOMES[name]}"), name)

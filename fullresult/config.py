@@ -1,0 +1,156 @@
+"""Every `fullresult_*` key of the Celery configuration, read once into `Settings`."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult.message import Limits
+
+NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_PASSWORD = re.compile(r"(?<=://)([^/@]*?)(:[^/]*)?@")
+_SECRET_OPTION = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the Celery configuration says of `fullresult`: the key is the field with a prefix."""
+
+    storage: str = "sqlite:///fullresult.db"
+    track_publish: bool = True
+    use_json: bool = False
+    force_json: bool = False
+    ignore: tuple[str, ...] = ()
+    index_kwargs: tuple[str, ...] = ()
+    auto_setup: bool = True
+    timeout: timedelta = timedelta(seconds=5)
+    max_size: int = 1024 * 1024
+    max_body: int = 16 * 1024 * 1024
+    stale_after: timedelta = timedelta(hours=1)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_size, self.max_body)
+
+    @classmethod
+    def of(cls, app: Celery) -> Settings:
+        """Read the configuration of *app*. Raises `ImproperlyConfigured`, naming the key."""
+        given: dict[str, Any] = {}
+        for field in fields(cls):
+            key = f"fullresult_{field.name}"
+            value = app.conf.get(key)
+            if value is not None:
+                given[field.name] = _READ[field.name](key, value)
+        return cls(**given)
+
+
+def duration(text: str) -> timedelta:
+    """A length of time as people write it: `90m`, `1h30m`, `2d`, or seconds as a bare number.
+
+    Raises `ValueError`.
+    """
+    compact = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        return _seconds(float(compact), text)
+    parts = _DURATION.findall(compact)
+    if not parts or _DURATION.sub("", compact).strip():
+        raise ValueError(f"not a duration: {text!r}; write seconds, or like 90m, 1h30m, 2d")
+    return _seconds(sum(float(number) * _UNITS[unit] for number, unit in parts), text)
+
+
+def _seconds(seconds: float, text: str) -> timedelta:
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise ValueError(f"too long a duration: {text!r}") from None
+
+
+def without_password(url: str) -> str:
+    """*url* as it may be shown: without its password."""
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(_hide, url))
+
+
+def _hide(match: re.Match[str]) -> str:
+    return f"{match[1]}:***@" if match[2] else f"{match[1]}@"
+
+
+@lru_cache(maxsize=4096)
+def is_recorded(name: str, ignored: tuple[str, ...]) -> bool:
+    """Whether tasks called *name* are recorded."""
+    return not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*NEVER_RECORDED, *ignored))
+
+
+def _wrong(key: str, value: object, wanted: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{key} = {value!r}: it must be {wanted}")
+
+
+def _bool(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "True or False")
+    return value
+
+
+def _url(key: str, value: object) -> str:
+    if not isinstance(value, str) or "://" not in value:
+        shown = without_password(value) if isinstance(value, str) else value
+        raise _wrong(key, shown, "a URL such as sqlite:///fullresult.db or postgresql://host/database")
+    return value
+
+
+def _bytes(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _wrong(key, value, "a whole number of at least 1")
+    return value
+
+
+def _time(key: str, value: object) -> timedelta:
+    try:
+        if isinstance(value, timedelta):
+            read = value
+        elif isinstance(value, str):
+            read = duration(value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            read = timedelta(seconds=value)
+        else:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise _wrong(key, value, "a timedelta, seconds, or text such as '90m'") from None
+    if read <= timedelta(0):
+        raise _wrong(key, value, "longer than 0")
+    return read
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise _wrong(key, value, "a name or a list of names")
+    if any(not isinstance(name, str) for name in value):
+        raise _wrong(key, value, "a list of names")
+    return tuple(value)
+
+
+_READ: dict[str, Callable[[str, object], Any]] = {
+    "storage": _url,
+    "track_publish": _bool,
+    "use_json": _bool,
+    "force_json": _bool,
+    "ignore": _names,
+    "index_kwargs": _names,
+    "auto_setup": _bool,
+    "timeout": _time,
+    "max_size": _bytes,
+    "max_body": _bytes,
+    "stale_after": _time,
+}

@@ -1,0 +1,174 @@
+"""Stamps and merging: how what happened to a task, told in any order, makes one record.
+
+An event is a `TaskRecord` that knows only what just happened. Merging is commutative, associative
+and idempotent, so that any order and any repetition of a task's events give the same record. The
+storages do the same in the database; `merge` is the rule they are tested against.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple, TypeVar
+
+from fullresult.record import (
+    FAILURE,
+    FINISHED,
+    IGNORED,
+    PENDING,
+    REJECTED,
+    RETRY,
+    REVOKED,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    STARTED,
+    SUCCESS,
+    UNSENT,
+    Entry,
+    Message,
+    Outcome,
+    Start,
+    TaskRecord,
+)
+
+RANK = {
+    SCHEDULED: "00",
+    SCHEDULED_SENT: "10",
+    PENDING: "20",
+    UNSENT: "30",
+    STARTED: "40",
+    RETRY: "50",
+    REVOKED: "60",
+    REJECTED: "60",
+    IGNORED: "60",
+    FAILURE: "68",
+    SUCCESS: "69",
+}
+CUSTOM_STATE = "41"
+"""States of the user's own making rank just above STARTED."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
+_T = TypeVar("_T", Message, Start)
+
+
+class Moment(NamedTuple):
+    """An instant, told apart from every other in any process."""
+
+    at: datetime
+    """UTC, to the millisecond."""
+    tail: str
+    """What makes a stamp unique: microseconds since 1970, then the process."""
+
+
+class Clock:
+    """Moments of this process, strictly increasing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._pid = 0
+        self._tag = ""
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+
+    def moment(self) -> Moment:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._tag = os.getpid(), os.urandom(4).hex()
+            self._last = max(time.time_ns() // 1000, self._last + 1)
+            return Moment(from_milliseconds(self._last // 1000), f"{self._last:014x}{self._tag}")
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_utc(when: datetime) -> datetime:
+    """*when* in UTC, rounded up to the millisecond; what lies beyond year 9999 becomes its end."""
+    try:
+        utc = when.astimezone(timezone.utc)
+        missing = -utc.microsecond % 1000
+        return utc + timedelta(microseconds=missing)
+    except (OverflowError, ValueError, OSError):
+        return _LATEST if when.year > 5000 else _EPOCH
+
+
+class Attempt(NamedTuple):
+    """Which attempt at a task an event belongs to."""
+
+    nesting: int = 0
+    """Celery's `replaced_task_nesting`."""
+    retries: int = 0
+
+    def stamp(self, state: str, moment: Moment) -> str:
+        """Fixed-width text whose order is: attempt, state, time, process."""
+        rank = RANK.get(state, CUSTOM_STATE)
+        return f"{self.nesting:03d}{self.retries:06d}{rank}{moment.tail}"
+
+    @classmethod
+    def of(cls, nesting: object, retries: object) -> Attempt:
+        """An attempt of what a message claims: numbers of any kind, or anything else (0)."""
+        return cls(_bounded(nesting, 999), _bounded(retries, 999_999))
+
+
+    @classmethod
+    def in_stamp(cls, stamp: str) -> Attempt:
+        """The attempt that *stamp* names."""
+        return cls(int(stamp[:3]), int(stamp[3:9]))
+
+
+def _bounded(value: object, most: int) -> int:
+    return min(max(value, 0), most) if isinstance(value, int) else 0
+
+
+def is_open(state: str) -> bool:
+    """Whether something is still expected to happen to a task in *state*."""
+    return state not in FINISHED and state != SCHEDULED
+
+
+def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
+    """What *a* and *b*, of one task, know together."""
+    return TaskRecord(
+        task_id=a.task_id,
+        date_created=min(a.date_created, b.date_created),
+        date_updated=max(a.date_updated, b.date_updated),
+        date_published=_earliest(a.date_published, b.date_published),
+        outcome=_greatest(a.outcome, b.outcome),
+        message=_least(a.message, b.message),
+        start=_least(a.start, b.start),
+        entries=_union(a.entries, b.entries),
+    )
+
+
+def fold(events: Iterable[TaskRecord]) -> list[TaskRecord]:
+    """One event per task, in the order of their ids: what `Storage.write` takes."""
+    folded: dict[str, TaskRecord] = {}
+    for event in events:
+        known = folded.get(event.task_id)
+        folded[event.task_id] = event if known is None else merge(known, event)
+    return [folded[task_id] for task_id in sorted(folded)]
+
+
+def _earliest(a: datetime | None, b: datetime | None) -> datetime | None:
+    return min(a, b) if a and b else a or b
+
+
+def _greatest(a: Outcome | None, b: Outcome | None) -> Outcome | None:
+    return max(a, b, key=lambda outcome: outcome.stamp) if a and b else a or b
+
+
+def _least(a: _T | None, b: _T | None) -> _T | None:
+    return min(a, b, key=lambda part: part.stamp) if a and b else a or b
+
+
+def _union(a: tuple[Entry, ...], b: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    if not a or not b:
+        return a or b
+    entries = {entry.stamp: entry for entry in (*a, *b)}
+    return tuple(entries[stamp] for stamp in sorted(entries))

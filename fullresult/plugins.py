@@ -1,0 +1,68 @@
+"""Finding the adapter that a storage URL asks for."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+import pluggy
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult import hookspecs
+from fullresult.config import Settings, without_password
+from fullresult.storage import Storage
+
+GROUP = "fullresult.storage"
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The storage that `fullresult_storage` names, not yet connected.
+
+    Raises `ImproperlyConfigured` for a scheme that no installed adapter serves, or that two do.
+    """
+    url = settings.storage
+    storage = _adapter(url).hook.fullresult_open_storage(url=url, settings=settings)
+    if storage is None:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r}: its adapter does not take this URL"
+        )
+    opened: Storage = storage
+    return opened
+
+
+def schema_sql(settings: Settings) -> str | None:
+    """What `setup` would run on an empty database, for those who run it themselves."""
+    answers = _adapter(settings.storage).hook.fullresult_schema_sql(
+        url=settings.storage, settings=settings
+    )
+    return answers[0] if answers else None
+
+
+def _adapter(url: str) -> pluggy.PluginManager:
+    scheme = url.partition("://")[0]
+    _check(scheme, url)
+    # One manager per storage: pluggy refuses one module under two names.
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.load_setuptools_entrypoints(GROUP, name=scheme)
+    manager.check_pending()
+    return manager
+
+
+def _check(scheme: str, url: str) -> None:
+    offered = entry_points(group=GROUP)
+    found = [point for point in offered if point.name == scheme]
+    if not found or "://" not in url:
+        known = ", ".join(sorted({point.name for point in offered})) or "none"
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r}: no installed adapter serves the scheme "
+            f"{scheme!r}; known schemes: {known}"
+        )
+    if len(makers := {_maker(point) for point in found}) > 1:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r}: the scheme {scheme!r} is served by "
+            f"{' and '.join(sorted(makers))}; uninstall one"
+        )
+
+
+def _maker(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value

@@ -1,0 +1,152 @@
+"""Watching what an app publishes: its `send_task`, and the producer under it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from celery.utils import uuid
+
+from fullresult.message import Call, identity, serialise
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+_REPRS = {"argsrepr": "args", "kwargsrepr": "kwargs"}
+_publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
+
+
+def current_publish() -> Publish | None:
+    """The recorded publish that this thread is in the middle of."""
+    return _publishing.get()
+
+
+class Publish:
+    """One call of `send_task`, from the call to the moment its message is handed over."""
+
+    def __init__(self, recorder: Recorder, task_id: str, options: Mapping[str, Any]) -> None:
+        self.task_id = task_id
+        self._recorder = recorder
+        self._hidden = frozenset(
+            part for name, part in _REPRS.items() if options.get(name) is not None
+        )
+        self._announced = False
+        self._headers: Mapping[str, Any] | None = None
+
+    def announce(self, headers: Mapping[str, Any], body: Any) -> None:
+        """Celery is about to publish a message: from now on it is ours to record, if it has our id."""
+        if identity(headers, body) == self.task_id:
+            self._announced = True
+
+    def record(self, body: Any, how: dict[str, Any], serializer: str | None) -> Any:
+        """Record the message that `publish(body, **how)` is about to send.
+
+        Returns the body to hand over: serialised, with *how* saying so, so that what is recorded and
+        what is sent are the same bytes.
+        """
+        headers = how.get("headers") or {}
+        if not self._announced or self._headers or identity(headers, body) != self.task_id:
+            return body
+        self._headers = headers or body
+        try:
+            payload = serialise(body, how.get("serializer") or serializer)
+        except Exception:
+            self._publishing(Call(body, None, how, self._hidden))
+            raise
+        self._publishing(Call(body, payload, how, self._hidden))
+        how["content_type"], how["content_encoding"] = payload.content_type, payload.content_encoding
+        return payload.data
+
+    def _publishing(self, call: Call) -> None:
+        try:
+            self._recorder.publishing(call)
+        except Exception:
+            logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
+
+    def failed(self, error: BaseException) -> None:
+        """The publish raised *error*."""
+        if self._headers is None:
+            return
+        try:
+            self._recorder.unsent(self._headers, error)
+        except Exception:
+            logger.exception("fullresult: the failed publish of %s is not recorded", self.task_id)
+
+
+class RecordingProducer:
+    """A producer that has each task message recorded on its way; all else is the real one's.
+
+    The real producer is taken from the app's pool when it is first needed, as Celery would.
+    """
+
+    def __init__(self, app: Celery, real: Any, publish: Publish) -> None:
+        self._app = app
+        self._real = real
+        self._publish = publish
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RecordingProducer:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer(), name)
+
+    def _producer(self) -> Any:
+        if self._real is None:
+            self._real = self._stack.enter_context(self._app.producer_pool.acquire(block=True))
+        return self._real
+
+    def publish(self, body: Any, **how: Any) -> Any:
+        real = self._producer()
+        body = self._publish.record(body, how, real.serializer)
+        return real.publish(body, **how)
+
+
+def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:
+    """*send_task*, recording what it publishes."""
+
+    def recorded_send_task(
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        countdown: Any = None,
+        eta: Any = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        connection: Any = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        app, recorder = full.app, full.recorder
+        if not (recorder.settings.track_publish and recorder.records(name)):
+            return send_task(
+                name, args, kwargs, countdown, eta, task_id, producer, connection, *more, **options
+            )
+        task_id = task_id or uuid()
+        real = producer or options.pop("publisher", None)
+        if connection:
+            real = app.amqp.Producer(connection, auto_declare=False)
+        publish = Publish(recorder, task_id, options)
+        token = _publishing.set(publish)
+        try:
+            with RecordingProducer(app, real, publish) as watched:
+                return send_task(
+                    name, args, kwargs, countdown, eta, task_id, watched, None, *more, **options
+                )
+        except BaseException as error:
+            publish.failed(error)
+            raise
+        finally:
+            _publishing.reset(token)
+
+    return recorded_send_task

@@ -1,0 +1,137 @@
+"""The receivers of Celery's signals: each finds its app's recorder and tells it what happened.
+
+Celery catches what a receiver raises, logs it, and goes on with the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.app.task import Context
+from celery.app.trace import get_actual_ignore_result
+from celery.exceptions import Reject
+from celery.worker.request import Request
+
+from fullresult.publishing import current_publish
+from fullresult.record import FAILURE, IGNORED, REJECTED
+from fullresult.recorder import Recorder
+
+
+def connect() -> None:
+    """Connect every receiver, once per process however often it is called."""
+    for name, receiver in RECEIVERS.items():
+        getattr(signals, name).connect(receiver, dispatch_uid=f"fullresult.{name}", weak=False)
+
+
+def _recorder(app: Celery, name: str) -> Recorder | None:
+    """The recorder of *app*, if it has one and tasks called *name* are recorded."""
+    full = getattr(app, "fullresult", None)
+    if full is None:
+        return None
+    recorder: Recorder = full.recorder
+    return recorder if recorder.records(name) else None
+
+
+def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
+    # The message is not yet whole: other receivers may add headers, and the producer serialises it.
+    if (publish := current_publish()) is not None:
+        publish.announce(headers, body)
+
+
+def on_task_received(sender: Any, request: Request, **_: Any) -> None:
+    if recorder := _recorder(sender.app, request.task_name):
+        recorder.received(request)
+
+
+def on_task_prerun(sender: Task, task_id: str, **_: Any) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.started(task_id, sender.name, sender.request)
+
+
+def on_task_success(sender: Task, result: Any, runtime: float | None = None, **_: Any) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        request = sender.request
+        recorder.succeeded(request, result, runtime, get_actual_ignore_result(sender, request))
+
+
+def on_task_failure(
+    sender: Task, task_id: str, exception: BaseException, einfo: Any = None, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.failed(task_id, sender.name, sender.request, exception, einfo)
+
+
+def on_task_internal_error(
+    sender: Task,
+    task_id: str,
+    request: dict[str, Any],
+    exception: BaseException,
+    einfo: Any = None,
+    **_: Any,
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.failed_inside(task_id, sender.name, request, exception, einfo)
+
+
+def on_task_retry(
+    sender: Task, request: Context, reason: Any = None, einfo: Any = None, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        if reason is None and einfo is None:
+            # Not a retry: the worker cancelled the run, at a cold shutdown or a lost connection.
+            recorder.interrupted(request)
+        else:
+            recorder.retried(request, reason, einfo)
+
+
+def on_task_postrun(
+    sender: Task, retval: Any = None, state: str | None = None, **_: Any
+) -> None:
+    # Of the ends of a run only these have no signal of their own. SUCCESS is not proof: storing the
+    # result may have failed.
+    if state not in (None, IGNORED, REJECTED):
+        return
+    if recorder := _recorder(sender.app, sender.name):
+        request = sender.request
+        if state is None:
+            recorder.interrupted(request)
+        elif isinstance(retval, Reject) and retval.requeue and sender.acks_late:
+            recorder.interrupted(request, REJECTED)
+        else:
+            recorder.gave_up(request, state)
+
+
+def on_task_revoked(
+    sender: Task, request: Context, terminated: bool = False, expired: bool = False, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        reason = "expired" if expired else "terminated" if terminated else "revoked"
+        recorder.revoked(request, sender.name, reason)
+
+
+def on_task_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
+    name = str((message.headers or {}).get("task"))
+    if recorder := _recorder(sender.app, name):
+        recorder.refused(message, REJECTED, sender.hostname, exc)
+
+
+def on_task_unknown(sender: Any, name: str, message: Any, exc: Any = None, **_: Any) -> None:
+    if recorder := _recorder(sender.app, name):
+        recorder.refused(message, FAILURE, sender.hostname, exc)
+
+
+RECEIVERS: dict[str, Callable[..., None]] = {
+    "before_task_publish": on_before_task_publish,
+    "task_received": on_task_received,
+    "task_prerun": on_task_prerun,
+    "task_success": on_task_success,
+    "task_failure": on_task_failure,
+    "task_internal_error": on_task_internal_error,
+    "task_retry": on_task_retry,
+    "task_postrun": on_task_postrun,
+    "task_revoked": on_task_revoked,
+    "task_rejected": on_task_rejected,
+    "task_unknown": on_task_unknown,
+}

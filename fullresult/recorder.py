@@ -1,0 +1,300 @@
+"""Turning what Celery tells into events, and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from celery import Celery
+from celery.app.task import Context
+from celery.worker.request import Request
+from kombu.message import Message as Delivery
+
+from fullresult import encoding, message
+from fullresult.breaker import Breaker
+from fullresult.config import Settings, is_recorded
+from fullresult.events import Attempt, Clock, Moment, is_open
+from fullresult.message import Call, Limits, Payload
+from fullresult.outcomes import Failure, Result, describe, describe_children, encode_result
+from fullresult.record import (
+    FAILURE,
+    FINISHED,
+    INTERRUPTED,
+    PENDING,
+    REJECTED,
+    RETRY,
+    REVOKED,
+    STARTED,
+    SUCCESS,
+    UNSENT,
+    Entry,
+    Message,
+    Outcome,
+    Start,
+    TaskRecord,
+)
+from fullresult.storage import Storage
+
+Describe = Callable[[str], Message]
+"""Makes a message's description, given a stamp."""
+
+
+class Recorder:
+    """Writes what happens to the tasks of one app. Its methods never raise `StorageError`."""
+
+    def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
+        self.settings = settings
+        self._storage = storage
+        self._limits: Limits = settings.limits
+        self._breaker = Breaker()
+        self._clock = Clock()
+        self._json_results = settings.use_json or _writes_json(app.conf.result_serializer)
+        self._starts: WeakKeyDictionary[Context, datetime] = WeakKeyDictionary()
+        self._received: WeakValueDictionary[str, Request] = WeakValueDictionary()
+
+    def records(self, name: str) -> bool:
+        """Whether tasks called *name* are recorded."""
+        return is_recorded(name, self.settings.ignore)
+
+    def publishing(self, call: Call) -> None:
+        """A message is about to be handed to the broker."""
+        headers = call.how.get("headers") or call.body
+        self._published(headers, lambda stamp: message.capture(call, stamp, self._limits))
+
+    def publishing_again(
+        self,
+        of: str,
+        known: Message,
+        payload: Payload,
+        parts: tuple[Any, Any, Any] | None,
+        how: Mapping[str, Any],
+    ) -> None:
+        """The message *known* of the task *of* is about to be sent once more, as *how* says."""
+        self._published(
+            how["headers"],
+            lambda stamp: message.capture_again(known, payload, parts, how, of, stamp, self._limits),
+        )
+
+    def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> None:
+        now = self._clock.moment()
+        attempt = _attempt_in(headers)
+        described = describe_message(attempt.stamp(PENDING, now))
+        outcome = _outcome(PENDING, attempt, now, eta=described.eta)
+        self._write(headers["id"], now, outcome=outcome, message=described, date_published=now.at)
+
+    def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
+        """The broker did not take the message with *headers*; *error* goes on to the caller."""
+        now = self._clock.moment()
+        failure = describe(error, None, self._limits.text)
+        outcome = _outcome(UNSENT, _attempt_in(headers), now, failure=failure)
+        self._write(headers["id"], now, outcome=outcome)
+
+    def received(self, request: Request) -> None:
+        """The worker's main process has a message. Its later signals often do not say for which
+        attempt they are; the request does, for as long as Celery holds it."""
+        self._received[request.id] = request
+
+    def started(self, task_id: str, name: str, request: Context) -> None:
+        """A worker begins to run a task."""
+        now = self._clock.moment()
+        self._starts[request] = now.at
+        attempt = _attempt(request)
+        outcome = _outcome(STARTED, attempt, now, worker=_worker(request), date_started=now.at)
+        start = Start(outcome.stamp, outcome.worker, now.at)
+        again = attempt != (0, 0) or (request.delivery_info or {}).get("redelivered")
+        entries = (_entry(outcome, None),) if again else ()
+        lacking = self._write(task_id, now, outcome=outcome, start=start, entries=entries)
+        self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
+
+    def succeeded(self, request: Context, result: Any, runtime: float | None, ignored: bool) -> None:
+        """A task returned *result*, and its result backend took it."""
+        now = self._clock.moment()
+        kept = Result()
+        if not ignored:
+            kept = encode_result(
+                result,
+                as_json=self._json_results,
+                force_json=self.settings.force_json,
+                limit=self._limits.text,
+            )
+        outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
+        self._write(request.id, now, outcome=outcome)
+
+    def failed(self, task_id: str, name: str, request: Context, exception: Any, einfo: Any) -> None:
+        """A task raised, was lost, or went over its time."""
+        now = self._clock.moment()
+        failure = describe(exception, einfo, self._limits.text)
+        if request.id == task_id:
+            outcome = self._ended(FAILURE, request, now, failure=failure)
+        else:
+            attempt, worker = self._attempt_of(task_id)
+            outcome = _outcome(FAILURE, attempt, now, worker=worker, failure=failure)
+        lacking = self._finish(task_id, now, outcome)
+        if request.id == task_id:
+            self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
+
+    def failed_inside(
+        self, task_id: str, name: str, request: dict[str, Any], exception: Any, einfo: Any
+    ) -> None:
+        """Celery itself failed around a task: a hook or the result backend raised."""
+        context = Context(request)
+        context.id = task_id
+        self.failed(task_id, name, context, exception, einfo)
+
+    def retried(self, request: Context, reason: Any, einfo: Any) -> None:
+        """An attempt asked for another one."""
+        now = self._clock.moment()
+        cause = getattr(reason, "exc", None)
+        failure = describe(reason if cause is None else cause, einfo, self._limits.text)
+        outcome = self._ended(RETRY, request, now, failure=failure)
+        self._finish(request.id, now, outcome)
+
+    def revoked(self, request: Context, name: str, reason: str) -> None:
+        """A task was revoked or had expired; *reason* is Celery's word for which."""
+        now = self._clock.moment()
+        failure = Failure("celery.exceptions.TaskRevokedError", reason)
+        outcome = self._ended(REVOKED, request, now, failure=failure)
+        lacking = self._finish(request.id, now, outcome)
+        self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
+
+    def gave_up(self, request: Context, state: str) -> None:
+        """A task ended as IGNORED or REJECTED, without a result."""
+        now = self._clock.moment()
+        self._finish(request.id, now, self._ended(state, request, now))
+
+    def interrupted(self, request: Context, state: str = INTERRUPTED) -> None:
+        """A run was cut off or given back to the broker: no end of the task."""
+        now = self._clock.moment()
+        outcome = self._ended(state, request, now)
+        self._write(request.id, now, entries=(_entry(outcome, now.at),))
+
+    def refused(self, delivery: Delivery, state: str, worker: str | None, exception: Any) -> None:
+        """The worker could not make a task of a message."""
+        headers = delivery.headers or {}
+        if not (task_id := headers.get("id")):
+            return
+        now = self._clock.moment()
+        attempt = _attempt_in(headers)
+        failure = describe(exception, None, self._limits.text)
+        outcome = _outcome(state, attempt, now, worker=worker, failure=failure)
+        lacking = self._write(task_id, now, outcome=outcome)
+        self._describe(
+            task_id,
+            lacking,
+            outcome.stamp,
+            lambda stamp: message.capture_delivery(delivery, stamp, self._limits),
+        )
+
+    def _ended(
+        self,
+        state: str,
+        request: Context,
+        now: Moment,
+        *,
+        failure: Failure = Failure(),
+        result: Result = Result(),
+        runtime: float | None = None,
+    ) -> Outcome:
+        return _outcome(
+            state,
+            _attempt(request),
+            now,
+            worker=_worker(request),
+            date_started=self._starts.get(request),
+            failure=failure,
+            result=result,
+            runtime=runtime,
+            children=describe_children(request._children),
+        )
+
+    def _finish(self, task_id: str, now: Moment, outcome: Outcome) -> Collection[str]:
+        return self._write(task_id, now, outcome=outcome, entries=(_entry(outcome, now.at),))
+
+    def _attempt_of(self, task_id: str) -> tuple[Attempt, str | None]:
+        """The attempt and worker of a task whose signal does not say."""
+        request = self._received.get(task_id)
+        if request is not None:
+            return _attempt_in(request.request_dict), _key(request.hostname)
+        record = self._breaker.call(lambda: self._storage.get(encoding.key(task_id)), None)
+        if record is None or record.outcome is None:
+            return Attempt(), None
+        return Attempt.in_stamp(record.outcome.stamp), record.worker
+
+    def _of_request(self, request: Context, name: str) -> Describe:
+        return lambda stamp: message.capture_request(request, name, stamp, self._limits)
+
+    def _describe(
+        self, task_id: str, lacking: Collection[str], stamp: str, describe_message: Describe
+    ) -> None:
+        """Add the message to a record that has none, its publisher not having been recorded."""
+        if lacking:
+            self._write(task_id, self._clock.moment(), message=describe_message(stamp))
+
+    def _write(self, task_id: str | None, now: Moment, **known: Any) -> Collection[str]:
+        event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
+        return self._breaker.call(lambda: self._storage.write((event,)), ())
+
+
+def _outcome(
+    state: str,
+    attempt: Attempt,
+    now: Moment,
+    *,
+    worker: str | None = None,
+    date_started: datetime | None = None,
+    failure: Failure = Failure(),
+    result: Result = Result(),
+    runtime: float | None = None,
+    children: str | None = None,
+    eta: datetime | None = None,
+) -> Outcome:
+    return Outcome(
+        attempt.stamp(state, now),
+        state,
+        is_open(state),
+        attempt.retries,
+        worker,
+        date_started,
+        now.at if state in FINISHED else None,
+        max(now.at, eta) if eta else now.at,
+        runtime,
+        *result,
+        *failure,
+        children,
+    )
+
+
+def _entry(outcome: Outcome, date_done: datetime | None) -> Entry:
+    return Entry(
+        outcome.stamp,
+        outcome.retries,
+        outcome.state,
+        outcome.worker,
+        outcome.date_started,
+        date_done,
+        outcome.exception_type,
+        outcome.exception_message,
+        outcome.traceback,
+    )
+
+
+def _attempt_in(headers: Mapping[str, Any]) -> Attempt:
+    return Attempt.of(headers.get("replaced_task_nesting"), headers.get("retries"))
+
+
+def _attempt(request: Context) -> Attempt:
+    return Attempt.of(request.replaced_task_nesting, request.retries)
+
+
+def _worker(request: Context) -> str | None:
+    return _key(request.hostname)
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else encoding.key(value)
+
+
+def _writes_json(serializer: str) -> bool:
+    return message.content_type_of(serializer) == "application/json"

@@ -1,0 +1,141 @@
+"""The contract of a storage, and what callers ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from fullresult.record import TaskRecord
+
+
+class StorageError(Exception):
+    """A storage could not do what it was asked; the message says what to check."""
+
+
+class Refused(StorageError):
+    """The storage answers, but does not take this event; the message says why."""
+
+
+@dataclass(frozen=True)
+class TaskQuery:
+    """Which records, and in what order. Every field narrows; None asks nothing."""
+
+    state: str | Collection[str] | None = None
+    """One state, or any of several."""
+    name: str | None = None
+    """A glob: `*`, `?` and `[…]` as in `fnmatch`, case-sensitive."""
+    queue: str | None = None
+    worker: str | None = None
+    root_id: str | None = None
+    group_id: str | None = None
+    retry_of: str | None = None
+    since: datetime | None = None
+    """Created at this time or later."""
+    until: datetime | None = None
+    """Created before this time."""
+    text: str | None = None
+    """Part of the name, id, exception type or exception message, in any case."""
+    args: Sequence[Any] | None = None
+    """The first positional arguments, in order."""
+    kwargs: Mapping[str, Any] | None = None
+    """Keyword arguments among those of the task; a dict matches inside a dict."""
+    moved_before: datetime | None = None
+    """Last moved, or due, at this time or earlier."""
+    open: bool | None = None
+    """Whether something is still expected to happen to it."""
+    not_state: Collection[str] = ()
+    """None of these states."""
+    limit: int | None = 100
+    """At most so many; None: all."""
+    after: str | None = None
+    """The `cursor` of the last record of the page before."""
+    order: Literal["newest", "oldest"] = "newest"
+    """By the time of creation."""
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until", "moved_before"):
+            when = getattr(self, name)
+            if when is not None and when.tzinfo is None:
+                raise ValueError(f"TaskQuery.{name} must be an aware datetime, not {when!r}")
+        if self.order not in ("newest", "oldest"):
+            raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"TaskQuery.limit must be 0 or more, not {self.limit!r}")
+        if self.after is not None:
+            self.position  # noqa: B018  (raises for what is no cursor)
+
+    @property
+    def states(self) -> tuple[str, ...] | None:
+        """`state` as a tuple."""
+        if self.state is None:
+            return None
+        return (self.state,) if isinstance(self.state, str) else tuple(self.state)
+
+    @property
+    def position(self) -> tuple[datetime, str] | None:
+        """`after` as (date created, task id)."""
+        if self.after is None:
+            return None
+        date, bar, task_id = self.after.partition("|")
+        try:
+            when = datetime.fromisoformat(date)
+        except ValueError:
+            when = None
+        if not bar or when is None or when.tzinfo is None:
+            raise ValueError(f"TaskQuery.after must be a record's cursor, not {self.after!r}")
+        return when, task_id
+
+    @property
+    def name_is_glob(self) -> bool:
+        """Whether `name` has wildcards."""
+        return self.name is not None and not set(self.name).isdisjoint("*?[")
+
+
+class Storage(Protocol):
+    """Where records are kept.
+
+    Every method is one atomic write or one consistent read, may be called from any thread and in
+    any process, also after a fork, and raises `StorageError` and nothing else. The storage connects
+    when it is first asked something, in the process that asks.
+    """
+
+    def setup(self) -> None:
+        """Create or upgrade what the storage needs. Safe when many do it at once, and when done."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connections of this process. The storage may be used again."""
+        ...
+
+    def now(self) -> datetime:
+        """The storage's own time: aware, UTC, to the millisecond."""
+        ...
+
+    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
+        """Merge *events*, at most one per task and in the order of their ids, into the records.
+
+        The result is as if `fullresult.events.merge` had been applied, in whatever order and however
+        often events come, also from many processes at once. Returns once the storage will not lose
+        an event that says how a task stands for good; a start may wait.
+
+        Returns the ids, of those written, whose record has no message.
+        """
+        ...
+
+    def get(self, task_id: str) -> TaskRecord | None:
+        """The record with all its entries, in the order of their stamps; None if there is none."""
+        ...
+
+    def find(self, query: TaskQuery) -> list[TaskRecord]:
+        """The records *query* asks for, with their entries, in its order; ties by task id."""
+        ...
+
+    def count(self, query: TaskQuery) -> int:
+        """How many records *query* asks for, whatever its `limit` and `after`."""
+        ...
+
+    def delete(self, query: TaskQuery) -> int:
+        """Delete the records that `find` would answer, with their entries; returns how many."""
+        ...

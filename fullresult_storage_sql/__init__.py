@@ -1,0 +1,1 @@
+"""Records of `fullresult` in PostgreSQL and SQLite."""

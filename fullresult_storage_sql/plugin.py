@@ -1,0 +1,88 @@
+"""The adapter: opens the SQL storage that a URL asks for. Imports no driver until it must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult.config import Settings, without_password
+from fullresult.hookspecs import hookimpl
+from fullresult.storage import Storage
+from fullresult_storage_sql import statements
+from fullresult_storage_sql.storage import Database, SqlStorage
+
+_POSTGRESQL = ("postgresql", "postgres")
+
+
+@hookimpl
+def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        return SqlStorage(_sqlite(url, settings), auto_setup=settings.auto_setup)
+    if scheme in _POSTGRESQL:
+        return SqlStorage(_postgresql(url, settings), auto_setup=settings.auto_setup)
+    return None
+
+
+@hookimpl
+def fullresult_schema_sql(url: str, settings: Settings) -> str | None:
+    sqlite = urlsplit(url).scheme == "sqlite"
+    parts = [_versions_sql(sqlite)]
+    for number, sql in statements.migrations("sqlite" if sqlite else "postgresql"):
+        parts.append(f"{sql.strip()}\n\nINSERT INTO fullresult_schema (version) VALUES ({number});")
+    if sqlite:
+        from fullresult_storage_sql.sqlite import index_sql
+
+        parts += [f"{index_sql(key)};" for key in settings.index_kwargs]
+    return "\n\n".join(parts) + "\n"
+
+
+def _versions_sql(sqlite: bool) -> str:
+    if sqlite:
+        return statements.read("sqlite.sql")["create_schema"] + ";"
+    return statements.read("postgresql.sql")["create_schema"] + ";"
+
+
+def _sqlite(url: str, settings: Settings) -> Database:
+    from fullresult_storage_sql.sqlite import SYNCHRONOUS, SQLite
+
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc or len(path) < 2:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {url!r}: write sqlite:///relative.db or sqlite:////absolute.db"
+        )
+    options = dict(parse_qsl(parts.query))
+    synchronous = options.pop("synchronous", "NORMAL").upper()
+    if options or synchronous not in SYNCHRONOUS:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {url!r}: the only option is synchronous, one of "
+            f"{', '.join(SYNCHRONOUS)}"
+        )
+    return SQLite(
+        Path(path[1:]).absolute(),
+        timeout=settings.timeout,
+        synchronous=synchronous,
+        index_kwargs=settings.index_kwargs,
+    )
+
+
+def _postgresql(url: str, settings: Settings) -> Database:
+    try:
+        from fullresult_storage_sql.postgresql import PostgreSQL
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r} needs psycopg: "
+            f'pip install "fullresult[postgresql]" ({error})'
+        ) from error
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    own = dict(option for option in options if option[0] == "prepare")
+    prepare = own.get("prepare", "on")
+    if prepare not in ("on", "off"):
+        raise ImproperlyConfigured(f"fullresult_storage: prepare={prepare!r} must be on or off")
+    rest = urlencode([option for option in options if option[0] != "prepare"])
+    clean = urlunsplit(parts._replace(query=rest))
+    return PostgreSQL(clean, timeout=settings.timeout, prepare=prepare == "on")

@@ -1,0 +1,204 @@
+"""What is PostgreSQL's own: connections, errors, migrations and how it asks for JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, LiteralString, TypeVar, cast
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
+
+from fullresult.config import without_password
+from fullresult.record import STARTED, TaskRecord
+from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql import queries, rows, statements
+from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.queries import Condition, Path
+
+RV = TypeVar("RV")
+T = TypeVar("T")
+
+_OLDEST = 14
+_SETUP_LOCK = 7310293058
+_REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError)
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection on which no answer is waited for longer than the deadline, come what may."""
+
+    deadline: float | None = None
+    """Seconds."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        return super().wait(gen, interval, self.deadline if timeout is None else timeout)
+
+
+class PostgreSQL:
+    """One PostgreSQL database, of version 14 or newer."""
+
+    placeholder = "%s"
+    sql = statements.read("postgresql.sql")
+
+    def __init__(self, url: str, *, timeout: timedelta, prepare: bool = True) -> None:
+        self._url = url
+        self._timeout = timeout.total_seconds()
+        self._prepare = prepare
+        self._connections: Connections[Session] = Connections(self._connect)
+
+    def __repr__(self) -> str:
+        return without_password(self._url)
+
+    def _connect(self) -> Session:
+        session = Session.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=5 if self._prepare else None,
+            connect_timeout=math.ceil(self._timeout),
+        )
+        session.deadline = self._timeout
+        if session.info.server_version < _OLDEST * 10_000:
+            session.close()
+            raise StorageError(
+                f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
+                f"fullresult needs {_OLDEST} or newer"
+            )
+        session.execute("SET TIME ZONE 'UTC'")
+        return session
+
+    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        return self._run(lambda session: list(session.execute(_trusted(sql), values).fetchall()))
+
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
+        if len(events) == 1:
+            return self._run(lambda session: self._write_one(session, events[0]))
+        return self._run(lambda session: self._write_all(session, events))
+
+    def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
+        sql, values = self._statement(event)
+        if event.outcome and event.outcome.state == STARTED:
+            # A start need not wait for the disk. In RETURNING it costs no round trip of its own.
+            sql += ", set_config('synchronous_commit', 'off', true)"
+        answer = session.execute(_trusted(sql), values, prepare=self._prepare).fetchone()
+        return [event.task_id] if answer and answer[0] else []
+
+    def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
+        with session.transaction(), session.pipeline():
+            answers = []
+            for event in events:
+                sql, values = self._statement(event)
+                cursor = session.execute(_trusted(sql), values, prepare=self._prepare)
+                answers.append((event.task_id, cursor))
+            return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
+
+    def _statement(self, event: TaskRecord) -> tuple[str, list[Any]]:
+        values = rows.parameters(event)
+        if not event.entries:
+            return self.sql["write"], values
+        entries = rows.entries_json(event.entries)
+        return f"{self.sql['entries']}\n{self.sql['write']}", [event.task_id, entries, *values]
+
+    def delete(self, found: str, values: Sequence[Any]) -> int:
+        return len(self.ask(self.sql["delete"].format(found=found), values))
+
+    def migrate(self) -> None:
+        if self._run(self._version) < statements.newest("postgresql"):
+            self._run(self._upgrade)
+
+    def check(self) -> None:
+        if self._run(self._version) < statements.newest("postgresql"):
+            raise StorageError(
+                f"{self!r}: its schema is missing or old, and fullresult_auto_setup is False; "
+                "run `celery -A proj fullresult setup`, or what `setup --sql` prints"
+            )
+
+    def _version(self, session: Session) -> int:
+        row = session.execute("SELECT to_regclass('fullresult_schema')").fetchone()
+        if row is None or row[0] is None:
+            return 0
+        row = session.execute("SELECT max(version) FROM fullresult_schema").fetchone()
+        return int(row[0] or 0) if row else 0
+
+    def _upgrade(self, session: Session) -> None:
+        session.deadline = None  # another process may be building an index
+        with session.transaction():
+            session.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
+            session.execute(_trusted(self.sql["create_schema"]))
+            version = self._version(session)
+            for number, sql in statements.migrations("postgresql"):
+                if number > version:
+                    session.execute(_trusted(sql))
+                    session.execute("INSERT INTO fullresult_schema VALUES (%s)", [number])
+        session.deadline = self._timeout
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _run(self, do: Callable[[Session], T]) -> T:
+        """`do(session)`, once more on a new connection where an idle one turns out to be dead."""
+        try:
+            try:
+                return self._once(do)
+            except _Stale:
+                self._connections.close()
+                return self._once(do)
+        except _REFUSALS as error:
+            raise Refused(f"{self!r}: {error}") from error
+        except errors.UndefinedTable as error:
+            raise StorageError(f"{self!r}: {error}; run `celery -A proj fullresult setup`") from error
+        except psycopg.Error as error:
+            raise StorageError(f"{self!r}: {error}") from error
+        except UnicodeError as error:
+            raise Refused(f"{self!r}: {error}") from error
+
+    def _once(self, do: Callable[[Session], T]) -> T:
+        with self._connections.lend() as (session, used):
+            try:
+                return do(session)
+            except psycopg.OperationalError as error:
+                if used and session.broken:
+                    raise _Stale(str(error)) from error
+                raise
+
+    def name_like(self, pattern: str) -> Condition:
+        return "t.name ~ %s", [queries.glob_regex(pattern)]
+
+    def contains(self, column: str, value: Any) -> Iterator[Condition]:
+        yield f"{column} @> %s::jsonb", [json.dumps(value)]
+        # A list in the filter means the whole list; @> would take any that has its items.
+        for path, leaf in queries.leaves(value):
+            if isinstance(leaf, list):
+                yield self._exactly(column, path, leaf)
+
+    def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
+        yield f"{column} @> %s::jsonb", [json.dumps([value])]
+        for inner, leaf in queries.leaves(value):
+            yield self._exactly(column, (*path, *inner), leaf)
+
+    def _exactly(self, column: str, path: Path, value: Any) -> Condition:
+        steps = [str(step) for step in path]
+        return f"{column} #> %s = %s::jsonb", [steps, json.dumps(value)]
+
+    def any_of(self, column: str, values: list[str]) -> Condition:
+        if len(values) == 1:
+            return f"{column} = %s", [values[0]]
+        return f"{column} = ANY(%s)", [values]
+
+    def none_of(self, column: str, values: list[str]) -> Condition:
+        return f"{column} <> ALL(%s)", [values]
+
+    def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
+        pattern = queries.like(text)
+        return " OR ".join(f"{column} ILIKE %s" for column in columns), [pattern] * len(columns)
+
+
+class _Stale(psycopg.OperationalError):
+    """A connection that had been idle was dead when it was used."""
+
+
+def _trusted(sql: str) -> LiteralString:
+    # psycopg's type for "not made from input". All our SQL is: values are parameters.
+    return cast("LiteralString", sql)

@@ -1,0 +1,156 @@
+-- Statements of PostgreSQL. Parameters are text; see rows.py.
+
+-- name: write
+-- Merge one event into its task's row: outcomes by the greatest stamp, messages and starts by the least.
+-- ON CONFLICT makes it one statement and one round trip, whatever is there already.
+INSERT INTO fullresult_task AS t (
+    task_id, date_created, date_updated, date_published,
+    outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
+    result, result_text, result_form, exception_type, exception_message, traceback, children,
+    message_stamp, name, args, kwargs, embed, body, content_type, content_encoding, headers,
+    properties, exchange, routing_key, queue, priority, eta, expires, root_id, parent_id,
+    group_id, retry_of, notes,
+    start_stamp, start_worker, start_date
+)
+VALUES (
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %b, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+)
+ON CONFLICT (task_id) DO UPDATE SET
+    date_created = LEAST(t.date_created, excluded.date_created),
+    date_updated = GREATEST(t.date_updated, excluded.date_updated),
+    date_published = LEAST(t.date_published, excluded.date_published),
+    outcome_stamp = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.outcome_stamp ELSE t.outcome_stamp END,
+    state = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.state ELSE t.state END,
+    open = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.open ELSE t.open END,
+    retries = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.retries ELSE t.retries END,
+    worker = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.worker ELSE t.worker END,
+    date_started = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_started ELSE t.date_started END,
+    date_done = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_done ELSE t.date_done END,
+    stale_from = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.stale_from ELSE t.stale_from END,
+    runtime = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.runtime ELSE t.runtime END,
+    result = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result ELSE t.result END,
+    result_text = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_text ELSE t.result_text END,
+    result_form = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_form ELSE t.result_form END,
+    exception_type = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_type ELSE t.exception_type END,
+    exception_message = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_message ELSE t.exception_message END,
+    traceback = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.traceback ELSE t.traceback END,
+    children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.children ELSE t.children END,
+    message_stamp = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.message_stamp ELSE t.message_stamp END,
+    name = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.name ELSE t.name END,
+    args = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.args ELSE t.args END,
+    kwargs = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.kwargs ELSE t.kwargs END,
+    embed = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.embed ELSE t.embed END,
+    body = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.body ELSE t.body END,
+    content_type = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.content_type ELSE t.content_type END,
+    content_encoding = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.content_encoding ELSE t.content_encoding END,
+    headers = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.headers ELSE t.headers END,
+    properties = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.properties ELSE t.properties END,
+    exchange = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.exchange ELSE t.exchange END,
+    routing_key = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.routing_key ELSE t.routing_key END,
+    queue = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.queue ELSE t.queue END,
+    priority = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.priority ELSE t.priority END,
+    eta = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.eta ELSE t.eta END,
+    expires = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.expires ELSE t.expires END,
+    root_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.root_id ELSE t.root_id END,
+    parent_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.parent_id ELSE t.parent_id END,
+    group_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.group_id ELSE t.group_id END,
+    retry_of = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.retry_of ELSE t.retry_of END,
+    notes = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.notes ELSE t.notes END,
+    start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_stamp ELSE t.start_stamp END,
+    start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_worker ELSE t.start_worker END,
+    start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_date ELSE t.start_date END
+RETURNING message_stamp IS NULL;
+
+-- name: entries
+-- Put before `write`, so that a row and its entries come in one statement.
+WITH entry AS (
+    INSERT INTO fullresult_execution
+    SELECT %s, e.*
+    FROM jsonb_to_recordset(%s::jsonb) AS e(
+        stamp text, retries integer, state text, worker text,
+        date_started timestamptz, date_done timestamptz,
+        exception_type text, exception_message text, traceback text
+    )
+    ON CONFLICT DO NOTHING
+)
+
+-- name: select
+-- Records with their entries, in one consistent read; conditions and order are appended.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
+    t.traceback, t.children, t.message_stamp, t.name, t.args::text, t.kwargs::text, t.embed,
+    t.body, t.content_type, t.content_encoding, t.headers, t.properties, t.exchange,
+    t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
+    t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
+    (
+        SELECT json_agg(json_build_array(
+            e.stamp, e.retries, e.state, e.worker,
+            (extract(epoch FROM e.date_started) * 1000)::bigint,
+            (extract(epoch FROM e.date_done) * 1000)::bigint,
+            e.exception_type, e.exception_message, e.traceback
+        ) ORDER BY e.stamp)::text
+        FROM fullresult_execution AS e
+        WHERE e.task_id = t.task_id
+    )
+FROM fullresult_task AS t;
+
+-- name: count
+SELECT count(*) FROM fullresult_task AS t;
+
+-- name: delete
+-- Records and their entries; `{found}` selects the ids.
+WITH found AS MATERIALIZED ({found}),
+entry AS (DELETE FROM fullresult_execution WHERE task_id IN (SELECT task_id FROM found))
+DELETE FROM fullresult_task WHERE task_id IN (SELECT task_id FROM found) RETURNING 1;
+
+-- name: now
+SELECT clock_timestamp();
+
+-- name: create_schema
+CREATE TABLE IF NOT EXISTS fullresult_schema (
+    version integer PRIMARY KEY,
+    applied timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,131 @@
+"""Records as table rows, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, TypeVar
+
+from fullresult.events import from_milliseconds
+from fullresult.record import Entry, Message, Outcome, Start, TaskRecord
+
+Parameter = str | bytes | None
+P = TypeVar("P", bound=NamedTuple)
+
+DATES = ("date_created", "date_updated", "date_published")
+OUTCOME = ("outcome_stamp", *Outcome._fields[1:])
+MESSAGE = ("message_stamp", *Message._fields[1:])
+START = ("start_stamp", "start_worker", "start_date")
+COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START)
+
+_NO_OUTCOME = (None,) * len(OUTCOME)
+_NO_MESSAGE = (None,) * len(MESSAGE)
+_NO_START = (None,) * len(START)
+_OUTCOME_FROM = 1 + len(DATES)
+_MESSAGE_FROM = _OUTCOME_FROM + len(OUTCOME)
+_START_FROM = _MESSAGE_FROM + len(MESSAGE)
+
+
+def parameters(event: TaskRecord) -> list[Parameter]:
+    """The values of `COLUMNS`. All are text but the body: a statement is then prepared once, with
+    the same types whatever is missing, and both databases read the text as their columns' types."""
+    return [
+        value if value is None or type(value) is str or type(value) is bytes else _text(value)
+        for value in (
+            event.task_id,
+            event.date_created,
+            event.date_updated,
+            event.date_published,
+            *(event.outcome or _NO_OUTCOME),
+            *(event.message or _NO_MESSAGE),
+            *(event.start or _NO_START),
+        )
+    ]
+
+
+def date_text(when: datetime) -> str:
+    """A date as both databases store and compare it: `2026-01-31T12:00:00.000+00:00`."""
+    return when.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return str(value)
+
+
+def entries_json(entries: Sequence[Entry]) -> str:
+    """Entries as a JSON array of objects, their dates as text."""
+    return json.dumps(
+        [
+            {
+                name: _text(value) if isinstance(value, datetime) else value
+                for name, value in zip(Entry._fields, entry)
+            }
+            for entry in entries
+        ]
+    )
+
+
+def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
+    """The record of a row of `COLUMNS` and of the JSON array of its entries' arrays."""
+    dates = [_date(value) for value in row[1:_OUTCOME_FROM]]
+    outcome, message, start = (
+        row[_OUTCOME_FROM:_MESSAGE_FROM],
+        row[_MESSAGE_FROM:_START_FROM],
+        row[_START_FROM:],
+    )
+    created, updated, published = dates
+    assert created is not None and updated is not None
+    return TaskRecord(
+        task_id=row[0],
+        date_created=created,
+        date_updated=updated,
+        date_published=published,
+        outcome=_outcome(outcome) if outcome[0] is not None else None,
+        message=_message(message) if message[0] is not None else None,
+        start=Start(start[0], start[1], _known(start[2])) if start[0] is not None else None,
+        entries=tuple(_entry(values) for values in json.loads(entries)) if entries else (),
+    )
+
+
+def _outcome(values: Sequence[Any]) -> Outcome:
+    outcome = Outcome(*values)
+    return outcome._replace(
+        open=bool(outcome.open),
+        date_started=_date(outcome.date_started),
+        date_done=_date(outcome.date_done),
+        stale_from=_known(outcome.stale_from),
+    )
+
+
+def _message(values: Sequence[Any]) -> Message:
+    message = Message(*values)
+    return message._replace(eta=_date(message.eta), expires=_date(message.expires))
+
+
+def _entry(values: Sequence[Any]) -> Entry:
+    entry = Entry(*values)
+    return entry._replace(
+        date_started=_date(entry.date_started), date_done=_date(entry.date_done)
+    )
+
+
+def _known(value: Any) -> datetime:
+    when = _date(value)
+    assert when is not None
+    return when
+
+
+def _date(value: Any) -> datetime | None:
+    """A date that a driver gave: a datetime, text, or milliseconds since 1970."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc)
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return from_milliseconds(int(value))

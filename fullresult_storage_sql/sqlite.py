@@ -1,0 +1,237 @@
+"""What is SQLite's own: the file, its connections, migrations and how it asks for JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path as File
+from typing import Any, TypeVar
+
+from fullresult.record import TaskRecord
+from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql import queries, rows, statements
+from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.queries import Condition, Path
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+OLDEST = (3, 35, 0)
+SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+_REFUSALS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    UnicodeError,
+    OverflowError,
+)
+
+
+class SQLite:
+    """One SQLite file, in WAL mode. Needs SQLite 3.35 or newer."""
+
+    placeholder = "?"
+    sql = statements.read("sqlite.sql")
+
+    def __init__(
+        self,
+        file: File,
+        *,
+        timeout: timedelta,
+        synchronous: str = "NORMAL",
+        index_kwargs: Sequence[str] = (),
+    ) -> None:
+        self._file = file
+        self._timeout = timeout.total_seconds()
+        self._synchronous = synchronous
+        self._index_kwargs = index_kwargs
+        self._connections: Connections[sqlite3.Connection] = Connections(self._connect)
+
+    def __repr__(self) -> str:
+        return f"sqlite:///{self._file}"
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise StorageError(
+                f"{self!r}: Python has SQLite {sqlite3.sqlite_version}; fullresult needs "
+                f"{'.'.join(map(str, OLDEST))} or newer"
+            )
+        self._create()
+        connection = sqlite3.connect(
+            self._file, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return connection
+
+    def _create(self) -> None:
+        """An empty file that only its owner can read, where there is none yet."""
+        try:
+            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise StorageError(
+                f"{self!r}: cannot create the file: {error.strerror}; its directory must exist and "
+                "be writable"
+            ) from error
+        logger.info("fullresult: records are kept in %s", self._file)
+
+    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        return self._run(lambda connection: connection.execute(sql, values).fetchall())
+
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
+        if len(events) == 1 and not events[0].entries:
+            return self._run(lambda connection: self._write_one(connection, events[0]))
+        return self._run(lambda connection: self._write_all(connection, events))
+
+    def _write_one(self, connection: sqlite3.Connection, event: TaskRecord) -> list[str]:
+        answer = connection.execute(self.sql["write"], rows.parameters(event)).fetchall()
+        return [event.task_id] if answer[0][0] else []
+
+    def _write_all(
+        self, connection: sqlite3.Connection, events: Sequence[TaskRecord]
+    ) -> list[str]:
+        lacking = []
+        with _transaction(connection):
+            for event in events:
+                lacking += self._write_one(connection, event)
+                if event.entries:
+                    entries = rows.entries_json(event.entries)
+                    connection.execute(self.sql["entries"], [event.task_id, entries])
+        return lacking
+
+    def delete(self, found: str, values: Sequence[Any]) -> int:
+        def both(connection: sqlite3.Connection) -> int:
+            with _transaction(connection):
+                connection.execute(self.sql["delete_entries"].format(found=found), values)
+                deleted = connection.execute(self.sql["delete"].format(found=found), values)
+                return len(deleted.fetchall())
+
+        return self._run(both)
+
+    def migrate(self) -> None:
+        self._run(self._upgrade)
+
+    def check(self) -> None:
+        if self._run(self._version) < statements.newest("sqlite"):
+            raise StorageError(
+                f"{self!r}: its schema is missing or old, and fullresult_auto_setup is False; "
+                "run `celery -A proj fullresult setup`, or what `setup --sql` prints"
+            )
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        tables = "SELECT 1 FROM sqlite_master WHERE name = 'fullresult_schema'"
+        if not connection.execute(tables).fetchone():
+            return 0
+        return int(
+            connection.execute("SELECT coalesce(max(version), 0) FROM fullresult_schema").fetchone()[0]
+        )
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        indexes = [index_sql(key) for key in self._index_kwargs]
+        if self._version(connection) == statements.newest("sqlite") and not indexes:
+            return
+        with _transaction(connection):
+            connection.execute(self.sql["create_schema"])
+            version = self._version(connection)
+            for number, sql in statements.migrations("sqlite"):
+                if number > version:
+                    for statement in _split(sql):
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO fullresult_schema (version) VALUES (?)", [number])
+            for sql in indexes:
+                connection.execute(sql)
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _run(self, do: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with self._connections.lend() as (connection, _):
+                return do(connection)
+        except _REFUSALS as error:
+            raise Refused(f"{self!r}: {error}") from error
+        except sqlite3.Error as error:
+            raise StorageError(f"{self!r}: {error}") from error
+
+    def name_like(self, pattern: str) -> Condition:
+        return "t.name GLOB ?", [pattern.replace("[!", "[^")]
+
+    def contains(self, column: str, value: Any) -> Iterator[Condition]:
+        for path, leaf in queries.leaves(value):
+            yield from self._exactly(column, path, leaf)
+
+    def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
+        for inner, leaf in queries.leaves(value):
+            yield from self._exactly(column, (*path, *inner), leaf)
+
+    def _exactly(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
+        where = _literal(_json_path(path))
+        kind = f"json_type({column}, {where})"
+        if value is None or isinstance(value, bool):
+            yield f"{kind} = ?", [json.dumps(value)]
+        elif isinstance(value, (list, dict)):
+            # Both sides through json(): the same text for the same value, whatever its spaces.
+            yield f"json(json_extract({column}, {where})) = json(?) AND {kind} IN ('array', 'object')", [
+                json.dumps(value, separators=(",", ":"))
+            ]
+        elif isinstance(value, str):
+            yield f"json_extract({column}, {where}) = ? AND {kind} = 'text'", [value]
+        else:
+            number = value if abs(value) < 2**63 else float(value)
+            yield (
+                f"json_extract({column}, {where}) = ? AND {kind} IN ('integer', 'real')",
+                [number],
+            )
+
+    def any_of(self, column: str, values: list[str]) -> Condition:
+        return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+
+    def none_of(self, column: str, values: list[str]) -> Condition:
+        return f"{column} NOT IN ({', '.join('?' * len(values))})", list(values)
+
+    def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
+        pattern = queries.like(text)
+        sql = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
+        return sql, [pattern] * len(columns)
+
+
+def index_sql(key: str) -> str:
+    """The statement that indexes the keyword argument *key* (`fullresult_index_kwargs`)."""
+    name = f"fullresult_kwarg_{key}".replace('"', '""')
+    where = _literal(_json_path((key,)))
+    return (
+        f'CREATE INDEX IF NOT EXISTS "{name}" ON fullresult_task '
+        f"(json_extract(kwargs, {where}), date_created, task_id)"
+    )
+
+
+def _json_path(path: Path) -> str:
+    steps = (f"[{s}]" if isinstance(s, int) else "." + json.dumps(s) for s in path)
+    return "$" + "".join(steps)
+
+
+def _literal(text: str) -> str:
+    """SQL text. An index on an expression is only found by the same expression, not by a parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _split(sql: str) -> list[str]:
+    return [statement for statement in sql.split(";\n") if statement.strip()]
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

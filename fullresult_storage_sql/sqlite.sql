@@ -1,0 +1,162 @@
+-- Statements of SQLite. The names are those of postgresql.sql. Parameters are text; see rows.py.
+
+-- Differs from postgresql.sql: no entries in one statement with the row, for SQLite has no INSERT in a
+-- WITH; the two run in one transaction instead.
+-- name: write
+-- Merge one event into its task's row: outcomes by the greatest stamp, messages and starts by the least.
+INSERT INTO fullresult_task AS t (
+    task_id, date_created, date_updated, date_published,
+    outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
+    result, result_text, result_form, exception_type, exception_message, traceback, children,
+    message_stamp, name, args, kwargs, embed, body, content_type, content_encoding, headers,
+    properties, exchange, routing_key, queue, priority, eta, expires, root_id, parent_id,
+    group_id, retry_of, notes,
+    start_stamp, start_worker, start_date
+)
+VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+)
+ON CONFLICT (task_id) DO UPDATE SET
+    date_created = min(t.date_created, excluded.date_created),
+    date_updated = max(t.date_updated, excluded.date_updated),
+    date_published = min(
+        COALESCE(t.date_published, excluded.date_published),
+        COALESCE(excluded.date_published, t.date_published)
+    ),
+    outcome_stamp = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.outcome_stamp ELSE t.outcome_stamp END,
+    state = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.state ELSE t.state END,
+    open = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.open ELSE t.open END,
+    retries = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.retries ELSE t.retries END,
+    worker = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.worker ELSE t.worker END,
+    date_started = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_started ELSE t.date_started END,
+    date_done = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_done ELSE t.date_done END,
+    stale_from = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.stale_from ELSE t.stale_from END,
+    runtime = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.runtime ELSE t.runtime END,
+    result = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result ELSE t.result END,
+    result_text = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_text ELSE t.result_text END,
+    result_form = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_form ELSE t.result_form END,
+    exception_type = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_type ELSE t.exception_type END,
+    exception_message = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_message ELSE t.exception_message END,
+    traceback = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.traceback ELSE t.traceback END,
+    children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.children ELSE t.children END,
+    message_stamp = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.message_stamp ELSE t.message_stamp END,
+    name = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.name ELSE t.name END,
+    args = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.args ELSE t.args END,
+    kwargs = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.kwargs ELSE t.kwargs END,
+    embed = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.embed ELSE t.embed END,
+    body = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.body ELSE t.body END,
+    content_type = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.content_type ELSE t.content_type END,
+    content_encoding = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.content_encoding ELSE t.content_encoding END,
+    headers = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.headers ELSE t.headers END,
+    properties = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.properties ELSE t.properties END,
+    exchange = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.exchange ELSE t.exchange END,
+    routing_key = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.routing_key ELSE t.routing_key END,
+    queue = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.queue ELSE t.queue END,
+    priority = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.priority ELSE t.priority END,
+    eta = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.eta ELSE t.eta END,
+    expires = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.expires ELSE t.expires END,
+    root_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.root_id ELSE t.root_id END,
+    parent_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.parent_id ELSE t.parent_id END,
+    group_id = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.group_id ELSE t.group_id END,
+    retry_of = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.retry_of ELSE t.retry_of END,
+    notes = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
+        THEN excluded.notes ELSE t.notes END,
+    start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_stamp ELSE t.start_stamp END,
+    start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_worker ELSE t.start_worker END,
+    start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_date ELSE t.start_date END
+RETURNING message_stamp IS NULL;
+
+-- name: entries
+INSERT INTO fullresult_execution
+SELECT
+    ?,
+    json_extract(e.value, '$.stamp'),
+    json_extract(e.value, '$.retries'),
+    json_extract(e.value, '$.state'),
+    json_extract(e.value, '$.worker'),
+    json_extract(e.value, '$.date_started'),
+    json_extract(e.value, '$.date_done'),
+    json_extract(e.value, '$.exception_type'),
+    json_extract(e.value, '$.exception_message'),
+    json_extract(e.value, '$.traceback')
+FROM json_each(?) AS e
+WHERE true
+ON CONFLICT DO NOTHING;
+
+-- name: select
+-- Records with their entries, in one consistent read; conditions and order are appended.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result, t.result_text, t.result_form, t.exception_type, t.exception_message, t.traceback,
+    t.children, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body, t.content_type,
+    t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
+    t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
+    t.start_stamp, t.start_worker, t.start_date,
+    (
+        SELECT json_group_array(json_array(
+            e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
+            e.exception_type, e.exception_message, e.traceback
+        ))
+        FROM (SELECT * FROM fullresult_execution WHERE task_id = t.task_id ORDER BY stamp) AS e
+    )
+FROM fullresult_task AS t;
+
+-- name: count
+SELECT count(*) FROM fullresult_task AS t;
+
+-- name: delete
+-- Records; `{found}` selects the ids. Their entries go first, in the same transaction.
+DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
+
+-- name: delete_entries
+DELETE FROM fullresult_execution WHERE task_id IN ({found});
+
+-- name: now
+SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';
+
+-- name: create_schema
+CREATE TABLE IF NOT EXISTS fullresult_schema (
+    version integer PRIMARY KEY,
+    applied text NOT NULL DEFAULT CURRENT_TIMESTAMP
+);

@@ -1,0 +1,33 @@
+"""Named SQL statements, kept as SQL in files: a `-- name` line, then the statement."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def read(file: str) -> dict[str, str]:
+    """The statements of *file*, by name."""
+    text = (files("fullresult_storage_sql") / file).read_text(encoding="utf-8")
+    _, *parts = _NAME.split(text)
+    return {name: sql.strip().rstrip(";") for name, sql in zip(parts[::2], parts[1::2])}
+
+
+@cache
+def migrations(dialect: str) -> tuple[tuple[int, str], ...]:
+    """Every migration of *dialect* in order, as (version, SQL)."""
+    folder = files("fullresult_storage_sql") / "migrations" / dialect
+    found = [
+        (int(file.name.split("_")[0]), file.read_text(encoding="utf-8"))
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    ]
+    return tuple(sorted(found))
+
+
+def newest(dialect: str) -> int:
+    """The version that the last migration makes."""
+    return migrations(dialect)[-1][0]

@@ -1,0 +1,104 @@
+"""The storage over any SQL database: what both have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from fullresult.record import TaskRecord
+from fullresult.storage import TaskQuery
+from fullresult_storage_sql import queries, rows
+
+
+class Database(queries.Dialect, Protocol):
+    """One database: its connections, its statements and how it runs them.
+
+    Every method raises `StorageError` and nothing else.
+    """
+
+    sql: dict[str, str]
+
+    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Run one statement, by itself, and return its rows."""
+        ...
+
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
+        """`Storage.write`, on a schema known to be there."""
+        ...
+
+    def delete(self, found: str, values: Sequence[Any]) -> int:
+        """Delete the records whose ids the statement *found* selects, and their entries."""
+        ...
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version, one process at a time."""
+        ...
+
+    def check(self) -> None:
+        """Raise `StorageError` unless the schema has the newest version."""
+        ...
+
+    def close(self) -> None:
+        """Close this process's idle connections."""
+        ...
+
+
+class SqlStorage:
+    """A `fullresult.storage.Storage` over a `Database`."""
+
+    def __init__(self, database: Database, *, auto_setup: bool) -> None:
+        self._database = database
+        self._auto_setup = auto_setup
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"<SqlStorage {self._database!r}>"
+
+    def setup(self) -> None:
+        self._database.migrate()
+        self._ready = True
+
+    def close(self) -> None:
+        self._database.close()
+
+    def now(self) -> datetime:
+        value = self._database.ask(self._database.sql["now"], ())[0][0]
+        when = datetime.fromisoformat(value) if isinstance(value, str) else value
+        utc: datetime = when.astimezone(timezone.utc)
+        return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
+        return self._prepared().write(events)
+
+    def get(self, task_id: str) -> TaskRecord | None:
+        database = self._prepared()
+        where = f"{database.sql['select']} WHERE t.task_id = {database.placeholder}"
+        return next(iter(self._records(where, [task_id])), None)
+
+    def find(self, query: TaskQuery) -> list[TaskRecord]:
+        database = self._prepared()
+        page, values = queries.select(database, query)
+        return self._records(f"{database.sql['select']}{page}", values)
+
+    def count(self, query: TaskQuery) -> int:
+        database = self._prepared()
+        where, values = queries.count(database, query)
+        return int(database.ask(f"{database.sql['count']}{where}", values)[0][0])
+
+    def delete(self, query: TaskQuery) -> int:
+        database = self._prepared()
+        page, values = queries.select(database, query)
+        return database.delete(f"SELECT t.task_id FROM fullresult_task AS t{page}", values)
+
+    def _records(self, sql: str, values: Sequence[Any]) -> list[TaskRecord]:
+        return [rows.record(row[:-1], row[-1]) for row in self._database.ask(sql, values)]
+
+    def _prepared(self) -> Database:
+        if not self._ready:
+            if self._auto_setup:
+                self._database.migrate()
+            else:
+                self._database.check()
+            self._ready = True
+        return self._database

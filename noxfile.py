@@ -1,0 +1,126 @@
+"""The project's chores: `nox` checks everything, `nox -s tests` runs the tests, `nox -l` lists."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+OLDEST_CELERY, NEWEST_CELERY = "5.4", "5.7"
+PACKAGES = ["fullresult", "fullresult_storage_sql"]
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "typing", "tests"]
+nox.options.reuse_venv = "yes"
+# Not uv where there happens to be one: it does not read pip's configuration.
+nox.options.default_venv_backend = "virtualenv"
+# A missing interpreter is skipped, and is an error where CI is set: nox's own default.
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Watch a real worker being remembered."""
+    session.install("-e", ".")
+    session.run("python", "-m", "fullresult", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests with this Python and the newest Celery, and report the coverage."""
+    _install_for_tests(session, NEWEST_CELERY)
+    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("celery", [OLDEST_CELERY, NEWEST_CELERY])
+def matrix(session: nox.Session, celery: str) -> None:
+    """Run all tests with every supported Python, the oldest and the newest Celery."""
+    _install_for_tests(session, celery)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def campaigns(session: nox.Session) -> None:
+    """Run the long campaigns: more examples, more races, for minutes to hours."""
+    _install_for_tests(session, NEWEST_CELERY)
+    nothing_collected = 5
+    session.run(
+        *("python", "-m", "pytest", "-m", "campaign", "--timeout=0", *session.posargs),
+        success_codes=[0, nothing_collected],
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the format and the style."""
+    session.install(*_groups("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install("-e", ".[all]", *_groups("tests", "typing"))
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the distribution, look inside, and import it from a clean environment."""
+    session.install(*_groups("build"))
+    target = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(target, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(target), silent=True)
+    session.run("twine", "check", "--strict", *map(str, target.iterdir()))
+    (wheel,) = target.glob("*.whl")
+    (sdist,) = target.glob("*.tar.gz")
+    _check_wheel(session, wheel)
+    _check_sdist(session, sdist)
+    _import_alone(session, wheel)
+
+
+def _groups(*names: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+def _install_for_tests(session: nox.Session, celery: str) -> None:
+    session.install("-e", ".[all]", *_groups("tests"), f"celery=={celery}.*")
+
+
+def _sources() -> set[str]:
+    files = (file for package in PACKAGES for file in Path(package).rglob("*"))
+    return {file.as_posix() for file in files if file.is_file() and file.suffix != ".pyc"}
+
+
+def _check_wheel(session: nox.Session, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    if wrong := packed ^ _sources():
+        session.error(f"The wheel and the packages differ in {sorted(wrong)}.")
+
+
+def _check_sdist(session: nox.Session, sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {*_sources(), "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "noxfile.py"}
+    if missing := wanted - packed:
+        session.error(f"The sdist lacks {sorted(missing)}.")
+
+
+def _import_alone(session: nox.Session, wheel: Path) -> None:
+    """Without any extra, and away from the sources."""
+    home = Path(session.create_tmp()).resolve() / "alone"
+    shutil.rmtree(home, ignore_errors=True)
+    session.run("python", "-m", "venv", str(home))
+    python = str(home / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    with session.chdir(home):
+        session.run(python, "-c", f"import {', '.join(PACKAGES)}", external=True)
+        session.run(python, "-m", "pip", "check", external=True)
+        session.run(python, "-m", "celery", "fullresult", "--help", silent=True, external=True)

@@ -1,0 +1,94 @@
+"""Fixtures: real servers, started once per session, and a fresh corner of one for each test."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import pytest
+
+from tests import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    with _needed(servers.postgresql()) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """A new, empty database."""
+    with servers.postgresql_database(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    with _needed(servers.redis()) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """An empty database of a Valkey server."""
+    with servers.redis_database(redis_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[str]:
+    with _needed(servers.mongodb()) as url:
+        yield url
+
+
+@pytest.fixture
+def mongodb_url(mongodb_server: str) -> Iterator[str]:
+    """A new database of a replica set of one."""
+    with servers.mongodb_database(mongodb_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[servers.RabbitMQ]:
+    with _needed(servers.rabbitmq()) as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_server: servers.RabbitMQ) -> Iterator[str]:
+    """A new virtual host."""
+    with servers.rabbitmq_vhost(rabbitmq_server) as url:
+        yield url
+
+
+@pytest.fixture
+def filesystem_broker() -> Iterator[servers.FilesystemBroker]:
+    with servers.filesystem_broker() as broker:
+        yield broker
+
+
+@contextmanager
+def _needed(server: AbstractContextManager[T]) -> Iterator[T]:
+    try:
+        running = server.__enter__()
+    except servers.ServerUnavailableError as error:
+        _missing(str(error))
+    try:
+        yield running
+    finally:
+        server.__exit__(None, None, None)
+
+
+def _missing(reason: str) -> NoReturn:
+    """Skip on a laptop; fail where the servers were promised."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(reason)
+    pytest.skip(reason)
