@@ -30,6 +30,8 @@ _MEASURES: dict[str, Callable[[Run], float]] = {
     "worker CPU": lambda run: run.worker.cpu,
     "servers' CPU": lambda run: run.publisher.server_cpu + run.worker.server_cpu,
 }
+# Milliseconds: what the broker's own idling differs by, and no base for a ratio.
+_NOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _distances(added: Sequence[Round]) -> str:
 def _ratios(added: Sequence[Round], measure: str, ours: str, theirs: str) -> list[float]:
     value = _MEASURES[measure]
     pairs = [(value(r[ours]), value(r[theirs])) for r in added if ours in r and theirs in r]
-    return [our / their for our, their in pairs if their]
+    return [our / their for our, their in pairs if their > _NOTHING]
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -83,4 +83,6 @@ class Breaker:
         with self._lock:
             skipped, self._skipped = self._skipped, 0
             self._open_until = None
-        logger.warning("fullresult: the storage answers again; %d events were not recorded", skipped)
+        logger.warning(
+            "fullresult: the storage answers again; %d events were not recorded", skipped
+        )

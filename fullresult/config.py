@@ -104,7 +104,9 @@ def _bool(key: str, value: object) -> bool:
 def _url(key: str, value: object) -> str:
     if not isinstance(value, str) or "://" not in value:
         shown = without_password(value) if isinstance(value, str) else value
-        raise _wrong(key, shown, "a URL such as sqlite:///fullresult.db or postgresql://host/database")
+        raise _wrong(
+            key, shown, "a URL such as sqlite:///fullresult.db or postgresql://host/database"
+        )
     return value
 
 

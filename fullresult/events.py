@@ -116,7 +116,6 @@ class Attempt(NamedTuple):
         """An attempt of what a message claims: numbers of any kind, or anything else (0)."""
         return cls(_bounded(nesting, 999), _bounded(retries, 999_999))
 
-
     @classmethod
     def in_stamp(cls, stamp: str) -> Attempt:
         """The attempt that *stamp* names."""

@@ -241,13 +241,13 @@ def _bytes(payload: Payload) -> bytes:
 
 def _properties(how: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
-        name: value
-        for name, value in how.items()
-        if value is not None and name not in _KEPT_APART
+        name: value for name, value in how.items() if value is not None and name not in _KEPT_APART
     }
     if kept.get("correlation_id") == headers.get("id"):
         kept.pop("correlation_id", None)
-    if declared := [entity.name for entity in how.get("declare") or () if isinstance(entity, Queue)]:
+    if declared := [
+        entity.name for entity in how.get("declare") or () if isinstance(entity, Queue)
+    ]:
         kept["declare"] = declared
     return kept
 

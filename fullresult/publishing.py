@@ -61,7 +61,10 @@ class Publish:
             self._publishing(Call(body, None, how, self._hidden))
             raise
         self._publishing(Call(body, payload, how, self._hidden))
-        how["content_type"], how["content_encoding"] = payload.content_type, payload.content_encoding
+        how["content_type"], how["content_encoding"] = (
+            payload.content_type,
+            payload.content_encoding,
+        )
         return payload.data
 
     def _publishing(self, call: Call) -> None:

@@ -86,9 +86,7 @@ def on_task_retry(
             recorder.retried(request, reason, einfo)
 
 
-def on_task_postrun(
-    sender: Task, retval: Any = None, state: str | None = None, **_: Any
-) -> None:
+def on_task_postrun(sender: Task, retval: Any = None, state: str | None = None, **_: Any) -> None:
     # Of the ends of a run only these have no signal of their own. SUCCESS is not proof: storing the
     # result may have failed.
     if state not in (None, IGNORED, REJECTED):

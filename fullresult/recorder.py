@@ -74,7 +74,9 @@ class Recorder:
         """The message *known* of the task *of* is about to be sent once more, as *how* says."""
         self._published(
             how["headers"],
-            lambda stamp: message.capture_again(known, payload, parts, how, of, stamp, self._limits),
+            lambda stamp: message.capture_again(
+                known, payload, parts, how, of, stamp, self._limits
+            ),
         )
 
     def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> None:
@@ -108,7 +110,9 @@ class Recorder:
         lacking = self._write(task_id, now, outcome=outcome, start=start, entries=entries)
         self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
 
-    def succeeded(self, request: Context, result: Any, runtime: float | None, ignored: bool) -> None:
+    def succeeded(
+        self, request: Context, result: Any, runtime: float | None, ignored: bool
+    ) -> None:
         """A task returned *result*, and its result backend took it."""
         now = self._clock.moment()
         kept = Result()

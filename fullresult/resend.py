@@ -18,7 +18,9 @@ from fullresult.message import PROTOCOL_1, Payload
 from fullresult.record import Message, TaskRecord
 from fullresult.recorder import Recorder
 
-_HOW = frozenset({"priority", "compression", "delivery_mode", "reply_to", "exchange", "routing_key"})
+_HOW = frozenset(
+    {"priority", "compression", "delivery_mode", "reply_to", "exchange", "routing_key"}
+)
 _HEADER = frozenset({"shadow", "argsrepr", "kwargsrepr", "ignore_result"})
 _LINKS = {"link": "callbacks", "link_error": "errbacks"}
 _OPTIONS = frozenset(

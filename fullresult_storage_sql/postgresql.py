@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, LiteralString, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from psycopg import errors
@@ -18,6 +18,9 @@ from fullresult.storage import Refused, StorageError
 from fullresult_storage_sql import queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
 
 RV = TypeVar("RV")
 T = TypeVar("T")
@@ -148,7 +151,9 @@ class PostgreSQL:
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except errors.UndefinedTable as error:
-            raise StorageError(f"{self!r}: {error}; run `celery -A proj fullresult setup`") from error
+            raise StorageError(
+                f"{self!r}: {error}; run `celery -A proj fullresult setup`"
+            ) from error
         except psycopg.Error as error:
             raise StorageError(f"{self!r}: {error}") from error
         except UnicodeError as error:

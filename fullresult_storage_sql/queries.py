@@ -75,9 +75,13 @@ def _conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
     mark = dialect.placeholder
     yield from _state_conditions(dialect, query)
     if query.name is not None:
-        yield dialect.name_like(query.name) if query.name_is_glob else (
-            f"t.name = {mark}",
-            [query.name],
+        yield (
+            dialect.name_like(query.name)
+            if query.name_is_glob
+            else (
+                f"t.name = {mark}",
+                [query.name],
+            )
         )
     for name in _EQUAL:
         if (value := getattr(query, name)) is not None:

@@ -109,9 +109,7 @@ def _message(values: Sequence[Any]) -> Message:
 
 def _entry(values: Sequence[Any]) -> Entry:
     entry = Entry(*values)
-    return entry._replace(
-        date_started=_date(entry.date_started), date_done=_date(entry.date_done)
-    )
+    return entry._replace(date_started=_date(entry.date_started), date_done=_date(entry.date_done))
 
 
 def _known(value: Any) -> datetime:

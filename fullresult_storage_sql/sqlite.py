@@ -94,9 +94,7 @@ class SQLite:
         answer = connection.execute(self.sql["write"], rows.parameters(event)).fetchall()
         return [event.task_id] if answer[0][0] else []
 
-    def _write_all(
-        self, connection: sqlite3.Connection, events: Sequence[TaskRecord]
-    ) -> list[str]:
+    def _write_all(self, connection: sqlite3.Connection, events: Sequence[TaskRecord]) -> list[str]:
         lacking = []
         with _transaction(connection):
             for event in events:
@@ -130,7 +128,9 @@ class SQLite:
         if not connection.execute(tables).fetchone():
             return 0
         return int(
-            connection.execute("SELECT coalesce(max(version), 0) FROM fullresult_schema").fetchone()[0]
+            connection.execute(
+                "SELECT coalesce(max(version), 0) FROM fullresult_schema"
+            ).fetchone()[0]
         )
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
@@ -144,7 +144,9 @@ class SQLite:
                 if number > version:
                     for statement in _split(sql):
                         connection.execute(statement)
-                    connection.execute("INSERT INTO fullresult_schema (version) VALUES (?)", [number])
+                    connection.execute(
+                        "INSERT INTO fullresult_schema (version) VALUES (?)", [number]
+                    )
             for sql in indexes:
                 connection.execute(sql)
 
@@ -178,9 +180,10 @@ class SQLite:
             yield f"{kind} = ?", [json.dumps(value)]
         elif isinstance(value, (list, dict)):
             # Both sides through json(): the same text for the same value, whatever its spaces.
-            yield f"json(json_extract({column}, {where})) = json(?) AND {kind} IN ('array', 'object')", [
-                json.dumps(value, separators=(",", ":"))
-            ]
+            yield (
+                f"json(json_extract({column}, {where})) = json(?) AND {kind} IN ('array', 'object')",
+                [json.dumps(value, separators=(",", ":"))],
+            )
         elif isinstance(value, str):
             yield f"json_extract({column}, {where}) = ? AND {kind} = 'text'", [value]
         else:

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -13,7 +14,8 @@ def read(file: str) -> dict[str, str]:
     """The statements of *file*, by name."""
     text = (files("fullresult_storage_sql") / file).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
-    return {name: sql.strip().rstrip(";") for name, sql in zip(parts[::2], parts[1::2])}
+    named = zip(parts[::2], parts[1::2], strict=True)
+    return {name: _COMMENT.sub("", sql).strip().rstrip(";") for name, sql in named}
 
 
 @cache
