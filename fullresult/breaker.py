@@ -38,15 +38,15 @@ class Breaker:
         self._lock = threading.Lock()
 
     def call(self, do: Callable[[], T], otherwise: T) -> T:
-        """`do()`; *otherwise* where the storage does not answer or is not asked. Never raises
-        `StorageError`."""
+        """`do()`; *otherwise* where the storage does not answer or is not asked."""
         if self._open_until is not None and not self._may_probe():
             return otherwise
         began = self._monotonic()
         try:
             answer = do()
         except Refused as error:
-            logger.error("fullresult: an event was not recorded: %s", error)
+            # One line for one event: of the traceback only the message helps.
+            logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
             return otherwise
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
@@ -75,7 +75,7 @@ class Breaker:
             self._skipped += 1
         if not was_open:
             logger.warning(
-                "fullresult: the storage does not answer; tasks go on, unrecorded, until it does: %s",
+                "fullresult: no answer from the storage; tasks go on unrecorded until it answers: %s",
                 error,
             )
 
@@ -83,6 +83,4 @@ class Breaker:
         with self._lock:
             skipped, self._skipped = self._skipped, 0
             self._open_until = None
-        logger.warning(
-            "fullresult: the storage answers again; %d events were not recorded", skipped
-        )
+        logger.warning("fullresult: the storage answers again; %d events were lost", skipped)

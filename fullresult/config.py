@@ -125,11 +125,11 @@ def _time(key: str, value: object) -> timedelta:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             read = timedelta(seconds=value)
         else:
-            raise ValueError
+            read = timedelta(0)
     except (ValueError, OverflowError):
         raise _wrong(key, value, "a timedelta, seconds, or text such as '90m'") from None
     if read <= timedelta(0):
-        raise _wrong(key, value, "longer than 0")
+        raise _wrong(key, value, "a timedelta, seconds, or text such as '90m', longer than 0")
     return read
 
 

@@ -96,7 +96,7 @@ def to_utc(when: datetime) -> datetime:
         missing = -utc.microsecond % 1000
         return utc + timedelta(microseconds=missing)
     except (OverflowError, ValueError, OSError):
-        return _LATEST if when.year > 5000 else _EPOCH
+        return _LATEST if when.year == _LATEST.year else _EPOCH
 
 
 class Attempt(NamedTuple):

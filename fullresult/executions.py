@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fullresult.events import Attempt
 from fullresult.record import FINISHED, RETRY, STARTED, Entry, Execution, Start, TaskRecord
 
+_RAN = FINISHED | {STARTED, RETRY}
 _ATTEMPT = slice(0, 9)
 """The part of a stamp that names the attempt: nesting and retries."""
 
@@ -32,19 +33,18 @@ def _known(record: TaskRecord) -> Iterator[Entry]:
         yield _started(record.start)
     yield from record.entries
     outcome = record.outcome
-    if outcome and (outcome.state in FINISHED or outcome.state in (STARTED, RETRY)):
-        if outcome.date_started or outcome.worker:
-            yield Entry(
-                outcome.stamp,
-                outcome.retries,
-                outcome.state,
-                outcome.worker,
-                outcome.date_started,
-                outcome.date_done,
-                outcome.exception_type,
-                outcome.exception_message,
-                outcome.traceback,
-            )
+    if outcome and outcome.state in _RAN and (outcome.date_started or outcome.worker):
+        yield Entry(
+            outcome.stamp,
+            outcome.retries,
+            outcome.state,
+            outcome.worker,
+            outcome.date_started,
+            outcome.date_done,
+            outcome.exception_type,
+            outcome.exception_message,
+            outcome.traceback,
+        )
 
 
 def _started(start: Start) -> Entry:

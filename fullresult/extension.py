@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.result import AsyncResult
@@ -17,6 +17,9 @@ from fullresult.record import TaskRecord
 from fullresult.recorder import Recorder
 from fullresult.resend import Resender
 from fullresult.storage import Storage, TaskQuery
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FullResult:
@@ -32,7 +35,7 @@ class FullResult:
     _recorder: Recorder | None
     _storage: Storage | None
 
-    def __new__(cls, app: Celery) -> FullResult:
+    def __new__(cls, app: Celery) -> Self:
         installed = getattr(app, "fullresult", None)
         if isinstance(installed, cls):
             return installed

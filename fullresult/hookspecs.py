@@ -20,14 +20,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
     """Open the storage at *url*, without connecting yet; None if the URL's scheme is not yours.
 
-    Raises `celery.exceptions.ImproperlyConfigured` for a URL that cannot be right, or where a driver
-    is missing, naming the extra that brings it. Implement it in a module named by an entry point in
-    the group `fullresult.storage`, the entry point's name being the URL scheme.
+    Raises `celery.exceptions.ImproperlyConfigured` for a URL that cannot be right, or where a
+    driver is missing, naming the extra that brings it. Implement it in a module named by an entry
+    point in the group `fullresult.storage`, the entry point's name being the URL scheme.
     """
-    ...
 
 
 @hookspec
 def fullresult_schema_sql(url: str, settings: Settings) -> str | None:
-    """The SQL that `setup` would run on an empty database at *url*; None for storages without SQL."""
-    ...
+    """The SQL that `setup` runs on an empty database at *url*; None for storages without SQL."""

@@ -29,6 +29,10 @@ class Failure(NamedTuple):
     traceback: str | None = None
 
 
+NO_RESULT = Result()
+NO_FAILURE = Failure()
+
+
 def encode_result(value: Any, *, as_json: bool, force_json: bool, limit: int) -> Result:
     """*value* as JSON where it is to be and can be, else as its repr; `result_form` says which."""
     if not (as_json or force_json):

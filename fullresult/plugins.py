@@ -54,8 +54,8 @@ def _check(scheme: str, url: str) -> None:
     if not found or "://" not in url:
         known = ", ".join(sorted({point.name for point in offered})) or "none"
         raise ImproperlyConfigured(
-            f"fullresult_storage = {without_password(url)!r}: no installed adapter serves the scheme "
-            f"{scheme!r}; known schemes: {known}"
+            f"fullresult_storage = {without_password(url)!r}: no installed adapter serves the "
+            f"scheme {scheme!r}; known schemes: {known}"
         )
     if len(makers := {_maker(point) for point in found}) > 1:
         raise ImproperlyConfigured(

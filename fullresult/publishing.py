@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -14,6 +15,8 @@ from celery.utils import uuid
 from fullresult.message import Call, identity, serialise
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from fullresult.extension import FullResult
     from fullresult.recorder import Recorder
 
@@ -41,15 +44,15 @@ class Publish:
         self._headers: Mapping[str, Any] | None = None
 
     def announce(self, headers: Mapping[str, Any], body: Any) -> None:
-        """Celery is about to publish a message: from now on it is ours to record, if it has our id."""
+        """Celery is about to publish a message: ours to record, if it has our id."""
         if identity(headers, body) == self.task_id:
             self._announced = True
 
     def record(self, body: Any, how: dict[str, Any], serializer: str | None) -> Any:
         """Record the message that `publish(body, **how)` is about to send.
 
-        Returns the body to hand over: serialised, with *how* saying so, so that what is recorded and
-        what is sent are the same bytes.
+        Returns the body to hand over: serialised, with *how* saying so, so that what is recorded
+        and what is sent are the same bytes.
         """
         headers = how.get("headers") or {}
         if not self._announced or self._headers or identity(headers, body) != self.task_id:
@@ -95,11 +98,16 @@ class RecordingProducer:
         self._publish = publish
         self._stack = ExitStack()
 
-    def __enter__(self) -> RecordingProducer:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer(), name)

@@ -1,4 +1,4 @@
-"""What is known of a task, as plain values: the record, its parts, its executions and the states."""
+"""What is known of a task, as plain values: the record, its parts, its runs and the states."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Outcome(NamedTuple):
     result_text: str | None
     """The result where `result` cannot hold it; `result_form` says what it is."""
     result_form: str | None
-    """"json"; "text": JSON that a database would refuse (NaN, NUL, lone surrogates); "forced"; "repr";
-    "cut": too long; None: no result."""
+    """"json"; "text", JSON that a database would refuse (NaN, NUL, lone surrogates); "forced";
+    "repr"; "cut", for being too long. None: no result."""
     exception_type: str | None
     exception_message: str | None
     traceback: str | None
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 class Message(NamedTuple):
-    """The message a task was first published with. Of two, the one with the lesser stamp is true."""
+    """The message a task was first published with. Of two, that with the lesser stamp is true."""
 
     stamp: str
     name: str | None
@@ -234,7 +234,7 @@ class TaskRecord:
 
     @property
     def result(self) -> Any:
-        """What the task returned; what is left of its text where `result_form` is "repr" or "cut"."""
+        """What the task returned; the text kept of it where `result_form` is "repr" or "cut"."""
         if self.outcome is None or self.outcome.result_form is None:
             return None
         if self.outcome.result_form == "text":

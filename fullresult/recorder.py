@@ -17,13 +17,20 @@ from fullresult.breaker import Breaker
 from fullresult.config import Settings, is_recorded
 from fullresult.events import Attempt, Clock, Moment, is_open
 from fullresult.message import Call, Limits, Payload
-from fullresult.outcomes import Failure, Result, describe, describe_children, encode_result
+from fullresult.outcomes import (
+    NO_FAILURE,
+    NO_RESULT,
+    Failure,
+    Result,
+    describe,
+    describe_children,
+    encode_result,
+)
 from fullresult.record import (
     FAILURE,
     FINISHED,
     INTERRUPTED,
     PENDING,
-    REJECTED,
     RETRY,
     REVOKED,
     STARTED,
@@ -94,8 +101,11 @@ class Recorder:
         self._write(headers["id"], now, outcome=outcome)
 
     def received(self, request: Request) -> None:
-        """The worker's main process has a message. Its later signals often do not say for which
-        attempt they are; the request does, for as long as Celery holds it."""
+        """The worker's main process has a message.
+
+        Its later signals often do not say for which attempt they are; the request does, for as
+        long as Celery holds it.
+        """
         self._received[request.id] = request
 
     def started(self, task_id: str, name: str, request: Context) -> None:
@@ -115,7 +125,7 @@ class Recorder:
     ) -> None:
         """A task returned *result*, and its result backend took it."""
         now = self._clock.moment()
-        kept = Result()
+        kept = NO_RESULT
         if not ignored:
             kept = encode_result(
                 result,
@@ -197,8 +207,8 @@ class Recorder:
         request: Context,
         now: Moment,
         *,
-        failure: Failure = Failure(),
-        result: Result = Result(),
+        failure: Failure = NO_FAILURE,
+        result: Result = NO_RESULT,
         runtime: float | None = None,
     ) -> Outcome:
         return _outcome(
@@ -210,7 +220,7 @@ class Recorder:
             failure=failure,
             result=result,
             runtime=runtime,
-            children=describe_children(request._children),
+            children=describe_children(vars(request).get("_children")),
         )
 
     def _finish(self, task_id: str, now: Moment, outcome: Outcome) -> Collection[str]:
@@ -248,8 +258,8 @@ def _outcome(
     *,
     worker: str | None = None,
     date_started: datetime | None = None,
-    failure: Failure = Failure(),
-    result: Result = Result(),
+    failure: Failure = NO_FAILURE,
+    result: Result = NO_RESULT,
     runtime: float | None = None,
     children: str | None = None,
     eta: datetime | None = None,

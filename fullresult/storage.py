@@ -116,9 +116,9 @@ class Storage(Protocol):
     def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
         """Merge *events*, at most one per task and in the order of their ids, into the records.
 
-        The result is as if `fullresult.events.merge` had been applied, in whatever order and however
-        often events come, also from many processes at once. Returns once the storage will not lose
-        an event that says how a task stands for good; a start may wait.
+        The result is as if `fullresult.events.merge` had been applied, in whatever order and
+        however often events come, also from many processes at once. Returns once the storage will
+        not lose an event that says how a task stands for good; a start may wait.
 
         Returns the ids, of those written, whose record has no message.
         """

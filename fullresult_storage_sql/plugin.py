@@ -50,7 +50,7 @@ def _sqlite(url: str, settings: Settings) -> Database:
 
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if parts.netloc or len(path) < 2:
+    if parts.netloc or path in {"", "/"}:
         raise ImproperlyConfigured(
             f"fullresult_storage = {url!r}: write sqlite:///relative.db or sqlite:////absolute.db"
         )

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -18,9 +18,6 @@ from fullresult.storage import Refused, StorageError
 from fullresult_storage_sql import queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
 
 RV = TypeVar("RV")
 T = TypeVar("T")
@@ -73,7 +70,7 @@ class PostgreSQL:
         return session
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        return self._run(lambda session: list(session.execute(_trusted(sql), values).fetchall()))
+        return self._run(lambda session: list(session.execute(sql, values).fetchall()))
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         if len(events) == 1:
@@ -85,7 +82,7 @@ class PostgreSQL:
         if event.outcome and event.outcome.state == STARTED:
             # A start need not wait for the disk. In RETURNING it costs no round trip of its own.
             sql += ", set_config('synchronous_commit', 'off', true)"
-        answer = session.execute(_trusted(sql), values, prepare=self._prepare).fetchone()
+        answer = session.execute(sql, values, prepare=self._prepare).fetchone()
         return [event.task_id] if answer and answer[0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
@@ -93,7 +90,7 @@ class PostgreSQL:
             answers = []
             for event in events:
                 sql, values = self._statement(event)
-                cursor = session.execute(_trusted(sql), values, prepare=self._prepare)
+                cursor = session.execute(sql, values, prepare=self._prepare)
                 answers.append((event.task_id, cursor))
             return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
 
@@ -129,11 +126,11 @@ class PostgreSQL:
         session.deadline = None  # another process may be building an index
         with session.transaction():
             session.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
-            session.execute(_trusted(self.sql["create_schema"]))
+            session.execute(self.sql["create_schema"])
             version = self._version(session)
             for number, sql in statements.migrations("postgresql"):
                 if number > version:
-                    session.execute(_trusted(sql))
+                    session.execute(sql)
                     session.execute("INSERT INTO fullresult_schema VALUES (%s)", [number])
         session.deadline = self._timeout
 
@@ -202,8 +199,3 @@ class PostgreSQL:
 
 class _Stale(psycopg.OperationalError):
     """A connection that had been idle was dead when it was used."""
-
-
-def _trusted(sql: str) -> LiteralString:
-    # psycopg's type for "not made from input". All our SQL is: values are parameters.
-    return cast("LiteralString", sql)

@@ -137,6 +137,9 @@ SELECT
     )
 FROM fullresult_task AS t;
 
+-- name: ids
+SELECT t.task_id FROM fullresult_task AS t;
+
 -- name: count
 SELECT count(*) FROM fullresult_task AS t;
 

@@ -28,8 +28,11 @@ _START_FROM = _MESSAGE_FROM + len(MESSAGE)
 
 
 def parameters(event: TaskRecord) -> list[Parameter]:
-    """The values of `COLUMNS`. All are text but the body: a statement is then prepared once, with
-    the same types whatever is missing, and both databases read the text as their columns' types."""
+    """The values of `COLUMNS`.
+
+    All are text but the body: a statement is then prepared once, with the same types whatever is
+    missing, and both databases read the text as their columns' types.
+    """
     return [
         value if value is None or type(value) is str or type(value) is bytes else _text(value)
         for value in (
@@ -63,7 +66,7 @@ def entries_json(entries: Sequence[Entry]) -> str:
         [
             {
                 name: _text(value) if isinstance(value, datetime) else value
-                for name, value in zip(Entry._fields, entry)
+                for name, value in zip(Entry._fields, entry, strict=True)
             }
             for entry in entries
         ]
@@ -79,7 +82,8 @@ def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
         row[_START_FROM:],
     )
     created, updated, published = dates
-    assert created is not None and updated is not None
+    assert created is not None
+    assert updated is not None
     return TaskRecord(
         task_id=row[0],
         date_created=created,

@@ -89,7 +89,7 @@ class SqlStorage:
     def delete(self, query: TaskQuery) -> int:
         database = self._prepared()
         page, values = queries.select(database, query)
-        return database.delete(f"SELECT t.task_id FROM fullresult_task AS t{page}", values)
+        return database.delete(f"{database.sql['ids']}{page}", values)
 
     def _records(self, sql: str, values: Sequence[Any]) -> list[TaskRecord]:
         return [rows.record(row[:-1], row[-1]) for row in self._database.ask(sql, values)]
