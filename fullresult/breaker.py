@@ -75,7 +75,7 @@ class Breaker:
             self._skipped += 1
         if not was_open:
             logger.warning(
-                "fullresult: no answer from the storage; tasks go on unrecorded until it answers: %s",
+                "fullresult: no answer from the storage; tasks go on unrecorded until there is: %s",
                 error,
             )
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.local import Proxy
 from celery.result import AsyncResult
 
 from fullresult import encoding, plugins, receivers, stale
@@ -36,6 +37,8 @@ class FullResult:
     _storage: Storage | None
 
     def __new__(cls, app: Celery) -> Self:
+        if isinstance(app, Proxy):
+            app = app._get_current_object()  # celery.current_app is another one later
         installed = getattr(app, "fullresult", None)
         if isinstance(installed, cls):
             return installed

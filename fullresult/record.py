@@ -155,6 +155,9 @@ class TaskRecord:
     start: Start | None = None
     entries: tuple[Entry, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.task_id} {self.name} {self.state}>"
+
     @property
     def state(self) -> str:
         return self.outcome.state if self.outcome else PENDING

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import RawCursor, errors
 from psycopg.abc import PQGen
 
 from fullresult.config import without_password
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 _OLDEST = 14
 _SETUP_LOCK = 7310293058
+_SQL = statements.read("postgresql.sql")
+_WRITE = statements.numbered(_SQL["write"])
+_WRITE_WITH_ENTRIES = statements.numbered(f"{_SQL['entries']}\n{_SQL['write']}")
+_RELAXED = ", set_config('synchronous_commit', 'off', true)"
 _REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError)
 
 
@@ -41,7 +45,7 @@ class PostgreSQL:
     """One PostgreSQL database, of version 14 or newer."""
 
     placeholder = "%s"
-    sql = statements.read("postgresql.sql")
+    sql = _SQL
 
     def __init__(self, url: str, *, timeout: timedelta, prepare: bool = True) -> None:
         self._url = url
@@ -81,25 +85,30 @@ class PostgreSQL:
         sql, values = self._statement(event)
         if event.outcome and event.outcome.state == STARTED:
             # A start need not wait for the disk. In RETURNING it costs no round trip of its own.
-            sql += ", set_config('synchronous_commit', 'off', true)"
-        answer = session.execute(sql, values, prepare=self._prepare).fetchone()
+            sql += _RELAXED
+        answer = self._merge(session, sql, values).fetchone()
         return [event.task_id] if answer and answer[0] else []
+
+    def _merge(self, session: Session, sql: str, values: list[Any]) -> RawCursor[tuple[Any, ...]]:
+        # Raw, for psycopg parses a statement of this length anew each time it looks for its %s.
+        cursor = RawCursor(session)
+        return cursor.execute(sql, values, prepare=self._prepare)
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
         with session.transaction(), session.pipeline():
             answers = []
             for event in events:
                 sql, values = self._statement(event)
-                cursor = session.execute(sql, values, prepare=self._prepare)
+                cursor = self._merge(session, sql, values)
                 answers.append((event.task_id, cursor))
             return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
 
     def _statement(self, event: TaskRecord) -> tuple[str, list[Any]]:
         values = rows.parameters(event)
         if not event.entries:
-            return self.sql["write"], values
+            return _WRITE, values
         entries = rows.entries_json(event.entries)
-        return f"{self.sql['entries']}\n{self.sql['write']}", [event.task_id, entries, *values]
+        return _WRITE_WITH_ENTRIES, [event.task_id, entries, *values]
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         return len(self.ask(self.sql["delete"].format(found=found), values))

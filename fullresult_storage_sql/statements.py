@@ -33,3 +33,9 @@ def migrations(dialect: str) -> tuple[tuple[int, str], ...]:
 def newest(dialect: str) -> int:
     """The version that the last migration makes."""
     return migrations(dialect)[-1][0]
+
+
+def numbered(sql: str) -> str:
+    """*sql* with its `%s` as PostgreSQL's own placeholders: `$1`, `$2` and so on."""
+    first, *rest = sql.split("%s")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(rest, 1))
