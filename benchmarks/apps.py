@@ -1,12 +1,13 @@
 """The Celery app under measurement: one contender, named by the environment."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 
 from benchmarks.contenders import chosen
-from benchmarks.marks import add_mark
+from benchmarks.meter import Reading
 
 app = Celery("benchmark", broker=os.environ["BENCHMARK_BROKER"])
 app.conf.broker_connection_retry_on_startup = True
@@ -22,4 +23,6 @@ def pay(order_id: int, email: str, *, total: str, currency: str) -> dict[str, An
 @app.task(name="benchmark.mark")  # type: ignore[untyped-decorator]
 def mark() -> None:
     """Mark a moment in the worker's queue; runs in its only child."""
-    add_mark("worker", os.getppid())
+    reading = Reading.now(os.getppid())
+    with Path(os.environ["BENCHMARK_MARKS"]).open("a") as marks:
+        marks.write(reading.to_json() + "\n")

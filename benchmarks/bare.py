@@ -1,8 +1,11 @@
 """The bare drivers under measurement: an INSERT for the publisher, two UPDATEs for the worker.
 
-As with the records themselves, the INSERT and the last UPDATE are durable; the first UPDATE, the
-start, need not be.
+For each number read, writes that many rows; answers with the readings before the INSERTs,
+between, and after the UPDATEs. As with the records themselves, the INSERT and the last UPDATE
+are durable; the first UPDATE, the start, need not be.
 """
+
+from __future__ import annotations
 
 import os
 import sqlite3
@@ -13,7 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
-from benchmarks.marks import add_mark
+from benchmarks.meter import Reading
 
 Write = Callable[[str, tuple[object, ...]], object]
 
@@ -29,21 +32,21 @@ _MESSAGE = "x" * 300
 _RESULT = '{"order_id": 7, "paid": "12.50", "currency": "EUR"}'
 
 
-def main(tasks: int, url: str, mode: str) -> None:
-    """Measure on a store; *mode* is SQLite's `synchronous` setting for the durable writes."""
+def main(url: str, synchronous: str) -> None:
+    """Serve a store; *synchronous* is SQLite's setting for the durable writes."""
     if url.startswith("sqlite:"):
-        _on_sqlite(tasks, url, mode)
+        _on_sqlite(url, synchronous)
     else:
-        _on_postgresql(tasks, url)
+        _on_postgresql(url)
 
 
-def _on_postgresql(tasks: int, url: str) -> None:
+def _on_postgresql(url: str) -> None:
     with (
         psycopg.connect(url, autocommit=True) as durable,
         psycopg.connect(url, autocommit=True) as relaxed,
     ):
         relaxed.execute("SET synchronous_commit = off")
-        _measure(tasks, _prepared(durable), _prepared(relaxed))
+        _serve(_prepared(durable), _prepared(relaxed))
 
 
 def _prepared(connection: psycopg.Connection) -> Write:
@@ -51,31 +54,36 @@ def _prepared(connection: psycopg.Connection) -> Write:
     return lambda statement, values: cursor.execute(statement.encode(), values, prepare=True)
 
 
-def _on_sqlite(tasks: int, url: str, mode: str) -> None:
+def _on_sqlite(url: str, synchronous: str) -> None:
     path = url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as durable, closing(sqlite3.connect(path)) as relaxed:
-        _measure(tasks, _committed(durable, mode), _committed(relaxed, "NORMAL"))
+        _serve(_committed(durable, synchronous), _committed(relaxed, "NORMAL"))
 
 
-def _committed(connection: sqlite3.Connection, mode: str) -> Write:
+def _committed(connection: sqlite3.Connection, synchronous: str) -> Write:
     connection.isolation_level = None
-    connection.execute(f"PRAGMA synchronous = {mode}")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     return lambda statement, values: connection.execute(statement.replace("%s", "?"), values)
 
 
-def _measure(tasks: int, durable: Write, relaxed: Write) -> None:
+def _serve(durable: Write, relaxed: Write) -> None:
     durable(_CREATE, ())
-    task_ids = [str(uuid4()) for _ in range(tasks)]
-    add_mark("publisher", os.getpid())
+    for line in sys.stdin:
+        readings = _measure([str(uuid4()) for _ in range(int(line))], durable, relaxed)
+        print(*(reading.to_json() for reading in readings), sep="\n", flush=True)
+
+
+def _measure(task_ids: list[str], durable: Write, relaxed: Write) -> list[Reading]:
+    readings = [Reading.now(os.getpid())]
     for task_id in task_ids:
         durable(_INSERT, (task_id, "shop.pay", "PENDING", _MESSAGE))
-    add_mark("publisher", os.getpid())
-    add_mark("worker", os.getpid())
+    readings.append(Reading.now(os.getpid()))
     for task_id in task_ids:
         relaxed(_START, ("STARTED", "worker@host", task_id))
         durable(_END, ("SUCCESS", _RESULT, task_id))
-    add_mark("worker", os.getpid())
+    readings.append(Reading.now(os.getpid()))
+    return readings
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), os.environ["BENCHMARK_STORE"], sys.argv[2])
+    main(os.environ["BENCHMARK_STORE"], sys.argv[1])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,20 @@ class Reading:
     cpu: float
     server_cpu: float
 
+    @classmethod
+    def now(cls, pid: int) -> Reading:
+        """Read the clocks of *pid* and of the servers that the environment names."""
+        servers = map(int, os.environ["BENCHMARK_SERVER_PIDS"].split())
+        server_cpu = sum(map(_family_cpu, servers))
+        return cls(time.perf_counter(), _family_cpu(pid), server_cpu)
+
+    @classmethod
+    def from_json(cls, text: str) -> Reading:
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -27,7 +40,16 @@ class Cost:
 
     wall: float
     cpu: float
-    server_cpu: float = 0.0
+    server_cpu: float
+
+    @classmethod
+    def between(cls, first: Reading, last: Reading, tasks: int) -> Cost:
+        scale = 1000 / tasks
+        return cls(
+            (last.wall - first.wall) * scale,
+            (last.cpu - first.cpu) * scale,
+            (last.server_cpu - first.server_cpu) * scale,
+        )
 
     def __sub__(self, other: Cost) -> Cost:
         return Cost(
@@ -35,32 +57,25 @@ class Cost:
         )
 
 
-def read(pid: int, server_pids: Iterable[int]) -> Reading:
-    """Read the clocks of the process *pid* and of the servers it uses."""
-    server_cpu = sum(map(_tree_cpu, server_pids))
-    return Reading(time.perf_counter(), _tree_cpu(pid), server_cpu)
+def parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
 
 
-def cost(first: Reading, last: Reading, tasks: int) -> Cost:
-    """What each of the *tasks* between two readings cost."""
-    scale = 1000 / tasks
-    return Cost(
-        (last.wall - first.wall) * scale,
-        (last.cpu - first.cpu) * scale,
-        (last.server_cpu - first.server_cpu) * scale,
-    )
-
-
-def _tree_cpu(pid: int) -> float:
-    process = psutil.Process(pid)
-    ended = process.cpu_times()
-    living = (pid, *(child.pid for child in process.children(recursive=True)))
-    return sum(map(_process_cpu, living)) + float(ended.children_user + ended.children_system)
+def _family_cpu(pid: int) -> float:
+    """Seconds of CPU used by *pid*, by its living children and by those that have ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ended = sum(map(int, _stat(pid)[13:15])) / _TICKS_PER_SECOND
+    return sum(map(_process_cpu, (pid, *map(int, children)))) + ended
 
 
 def _process_cpu(pid: int) -> float:
     # The id that clock_getcpuclockid(3) computes: nanoseconds, where /proc has ticks of 10 ms.
     try:
         return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
+    except OSError:  # It has just ended.
         return 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields 3 and up of proc_pid_stat(5): the state, the parent, …."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -47,7 +47,7 @@ class Breaker:
         except Refused as error:
             # One line for one event: of the traceback only the message helps.
             logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
-            return otherwise
+            answer = otherwise
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
             return otherwise

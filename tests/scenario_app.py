@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from fullresult import FullResult
 from tests.workers import PATIENCE, SETTINGS
@@ -107,6 +108,129 @@ def die_after_success(self: Task, value: int) -> int:
     own_id = self.request.id
     signals.task_postrun.connect(die, weak=False)
     return value
+
+
+# --- Retries
+
+
+@task(bind=True, max_retries=3)
+def retry(self: Task, times: int) -> int:
+    """Ask for a retry *times* times."""
+    if self.request.retries < times:
+        raise self.retry(exc=ConnectionError(f"attempt {self.request.retries}"), countdown=0)
+    return times
+
+
+@task(bind=True, max_retries=1)
+def retry_without_exception(self: Task) -> None:
+    raise self.retry(countdown=0)
+
+
+@task(bind=True, max_retries=1)
+def retry_later(self: Task, seconds: float) -> str:
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
+    return "later"
+
+
+@task(
+    bind=True,
+    autoretry_for=(ConnectionError,),
+    retry_backoff=True,
+    retry_backoff_max=1,
+    retry_kwargs={"max_retries": 2},
+)
+def autoretry(self: Task, times: int) -> int:
+    if self.request.retries < times:
+        raise ConnectionError(f"attempt {self.request.retries}")
+    return times
+
+
+@task(bind=True)
+def retry_and_go_on(self: Task) -> str:
+    if self.request.retries == 0:
+        self.retry(throw=False, countdown=0)
+    return f"attempt {self.request.retries}"
+
+
+@task(bind=True)
+def retry_with_what_cannot_be_sent(self: Task) -> None:
+    raise self.retry(args=(object(),), countdown=0)
+
+
+# --- Ignore and Reject
+
+
+@task(bind=True)
+def ignore(self: Task, progress: str | None = None) -> None:
+    if progress is not None:
+        self.update_state(state=progress)
+    raise Ignore
+
+
+@task()
+def reject() -> None:
+    raise Reject("unwanted", requeue=False)
+
+
+@task(acks_late=True)
+def reject_late() -> None:
+    raise Reject("unwanted", requeue=False)
+
+
+@task()
+def reject_and_requeue() -> None:
+    raise Reject("not now", requeue=True)
+
+
+@task(bind=True, acks_late=True)
+def reject_and_requeue_late(self: Task) -> str:
+    """Go back to the queue once."""
+    if not self.request.delivery_info["redelivered"]:
+        raise Reject("not now", requeue=True)
+    return "redelivered"
+
+
+# --- Lost processes and limits
+
+
+@task()
+def kill_child() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(acks_late=True)
+def kill_child_late() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(bind=True, acks_late=True, reject_on_worker_lost=True)
+def kill_child_and_requeue(self: Task) -> str:
+    """Die at the first delivery only."""
+    if not self.request.delivery_info["redelivered"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "redelivered"
+
+
+@task(bind=True, acks_late=True, retry_on_worker_lost=True, default_retry_delay=0)
+def kill_child_and_retry(self: Task) -> str:
+    """Die at the first attempt only."""
+    if self.request.retries == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "retried"
+
+
+@task()
+def exit_child(code: int) -> None:
+    sys.exit(code)
+
+
+@task()
+def wait_for_but_stop_in_time(path: str) -> str:
+    try:
+        return _wait_for(path)
+    except SoftTimeLimitExceeded:
+        return "stopped in time"
 
 
 # --- Waiting: tasks that tests end

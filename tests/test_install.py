@@ -154,13 +154,14 @@ def test_shared_tasks_are_recorded(app: Celery, storage_url: str) -> None:
     published = app.tasks["install.shared"].delay(21)
     ran = app.tasks["install.shared"].apply((21,))
 
-    assert full.get(published.id).state == "PENDING"
-    assert full.get(ran.id).state == "SUCCESS"
-    assert full.get(ran.id).result == 42
+    assert {(record.task_id, record.state, record.result) for record in full.find()} == {
+        (published.id, "PENDING", None),
+        (ran.id, "SUCCESS", 42),
+    }
 
 
 def test_an_app_class_of_ones_own_is_as_good(storage_url: str) -> None:
-    class Shop(Celery):
+    class Shop(Celery):  # type: ignore[misc]
         def send_task(self, name: str, *args: Any, **options: Any) -> Any:
             options.setdefault("headers", {})["tenant"] = "acme"
             return super().send_task(name, *args, **options)
@@ -495,7 +496,8 @@ SETUP_AT_ONCE = """
         process.join(60)
     app = Celery("shop", broker="memory://")
     app.conf.fullresult_storage = sys.argv[1]
-    print([process.exitcode for process in processes].count(0), FullResult(app).count())
+    print(FullResult(app).count())
+    sys.exit(any(process.exitcode for process in processes))
 """
 
 
@@ -505,7 +507,7 @@ def test_twenty_processes_may_set_up_one_empty_storage_at_once(
     """Half of them by `setup()`, half by simply publishing; every one's record is there."""
     printed = run_script(SETUP_AT_ONCE, any_url, directory=tmp_path)
 
-    assert printed == "20 20"
+    assert printed == "20"
 
 
 def test_without_auto_setup_it_refuses_until_it_is_set_up(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fullresult import Execution
 from tests import servers, workers
 
 if TYPE_CHECKING:
@@ -42,9 +41,8 @@ def test_success(running: workers.Scene) -> None:
     assert (record.args, record.kwargs) == ([1, 2], {})
     assert record.result == 3
     assert record.retries == 0
-    assert record.worker == "w1@test"
     assert (record.exception_type, record.exception_message, record.traceback) == (None, None, None)
-    assert_one_execution(record, "SUCCESS")
+    assert_ran_once(record, "SUCCESS")
 
 
 def test_success_by_keywords(running: workers.Scene) -> None:
@@ -69,7 +67,7 @@ def test_exception(running: workers.Scene) -> None:
     assert record.traceback.rstrip().endswith("ValueError: no such order: 7")
     assert "in fail" in record.traceback
     assert (record.result, record.result_form) == (None, None)
-    assert_one_execution(record, "FAILURE")
+    assert_ran_once(record, "FAILURE")
 
 
 def test_wrong_arguments_by_name(running: workers.Scene) -> None:
@@ -80,7 +78,7 @@ def test_wrong_arguments_by_name(running: workers.Scene) -> None:
 
     assert record.exception_type == "TypeError"
     assert record.args == [1]
-    assert_one_execution(record, "FAILURE")
+    assert_ran_once(record, "FAILURE")
 
 
 def test_wrong_arguments_of_a_known_task(running: workers.Scene) -> None:
@@ -101,7 +99,7 @@ def test_before_start_raises(running: workers.Scene) -> None:
 
     assert record.exception_type == "RuntimeError"
     assert record.exception_message == "before_start raised"
-    assert_one_execution(record, "FAILURE")
+    assert_ran_once(record, "FAILURE")
 
 
 @pytest.mark.parametrize("hook", ["on_success", "after_return"])
@@ -113,7 +111,7 @@ def test_hook_raises_after_success(running: workers.Scene, hook: str) -> None:
 
     assert record.result == hook
     assert record.exception_type is None
-    assert_one_execution(record, "SUCCESS")
+    assert_ran_once(record, "SUCCESS")
 
 
 def test_on_failure_raises(running: workers.Scene) -> None:
@@ -126,7 +124,7 @@ def test_on_failure_raises(running: workers.Scene) -> None:
     assert record.exception_message == "on_failure raised"
     assert record.traceback is not None
     assert "ValueError: the body failed" in record.traceback
-    assert_one_execution(record, "FAILURE")
+    assert_ran_once(record, "FAILURE")
 
 
 def test_child_killed_after_success(running: workers.Scene) -> None:
@@ -136,7 +134,7 @@ def test_child_killed_after_success(running: workers.Scene) -> None:
     record = running.final(task_id, "SUCCESS")
 
     assert record.result == 7
-    assert_one_execution(record, "SUCCESS")
+    assert_ran_once(record, "SUCCESS")
 
 
 @pytest.mark.parametrize("name", ["wait_for", "wait_for_then_fail"])
@@ -164,31 +162,9 @@ def test_result_backend_lost_while_running(redis_url: str, tmp_path: Path, name:
     assert record.exception_type == "FileNotFoundError"
     assert record.exception_message is not None
     assert str(results) in record.exception_message
-    assert_one_execution(record, "FAILURE")
+    assert_ran_once(record, "FAILURE")
 
 
-def assert_one_execution(record: TaskRecord, state: str) -> None:
-    """The record's only execution is in *state* and agrees with the record."""
-    assert_dates_in_order(record)
-    assert record.worker == "w1@test"
-    assert record.executions == (
-        Execution(
-            retries=0,
-            state=state,
-            worker="w1@test",
-            date_started=record.date_started,
-            date_done=record.date_done,
-            exception_type=record.exception_type,
-            exception_message=record.exception_message,
-            traceback=record.traceback,
-        ),
-    )
-
-
-def assert_dates_in_order(record: TaskRecord) -> None:
-    assert record.date_published is not None
-    assert record.date_started is not None
-    assert record.date_done is not None
-    assert record.date_published <= record.date_started <= record.date_done
-    assert record.runtime is not None
-    assert 0 <= record.runtime < workers.PATIENCE
+def assert_ran_once(record: TaskRecord, state: str) -> None:
+    workers.assert_consistent(record)
+    assert workers.runs(record) == [(0, state, record.exception_type)]

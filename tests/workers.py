@@ -6,13 +6,15 @@
 
 `Scene` is one app with `FullResult` in this process: `app`, `full` and
   `send(name, *args, **options)`     publish the task *name* of `tests/scenario_app.py`; its id
+  `revoke(id)`                       have a worker revoke it, and confirm
   `task(name)`                       that task of `app`, for signatures and the like
   `worker(*options, pool=…, concurrency=…)`   a running worker of the same app, as a context manager
   `eventually(id, predicate)`        the record, once it is as wanted; else shows it and the logs
   `final(id, state)`                 the record in *state*, and no late signal changed it
   `settle()`                         wait until a worker with one slot has told all of past tasks
-`Worker` is that process: `name`, `pid`, `log`, `children()`, `wait_for_log(text)`, `signal(number)`,
-  `stop()` (warm), `kill()` (SIGKILL to the whole group: what happens at the end of its block).
+`Worker` is that process: `name`, `pid`, `log`, `children()`, `wait_for_log(text)`,
+  `signal(number)`, `stop()` (warm), `kill()` (SIGKILL to the group, as at the end of its block).
+`runs(record)` are its executions in short, `assert_consistent(record)` holds of any that ran.
 
 A module with tasks of its own: `from tests.scenario_app import make_app, task`, add tasks by
 `@task()`, end with `app = app_of_worker()`, and give its dotted name as `scene(…, module=…)`.
@@ -103,6 +105,38 @@ def describe(record: TaskRecord | None) -> str:
     return "\n".join(lines)
 
 
+def runs(record: TaskRecord) -> list[tuple[int, str, str | None]]:
+    """The executions in short: retries, state, exception type."""
+    return [(run.retries, run.state, run.exception_type) for run in record.executions]
+
+
+def assert_consistent(record: TaskRecord, worker: str | None = "w1@test") -> None:
+    """The dates are there and in order, and the last execution says what the record says.
+
+    For finished tasks that ran; every run by *worker*, unless that is None.
+    """
+    told = describe(record)
+    last = record.executions[-1]
+    assert record.date_published is not None, told
+    assert record.date_started is not None, told
+    assert record.date_done is not None, told
+    assert record.runtime is not None, told
+    assert record.date_published <= record.date_started <= record.date_done, told
+    assert 0 <= record.runtime < PATIENCE, told
+    assert (last.date_started, last.date_done) == (record.date_started, record.date_done), told
+    assert (last.retries, last.state) == (record.retries, record.state), told
+    assert last.worker == record.worker, told
+    assert last.exception_type == record.exception_type, told
+    assert last.exception_message == record.exception_message, told
+    assert last.traceback == record.traceback, told
+    for run in record.executions:
+        assert run.date_started is not None, told
+        assert run.date_done is None or run.date_done >= run.date_started, told
+        assert worker in (None, run.worker), told
+    starts = [run.date_started for run in record.executions if run.date_started]
+    assert starts == sorted(starts), told
+
+
 @dataclass
 class Worker:
     """A running `celery worker`."""
@@ -166,6 +200,10 @@ class Scene:
     def send(self, name: str, *args: Any, **options: Any) -> str:
         """Publish a task; *options* are those of `apply_async` (`kwargs` among them)."""
         return str(self.task(name).apply_async(args, **options).id)
+
+    def revoke(self, task_id: str, **options: Any) -> None:
+        """Revoke a task and wait for a worker to confirm; *options* are those of Celery's."""
+        self.app.control.revoke(task_id, reply=True, limit=1, timeout=PATIENCE, **options)
 
     def eventually(
         self,
@@ -280,7 +318,7 @@ def _close(app: Celery) -> None:
 
 @contextmanager
 def storage(kind: str, request: Any, directory: Path) -> Iterator[str]:
-    """The URL of a new, empty storage: *kind* is "sqlite" or "postgresql"; *request* is pytest's."""
+    """The URL of a new storage: *kind* is "sqlite" or "postgresql"; *request* is pytest's."""
     if kind == "sqlite":
         directory.mkdir(parents=True, exist_ok=True)
         yield f"sqlite:///{directory / 'fullresult.db'}"

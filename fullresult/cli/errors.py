@@ -1,0 +1,28 @@
+"""What goes wrong, as one sentence and an exit code instead of a traceback."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult.cli.terminal import one_line, say
+from fullresult.storage import StorageError
+
+
+class Failure(click.ClickException):
+    """Ends the command with exit code 1; the message is for people."""
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002  (click's signature)
+        say(f"Error: {one_line(self.message)}", err=True)
+
+
+class Commands(click.Group):
+    """Commands whose expected errors are sentences."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ImproperlyConfigured, StorageError) as error:
+            raise Failure(str(error)) from error

@@ -1,0 +1,96 @@
+"""The options that say which tasks, and the `TaskQuery` they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from fullresult.cli.terminal import one_line, say
+from fullresult.cli.values import Cursor, Pair, State, Value, When
+from fullresult.record import STATES
+from fullresult.storage import TaskQuery
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WHICH = (
+    click.option("--state", multiple=True, type=State(), help="In this state. Repeatable."),
+    click.option("--name", metavar="GLOB", help="Called so: a name, or a glob like 'shop.*'."),
+    click.option("--queue", help="Sent to this queue."),
+    click.option("--worker", help="Run by this worker (celery@host)."),
+    click.option("--root-id", help="Begun by this task: its whole workflow."),
+    click.option("--group-id", help="Members of this group."),
+    click.option("--retry-of", metavar="ID", help="Sent again from this task."),
+    click.option(
+        "--since",
+        type=When(),
+        help="Created since: 2h, 90m, '1d ago', 2026-01-31, 2026-01-31T14:00 (local time).",
+    ),
+    click.option("--until", type=When(), help="Created before; like --since."),
+    click.option("--text", help="With this in name, id or exception, in any case."),
+    click.option(
+        "--kwarg",
+        "kwargs",
+        multiple=True,
+        type=Pair(),
+        help="With this keyword argument; the value is JSON, else a string. Repeatable.",
+    ),
+    click.option(
+        "--arg",
+        "args",
+        multiple=True,
+        type=Value(),
+        help="With this positional argument; repeat it for the next one.",
+    ),
+)
+_PAGE = (
+    click.option(
+        "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
+    ),
+    click.option("--after", type=Cursor(), help="Go on where a listing ended."),
+    click.option("--oldest-first", is_flag=True, help="Else the newest come first."),
+)
+FILTERS = frozenset(
+    "state name queue worker root_id group_id retry_of since until text kwargs args".split()
+)
+
+
+def which(command: F) -> F:
+    """Add the options that narrow."""
+    return _with(_WHICH, command)
+
+
+def page(command: F) -> F:
+    """Add the options of a listing's page."""
+    return _with(_PAGE, command)
+
+
+def _with(options: tuple[Callable[[F], F], ...], command: F) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters among *options* that were given, as `TaskQuery` takes them."""
+    found = {name: options[name] for name in FILTERS if options.get(name) not in (None, ())}
+    if "kwargs" in found:
+        found["kwargs"] = dict(found["kwargs"])
+    return found
+
+
+def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:
+    """The query that *options* ask. Raises click's `UsageError`."""
+    try:
+        return TaskQuery(**given(options), **more)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def explain_nothing(options: Mapping[str, Any]) -> None:
+    """Say, where nothing was found, which state may have been misspelt."""
+    for state in options.get("state") or ():
+        if state not in STATES:
+            known = ", ".join(STATES)
+            say(f"{one_line(state)!r} is not a state of Celery's, which are {known}.", err=True)

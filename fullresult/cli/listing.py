@@ -1,0 +1,64 @@
+"""`list` and `count`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import click
+
+from fullresult.cli import filters
+from fullresult.cli.app import full_of
+from fullresult.cli.document import document, dumps
+from fullresult.cli.table import show_records
+from fullresult.cli.terminal import safe, say
+from fullresult.config import without_password
+
+
+@click.command("list")
+@filters.which
+@filters.page
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@click.pass_context
+def list_(context: click.Context, as_json: bool, **options: Any) -> None:
+    """List tasks, the newest first.
+
+    \b
+    celery -A proj fullresult list --state FAILURE --since 2h
+    celery -A proj fullresult list --name 'shop.*' --kwarg order_id=7
+    celery -A proj fullresult list --text timeout --json | jq '.tasks[].task_id'
+
+    On a terminal this is a table. In a pipe it is one line a task with tabs between: id, state,
+    name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With --json it
+    is one object: `tasks`, and `next`, the cursor for --after (null at the end).
+    """
+    full, limit = full_of(context), options["limit"]
+    order = "oldest" if options["oldest_first"] else "newest"
+    query = filters.query(options, limit=limit + 1, after=options["after"], order=order)
+    found = full.find(query)
+    records = found[:limit]
+    cursor = records[-1].cursor if len(found) > limit else None
+    if as_json:
+        say(dumps({"tasks": [document(record) for record in records], "next": cursor}))
+        return
+    show_records(records)
+    if cursor:
+        say(f"More follow: --after {shlex.quote(safe(cursor))}", err=True)
+    if not records:
+        say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
+        filters.explain_nothing(options)
+
+
+@click.command()
+@filters.which
+@click.pass_context
+def count(context: click.Context, **options: Any) -> None:
+    """Count tasks.
+
+    \b
+    celery -A proj fullresult count --state FAILURE --since '1d ago'
+    """
+    number = full_of(context).count(filters.query(options))
+    say(str(number))
+    if not number:
+        filters.explain_nothing(options)

@@ -1,0 +1,24 @@
+"""What a command is about to touch, before it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fullresult.cli.table import show_records
+from fullresult.cli.terminal import say
+from fullresult.cli.words import count_of
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.storage import TaskQuery
+
+SHOWN = 10
+
+
+def preview(full: FullResult, query: TaskQuery, number: int, verb: str) -> None:
+    """Show the first of the *number* records that will be *verb*-ed, on standard error."""
+    say(f"About to {verb} {count_of(number)}:", err=True)
+    show_records(full.find(replace(query, limit=min(SHOWN, number))), err=True, table=True)
+    if number > SHOWN:
+        say(f"… and {number - SHOWN:,} more", err=True)

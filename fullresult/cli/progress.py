@@ -1,0 +1,21 @@
+"""A bar on a terminal, silence in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from fullresult.cli.terminal import is_terminal
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A function to call with how much more is done."""
+    if not is_terminal(err=True):
+        yield lambda _: None
+        return
+    with click.progressbar(length=total, label=label, show_pos=True, file=sys.stderr) as bar:
+        yield bar.update

@@ -1,0 +1,159 @@
+"""`resend`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from kombu.exceptions import OperationalError
+
+from fullresult.cli import filters
+from fullresult.cli.app import full_of
+from fullresult.cli.errors import Failure
+from fullresult.cli.preview import preview
+from fullresult.cli.progress import progress
+from fullresult.cli.table import show_records
+from fullresult.cli.terminal import is_terminal, one_line, safe, say
+from fullresult.cli.words import count_of
+from fullresult.encoding import safe_str
+from fullresult.record import TaskRecord
+from fullresult.resend import CannotResend
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.storage import TaskQuery
+
+_BATCH = 100
+_BROKER_ERRORS = 3
+"""So many in a row, and nobody waits for the broker any longer."""
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]…")
+@filters.which
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def resend(
+    context: click.Context, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
+) -> None:
+    """Send recorded tasks again, exactly as they were, each under a new id.
+
+    Name their ids, or say which by the options; you see them before anything is sent. A task that
+    cannot be sent again is reported, the others go on, and the exit code is 1.
+
+    \b
+    celery -A proj fullresult resend 3f0c9a4e-…
+    celery -A proj fullresult resend --state FAILURE --name 'shop.*' --since 2h
+
+    Prints a line for each task sent: its id, a tab, its new id.
+    """
+    full = full_of(context)
+    by_filter = bool(filters.given(options))
+    if ids and (by_filter or limit):
+        raise click.UsageError("give ids or filters, not both")
+    if not ids and not by_filter:
+        raise click.UsageError("say which tasks: ids, or filters such as --state FAILURE --since 2h")
+    run = Run(full)
+    if ids:
+        run.send(*_by_id(run, ids, yes))
+    else:
+        run.send(*_by_filter(full, options, limit, yes))
+    run.report()
+
+
+def _by_id(run: Run, ids: Sequence[str], yes: bool) -> tuple[list[TaskRecord], int]:
+    records = []
+    for task_id in dict.fromkeys(ids):
+        record = run.full.get(task_id)
+        if record is None:
+            run.failed(task_id, "no such task is recorded")
+        else:
+            records.append(record)
+    if records and not yes:
+        say(f"About to send again {count_of(len(records))}:", err=True)
+        show_records(records, err=True, table=True)
+        _confirm(len(records))
+    return records, len(records)
+
+
+def _by_filter(
+    full: FullResult, options: dict[str, Any], limit: int | None, yes: bool
+) -> tuple[Iterator[TaskRecord], int]:
+    # What is sent now makes new records, which may match too.
+    until = min(filter(None, (options.pop("until"), full.storage.now())))
+    query = filters.query({**options, "until": until}, limit=_BATCH, order="oldest")
+    number = full.count(query) if limit is None else min(full.count(query), limit)
+    if not number:
+        say("No such task is recorded; nothing is sent.", err=True)
+        filters.explain_nothing(options)
+    elif not yes:
+        preview(full, query, number, "send again")
+        _confirm(number)
+    return islice(_pages(full, query), number), number
+
+
+def _confirm(number: int) -> None:
+    click.confirm(f"Send {count_of(number)} again?", abort=True, err=True)
+
+
+def _pages(full: FullResult, query: TaskQuery) -> Iterator[TaskRecord]:
+    while records := full.find(query):
+        yield from records
+        query = replace(query, after=records[-1].cursor)
+
+
+@dataclass
+class Run:
+    """Sends one after the other, whatever becomes of each."""
+
+    full: FullResult
+    sent: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    broker_errors: int = 0
+    """In a row."""
+
+    def send(self, records: Iterator[TaskRecord] | list[TaskRecord], number: int) -> None:
+        if not number:
+            return
+        pairs = []
+        with progress(number, "Sending") as advance:
+            for record in records:
+                if new_id := self._send(record):
+                    pairs.append(f"{safe(record.task_id)}\t{safe(new_id)}")
+                if self.broker_errors >= _BROKER_ERRORS:
+                    break
+                advance(1)
+        for pair in pairs:
+            say(pair.replace("\t", " → ") if is_terminal() else pair)
+
+    def _send(self, record: TaskRecord) -> str | None:
+        try:
+            result = self.full.resend(record)
+        except CannotResend as error:
+            self.failed(record.task_id, str(error))
+            return None
+        except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
+            self.broker_errors += isinstance(error, (OperationalError, OSError))
+            self.failed(record.task_id, f"the broker did not take it: {safe_str(error)}")
+            return None
+        self.broker_errors = 0
+        self.sent += 1
+        return str(result.id)
+
+    def failed(self, task_id: str, reason: str) -> None:
+        self.failures.append((task_id, reason))
+
+    def report(self) -> None:
+        """Raises `Failure` where not all was sent."""
+        for task_id, reason in self.failures:
+            say(f"{safe(task_id)}: {one_line(reason)}", err=True)
+        if self.broker_errors >= _BROKER_ERRORS:
+            raise Failure(f"the broker does not answer; sent {self.sent:,}, and gave up")
+        if self.failures:
+            raise Failure(f"sent {self.sent:,}; {count_of(len(self.failures))} could not be sent")
+        if self.sent and is_terminal():
+            say(f"Sent {count_of(self.sent)}.")

@@ -1,0 +1,116 @@
+"""Many records, one a line: a table on a terminal, tab-separated text in a pipe."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, safe, say, width
+from fullresult.cli.words import call, ending, local, span
+from fullresult.record import TaskRecord
+
+_GAP = "  "
+_NARROWEST = 16
+"""Columns below which a cell that may be cut is not worth showing."""
+_LONGEST_FIELD = 1024
+
+
+class Column(NamedTuple):
+    """*elastic* columns share the room that the others leave; the last ones are left out first."""
+
+    heading: str
+    cell: Callable[[TaskRecord], str]
+    elastic: bool = False
+
+
+COLUMNS = (
+    Column("CREATED", lambda record: local(record.date_created)),
+    Column("ID", lambda record: safe(record.task_id)),
+    Column("STATE", lambda record: safe(record.state)),
+    Column("TASK", call, elastic=True),
+    Column("RAN", lambda record: span(record.runtime)),
+    Column("ENDED WITH", ending, elastic=True),
+)
+STALE_COLUMNS = (
+    Column("LAST MOVED", lambda record: local(record.date_updated)),
+    *COLUMNS[1:4],
+    Column("WORKER", lambda record: safe(record.worker or ""), elastic=True),
+)
+
+
+def show_records(
+    records: Sequence[TaskRecord],
+    columns: Sequence[Column] = COLUMNS,
+    *,
+    err: bool = False,
+    table: bool | None = None,
+) -> None:
+    """Print *records*; as a table on a terminal, or where *table* says so."""
+    if not (is_terminal(err=err) if table is None else table):
+        for record in records:
+            say("\t".join(fields(record)), err=err)
+    elif records:
+        _table(records, columns, err)
+
+
+def fields(record: TaskRecord) -> list[str]:
+    """What a line in a pipe says, and `list --help` explains."""
+    values = (
+        record.task_id,
+        record.state,
+        record.name,
+        record.date_created.isoformat(timespec="milliseconds"),
+        None if record.runtime is None else f"{record.runtime:.3f}",
+        str(record.retries),
+        record.queue,
+        record.worker,
+        call(record),
+        ending(record),
+    )
+    return [safe(value or "")[:_LONGEST_FIELD] for value in values]
+
+
+def _table(records: Sequence[TaskRecord], columns: Sequence[Column], err: bool) -> None:
+    rows = [[column.cell(record) for column in columns] for record in records]
+    widths = _widths(columns, rows)
+    kept = [index for index, columns_wide in enumerate(widths) if columns_wide]
+    say(dim(_row([columns[i].heading for i in kept], [widths[i] for i in kept])), err=err)
+    for record, row in zip(records, rows):
+        cells = [_cell(columns[i], record, row[i], widths[i]) for i in kept]
+        say(_GAP.join(cells).rstrip(), err=err)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(_padded(cell, room) for cell, room in zip(cells, widths)).rstrip()
+
+
+def _cell(column: Column, record: TaskRecord, text: str, room: int) -> str:
+    padded = _padded(text, room)
+    return in_colour(record.state, padded) if column.heading == "STATE" else padded
+
+
+def _padded(text: str, room: int) -> str:
+    text = fit(text, room)
+    return text + " " * (room - width(text))
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Columns for each cell; 0 for what is left out."""
+    wanted = [
+        max(len(column.heading), *(width(row[index]) for row in rows))
+        if any(row[index] for row in rows)
+        else 0
+        for index, column in enumerate(columns)
+    ]
+    elastic = [i for i, column in enumerate(columns) if column.elastic and wanted[i]]
+    rigid = sum(w + len(_GAP) for i, w in enumerate(wanted) if w and i not in elastic)
+    room = shutil.get_terminal_size().columns - rigid + len(_GAP)
+    while len(elastic) > 1 and room < len(elastic) * (_NARROWEST + len(_GAP)):
+        wanted[elastic.pop()] = 0
+    for place, index in enumerate(elastic):
+        left = elastic[place + 1 :]
+        rest = sum(min(wanted[i], max(_NARROWEST, room // 2)) + len(_GAP) for i in left)
+        wanted[index] = max(min(wanted[index], room - rest - len(_GAP)), _NARROWEST)
+        room -= wanted[index] + len(_GAP)
+    return wanted

@@ -1,0 +1,97 @@
+"""What is printed: harmless whatever a task put in it, of bounded width, coloured for people."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import click
+
+_CHARACTERS_PER_COLUMN = 4
+"""Marks that take no room of their own are bounded by this."""
+_COLOURS = {
+    "SUCCESS": "green",
+    "FAILURE": "red",
+    "UNSENT": "red",
+    "REVOKED": "magenta",
+    "REJECTED": "magenta",
+    "IGNORED": "bright_black",
+    "INTERRUPTED": "yellow",
+    "RETRY": "yellow",
+    "STARTED": "cyan",
+}
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print *text* as one line; without colours in a pipe, or where `celery --no-color` says so."""
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    writable = text.encode(encoding, "backslashreplace").decode(encoding)
+    context = click.get_current_context(silent=True)
+    plain = bool(context and getattr(context.obj, "no_color", False))
+    click.echo(writable, err=err, color=False if plain else None)
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Whether a person reads what is printed."""
+    return (sys.stderr if err else sys.stdout).isatty()
+
+
+def in_colour(state: str, text: str) -> str:
+    """*text* in the colour of *state*."""
+    return click.style(text, fg=_COLOURS.get(state, "blue"))
+
+
+def bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def dim(text: str) -> str:
+    return click.style(text, dim=True)
+
+
+def safe(text: str) -> str:
+    """*text* in one line and without anything that a terminal would obey: shown as escapes."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode()
+
+
+def lines(text: str) -> list[str]:
+    """The lines of *text*, each of them safe."""
+    return [safe(line) for line in text.replace("\r\n", "\n").expandtabs().split("\n")]
+
+
+def one_line(text: str) -> str:
+    """*text* as one safe line, its white space made single spaces."""
+    return safe(" ".join(text.split()))
+
+
+def width(text: str) -> int:
+    """The columns that *text* takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) == "Mn":
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """*text* in at most so many *columns*, the last one being … where something was cut."""
+    if len(text) <= columns * _CHARACTERS_PER_COLUMN and width(text) <= columns:
+        return text
+    room, kept = columns - 1, ""
+    for character in text[: columns * _CHARACTERS_PER_COLUMN]:
+        room -= _columns(character)
+        if room < 0:
+            break
+        kept += character
+    return f"{kept}…"

@@ -1,0 +1,85 @@
+"""A record in few words: its call, how it ended, dates and lengths of time for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+
+from fullresult import encoding
+from fullresult.cli.terminal import one_line
+from fullresult.record import SUCCESS, TaskRecord
+
+_LONGEST = 200
+"""Characters of anything in a listing, whatever the width of the terminal."""
+
+
+def call(record: TaskRecord) -> str:
+    """`name(1, key='value')`, as far as the arguments are known."""
+    name = record.name or "<unknown>"
+    if record.args is None and record.kwargs is None:
+        shown = " ".join(text for text in (record.argsrepr, record.kwargsrepr) if text)
+        return _bounded(f"{name} {shown}".strip())
+    parts = [_repr(arg) for arg in _items(record.args)]
+    if isinstance(record.kwargs, Mapping):
+        parts += [f"{key}={_repr(value)}" for key, value in list(record.kwargs.items())[:20]]
+    return _bounded(f"{name}({', '.join(parts)})")
+
+
+def _items(args: Any) -> list[Any]:
+    return list(args[:20]) if isinstance(args, (list, tuple)) else []
+
+
+def _repr(value: Any) -> str:
+    try:
+        return str(saferepr(value, _LONGEST))
+    except Exception:  # noqa: BLE001  (a listing shows what it can)
+        return encoding.safe_repr(value)
+
+
+def ending(record: TaskRecord) -> str:
+    """What it returned, or why it did not."""
+    if record.exception_type:
+        kind = record.exception_type.rpartition(".")[2]
+        return _bounded(f"{kind}: {record.exception_message or ''}")
+    if record.state == SUCCESS and record.result_form:
+        return _bounded(_repr(record.result))
+    return ""
+
+
+def _bounded(text: str) -> str:
+    text = one_line(text[: _LONGEST + 1])
+    return f"{text[: _LONGEST - 1]}…" if len(text) > _LONGEST else text
+
+
+def local(when: datetime | None) -> str:
+    """Date and time of day of this machine, to the second."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else ""
+
+
+def local_exactly(when: datetime) -> str:
+    """Local date and time to the millisecond, with the offset from UTC."""
+    here = when.astimezone()
+    return f"{here:%Y-%m-%d %H:%M:%S}.{here.microsecond // 1000:03d} {here:%z}"
+
+
+def span(seconds: float | None) -> str:
+    """A length of time: `12 ms`, `3.4 s`, `5 m 02 s`, `3 h 07 m`, `2 d 04 h`."""
+    if seconds is None:
+        return ""
+    if seconds < 0.9995:  # noqa: PLR2004  (what rounds to a second is one)
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for size, unit, smaller, name in ((60, "m", 1, "s"), (3600, "h", 60, "m"), (86400, "d", 3600, "h")):
+        if whole < size * (24 if unit == "h" else 60) or unit == "d":
+            return f"{whole // size} {unit} {whole % size // smaller:02d} {name}"
+    raise AssertionError
+
+
+def count_of(number: int, noun: str = "task") -> str:
+    """`1 task`, `12,345 tasks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,130 @@
+"""Hypothesis strategies: what happens to a task, and the ways in which it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from fullresult.record import (
+    FINISHED,
+    INTERRUPTED,
+    STATES,
+    Entry,
+    Message,
+    Outcome,
+    Start,
+    TaskRecord,
+)
+from fullresult.testing import samples
+
+T = TypeVar("T")
+
+_texts = st.none() | st.sampled_from(["", "a", "é 中 🎉", "it's $1.50 100 %_\\"])
+_json = st.none() | st.sampled_from(["[]", '["a", 1.5]', '{"a": {"$b": null}}', "null"])
+_arguments = st.none() | st.sampled_from(['[1, "é"]', '{"a.b": [true]}', "{}"])
+_dates = st.none() | st.integers(-5_000, 5_000).map(samples.after)
+_states = st.sampled_from([*STATES, "PROGRESS"])
+
+
+@st.composite
+def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
+    """One event; *number* tells its stamps from those of the task's other events."""
+    at = samples.after(draw(st.integers(0, 20)))
+    stamps = _stamps(at=st.just(at), tag=f"{number:x}")
+    return TaskRecord(
+        task_id=task_id,
+        date_created=at,
+        date_updated=at,
+        date_published=draw(st.none() | st.just(at)),
+        outcome=draw(st.none() | _outcomes(stamps)),
+        message=draw(st.none() | _messages(stamps)),
+        start=draw(st.none() | st.builds(Start, stamps, _texts, st.just(at))),
+        entries=draw(_entries(task_id, number)),
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn, task_id: str, most: int = 6) -> list[TaskRecord]:
+    """All that happened to one task."""
+    return [draw(events(task_id, number)) for number in range(draw(st.integers(1, most)))]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, told: Sequence[T]) -> list[list[T]]:
+    """*told* in any order, some of it again, in batches."""
+    again = draw(st.lists(st.sampled_from(told), max_size=len(told)))
+    left = draw(st.permutations([*told, *again]))
+    batches: list[list[T]] = []
+    while left:
+        size = draw(st.integers(1, len(left)))
+        batches.append(left[:size])
+        left = left[size:]
+    return batches
+
+
+def _stamps(at: Any, tag: str) -> st.SearchStrategy[str]:
+    return st.builds(
+        samples.stamp,
+        _states,
+        at,
+        nesting=st.integers(0, 2),
+        retries=st.integers(0, 12),
+        tag=st.just(tag),
+    )
+
+
+@st.composite
+def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
+    state = draw(_states)
+    known = {
+        name: draw(_texts)
+        for name in ("worker", "result_text", "exception_type", "exception_message", "traceback")
+    }
+    return samples.outcome(
+        state,
+        stamp=draw(stamps),
+        date_started=draw(_dates),
+        date_done=draw(_dates) if state in FINISHED else None,
+        runtime=draw(st.none() | st.floats(0, 1e9)),
+        result=draw(_json),
+        result_form=draw(st.none() | st.sampled_from(["json", "repr"])),
+        children=draw(st.none() | st.just('["a"]')),
+        **known,
+    )
+
+
+@st.composite
+def _messages(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Message:
+    known: dict[str, Any] = {name: draw(_texts) for name in Message._fields}
+    known |= {
+        "stamp": draw(stamps),
+        "args": draw(_arguments),
+        "kwargs": draw(_arguments),
+        "body": draw(st.none() | st.binary(max_size=8)),
+        "priority": draw(st.none() | st.integers(-10, 255)),
+        "eta": draw(_dates),
+        "expires": draw(_dates),
+    }
+    return Message(**known)
+
+
+@st.composite
+def _entries(draw: st.DrawFn, task_id: str, number: int) -> tuple[Entry, ...]:
+    count = draw(st.sampled_from([0, 0, 1, 2]))
+    found = []
+    for index in range(count):
+        at = samples.after(draw(st.integers(0, 20)))
+        found.append(
+            samples.entry(
+                draw(st.sampled_from(["FAILURE", "RETRY", INTERRUPTED])),
+                at,
+                stamp=draw(_stamps(st.just(at), f"{number:x}{index:x}")),
+                retries=draw(st.integers(0, 12)),
+                worker=draw(_texts),
+                date_started=draw(_dates),
+                exception_message=draw(_texts),
+            )
+        )
+    return tuple(sorted(found, key=lambda entry: entry.stamp))

@@ -1,0 +1,155 @@
+"""What the suite runs in processes of their own; all that is here can be pickled."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from fullresult.record import TaskRecord
+from fullresult.storage import Storage
+from fullresult.testing import samples
+
+OpenStorage = Callable[[str], Storage]
+
+SECONDS = 60
+"""How long any process may take."""
+
+
+def run(do: Callable[..., None], *arguments: Sequence[Any]) -> list[int | None]:
+    """Call *do* at once in one new process for each of *arguments*; returns their exit codes.
+
+    *do* is given a barrier first, which all of them share.
+    """
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(arguments), timeout=SECONDS)
+    started = [context.Process(target=do, args=(barrier, *given)) for given in arguments]
+    try:
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(SECONDS)
+        return [process.exitcode for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def write(
+    barrier: Barrier, open_storage: OpenStorage, url: str, batches: Sequence[Sequence[TaskRecord]]
+) -> None:
+    storage = open_storage(url)
+    barrier.wait()
+    for batch in batches:
+        storage.write(batch)
+    storage.close()
+
+
+def set_up_and_write(
+    barrier: Barrier, open_storage: OpenStorage, url: str, batch: Sequence[TaskRecord]
+) -> None:
+    storage = open_storage(url)
+    barrier.wait()
+    storage.setup()
+    storage.write(batch)
+    storage.close()
+
+
+def write_and_die(
+    _: Barrier, open_storage: OpenStorage, url: str, batch: Sequence[TaskRecord]
+) -> None:
+    open_storage(url).write(batch)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fork(_: Barrier, open_storage: OpenStorage, url: str) -> None:
+    """Use a storage before a fork and on both sides after it."""
+    storage = open_storage(url)
+    storage.write([samples.task("parent before")])
+    child = _forked(lambda: _check_child(storage))
+    storage.write([samples.task("parent during")])
+    _finished(child)
+    storage.write([samples.task("parent after")])
+    assert storage.get("child") is not None
+    storage.close()
+
+
+def _check_child(storage: Storage) -> None:
+    assert storage.get("parent before") is not None
+    storage.write([samples.task("child")])
+    storage.close()
+
+
+def fork_and_close(_: Barrier, open_storage: OpenStorage, url: str) -> None:
+    """Close a storage in the parent while a forked child goes on using it."""
+    storage = open_storage(url)
+    storage.write([samples.task("parent")])
+    written, write_written = os.pipe()
+    closed, write_closed = os.pipe()
+
+    def child() -> None:
+        storage.write([samples.task("child before")])
+        os.write(write_written, b".")
+        os.read(closed, 1)
+        storage.write([samples.task("child after")])
+
+    forked = _forked(child)
+    os.read(written, 1)
+    storage.close()
+    os.write(write_closed, b".")
+    _finished(forked)
+
+
+def fork_amid_threads(_: Barrier, open_storage: OpenStorage, url: str, count: int) -> None:
+    """Fork *count* children while other threads write; each child writes too."""
+    storage = open_storage(url)
+    enough = threading.Event()
+    failed: list[BaseException] = []
+
+    def keep_writing(thread: int) -> None:
+        number = 0
+        try:
+            while not enough.is_set():
+                storage.write([samples.task(f"thread {thread} {number % 10}")])
+                number += 1
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=keep_writing, args=[n]) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(count):
+        _finished(_forked(lambda: storage.write([samples.task(f"child {number}")])))  # noqa: B023
+    enough.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not failed
+    storage.close()
+
+
+def _forked(do: Callable[[], object]) -> int:
+    """Fork a child that runs *do* and ends at once; returns its process id."""
+    if child := os.fork():
+        return child
+    code = 1
+    try:
+        signal.alarm(SECONDS)
+        do()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _finished(child: int) -> None:
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"a forked child ended with status {status}"

@@ -1,0 +1,59 @@
+"""The import directions of the design, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DRIVERS = {"psycopg", "pymongo", "sqlite3"}
+CORE = sorted((ROOT / "fullresult").rglob("*.py"))
+ADAPTERS = sorted((ROOT / "fullresult_storage_sql").rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Every module that *file* imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def packages(file: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imports(file)}
+
+
+@pytest.mark.parametrize("file", CORE, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_core_imports_no_adapter_and_no_driver(file: Path) -> None:
+    assert not packages(file) & {*DRIVERS, "fullresult_storage_sql", "fullresult_storage_mongo"}
+
+
+@pytest.mark.parametrize("file", ADAPTERS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_an_adapter_imports_of_celery_only_its_configuration_error(file: Path) -> None:
+    celery = {module for module in imports(file) if module.startswith(("celery", "kombu"))}
+
+    assert celery <= {"celery.exceptions", "celery.exceptions.ImproperlyConfigured"}
+
+
+def test_only_the_extension_opens_a_storage() -> None:
+    openers = {
+        file.name
+        for file in CORE
+        if "fullresult.plugins" in imports(file) and "cli" not in file.parts
+    }
+
+    assert openers == {"extension.py"}
+
+
+def test_the_values_know_neither_signals_nor_storages() -> None:
+    for name in ("record.py", "events.py", "executions.py"):
+        mine = {m for m in imports(ROOT / "fullresult" / name) if m.startswith("fullresult")}
+        homes = {module.split(".")[1] for module in mine if "." in module}
+
+        assert homes <= {"record", "events", "executions", "encoding"}, name

@@ -1,0 +1,136 @@
+"""The circuit breaker: after a failure nobody waits until a probe succeeds."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from fullresult.breaker import Breaker
+from fullresult.storage import Refused, StorageError
+
+
+class Storage:
+    """Something to call: it fails while `away`, taking `cost` seconds of the clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.away = False
+        self.cost = 0.0
+        self.calls = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __call__(self) -> str:
+        self.calls += 1
+        self.now += self.cost
+        if self.away:
+            raise StorageError("nobody there")
+        return "answer"
+
+
+@pytest.fixture
+def storage() -> Storage:
+    return Storage()
+
+
+@pytest.fixture
+def breaker(storage: Storage) -> Breaker:
+    return Breaker(storage.monotonic)
+
+
+def test_answers_pass_while_all_is_well(breaker: Breaker, storage: Storage) -> None:
+    assert breaker.call(storage, "otherwise") == "answer"
+
+
+def test_after_a_failure_nobody_asks_until_a_pause_is_over(
+    breaker: Breaker, storage: Storage
+) -> None:
+    storage.away = True
+
+    answers = [breaker.call(storage, "otherwise") for _ in range(100)]
+
+    assert answers == ["otherwise"] * 100
+    assert storage.calls == 1
+
+
+def test_a_probe_that_fails_keeps_it_open(breaker: Breaker, storage: Storage) -> None:
+    storage.away = True
+    breaker.call(storage, None)
+    storage.now += 1.5
+
+    breaker.call(storage, None)
+    breaker.call(storage, None)
+
+    assert storage.calls == 2
+
+
+def test_a_probe_that_succeeds_closes_it(breaker: Breaker, storage: Storage) -> None:
+    storage.away = True
+    breaker.call(storage, None)
+    storage.away = False
+    storage.now += 1.5
+
+    answers = [breaker.call(storage, "otherwise") for _ in range(3)]
+
+    assert answers == ["answer"] * 3
+
+
+def test_a_slow_failure_is_probed_rarely(breaker: Breaker, storage: Storage) -> None:
+    """Waiting for a dead server takes at most a tenth of the time."""
+    storage.away, storage.cost = True, 5.0
+    breaker.call(storage, None)
+    storage.now += 30
+
+    breaker.call(storage, None)
+    assert storage.calls == 1
+    storage.now += 30
+    breaker.call(storage, None)
+
+    assert storage.calls == 2
+
+
+def test_only_one_caller_probes_at_a_time(breaker: Breaker, storage: Storage) -> None:
+    storage.away = True
+    breaker.call(storage, None)
+    storage.now += 1.5
+    asked_meanwhile = []
+
+    def probe() -> None:
+        asked_meanwhile.append(breaker.call(storage, "otherwise"))
+        raise StorageError("still away")
+
+    breaker.call(probe, None)
+
+    assert asked_meanwhile == ["otherwise"]
+
+
+def test_one_line_is_logged_when_it_opens_and_one_when_it_closes(
+    breaker: Breaker, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "fullresult")
+    storage.away = True
+    for _ in range(10):
+        breaker.call(storage, None)
+        storage.now += 0.4
+    storage.away = False
+    storage.now += 60
+
+    breaker.call(storage, None)
+
+    opened, closed = [record.getMessage() for record in caplog.records]
+    assert "nobody there" in opened
+    assert "10 events were lost" in closed
+
+
+def test_a_refused_event_is_logged_and_opens_nothing(
+    breaker: Breaker, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> None:
+        raise Refused("no such date")
+
+    breaker.call(refuse, None)
+
+    assert breaker.call(storage, "otherwise") == "answer"
+    assert "no such date" in caplog.text
