@@ -133,6 +133,11 @@ DROP FUNCTION as_json, as_jsonb, as_bytes, id_of, stamp_tail, created_at, name_o
 """
 
 
+def name_of(number: int) -> str:
+    """One of the many names, some of them much more often than others."""
+    return _NAMES[number % len(_NAMES)]
+
+
 @dataclass(frozen=True)
 class Filled:
     """What was filled: *rows* records, the i-th (from 1) with the `order_id` i."""
@@ -146,6 +151,11 @@ class Filled:
 
     def created(self, i: int) -> datetime:
         return EPOCH + timedelta(milliseconds=self.step * i)
+
+    @property
+    def end(self) -> datetime:
+        """When the last was created."""
+        return self.created(self.rows)
 
     def task_id(self, i: int) -> str:
         digest = hashlib.md5(str(i).encode()).hexdigest()
@@ -212,7 +222,7 @@ def fill_sqlite(file: Path, rows: int) -> Filled:
         "id_of": filled.task_id,
         "stamp_tail": "{:022x}".format,
         "created_at": lambda i: date_text(filled.created(i)),
-        "name_of": lambda j: _NAMES[j % len(_NAMES)],
+        "name_of": name_of,
     }
     with closing(sqlite3.connect(file)) as connection:
         for name, function in functions.items():

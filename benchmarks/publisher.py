@@ -1,7 +1,7 @@
 """The publisher under measurement.
 
-For each number read, queues a few tasks to wake the worker up, a mark, that number of tasks and
-a mark; answers with its readings before and after the tasks.
+For each number read, queues the lead-in, a mark, that number of tasks and a mark; answers with
+its readings before and after the tasks. The lead-in is tasks that wake up publisher and worker.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import sys
 from benchmarks.apps import mark, pay
 from benchmarks.meter import Reading
 
-LEAD_IN = 5
 
-
-def main() -> None:
+def main(lead_in: int) -> None:
     for line in sys.stdin:
-        _publish(LEAD_IN)
+        _publish(lead_in)
         mark.apply_async()
         first = Reading.now(os.getpid())
         _publish(int(line))
@@ -33,4 +31,4 @@ def _publish(tasks: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import TypeAlias
 
+from benchmarks.benches import Run
 from benchmarks.contenders import (
     BARE_POSTGRESQL,
     BARE_SQLITE,
@@ -19,7 +20,6 @@ from benchmarks.contenders import (
     OURS_POSTGRESQL,
     OURS_SQLITE,
 )
-from benchmarks.runs import Run
 
 Round: TypeAlias = Mapping[str, Run]
 
@@ -65,7 +65,7 @@ _DISTANCES = (
 
 
 def report(rounds: Sequence[Round]) -> str:
-    """All tables; every figure is a median over the rounds, with the least and the greatest."""
+    """All tables; every figure is a median over the rounds, with the quartiles."""
     added = [_added(round_) for round_ in rounds]
     sections = {
         "Milliseconds per task without recording": _costs(rounds, [NONE.name]),
@@ -116,10 +116,11 @@ def _ratios(added: Sequence[Round], measure: str, ours: str, theirs: str) -> lis
     return [our / their for our, their in pairs if their > _NOTHING]
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: list[float]) -> str:
     if not values:
         return "-"
-    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
+    lower, _, upper = quantiles(values, n=4, method="inclusive") if values[1:] else values * 3
+    return f"{median(values):.2f} ({lower:.2f}..{upper:.2f})"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

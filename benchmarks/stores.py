@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
 import psycopg
 import pymongo
 import redis
 
+from benchmarks.meter import parent_of
 from tests import servers
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _wal_file() -> Iterator[str]:
 
 def _postmaster_pid(url: str) -> int:
     with psycopg.connect(url) as connection:
-        return int(psutil.Process(connection.info.backend_pid).ppid())
+        return parent_of(connection.info.backend_pid)
 
 
 def _mongod_pid(url: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,9 +12,12 @@ from kombu.utils import json as kombu_json
 
 _CUT = " … [cut: {} characters] … "
 _NOT_JSON = ("NaN", "Infinity")
-_LONGEST_KEY = 512
+_LONGEST_KEY = 1200
+"""Bytes. An entry of a PostgreSQL index holds 2,700, and one of ours a name and an id."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 _DEEPEST = 500
 """SQLite's JSON functions stop at 1,000 levels."""
+_BODY = ("args", "kwargs", "embed")
 _READABLE = frozenset({"application/json", "application/x-yaml", "application/x-msgpack"})
 """Content types whose decoding runs no code of the sender's."""
 
@@ -38,14 +42,18 @@ def dumps(value: Any) -> str:
         return json.dumps(value)
     except TypeError:
         pass  # kombu knows more types, at twice the price
-    except (ValueError, RecursionError):
-        raise Unstorable("nested too deeply or circular") from None
+    except Exception as error:  # noqa: BLE001  (a subclass of dict may raise anything)
+        raise Unstorable(_why_not(error)) from None
     try:
         return str(kombu_json.dumps(value))
-    except (ValueError, RecursionError):
-        raise Unstorable("nested too deeply or circular") from None
-    except Exception as error:
-        raise Unstorable(f"not JSON: {safe_str(error)[:200]}") from None
+    except Exception as error:  # noqa: BLE001  (so may a value's own __json__)
+        raise Unstorable(_why_not(error)) from None
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return f"not JSON: {safe_str(error)[:200]}"
 
 
 def loads(text: str) -> Any:
@@ -56,7 +64,7 @@ def loads(text: str) -> Any:
     for read in (kombu_json.loads, json.loads):
         try:
             return read(text)
-        except (ValueError, TypeError, RecursionError):
+        except Exception:  # noqa: BLE001, S112  (what looks like a kombu type may be none)
             continue
     return None
 
@@ -83,13 +91,13 @@ def refused(text: str) -> str | None:
 
 
 def _depth(text: str) -> int:
-    """At least how deep *text* is nested, counting brackets in strings too."""
     depth = deepest = 0
-    for character in text:
-        if character in "[{":
+    for match in _BRACKETS.finditer(text):
+        mark = match[0]
+        if mark in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "]}":
+        elif mark in "]}":
             depth -= 1
     return deepest
 
@@ -132,12 +140,13 @@ def _is_json(text: str) -> bool:
 def searchable(value: Any, limit: int) -> Searchable:
     """*value* as JSON text of at most *limit* characters for a search column."""
     try:
-        text = dumps_strict(value)
-    except (Unstorable, RecursionError) as error:
-        return Searchable(None, safe_str(error) or "nested too deeply or circular")
+        text = dumps(value)
+    except Unstorable as error:
+        return Searchable(None, str(error))
     if len(text) > limit:
         return Searchable(None, f"cut: {len(text)} characters")
-    return Searchable(text, None)
+    reason = refused(text)
+    return Searchable(text, None) if reason is None else Searchable(None, reason)
 
 
 def decode_body(
@@ -156,7 +165,7 @@ def decode_body(
         parts = decode(body, content_type, content_encoding, accept=[content_type])
     except (KombuError, ValueError, RecursionError, ImportError):
         return None
-    return parts if isinstance(parts, (list, tuple)) and len(parts) == 3 else None
+    return parts if isinstance(parts, (list, tuple)) and len(parts) == len(_BODY) else None
 
 
 def clean(text: str) -> str:
@@ -173,13 +182,14 @@ def clean(text: str) -> str:
 def key(value: object) -> str:
     """*value* as the text of an id, name or queue: clean, and short enough for any index."""
     text = clean(value if isinstance(value, str) else safe_str(value))
-    if len(text) <= _LONGEST_KEY:
+    if len(text) * 4 <= _LONGEST_KEY or len(text.encode()) <= _LONGEST_KEY:
         return text
-    return f"{text[:_LONGEST_KEY]}…{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    kept = text.encode()[:_LONGEST_KEY].decode(errors="ignore")
+    return f"{kept}…{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def clip(text: str, limit: int) -> str:
-    """At most about *limit* characters of *text*: its beginning and end, saying how much was cut."""
+    """About *limit* characters of *text*: its beginning and end, saying how much was cut."""
     if len(text) <= limit:
         return text
     half = max(limit // 2, 1)
@@ -199,5 +209,5 @@ def safe_repr(value: object) -> str:
 def _safely(show: Callable[[object], str], value: object) -> str:
     try:
         return clean(show(value))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (a value may do anything)
         return f"<{type(value).__qualname__}: {show.__name__}() raised {type(error).__qualname__}>"

@@ -16,7 +16,8 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     """Every run of the task, oldest first.
 
     Several ends of one run (a hard time limit is told twice, a kill is told by the child and by its
-    parent) make one execution, with the end of the greatest stamp.
+    parent) make one execution, with the end of the greatest stamp. What ended without having started
+    (revoked, expired, unknown to the worker) was no run.
     """
     runs: list[Entry] = []
     for entry in sorted(_known(record), key=_by_attempt):
@@ -25,7 +26,8 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
             runs.append(entry)
         else:
             runs[twin] = _one(runs[twin], entry)
-    return tuple(Execution(*entry[1:]) for entry in sorted(runs, key=_by_attempt))
+    started = (entry for entry in sorted(runs, key=_by_attempt) if entry.date_started)
+    return tuple(Execution(*entry[1:]) for entry in started)
 
 
 def _known(record: TaskRecord) -> Iterator[Entry]:

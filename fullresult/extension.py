@@ -38,7 +38,7 @@ class FullResult:
 
     def __new__(cls, app: Celery) -> Self:
         if isinstance(app, Proxy):
-            app = app._get_current_object()  # celery.current_app is another one later
+            app = app._get_current_object()  # noqa: SLF001  (the proxy means another one later)
         installed = getattr(app, "fullresult", None)
         if isinstance(installed, cls):
             return installed

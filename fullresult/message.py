@@ -22,16 +22,27 @@ from fullresult.record import Message
 HIDDEN = "hidden: the publisher gave its own repr"
 PROTOCOL_1 = "published by message protocol 1"
 RE_ENCODED = "encoded again by the worker: its publisher was not recorded"
+NOT_SERIALISABLE = "it could not be serialised"
+NOT_EXACT = "JSON changes its arguments, and its publisher was not recorded"
 
 EMBEDS = ("callbacks", "errbacks", "chain", "chord")
-_NO_EMBED = {name: None for name in EMBEDS}
+_PARTS = frozenset({"args", "kwargs", *EMBEDS})
+_NO_EMBED = dict.fromkeys(EMBEDS)
 _KEPT_APART = frozenset(
     {"headers", "serializer", "declare", "retry", "retry_policy", "exchange", "routing_key"}
 )
+_OF_BODY = ("args", "kwargs", "embed", "encoding")
+"""What the notes say of a body, true of any message with the same one."""
+_SENT_WITH = frozenset({"correlation_id", "reply_to", "delivery_mode", "priority"})
+"""Properties of a received message that mean the same to `Producer.publish`."""
+_CUT_REPR = 1000
+"""Celery cuts a repr at about 1,024 characters."""
+_BRACKETS = str.maketrans("()", "[]")
 _HEADERS = (
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id "
-    "argsrepr kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps"
-).split()
+    *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
+    *("timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result"),
+    *("replaced_task_nesting", "stamped_headers", "stamps"),
+)
 
 
 class Limits(NamedTuple):
@@ -63,6 +74,21 @@ class Call(NamedTuple):
     hidden: frozenset[str] = frozenset()
     """"args", "kwargs": what the publisher gave a repr of its own to hide."""
 
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """The message's headers; by protocol 1, what its body has beside its arguments."""
+        if isinstance(self.body, dict):
+            return {key: value for key, value in self.body.items() if key not in _PARTS}
+        return self.how.get("headers") or {}
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """(args, kwargs, embed), by any protocol."""
+        if isinstance(self.body, dict):
+            embed = {part: self.body.get(part) for part in EMBEDS}
+            return self.body.get("args"), self.body.get("kwargs"), embed
+        return self.body or (None, None, None)
+
 
 def serialise(body: Any, serializer: str | None) -> Payload:
     """What kombu's producer would make of *body*. Raises kombu's EncodeError like it."""
@@ -87,37 +113,29 @@ def identity(headers: Mapping[str, Any], body: Any) -> str | None:
 
 def capture(call: Call, stamp: str, limits: Limits) -> Message:
     """The message that *call* sends."""
-    headers = call.how.get("headers") or {}
     notes: dict[str, str] = {}
     if isinstance(call.body, dict):
         notes["body"] = PROTOCOL_1
-        headers, parts = call.body, _protocol_1(call.body)
-    else:
-        parts = call.body
-    if call.hidden:
+    elif call.payload is None:
+        notes["body"] = NOT_SERIALISABLE
+    elif call.hidden:
         notes["body"] = HIDDEN
-    if call.payload is None:
-        notes["body"] = "it could not be serialised"
-    return _message(stamp, parts, call.payload, headers, call.how, None, notes, limits, call.hidden)
+    return _message(stamp, call, notes, limits)
 
 
-def capture_again(
-    known: Message,
-    payload: Payload,
-    parts: tuple[Any, Any, Any] | None,
-    how: Mapping[str, Any],
-    retry_of: str,
-    stamp: str,
-    limits: Limits,
-) -> Message:
-    """The message of a re-send of *known*; *parts* where its arguments are not the known ones."""
-    headers = how["headers"]
-    if parts is not None:
-        return _message(stamp, parts, payload, headers, how, retry_of, {}, limits)
-    notes = dict(json.loads(known.notes or "{}"))
-    none = (None, None, None)
-    fresh = _message(stamp, none, payload, headers, how, retry_of, notes, limits)
-    return fresh._replace(args=known.args, kwargs=known.kwargs, embed=known.embed)
+def capture_again(known: Message, call: Call, stamp: str, limits: Limits) -> Message:
+    """The message of a re-send of *known*. Where *call* has no body, it sends the known one."""
+    fresh = capture(call, stamp, limits)
+    if call.body is not None:
+        return fresh
+    of_body = {part: why for part, why in _notes(known).items() if part in _OF_BODY}
+    notes = {**of_body, **_notes(fresh)}
+    return fresh._replace(
+        args=None if "args" in call.hidden else known.args,
+        kwargs=None if "kwargs" in call.hidden else known.kwargs,
+        embed=known.embed,
+        notes=json.dumps(notes) if notes else None,
+    )
 
 
 def capture_request(request: Context, name: str, stamp: str, limits: Limits) -> Message:
@@ -126,8 +144,10 @@ def capture_request(request: Context, name: str, stamp: str, limits: Limits) -> 
     headers = {key: known[key] for key in _HEADERS if key in known}
     headers.update(request.headers or {})
     headers.setdefault("task", name)
+    how: dict[str, Any] = {"headers": headers}
+    how.update({key: known.get(key) for key in ("compression", "correlation_id", "reply_to")})
     delivery = request.delivery_info or {}
-    how = {key: delivery[key] for key in ("exchange", "routing_key", "priority") if key in delivery}
+    how.update({key: delivery.get(key) for key in ("exchange", "routing_key", "priority")})
     parts = (request.args, request.kwargs, {part: known.get(part) for part in EMBEDS})
     notes = {"encoding": RE_ENCODED}
     hidden = _hidden_in(request)
@@ -136,60 +156,74 @@ def capture_request(request: Context, name: str, stamp: str, limits: Limits) -> 
         notes["body"] = HIDDEN
     else:
         try:
-            payload = serialise(parts, "json")
-        except Exception as error:
+            payload = _serialise_exactly(parts)
+        except Exception as error:  # noqa: BLE001  (what the arguments' own methods raise)
             notes["body"] = encoding.safe_str(error)[:200]
-    return _message(stamp, parts, payload, headers, how, None, notes, limits, hidden)
+    return _message(stamp, Call(parts, payload, how, hidden), notes, limits)
+
+
+def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
+    """*parts* as JSON. Raises what kombu raises, and ValueError where JSON would change them."""
+    payload = serialise(parts, "json")
+    args, kwargs, _ = encoding.loads(str(payload.data))
+    # Of builtins a repr tells all that a message can: tuples, keys that are not text, NaN.
+    if repr((args, kwargs)) != repr((list(parts[0]), dict(parts[1]))):
+        raise ValueError(NOT_EXACT)
+    return payload
 
 
 def capture_delivery(delivery: Delivery, stamp: str, limits: Limits) -> Message:
     """A message that a worker received and could not make a task of: exact, but not decoded."""
-    headers = delivery.headers or {}
-    how = {**(delivery.properties or {}), **(delivery.delivery_info or {})}
+    headers = dict(delivery.headers or {})
+    how: dict[str, Any] = {"headers": headers}
+    how.update({k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH})
+    how.update({k: (delivery.delivery_info or {}).get(k) for k in ("exchange", "routing_key")})
+    # kombu decompressed the body when it came, and writes this header when it compresses one.
+    how["compression"] = headers.pop("compression", None)
     payload = Payload(delivery.body, delivery.content_type, delivery.content_encoding or "utf-8")
     parts = encoding.decode_body(_bytes(payload), payload.content_type, payload.content_encoding)
     notes = {} if parts else {"args": "not decoded", "kwargs": "not decoded"}
-    return _message(stamp, parts or (None, None, None), payload, headers, how, None, notes, limits)
+    return _message(stamp, Call(parts, payload, how), notes, limits)
 
 
 def _hidden_in(request: Context) -> frozenset[str]:
     """The arguments whose repr in the message is not what Celery would have written."""
-    pairs = (("args", "argsrepr"), ("kwargs", "kwargsrepr"))
     return frozenset(
         part
-        for part, shown in pairs
-        if (given := getattr(request, shown, None)) is not None
-        and given not in (saferepr(getattr(request, part)), saferepr(tuple(getattr(request, part))))
+        for part in ("args", "kwargs")
+        if (given := getattr(request, f"{part}repr", None)) is not None
+        and not _is_repr(str(given), getattr(request, part))
     )
 
 
-def _protocol_1(body: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
-    return body.get("args"), body.get("kwargs"), {part: body.get(part) for part in EMBEDS}
+def _is_repr(given: str, value: Any) -> bool:
+    """Whether Celery may have written *given* of *value*: a list now, perhaps a tuple then."""
+    ours, theirs = (
+        text.translate(_BRACKETS).replace(",]", "]") for text in (saferepr(value), given)
+    )
+    if len(given) >= _CUT_REPR and "..." in theirs:
+        return ours.startswith(theirs.partition("...")[0].rstrip(", "))
+    return ours == theirs
 
 
-def _message(
-    stamp: str,
-    parts: Sequence[Any],
-    payload: Payload | None,
-    headers: Mapping[str, Any],
-    how: Mapping[str, Any],
-    retry_of: str | None,
-    notes: dict[str, str],
-    limits: Limits,
-    hidden: frozenset[str] = frozenset(),
-) -> Message:
-    args, kwargs, embed = parts
+def _notes(known: Message) -> dict[str, str]:
+    return dict(json.loads(known.notes)) if known.notes else {}
+
+
+def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> Message:
+    args, kwargs, embed = call.parts
     shown = {"args": args, "kwargs": kwargs}
+    headers, how, payload = call.headers, call.how, call.payload
     exchange = how.get("exchange")
     return Message(
         stamp=stamp,
         name=_key(headers.get("task")),
-        args=_argument("args", shown, limits, hidden, notes),
-        kwargs=_argument("kwargs", shown, limits, hidden, notes),
-        embed=None if embed == _NO_EMBED else _json("embed", embed, notes),
+        args=_argument("args", shown, limits, call.hidden, notes),
+        kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
+        embed=None if embed is None or embed == _NO_EMBED else _json("embed", embed, notes),
         body=None if "body" in notes else _body(payload, limits, notes),
-        content_type=payload.content_type if payload else None,
-        content_encoding=payload.content_encoding if payload else None,
+        content_type=_key(payload.content_type) if payload else None,
+        content_encoding=_key(payload.content_encoding) if payload else None,
         headers=_json("headers", headers, notes),
         properties=_json("properties", _properties(how, headers), notes),
         exchange=_key(exchange.name if isinstance(exchange, Exchange) else exchange),
@@ -201,7 +235,7 @@ def _message(
         root_id=_key(headers.get("root_id")),
         parent_id=_key(headers.get("parent_id")),
         group_id=_key(headers.get("group")),
-        retry_of=retry_of,
+        retry_of=None,
         notes=json.dumps(notes) if notes else None,
     )
 
@@ -236,7 +270,12 @@ def _body(payload: Payload | None, limits: Limits, notes: dict[str, str]) -> byt
 
 def _bytes(payload: Payload) -> bytes:
     data = payload.data
-    return data.encode(payload.content_encoding) if isinstance(data, str) else bytes(data)
+    if not isinstance(data, str):
+        return bytes(data)
+    try:
+        return data.encode(payload.content_encoding)
+    except LookupError:  # "binary", or a codec that only another language knows
+        return data.encode()
 
 
 def _properties(how: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,6 +322,6 @@ def _date(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datet
         when = maybe_iso8601(value)
         # Celery reads a naive date in a message as UTC.
         return to_utc(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
-    except Exception:
+    except Exception:  # noqa: BLE001  (a message may say anything)
         notes[part] = f"not a date: {encoding.safe_repr(value)[:100]}"
         return None

@@ -95,10 +95,14 @@ def on_task_postrun(sender: Task, retval: Any = None, state: str | None = None, 
         request = sender.request
         if state is None:
             recorder.interrupted(request)
-        elif isinstance(retval, Reject) and retval.requeue and sender.acks_late:
+        elif _requeues(retval) and sender.acks_late and not request.is_eager:
             recorder.interrupted(request, REJECTED)
         else:
             recorder.gave_up(request, state)
+
+
+def _requeues(retval: object) -> bool:
+    return isinstance(retval, Reject) and bool(retval.requeue)
 
 
 def on_task_revoked(

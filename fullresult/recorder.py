@@ -16,7 +16,7 @@ from fullresult import encoding, message
 from fullresult.breaker import Breaker
 from fullresult.config import Settings, is_recorded
 from fullresult.events import Attempt, Clock, Moment, is_open
-from fullresult.message import Call, Limits, Payload
+from fullresult.message import Call, Limits
 from fullresult.outcomes import (
     NO_FAILURE,
     NO_RESULT,
@@ -67,22 +67,14 @@ class Recorder:
 
     def publishing(self, call: Call) -> None:
         """A message is about to be handed to the broker."""
-        headers = call.how.get("headers") or call.body
-        self._published(headers, lambda stamp: message.capture(call, stamp, self._limits))
+        self._published(call.headers, lambda stamp: message.capture(call, stamp, self._limits))
 
-    def publishing_again(
-        self,
-        of: str,
-        known: Message,
-        payload: Payload,
-        parts: tuple[Any, Any, Any] | None,
-        how: Mapping[str, Any],
-    ) -> None:
-        """The message *known* of the task *of* is about to be sent once more, as *how* says."""
+    def publishing_again(self, of: str, known: Message, call: Call) -> None:
+        """The message *known* of the task *of* is about to be sent once more, as *call* says."""
         self._published(
-            how["headers"],
-            lambda stamp: message.capture_again(
-                known, payload, parts, how, of, stamp, self._limits
+            call.headers,
+            lambda stamp: message.capture_again(known, call, stamp, self._limits)._replace(
+                retry_of=of
             ),
         )
 
@@ -94,10 +86,14 @@ class Recorder:
         self._write(headers["id"], now, outcome=outcome, message=described, date_published=now.at)
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
-        """The broker did not take the message with *headers*; *error* goes on to the caller."""
+        """The broker did not take the message with *headers*; *error* goes on to the caller.
+
+        A task whose retry or replacement was not taken is over: Celery makes it fail.
+        """
         now = self._clock.moment()
+        attempt = _attempt_in(headers)
         failure = describe(error, None, self._limits.text)
-        outcome = _outcome(UNSENT, _attempt_in(headers), now, failure=failure)
+        outcome = _outcome(UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure)
         self._write(headers["id"], now, outcome=outcome)
 
     def received(self, request: Request) -> None:

@@ -55,8 +55,8 @@ def _sqlite(url: str, settings: Settings) -> Database:
             f"fullresult_storage = {url!r}: write sqlite:///relative.db or sqlite:////absolute.db"
         )
     options = dict(parse_qsl(parts.query))
-    synchronous = options.pop("synchronous", "NORMAL").upper()
-    if options or synchronous not in SYNCHRONOUS:
+    synchronous = options.pop("synchronous", "").upper() or None
+    if options or synchronous not in {None, *SYNCHRONOUS}:
         raise ImproperlyConfigured(
             f"fullresult_storage = {url!r}: the only option is synchronous, one of "
             f"{', '.join(SYNCHRONOUS)}"

@@ -40,7 +40,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         return super().wait(gen, interval, self.deadline if timeout is None else timeout)
 
-    def __del__(self) -> None:
+    def __del__(self, _warn: Any = None, /) -> None:
         # psycopg warns of a connection left open. Ours are meant to end with the process.
         pass
 

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+"""How long a commit waits for the disk. Unless the URL says: FULL for an end, NORMAL for the rest."""
 _REFUSALS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -30,6 +31,17 @@ _REFUSALS = (
     UnicodeError,
     OverflowError,
 )
+
+
+class Session(sqlite3.Connection):
+    """A connection that remembers how long its commits wait for the disk."""
+
+    _synchronous = ""
+
+    def wait_for_disk(self, synchronous: str) -> None:
+        if self._synchronous != synchronous:
+            self.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
 
 
 class SQLite:
@@ -43,31 +55,34 @@ class SQLite:
         file: File,
         *,
         timeout: timedelta,
-        synchronous: str = "NORMAL",
+        synchronous: str | None = None,
         index_kwargs: Sequence[str] = (),
     ) -> None:
         self._file = file
         self._timeout = timeout.total_seconds()
         self._synchronous = synchronous
         self._index_kwargs = index_kwargs
-        self._connections: Connections[sqlite3.Connection] = Connections(self._connect)
+        self._connections: Connections[Session] = Connections(self._connect)
 
     def __repr__(self) -> str:
         return f"sqlite:///{self._file}"
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Session:
         if sqlite3.sqlite_version_info < OLDEST:
             raise StorageError(
                 f"{self!r}: Python has SQLite {sqlite3.sqlite_version}; fullresult needs "
                 f"{'.'.join(map(str, OLDEST))} or newer"
             )
         self._create()
-        connection = sqlite3.connect(
-            self._file, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        session = sqlite3.connect(
+            self._file,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Session,
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        return connection
+        session.execute("PRAGMA journal_mode = WAL")
+        return session
 
     def _create(self) -> None:
         """An empty file that only its owner can read, where there is none yet."""
@@ -83,32 +98,36 @@ class SQLite:
         logger.info("fullresult: records are kept in %s", self._file)
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        return self._run(lambda connection: connection.execute(sql, values).fetchall())
+        return self._run(lambda session: session.execute(sql, values).fetchall())
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
-        if len(events) == 1 and not events[0].entries:
-            return self._run(lambda connection: self._write_one(connection, events[0]))
-        return self._run(lambda connection: self._write_all(connection, events))
+        def all_of_them(session: Session) -> list[str]:
+            session.wait_for_disk(self._synchronous or _needed_for(events))
+            if len(events) == 1 and not events[0].entries:
+                return self._write_one(session, events[0])
+            return self._write_all(session, events)
 
-    def _write_one(self, connection: sqlite3.Connection, event: TaskRecord) -> list[str]:
-        answer = connection.execute(self.sql["write"], rows.parameters(event)).fetchall()
+        return self._run(all_of_them)
+
+    def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
+        answer = session.execute(self.sql["write"], rows.parameters(event)).fetchall()
         return [event.task_id] if answer[0][0] else []
 
-    def _write_all(self, connection: sqlite3.Connection, events: Sequence[TaskRecord]) -> list[str]:
+    def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
         lacking = []
-        with _transaction(connection):
+        with _transaction(session):
             for event in events:
-                lacking += self._write_one(connection, event)
+                lacking += self._write_one(session, event)
                 if event.entries:
                     entries = rows.entries_json(event.entries)
-                    connection.execute(self.sql["entries"], [event.task_id, entries])
+                    session.execute(self.sql["entries"], [event.task_id, entries])
         return lacking
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
-        def both(connection: sqlite3.Connection) -> int:
-            with _transaction(connection):
-                connection.execute(self.sql["delete_entries"].format(found=found), values)
-                deleted = connection.execute(self.sql["delete"].format(found=found), values)
+        def both(session: Session) -> int:
+            with _transaction(session):
+                session.execute(self.sql["delete_entries"].format(found=found), values)
+                deleted = session.execute(self.sql["delete"].format(found=found), values)
                 return len(deleted.fetchall())
 
         return self._run(both)
@@ -123,40 +142,36 @@ class SQLite:
                 "run `celery -A proj fullresult setup`, or what `setup --sql` prints"
             )
 
-    def _version(self, connection: sqlite3.Connection) -> int:
+    def _version(self, session: Session) -> int:
         tables = "SELECT 1 FROM sqlite_master WHERE name = 'fullresult_schema'"
-        if not connection.execute(tables).fetchone():
+        if not session.execute(tables).fetchone():
             return 0
         return int(
-            connection.execute(
-                "SELECT coalesce(max(version), 0) FROM fullresult_schema"
-            ).fetchone()[0]
+            session.execute("SELECT coalesce(max(version), 0) FROM fullresult_schema").fetchone()[0]
         )
 
-    def _upgrade(self, connection: sqlite3.Connection) -> None:
+    def _upgrade(self, session: Session) -> None:
         indexes = [index_sql(key) for key in self._index_kwargs]
-        if self._version(connection) == statements.newest("sqlite") and not indexes:
+        if self._version(session) == statements.newest("sqlite") and not indexes:
             return
-        with _transaction(connection):
-            connection.execute(self.sql["create_schema"])
-            version = self._version(connection)
+        with _transaction(session):
+            session.execute(self.sql["create_schema"])
+            version = self._version(session)
             for number, sql in statements.migrations("sqlite"):
                 if number > version:
                     for statement in _split(sql):
-                        connection.execute(statement)
-                    connection.execute(
-                        "INSERT INTO fullresult_schema (version) VALUES (?)", [number]
-                    )
+                        session.execute(statement)
+                    session.execute("INSERT INTO fullresult_schema (version) VALUES (?)", [number])
             for sql in indexes:
-                connection.execute(sql)
+                session.execute(sql)
 
     def close(self) -> None:
         self._connections.close()
 
-    def _run(self, do: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, do: Callable[[Session], T]) -> T:
         try:
-            with self._connections.lend() as (connection, _):
-                return do(connection)
+            with self._connections.lend() as (session, _):
+                return do(session)
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except sqlite3.Error as error:
@@ -205,6 +220,11 @@ class SQLite:
         return sql, [pattern] * len(columns)
 
 
+def _needed_for(events: Sequence[TaskRecord]) -> str:
+    ends = any(event.outcome and event.outcome.date_done for event in events)
+    return "FULL" if ends else "NORMAL"
+
+
 def index_sql(key: str) -> str:
     """The statement that indexes the keyword argument *key* (`fullresult_index_kwargs`)."""
     name = f"fullresult_kwarg_{key}".replace('"', '""')
@@ -230,11 +250,11 @@ def _split(sql: str) -> list[str]:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(session: Session) -> Iterator[None]:
+    session.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        session.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+    session.execute("COMMIT")

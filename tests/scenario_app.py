@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
-from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from fullresult import FullResult
 from tests.workers import PATIENCE, SETTINGS
@@ -154,7 +153,7 @@ def retry_and_go_on(self: Task) -> str:
 
 
 @task(bind=True)
-def retry_with_what_cannot_be_sent(self: Task) -> None:
+def retry_with_what_cannot_be_sent(self: Task, _: Any = None) -> None:
     raise self.retry(args=(object(),), countdown=0)
 
 
@@ -220,6 +219,13 @@ def kill_child_and_retry(self: Task) -> str:
     return "retried"
 
 
+@task(bind=True)
+def retry_then_kill_child(self: Task) -> None:
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @task()
 def exit_child(code: int) -> None:
     sys.exit(code)
@@ -251,6 +257,13 @@ def wait_for_late(path: str) -> str:
 def wait_for_then_fail(path: str) -> None:
     _wait_for(path)
     raise ValueError("the body failed")
+
+
+@task(bind=True)
+def retry_then_wait_for(self: Task, path: str) -> str:
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return _wait_for(path)
 
 
 def _wait_for(path: str) -> str:

@@ -128,12 +128,12 @@ def test_installing_reads_no_configuration_and_opens_nothing(app: Celery, tmp_pa
 def test_tasks_defined_before_and_after_are_recorded(app: Celery, storage_url: str) -> None:
     app.conf.fullresult_storage = storage_url
 
-    @app.task(name="before")  # type: ignore[untyped-decorator]
+    @app.task(name="before", shared=False)  # type: ignore[untyped-decorator]
     def before() -> None: ...
 
     full = FullResult(app)
 
-    @app.task(name="after")  # type: ignore[untyped-decorator]
+    @app.task(name="after", shared=False)  # type: ignore[untyped-decorator]
     def after() -> None: ...
 
     before.delay()

@@ -17,7 +17,7 @@ __all__ = ["fullresult"]
 
 @click.group(cls=Commands, commands=[list_, show, count, stale, resend, delete, setup])
 def fullresult() -> None:
-    """Look into the memory of your tasks.
+    r"""Look into the memory of your tasks.
 
     Every task of the app is recorded in full: find it, see what happened to it, send it again.
 

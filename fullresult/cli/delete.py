@@ -28,9 +28,9 @@ _BATCH = 1000
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(
-    context: click.Context, everything: bool, limit: int | None, yes: bool, **options: Any
+    context: click.Context, /, everything: bool, limit: int | None, yes: bool, **options: Any
 ) -> None:
-    """Delete records, the oldest first, after showing which.
+    r"""Delete records, the oldest first, after showing which.
 
     What a task left on the broker or in a result backend stays there.
 

@@ -13,11 +13,10 @@ from fullresult import encoding
 from fullresult.record import TaskRecord
 
 _FIELDS = (
-    "task_id name state retries args kwargs argsrepr kwargsrepr result result_form exception_type "
-    "exception_message traceback runtime worker queue exchange routing_key priority eta expires "
-    "origin periodic root_id parent_id group_id retry_of children executions embed headers "
-    "properties stamps notes date_created date_published date_started date_done date_updated cursor"
-).split()
+    "task_id",
+    *(name for name, value in vars(TaskRecord).items() if isinstance(value, property)),
+    *("date_created", "date_updated", "date_published"),
+)
 _DEEPEST = 200
 
 
@@ -35,16 +34,14 @@ def dumps(value: Any) -> str:
 
 def plain(value: Any, depth: int = 0) -> Any:
     """*value* as JSON can hold it: dates in ISO's format, what JSON does not know as its text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
+    if value is None or isinstance(value, (int, str)):
+        return value
     if depth > _DEEPEST:
         return "… nested too deeply to show"
     if isinstance(value, Mapping):
         return {str(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, depth + 1) for item in value]
-    return encoding.safe_str(value)
+    return value.isoformat() if isinstance(value, datetime) else encoding.safe_str(value)

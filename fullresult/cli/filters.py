@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import click
 
 from fullresult.cli.terminal import one_line, say
-from fullresult.cli.values import Cursor, Pair, State, Value, When
+from fullresult.cli.values import cursor, pair, state, value, when
 from fullresult.record import STATES
 from fullresult.storage import TaskQuery
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WHICH = (
-    click.option("--state", multiple=True, type=State(), help="In this state. Repeatable."),
+    click.option("--state", multiple=True, type=state, help="In this state. Repeatable."),
     click.option("--name", metavar="GLOB", help="Called so: a name, or a glob like 'shop.*'."),
     click.option("--queue", help="Sent to this queue."),
     click.option("--worker", help="Run by this worker (celery@host)."),
@@ -24,23 +24,24 @@ _WHICH = (
     click.option("--retry-of", metavar="ID", help="Sent again from this task."),
     click.option(
         "--since",
-        type=When(),
+        type=when,
         help="Created since: 2h, 90m, '1d ago', 2026-01-31, 2026-01-31T14:00 (local time).",
     ),
-    click.option("--until", type=When(), help="Created before; like --since."),
+    click.option("--until", type=when, help="Created before; like --since."),
     click.option("--text", help="With this in name, id or exception, in any case."),
     click.option(
         "--kwarg",
         "kwargs",
         multiple=True,
-        type=Pair(),
+        type=pair,
+        metavar="KEY=VALUE",
         help="With this keyword argument; the value is JSON, else a string. Repeatable.",
     ),
     click.option(
         "--arg",
         "args",
         multiple=True,
-        type=Value(),
+        type=value,
         help="With this positional argument; repeat it for the next one.",
     ),
 )
@@ -48,11 +49,12 @@ _PAGE = (
     click.option(
         "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
     ),
-    click.option("--after", type=Cursor(), help="Go on where a listing ended."),
+    click.option("--after", type=cursor, help="Go on where a listing ended."),
     click.option("--oldest-first", is_flag=True, help="Else the newest come first."),
 )
-FILTERS = frozenset(
-    "state name queue worker root_id group_id retry_of since until text kwargs args".split()
+FILTERS = (
+    *("state", "name", "queue", "worker", "root_id", "group_id", "retry_of"),
+    *("since", "until", "text", "kwargs", "args"),
 )
 
 
@@ -90,7 +92,7 @@ def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:
 
 def explain_nothing(options: Mapping[str, Any]) -> None:
     """Say, where nothing was found, which state may have been misspelt."""
-    for state in options.get("state") or ():
-        if state not in STATES:
+    for name in options.get("state") or ():
+        if name not in STATES:
             known = ", ".join(STATES)
-            say(f"{one_line(state)!r} is not a state of Celery's, which are {known}.", err=True)
+            say(f"{one_line(name)!r} is not a state of Celery's, which are {known}.", err=True)

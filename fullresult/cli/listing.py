@@ -20,8 +20,8 @@ from fullresult.config import without_password
 @filters.page
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context
-def list_(context: click.Context, as_json: bool, **options: Any) -> None:
-    """List tasks, the newest first.
+def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
+    r"""List tasks, the newest first.
 
     \b
     celery -A proj fullresult list --state FAILURE --since 2h
@@ -52,8 +52,8 @@ def list_(context: click.Context, as_json: bool, **options: Any) -> None:
 @click.command()
 @filters.which
 @click.pass_context
-def count(context: click.Context, **options: Any) -> None:
-    """Count tasks.
+def count(context: click.Context, /, **options: Any) -> None:
+    r"""Count tasks.
 
     \b
     celery -A proj fullresult count --state FAILURE --since '1d ago'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from fullresult.cli.terminal import is_terminal, one_line, safe, say
 from fullresult.cli.words import count_of
 from fullresult.encoding import safe_str
 from fullresult.record import TaskRecord
-from fullresult.resend import CannotResend
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
@@ -38,9 +37,9 @@ _BROKER_ERRORS = 3
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def resend(
-    context: click.Context, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
+    context: click.Context, /, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
 ) -> None:
-    """Send recorded tasks again, exactly as they were, each under a new id.
+    r"""Send recorded tasks again, exactly as they were, each under a new id.
 
     Name their ids, or say which by the options; you see them before anything is sent. A task that
     cannot be sent again is reported, the others go on, and the exit code is 1.
@@ -56,7 +55,9 @@ def resend(
     if ids and (by_filter or limit):
         raise click.UsageError("give ids or filters, not both")
     if not ids and not by_filter:
-        raise click.UsageError("say which tasks: ids, or filters such as --state FAILURE --since 2h")
+        raise click.UsageError(
+            "say which tasks: ids, or filters such as --state FAILURE --since 2h"
+        )
     run = Run(full)
     if ids:
         run.send(*_by_id(run, ids, yes))
@@ -70,7 +71,7 @@ def _by_id(run: Run, ids: Sequence[str], yes: bool) -> tuple[list[TaskRecord], i
     for task_id in dict.fromkeys(ids):
         record = run.full.get(task_id)
         if record is None:
-            run.failed(task_id, "no such task is recorded")
+            run.failures.append(f"no task {task_id!r} is recorded")
         else:
             records.append(record)
     if records and not yes:
@@ -111,49 +112,48 @@ class Run:
     """Sends one after the other, whatever becomes of each."""
 
     full: FullResult
-    sent: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    """(old id, new id)"""
+    failures: list[str] = field(default_factory=list)
     broker_errors: int = 0
     """In a row."""
 
-    def send(self, records: Iterator[TaskRecord] | list[TaskRecord], number: int) -> None:
-        if not number:
-            return
-        pairs = []
-        with progress(number, "Sending") as advance:
-            for record in records:
-                if new_id := self._send(record):
-                    pairs.append(f"{safe(record.task_id)}\t{safe(new_id)}")
-                if self.broker_errors >= _BROKER_ERRORS:
-                    break
-                advance(1)
-        for pair in pairs:
-            say(pair.replace("\t", " → ") if is_terminal() else pair)
+    def send(self, records: Iterable[TaskRecord], number: int) -> None:
+        try:
+            with progress(number, "Sending") as advance:
+                for record in records:
+                    self._send(record)
+                    if self.broker_errors >= _BROKER_ERRORS:
+                        break
+                    advance(1)
+        finally:
+            # Also those sent before somebody lost patience.
+            arrow = " → " if is_terminal() else "\t"
+            for old, new in self.sent:
+                say(f"{safe(old)}{arrow}{safe(new)}")
 
-    def _send(self, record: TaskRecord) -> str | None:
+    def _send(self, record: TaskRecord) -> None:
+        from fullresult.resend import CannotResend
+
         try:
             result = self.full.resend(record)
         except CannotResend as error:
-            self.failed(record.task_id, str(error))
-            return None
+            self.failures.append(str(error))
         except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
             self.broker_errors += isinstance(error, (OperationalError, OSError))
-            self.failed(record.task_id, f"the broker did not take it: {safe_str(error)}")
-            return None
-        self.broker_errors = 0
-        self.sent += 1
-        return str(result.id)
-
-    def failed(self, task_id: str, reason: str) -> None:
-        self.failures.append((task_id, reason))
+            self.failures.append(
+                f"task {record.task_id}: the broker did not take it: {safe_str(error)}"
+            )
+        else:
+            self.broker_errors = 0
+            self.sent.append((record.task_id, str(result.id)))
 
     def report(self) -> None:
         """Raises `Failure` where not all was sent."""
-        for task_id, reason in self.failures:
-            say(f"{safe(task_id)}: {one_line(reason)}", err=True)
+        for reason in self.failures:
+            say(one_line(reason), err=True)
         if self.broker_errors >= _BROKER_ERRORS:
-            raise Failure(f"the broker does not answer; sent {self.sent:,}, and gave up")
+            raise Failure(f"the broker does not answer; sent {len(self.sent):,}, and gave up")
         if self.failures:
-            raise Failure(f"sent {self.sent:,}; {count_of(len(self.failures))} could not be sent")
-        if self.sent and is_terminal():
-            say(f"Sent {count_of(self.sent)}.")
+            failed = count_of(len(self.failures))
+            raise Failure(f"sent {len(self.sent):,}; {failed} could not be sent")

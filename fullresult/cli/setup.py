@@ -13,8 +13,8 @@ from fullresult.config import Settings, without_password
 @click.command()
 @click.option("--sql", is_flag=True, help="Print the SQL for an empty database; change nothing.")
 @click.pass_context
-def setup(context: click.Context, sql: bool) -> None:
-    """Create or upgrade what the storage needs.
+def setup(context: click.Context, /, sql: bool) -> None:
+    r"""Create or upgrade what the storage needs.
 
     Needed only where `fullresult_auto_setup` is False; harmless when repeated.
 

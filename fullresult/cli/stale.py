@@ -11,7 +11,7 @@ from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
-from fullresult.cli.values import Duration, State
+from fullresult.cli.values import length, state
 from fullresult.cli.words import count_of, span
 
 FOUND = 3
@@ -28,13 +28,15 @@ def _units(command: Any) -> Any:
 
 @click.command()
 @_units
-@click.option("--older-than", type=Duration(), help="The same in one word: 90m, 1h30m, 2d.")
+@click.option(
+    "--older-than", type=length, metavar="LENGTH", help="The same in one word: 90m, 1h30m, 2d."
+)
 @click.option(
     "--terminal-state",
     "acceptable",
     multiple=True,
-    type=State(),
-    help="Not stale in this state, whatever it is; instead of the states that end a task. Repeatable.",
+    type=state,
+    help="Not stale in this state; replaces the states that end a task. Repeatable.",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
@@ -44,6 +46,7 @@ def _units(command: Any) -> Any:
 @click.pass_context
 def stale(
     context: click.Context,
+    /,
     older_than: timedelta | None,
     acceptable: tuple[str, ...],
     limit: int,
@@ -51,10 +54,10 @@ def stale(
     fail: bool,
     **units: float | None,
 ) -> None:
-    """List tasks that neither finished nor moved for too long, the oldest first.
+    r"""List tasks that neither finished nor moved for too long, the oldest first.
 
-    Too long is what the options add up to, else `fullresult_stale_after` (1 hour). A task that waits
-    for its ETA is not stale before it is due.
+    Too long is what the options add up to, else `fullresult_stale_after` (1 hour). A task that
+    waits for its ETA is not stale before it is due.
 
     \b
     celery -A proj fullresult stale --hours 1

@@ -76,13 +76,13 @@ def _table(records: Sequence[TaskRecord], columns: Sequence[Column], err: bool) 
     widths = _widths(columns, rows)
     kept = [index for index, columns_wide in enumerate(widths) if columns_wide]
     say(dim(_row([columns[i].heading for i in kept], [widths[i] for i in kept])), err=err)
-    for record, row in zip(records, rows):
+    for record, row in zip(records, rows, strict=True):
         cells = [_cell(columns[i], record, row[i], widths[i]) for i in kept]
         say(_GAP.join(cells).rstrip(), err=err)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(_padded(cell, room) for cell, room in zip(cells, widths)).rstrip()
+    return _GAP.join(_padded(cell, room) for cell, room in zip(cells, widths, strict=True)).rstrip()
 
 
 def _cell(column: Column, record: TaskRecord, text: str, room: int) -> str:
@@ -105,7 +105,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
     ]
     elastic = [i for i, column in enumerate(columns) if column.elastic and wanted[i]]
     rigid = sum(w + len(_GAP) for i, w in enumerate(wanted) if w and i not in elastic)
-    room = shutil.get_terminal_size().columns - rigid + len(_GAP)
+    room = shutil.get_terminal_size((120, 24)).columns - rigid + len(_GAP)
     while len(elastic) > 1 and room < len(elastic) * (_NARROWEST + len(_GAP)):
         wanted[elastic.pop()] = 0
     for place, index in enumerate(elastic):

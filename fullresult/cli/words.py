@@ -14,6 +14,7 @@ from fullresult.record import SUCCESS, TaskRecord
 
 _LONGEST = 200
 """Characters of anything in a listing, whatever the width of the terminal."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def call(record: TaskRecord) -> str:
@@ -54,9 +55,11 @@ def _bounded(text: str) -> str:
     return f"{text[: _LONGEST - 1]}…" if len(text) > _LONGEST else text
 
 
-def local(when: datetime | None) -> str:
-    """Date and time of day of this machine, to the second."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else ""
+def local(when: datetime) -> str:
+    """Local time to the second, after its date unless that is today."""
+    here = when.astimezone()
+    today = here.date() == datetime.now(here.tzinfo).date()
+    return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M:%S}"
 
 
 def local_exactly(when: datetime) -> str:
@@ -69,15 +72,15 @@ def span(seconds: float | None) -> str:
     """A length of time: `12 ms`, `3.4 s`, `5 m 02 s`, `3 h 07 m`, `2 d 04 h`."""
     if seconds is None:
         return ""
-    if seconds < 0.9995:  # noqa: PLR2004  (what rounds to a second is one)
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
+    if seconds < _MINUTE:
+        # What rounds to a second is one.
+        return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"  # noqa: PLR2004
     whole = int(seconds)
-    for size, unit, smaller, name in ((60, "m", 1, "s"), (3600, "h", 60, "m"), (86400, "d", 3600, "h")):
-        if whole < size * (24 if unit == "h" else 60) or unit == "d":
-            return f"{whole // size} {unit} {whole % size // smaller:02d} {name}"
-    raise AssertionError
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} m {whole % _MINUTE:02d} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} m"
+    return f"{whole // _DAY:,} d {whole % _DAY // _HOUR:02d} h"
 
 
 def count_of(number: int, noun: str = "task") -> str:

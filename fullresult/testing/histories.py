@@ -100,6 +100,7 @@ def _messages(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Message:
     known: dict[str, Any] = {name: draw(_texts) for name in Message._fields}
     known |= {
         "stamp": draw(stamps),
+        **{name: draw(_json) for name in ("embed", "headers", "properties", "notes")},
         "args": draw(_arguments),
         "kwargs": draw(_arguments),
         "body": draw(st.none() | st.binary(max_size=8)),

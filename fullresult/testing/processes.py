@@ -9,13 +9,14 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
 from fullresult.storage import Storage
 from fullresult.testing import samples
 
 OpenStorage = Callable[[str], Storage]
+T = TypeVar("T")
 
 SECONDS = 60
 """How long any process may take."""

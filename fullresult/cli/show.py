@@ -1,0 +1,44 @@
+"""`show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fullresult.cli.app import full_of
+from fullresult.cli.document import document, dumps
+from fullresult.cli.errors import Failure
+from fullresult.cli.page import page_of
+from fullresult.cli.terminal import say
+
+if TYPE_CHECKING:
+    from fullresult.record import TaskRecord
+
+_SENT_AGAIN = 20
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field, uncut.")
+@click.pass_context
+def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
+    r"""Show all that is known of one task.
+
+    Its timeline, every execution with its traceback, arguments, result, routing, links and headers.
+    Dates are local. What is very long is cut here; --json prints all of it.
+
+    \b
+    celery -A proj fullresult show 3f0c9a4e-…
+    celery -A proj fullresult show 3f0c9a4e-… --json | jq .kwargs
+    """
+    full = full_of(context)
+    record = full.get(task_id)
+    if record is None:
+        raise Failure(f"no task {task_id!r} is recorded; `list --text …` finds part of an id")
+    if as_json:
+        say(dumps(document(record)))
+        return
+    again: list[TaskRecord] = full.find(retry_of=task_id, order="oldest", limit=_SENT_AGAIN)
+    for line in page_of(record, again):
+        say(line)

@@ -1,0 +1,1 @@
+"""`python -m fullresult demo`: watch a real worker being remembered."""

@@ -1,0 +1,41 @@
+"""The conformance suite: what any storage must do, for the adapters here and for yours.
+
+Install pytest and hypothesis, subclass `StorageSuite` in a test module, and say where an empty
+database is:
+
+    import pytest
+    from fullresult.testing import StorageSuite
+
+    class TestMyStorage(StorageSuite):
+        @pytest.fixture
+        def url(self, tmp_path):
+            return f"mydatabase://{tmp_path}/new"
+
+That is enough where your adapter is installed (an entry point in the group `fullresult.storage`,
+see `fullresult.hookspecs`). Otherwise, or to give it settings of its own, override
+`open_storage(url)`: a static method that returns a storage not yet connected. Other processes call
+it too, so it must be possible to pickle it.
+
+Two more fixtures are optional; the tests that need them are skipped without:
+
+`unreachable_url`: a URL where no storage answers.
+`old_url`: a database that an older version of your adapter made, where it had written
+`OLD_RECORDS`. Keep one for each version of your schema, and parametrise the fixture.
+
+No test knows its adapter; each is a sentence of the docstrings in `fullresult.storage`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
+    *(f"{__name__}.{part}" for part in ("paging", "sharing")),
+)
+
+from fullresult.testing.fixtures import open_storage  # noqa: E402
+from fullresult.testing.life import OLD_RECORDS  # noqa: E402
+from fullresult.testing.suite import StorageSuite  # noqa: E402
+
+__all__ = ["OLD_RECORDS", "StorageSuite", "open_storage"]

@@ -1,0 +1,260 @@
+"""The suite: each filter of a query, and several together."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fullresult.events import is_open
+from fullresult.record import STATES
+from fullresult.storage import Storage, TaskQuery
+from fullresult.testing import samples
+from fullresult.testing.fixtures import Fixtures, ids, thorough, write
+
+NAMES = (
+    *("shop.pay", "shop.Pay", "shop.payment", "shopxpay", "shop.pay.card", "pay", ""),
+    *("a*b", "a?b", "a[b", "a]b", "a^b", "a-b", "a!b", "a\\b", "a%b", "a_b", "a.b", "aéb", "a🎉b"),
+    *("a\nb", "a(b)|c+", "$a", "^a", "{a}", "/a/"),
+)
+GLOBS = (
+    *("shop.*", "*.pay", "*", "shop?pay", "s*p*y", "shop.[pP]ay", "shop.[!p]ay", "shop.[a-z]ay"),
+    *("a[*]b", "a[?]b", "a[[]b", "a[]]b", "a[^]b", "a[^x]b", "a[!^]b", "a[-]b", "a[!]]b", "a[]-_]b"),
+    *("a[b*", "[", "*[", "a\\?", "a[\\]b", "a?b", "*%*", "*_*", "*é*", "?", "??b", "a(*|c+"),
+    *("$*", "^*", "{*}", "/*/", "**", "[a-c]*", "[c-a]*", "a[!b-z]b", "a[.]b", "[[.]*", "a[[:a]b"),
+)
+
+
+class Finding(Fixtures):
+    def test_everything_is_found_when_nothing_is_asked(self, storage: Storage) -> None:
+        write(storage, [samples.task("a"), samples.event("b"), samples.rich("c")])
+
+        assert sorted(ids(storage.find(TaskQuery()))) == ["a", "b", "c"]
+
+    def test_nothing_is_found_where_nothing_is(self, storage: Storage) -> None:
+        assert storage.find(TaskQuery()) == []
+        assert storage.count(TaskQuery()) == 0
+
+    def test_what_is_found_is_what_get_answers(self, storage: Storage) -> None:
+        write(storage, [samples.rich("a"), samples.task("b", entries=(samples.entry(),))])
+
+        for record in storage.find(TaskQuery()):
+            assert record == storage.get(record.task_id)
+
+    @pytest.mark.parametrize(
+        "asked", ["SUCCESS", "PENDING", "PROGRESS", ("RETRY", "FAILURE"), {"SUCCESS", "SENT"}, ()]
+    )
+    def test_state_is_one_or_any_of_several(
+        self, storage: Storage, asked: str | Collection[str]
+    ) -> None:
+        states = (*STATES, "PROGRESS")
+        write(storage, [samples.task(state, state=state) for state in states])
+
+        found = self.found(storage, state=asked)
+
+        wanted = {asked} if isinstance(asked, str) else set(asked)
+        assert found == sorted(wanted & set(states))
+
+    @pytest.mark.parametrize("asked", [("SUCCESS",), ("SUCCESS", "PROGRESS", "SENT"), ()])
+    def test_not_state_is_none_of_several(self, storage: Storage, asked: Collection[str]) -> None:
+        states = {*STATES, "PROGRESS"}
+        write(storage, [samples.task(state, state=state) for state in states])
+
+        assert self.found(storage, not_state=asked) == sorted(states - set(asked))
+
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_open_is_whether_something_is_still_expected(
+        self, storage: Storage, asked: bool
+    ) -> None:
+        states = (*STATES, "PROGRESS")
+        write(storage, [samples.task(state, state=state) for state in states])
+        write(storage, [samples.task("gone on", state="SCHEDULED_SENT", open=False)])
+
+        found = self.found(storage, open=asked)
+
+        expected = {state for state in states if is_open(state) is asked}
+        assert found == sorted(expected | (set() if asked else {"gone on"}))
+
+    def test_state_follows_the_merge(self, storage: Storage) -> None:
+        storage.write([samples.task("a", state="PENDING")])
+        storage.write([samples.event("a", outcome=samples.outcome("SUCCESS"))])
+        storage.write([samples.event("a", outcome=samples.outcome("STARTED"))])
+
+        assert self.found(storage, state="SUCCESS") == ["a"]
+        assert self.found(storage, state=("PENDING", "STARTED")) == []
+        assert self.found(storage, open=True) == []
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_name_without_wildcards_is_that_name(self, storage: Storage, name: str) -> None:
+        write(storage, [samples.task(f"{n}", name=known) for n, known in enumerate(NAMES)])
+        query = TaskQuery(name=name)
+
+        if not query.name_is_glob:
+            assert ids(storage.find(query)) == [f"{NAMES.index(name)}"]
+
+    def test_a_glob_means_what_it_means_in_fnmatch(self, storage: Storage) -> None:
+        write(storage, [samples.task(f"{n}", name=name) for n, name in enumerate(NAMES)])
+        write(storage, [samples.event("no name", outcome=samples.outcome())])
+
+        found = {glob: self.names(storage, glob) for glob in GLOBS}
+
+        assert found == {glob: set(fnmatch.filter(NAMES, glob)) for glob in GLOBS}
+
+    @thorough
+    @given(
+        name=st.text("abB-]^!.\\é", max_size=4), glob=st.text("abB*?[]!-^.\\é", max_size=6)
+    )
+    def test_any_glob_means_what_it_means_in_fnmatch(
+        self, storage: Storage, name: str, glob: str
+    ) -> None:
+        group = str(uuid4())
+        storage.write([samples.task(group, name=name, group_id=group)])
+
+        found = storage.count(TaskQuery(name=glob, group_id=group))
+
+        assert found == fnmatch.fnmatchcase(name, glob)
+
+    @pytest.mark.parametrize("field", ["queue", "worker", "root_id", "group_id", "retry_of"])
+    def test_what_is_told_by_a_word_is_found_by_it(self, storage: Storage, field: str) -> None:
+        words = ["a", "A", "a ", "ab", "a%", "a_", "*", "é", "", "x" * 512]
+        write(storage, [samples.task(f"{n}", **{field: word}) for n, word in enumerate(words)])
+        write(storage, [samples.task("none"), samples.event("bare")])
+
+        for number, word in enumerate(words):
+            assert self.found(storage, **{field: word}) == [f"{number}"]
+
+    @pytest.mark.parametrize("at", [samples.EPOCH, samples.NOON, samples.LATEST], ids=str)
+    def test_since_is_from_then_on(self, storage: Storage, at: datetime) -> None:
+        self.three(storage)
+
+        expected = {samples.EPOCH: ["1", "2", "3"], samples.NOON: ["2", "3"], samples.LATEST: ["3"]}
+        assert self.found(storage, since=at) == expected[at]
+
+    @pytest.mark.parametrize("at", [samples.EPOCH, samples.NOON, samples.LATEST], ids=str)
+    def test_until_is_before_then(self, storage: Storage, at: datetime) -> None:
+        self.three(storage)
+
+        expected = {samples.EPOCH: [], samples.NOON: ["1"], samples.LATEST: ["1", "2"]}
+        assert self.found(storage, until=at) == expected[at]
+
+    def test_since_and_until_tell_milliseconds_apart(self, storage: Storage) -> None:
+        write(storage, [samples.task(f"{n}", samples.after(n)) for n in range(5)])
+
+        found = self.found(storage, since=samples.after(1), until=samples.after(3))
+
+        assert found == ["1", "2"]
+
+    def test_moved_before_is_up_to_then(self, storage: Storage) -> None:
+        write(
+            storage,
+            [
+                samples.task("moved", state="STARTED", stale_from=samples.after(10)),
+                samples.task("due", state="PENDING", stale_from=samples.after(60_000)),
+                samples.task("later", samples.after(5), state="STARTED"),
+                samples.event("bare"),
+            ],
+        )
+
+        assert self.found(storage, moved_before=samples.after(4)) == []
+        assert self.found(storage, moved_before=samples.after(5)) == ["later"]
+        assert self.found(storage, moved_before=samples.after(10)) == ["later", "moved"]
+        assert self.found(storage, moved_before=samples.after(59_999)) == ["later", "moved"]
+        assert self.found(storage, moved_before=samples.LATEST) == ["due", "later", "moved"]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("shop", ["name"]),
+            ("SHOP.pay", ["name"]),
+            ("SEEN-id", ["seen-ID-1"]),
+            ("valueerror", ["type"]),
+            ("BROKEN", ["message"]),
+            ("50% off", ["percent"]),
+            ("0%", ["percent"]),
+            ("a_b", ["underscore"]),
+            ("\\", ["backslash"]),
+            ("é", ["accent"]),
+            ("'", ["quote"]),
+            ("*", []),
+            ("[n]ame", []),
+            ("no such text", []),
+        ],
+    )
+    def test_text_is_part_of_name_id_or_exception_in_any_case(
+        self, storage: Storage, text: str, expected: list[str]
+    ) -> None:
+        known: dict[str, dict[str, Any]] = {
+            "name": {"name": "Shop.PAY"},
+            "seen-ID-1": {},
+            "type": {"exception_type": "builtins.ValueError"},
+            "message": {"exception_message": "it is broken, isnt it"},
+            "percent": {"exception_message": "50% off"},
+            "almost percent": {"exception_message": "500 off, 50 of 100"},
+            "underscore": {"exception_message": "a_b"},
+            "almost underscore": {"exception_message": "axb"},
+            "backslash": {"exception_message": "C:\\temp"},
+            "accent": {"exception_message": "café"},
+            "quote": {"exception_message": "it's"},
+        }
+        write(storage, [samples.task(n, **{"name": "t", **given}) for n, given in known.items()])
+
+        assert self.found(storage, text=text) == expected
+
+    def test_filters_narrow_together(self, storage: Storage) -> None:
+        wanted = {
+            "state": "FAILURE",
+            "name": "shop.pay",
+            "queue": "q",
+            "worker": "w",
+            "root_id": "r",
+            "group_id": "g",
+            "retry_of": "o",
+            "exception_message": "boom",
+            "args": [1],
+            "kwargs": {"order": 7},
+        }
+        others = {**wanted, "args": [2], "kwargs": {"order": 8}, "state": "SUCCESS"}
+        write(storage, [samples.task("all", **wanted)])
+        for name in wanted:
+            given = others[name] if others[name] != wanted[name] else "other"
+            write(storage, [samples.task(f"not {name}", **{**wanted, name: given})])
+        early = samples.task("early", samples.after(-1), **wanted)
+        write(storage, [early, samples.task("late", samples.after(1), **wanted)])
+        asked = {name: value for name, value in wanted.items() if name != "exception_message"}
+
+        found = self.found(
+            storage,
+            **{**asked, "name": "shop.*"},
+            text="BOOM",
+            since=samples.NOON,
+            until=samples.after(1),
+            moved_before=samples.NOON,
+            open=False,
+            not_state=("SUCCESS",),
+        )
+
+        assert found == ["all"]
+
+    @staticmethod
+    def found(storage: Storage, **filters: Any) -> list[str]:
+        """The ids found, sorted; they must be as many as are counted."""
+        query = TaskQuery(**filters)
+        found = ids(storage.find(query))
+        assert storage.count(query) == len(found)
+        return sorted(found)
+
+    @staticmethod
+    def names(storage: Storage, glob: str) -> set[str | None]:
+        return {record.name for record in storage.find(TaskQuery(name=glob))}
+
+    @staticmethod
+    def three(storage: Storage) -> None:
+        """Tasks 1, 2 and 3 of 1970, noon and 9999."""
+        dates = (samples.EPOCH, samples.NOON, samples.LATEST)
+        write(storage, [samples.task(f"{n}", at) for n, at in enumerate(dates, 1)])

@@ -1,0 +1,84 @@
+"""What the suite is told of the adapter it tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fullresult import plugins
+from fullresult.config import Settings
+from fullresult.record import TaskRecord
+from fullresult.storage import Storage
+from fullresult.testing import samples
+from fullresult.testing.processes import OpenStorage
+
+thorough = settings(
+    deadline=None,
+    max_examples=60,
+    # A storage may be shared by examples: each has task ids of its own.
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+        HealthCheck.too_slow,
+    ],
+)
+
+
+def open_storage(url: str) -> Storage:
+    """The storage at *url*, by the adapter installed for its scheme."""
+    return plugins.open_storage(Settings(storage=url))
+
+
+class Fixtures:
+    """Override these in a subclass; only `url` must be."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        """The URL of a new, empty database, for each test."""
+        pytest.fail("give your suite a fixture `url`: the URL of a new, empty database")
+
+    @pytest.fixture
+    def unreachable_url(self) -> str:
+        """A URL where no storage answers."""
+        pytest.skip("the suite has no fixture `unreachable_url`")
+
+    @pytest.fixture
+    def old_url(self) -> str:
+        """The URL of a database as an older version of the adapter left it, where it had written
+        `fullresult.testing.OLD_RECORDS`."""
+        pytest.skip("the suite has no fixture `old_url`")
+
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        """The storage at *url*, not yet connected. It must be possible to pickle this function."""
+        return open_storage(url)
+
+    @pytest.fixture
+    def opener(self) -> OpenStorage:
+        return type(self).open_storage
+
+    @pytest.fixture
+    def storage(self, url: str, opener: OpenStorage) -> Iterator[Storage]:
+        """A storage that is set up and empty."""
+        storage = opener(url)
+        storage.setup()
+        yield storage
+        storage.close()
+
+
+def known(storage: Storage, task_id: str) -> TaskRecord:
+    """The record of *task_id*, which must be there, with its JSON in one spelling."""
+    record = storage.get(task_id)
+    assert record is not None, f"{task_id!r} was written and is not there"
+    return samples.plain(record)
+
+
+def write(storage: Storage, events: Iterable[TaskRecord]) -> None:
+    """Write *events*, of different tasks, in one batch."""
+    storage.write(sorted(events, key=lambda event: event.task_id))
+
+
+def ids(records: Iterable[TaskRecord]) -> list[str]:
+    return [record.task_id for record in records]

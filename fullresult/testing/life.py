@@ -1,0 +1,154 @@
+"""The suite: setting up, closing, the time, errors, and databases of older versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Thread
+
+import pytest
+
+from fullresult.storage import Storage, StorageError, TaskQuery
+from fullresult.testing import processes, samples
+from fullresult.testing.fixtures import Fixtures, ids, known
+from fullresult.testing.processes import OpenStorage
+
+CALLS: dict[str, Callable[[Storage], object]] = {
+    "setup": lambda storage: storage.setup(),
+    "now": lambda storage: storage.now(),
+    "write": lambda storage: storage.write([samples.task("a")]),
+    "get": lambda storage: storage.get("a"),
+    "find": lambda storage: storage.find(TaskQuery()),
+    "count": lambda storage: storage.count(TaskQuery()),
+    "delete": lambda storage: storage.delete(TaskQuery()),
+}
+
+
+class Life(Fixtures):
+    def test_setup_keeps_what_is_there(self, storage: Storage) -> None:
+        storage.write([samples.rich("a")])
+
+        storage.setup()
+
+        assert known(storage, "a") == samples.plain(samples.rich("a"))
+
+    def test_setup_may_be_done_by_many_threads_at_once(self, url: str, opener: OpenStorage) -> None:
+        storages = [opener(url) for _ in range(8)]
+        failed: list[Exception] = []
+
+        def set_up(storage: Storage) -> None:
+            try:
+                storage.setup()
+            except Exception as error:
+                failed.append(error)
+
+        threads = [Thread(target=set_up, args=[storage]) for storage in storages]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(processes.SECONDS)
+
+        assert failed == []
+        assert [storage.count(TaskQuery()) for storage in storages] == [0] * 8
+        for storage in storages:
+            storage.close()
+
+    def test_setup_may_be_done_by_many_processes_at_once(
+        self, url: str, opener: OpenStorage
+    ) -> None:
+        tasks = [samples.task(f"{number}") for number in range(4)]
+
+        codes = processes.run(
+            processes.set_up_and_write, *((opener, url, [task]) for task in tasks)
+        )
+
+        assert codes == [0] * 4
+        storage = opener(url)
+        assert storage.count(TaskQuery()) == 4
+        storage.close()
+
+    def test_now_is_aware_in_utc_and_to_the_millisecond(self, storage: Storage) -> None:
+        now = storage.now()
+
+        assert now.utcoffset() == timedelta(0)
+        assert now.microsecond % 1000 == 0
+
+    def test_now_goes_on(self, storage: Storage) -> None:
+        first = last = storage.now()
+        for _ in range(10_000):
+            now = storage.now()
+            assert now >= last
+            last = now
+            if last > first:
+                break
+
+        assert last > first
+
+    def test_a_closed_storage_may_be_used_again(self, storage: Storage) -> None:
+        storage.write([samples.task("a")])
+
+        storage.close()
+        storage.close()
+
+        assert ids(storage.find(TaskQuery())) == ["a"]
+        assert storage.write([samples.task("b")]) is not None
+
+    def test_a_storage_never_used_may_be_closed(self, url: str, opener: OpenStorage) -> None:
+        opener(url).close()
+
+    def test_two_storages_of_one_url_are_one(self, url: str, opener: OpenStorage) -> None:
+        one, other = opener(url), opener(url)
+        one.setup()
+
+        one.write([samples.task("a")])
+
+        assert ids(other.find(TaskQuery())) == ["a"]
+        one.close()
+        other.close()
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_a_storage_that_does_not_answer_is_a_storage_error(
+        self, unreachable_url: str, opener: OpenStorage, call: str
+    ) -> None:
+        storage = opener(unreachable_url)
+
+        with pytest.raises(StorageError, match=r"\w"):
+            CALLS[call](storage)
+
+        storage.close()
+
+    def test_records_of_an_older_version_are_read_after_setup(
+        self, old_url: str, opener: OpenStorage
+    ) -> None:
+        storage = opener(old_url)
+        expected = {record.task_id: samples.plain(record) for record in OLD_RECORDS}
+
+        storage.setup()
+
+        found = storage.find(TaskQuery(limit=None))
+        assert {record.task_id: samples.plain(record) for record in found} == expected
+        assert ids(storage.find(TaskQuery(kwargs={"order": 7}))) == ["old paid"]
+        assert ids(storage.find(TaskQuery(open=True))) == ["old open"]
+        storage.close()
+
+    def test_records_of_an_older_version_go_on_after_setup(
+        self, old_url: str, opener: OpenStorage
+    ) -> None:
+        storage = opener(old_url)
+        storage.setup()
+
+        storage.write([samples.event("old open", outcome=samples.outcome("SUCCESS"))])
+
+        record = known(storage, "old open")
+        assert record.state == "SUCCESS"
+        assert record.name == "shop.pay"
+        storage.close()
+
+
+OLD_RECORDS = (
+    samples.rich("old rich"),
+    samples.task("old paid", kwargs={"order": 7}),
+    samples.task("old open", state="STARTED"),
+    samples.event("old outcome", outcome=samples.outcome("FAILURE")),
+)
+"""What an older version is to have written; see the fixture `old_url`."""

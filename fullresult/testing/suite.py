@@ -1,0 +1,14 @@
+"""The whole suite."""
+
+from __future__ import annotations
+
+from fullresult.testing.arguments import Arguments
+from fullresult.testing.finding import Finding
+from fullresult.testing.keeping import Keeping
+from fullresult.testing.life import Life
+from fullresult.testing.paging import Paging
+from fullresult.testing.sharing import Sharing
+
+
+class StorageSuite(Life, Keeping, Finding, Arguments, Paging, Sharing):
+    """What any storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""
