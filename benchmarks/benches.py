@@ -111,6 +111,9 @@ def _environment(stores: Stores, store: str, url: str) -> dict[str, str]:
 
 
 def _check(contender: Contender, url: str, published: int) -> None:
-    recorded = contender.recorded(url)
+    try:
+        recorded = contender.recorded(url)
+    except Exception as error:  # noqa: BLE001  # Any library's; the others' figures are to survive it.
+        raise processes.BenchError(f"Its records cannot be read: {error!r}") from error
     if contender.store and recorded != published:
         raise processes.BenchError(f"{recorded} of {published} tasks are recorded as succeeded.")

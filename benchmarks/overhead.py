@@ -31,7 +31,8 @@ def main() -> int:
     with ExitStack() as stack:
         contest = Contest(stack)
         rounds = _measure(contest, options)
-    print(report(rounds))
+    if NONE.name not in contest.problems:
+        print(report(rounds))
     for name, problem in contest.problems.items():
         print(f"\nNot measured: {name}. {problem}")
     if options.json:

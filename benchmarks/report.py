@@ -30,8 +30,6 @@ _MEASURES: dict[str, Callable[[Run], float]] = {
     "worker CPU": lambda run: run.worker.cpu,
     "servers' CPU": lambda run: run.publisher.server_cpu + run.worker.server_cpu,
 }
-# Milliseconds: what the broker's own idling differs by, and no base for a ratio.
-_NOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -103,17 +101,19 @@ def _promises(added: Sequence[Round]) -> str:
 
 
 def _distances(added: Sequence[Round]) -> str:
+    # SQLite has no server, and what the broker does meanwhile is no base for a ratio.
+    measures = [name for name in _MEASURES if name != "servers' CPU"]
     rows = [
-        [f"{ours} / {bare}", *(_spread(_ratios(added, name, ours, bare)) for name in _MEASURES)]
+        [f"{ours} / {bare}", *(_spread(_ratios(added, name, ours, bare)) for name in measures)]
         for ours, bare in _DISTANCES
     ]
-    return _table(["", *_MEASURES], rows)
+    return _table(["", *measures], rows)
 
 
 def _ratios(added: Sequence[Round], measure: str, ours: str, theirs: str) -> list[float]:
     value = _MEASURES[measure]
     pairs = [(value(r[ours]), value(r[theirs])) for r in added if ours in r and theirs in r]
-    return [our / their for our, their in pairs if their > _NOTHING]
+    return [our / their for our, their in pairs if their]
 
 
 def _spread(values: list[float]) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
-from celery.app.trace import get_actual_ignore_result
-from celery.exceptions import Reject
+from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
 from fullresult.publishing import current_publish
@@ -34,6 +33,13 @@ def _recorder(app: Celery, name: str) -> Recorder | None:
     return recorder if recorder.records(name) else None
 
 
+def _is_ignored(task: Task, request: Context) -> bool:
+    """Whether the result is not wanted; the message's word comes before the task's."""
+    # A class attribute says False of requests that say nothing.
+    wish = vars(request).get("ignore_result")
+    return bool(task.ignore_result if wish is None else wish)
+
+
 def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
     # The message is not yet whole: other receivers may add headers, and the producer serialises it.
     if (publish := current_publish()) is not None:
@@ -53,7 +59,7 @@ def on_task_prerun(sender: Task, task_id: str, **_: Any) -> None:
 def on_task_success(sender: Task, result: Any, runtime: float | None = None, **_: Any) -> None:
     if recorder := _recorder(sender.app, sender.name):
         request = sender.request
-        recorder.succeeded(request, result, runtime, get_actual_ignore_result(sender, request))
+        recorder.succeeded(request, result, runtime, _is_ignored(sender, request))
 
 
 def on_task_failure(
@@ -119,9 +125,10 @@ def on_task_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> No
         recorder.refused(message, REJECTED, sender.hostname, exc)
 
 
-def on_task_unknown(sender: Any, name: str, message: Any, exc: Any = None, **_: Any) -> None:
+def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
     if recorder := _recorder(sender.app, name):
-        recorder.refused(message, FAILURE, sender.hostname, exc)
+        # The signal has the KeyError of a lookup; this is what Celery tells the result backend.
+        recorder.refused(message, FAILURE, sender.hostname, NotRegistered(name))
 
 
 RECEIVERS: dict[str, Callable[..., None]] = {

@@ -111,7 +111,7 @@ class Recorder:
         attempt = _attempt(request)
         outcome = _outcome(STARTED, attempt, now, worker=_worker(request), date_started=now.at)
         start = Start(outcome.stamp, outcome.worker, now.at)
-        again = attempt != (0, 0) or (request.delivery_info or {}).get("redelivered")
+        again = attempt != (0, 0) or _is_redelivered(request)
         entries = (_entry(outcome, None),) if again else ()
         lacking = self._write(task_id, now, outcome=outcome, start=start, entries=entries)
         self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
@@ -130,7 +130,9 @@ class Recorder:
                 limit=self._limits.text,
             )
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
-        self._write(request.id, now, outcome=outcome)
+        # The run before may still be going on, and have the last word on how the task stands.
+        entries = (_entry(outcome, now.at),) if _is_redelivered(request) else ()
+        self._write(request.id, now, outcome=outcome, entries=entries)
 
     def failed(self, task_id: str, name: str, request: Context, exception: Any, einfo: Any) -> None:
         """A task raised, was lost, or went over its time."""
@@ -296,6 +298,10 @@ def _attempt_in(headers: Mapping[str, Any]) -> Attempt:
 
 def _attempt(request: Context) -> Attempt:
     return Attempt.of(request.replaced_task_nesting, request.retries)
+
+
+def _is_redelivered(request: Context) -> bool:
+    return bool((request.delivery_info or {}).get("redelivered"))
 
 
 def _worker(request: Context) -> str | None:

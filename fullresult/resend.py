@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from celery.result import AsyncResult
 from celery.utils import uuid
-from celery.utils.time import maybe_iso8601, maybe_make_aware
+from celery.utils.time import maybe_iso8601
 from kombu import Queue
 from kombu.common import Broadcast
 from kombu.utils.functional import maybe_list
@@ -66,7 +66,7 @@ class Resender:
         how.setdefault("correlation_id", task_id)
         how["headers"] = _headers(record, task_id, options)
         self._show(how["headers"], args, kwargs, hidden)
-        self._date(record, how, options)
+        _date(record, how, options)
         parts = _parts(record, known, args, kwargs, options)
         payload = self._payload(known, parts, options)
         self._publish(record.task_id, known, Call(parts, payload, how, hidden), options)
@@ -124,32 +124,6 @@ class Resender:
         for part, given in zip(_ARGUMENTS, (args, kwargs), strict=True):
             if given is not None and part not in hidden:
                 headers[f"{part}repr"] = fresh[f"{part}repr"]
-
-    def _date(self, record: TaskRecord, how: dict[str, Any], options: Mapping[str, Any]) -> None:
-        """A re-send runs now, and lives as long as its original was to live."""
-        now = datetime.now(timezone.utc)
-        eta = options.get("eta")
-        if options.get("countdown"):
-            eta = now + timedelta(seconds=options["countdown"])
-        _put(how["headers"], "eta", self._isoformat(eta))
-        if "expires" not in options:
-            _put(how["headers"], "expires", self._isoformat(_expires_anew(record, now)))
-            return
-        expires = options["expires"]
-        if isinstance(expires, (int, float)):
-            expires = now + timedelta(seconds=expires)
-        _put(how["headers"], "expires", self._isoformat(expires))
-        how.pop("expiration", None)
-        if expires is not None:
-            left = datetime.fromisoformat(how["headers"]["expires"]) - now
-            how["expiration"] = max(left.total_seconds(), 0)
-
-    def _isoformat(self, when: Any) -> str | None:
-        if when is None:
-            return None
-        # Celery, too, reads a naive date as UTC.
-        aware: datetime = maybe_make_aware(maybe_iso8601(when), tz=self._app.timezone)
-        return aware.isoformat()
 
     def _payload(
         self, known: Message, parts: tuple[Any, Any, Any] | None, options: Mapping[str, Any]
@@ -243,6 +217,34 @@ def _put(headers: dict[str, Any], name: str, value: Any) -> None:
     """Set a header. One that the message never had is not added only to say None."""
     if value is not None or name in headers:
         headers[name] = value
+
+
+def _date(record: TaskRecord, how: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """A re-send runs now, and lives as long as its original was to: put that into *how*."""
+    now = datetime.now(timezone.utc)
+    eta = options.get("eta")
+    if options.get("countdown"):
+        eta = now + timedelta(seconds=options["countdown"])
+    _put(how["headers"], "eta", _isoformat(eta))
+    if "expires" not in options:
+        _put(how["headers"], "expires", _isoformat(_expires_anew(record, now)))
+        return
+    expires = options["expires"]
+    if isinstance(expires, (int, float)):
+        expires = now + timedelta(seconds=expires)
+    _put(how["headers"], "expires", _isoformat(expires))
+    how.pop("expiration", None)
+    if expires is not None:
+        left = datetime.fromisoformat(how["headers"]["expires"]) - now
+        how["expiration"] = max(left.total_seconds(), 0)
+
+
+def _isoformat(when: datetime | str | None) -> str | None:
+    if when is None:
+        return None
+    read: datetime = maybe_iso8601(when)
+    # Celery, too, reads a naive date as UTC.
+    return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).isoformat()
 
 
 def _expires_anew(record: TaskRecord, now: datetime) -> datetime | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Closable(Protocol):
@@ -14,23 +16,46 @@ class Closable(Protocol):
 
 C = TypeVar("C", bound=Closable)
 
+_PATIENCE = 5.0
+"""Seconds that a fork waits for connections to come back."""
+
 
 class Connections(Generic[C]):
     """Lends connections, the last one given back first.
 
     A process that uses the storage from one thread has one connection; from N at once, up to N.
+    With *close_before_fork*, a fork waits for those that are lent, and there are none in the child.
     """
 
-    def __init__(self, connect: Callable[[], C]) -> None:
+    def __init__(self, connect: Callable[[], C], *, close_before_fork: bool = False) -> None:
         self._connect = connect
         self._idle: list[C] = []
         self._pid = os.getpid()
         self._inherited: list[C] = []
+        self._lent = 0
+        self._forking = False
+        self._turn = threading.Condition()
+        if close_before_fork:
+            _watch_forks(self)
 
     @contextmanager
     def lend(self) -> Iterator[tuple[C, bool]]:
         """A connection, and whether it was used before. One that fails its user is closed."""
         self._leave_parents()
+        with self._turn:
+            while self._forking:
+                self._turn.wait()
+            self._lent += 1
+        try:
+            with self._lend() as lent:
+                yield lent
+        finally:
+            with self._turn:
+                self._lent -= 1
+                self._turn.notify_all()
+
+    @contextmanager
+    def _lend(self) -> Iterator[tuple[C, bool]]:
         try:
             connection, used = self._idle.pop(), True
         except IndexError:
@@ -55,3 +80,33 @@ class Connections(Generic[C]):
             self._inherited += self._idle
             self._idle = []
             self._pid = os.getpid()
+
+    def before_fork(self) -> None:
+        self._turn.acquire()
+        self._forking = True
+        self._turn.wait_for(lambda: not self._lent, _PATIENCE)
+        self.close()
+
+    def after_fork_in_parent(self) -> None:
+        self._forking = False
+        self._turn.notify_all()
+        self._turn.release()
+
+    def after_fork_in_child(self) -> None:
+        self._forking = False
+        self._lent = 0
+        self._turn = threading.Condition()
+
+
+def _watch_forks(connections: Connections[Any]) -> None:
+    reference = weakref.ref(connections)  # what is registered stays so for good
+
+    def tell(name: str) -> None:
+        if (alive := reference()) is not None:
+            getattr(alive, name)()
+
+    os.register_at_fork(
+        before=lambda: tell("before_fork"),
+        after_in_parent=lambda: tell("after_fork_in_parent"),
+        after_in_child=lambda: tell("after_fork_in_child"),
+    )

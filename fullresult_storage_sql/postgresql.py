@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg import RawCursor, errors
@@ -14,8 +14,8 @@ from psycopg.abc import PQGen
 
 from fullresult.config import without_password
 from fullresult.record import STARTED, TaskRecord
-from fullresult.storage import Refused, StorageError
-from fullresult_storage_sql import queries, rows, statements
+from fullresult.storage import Refused, StorageError, TaskQuery
+from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
 
@@ -74,11 +74,14 @@ class PostgreSQL:
                 f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
                 f"fullresult needs {_OLDEST} or newer"
             )
-        session.execute("SET TIME ZONE 'UTC'")
+        session.execute("SET TIME ZONE 'UTC'; SET jit = off")
         return session
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        return self._run(lambda session: list(session.execute(sql, values).fetchall()))
+        # Never prepared: a plan for any value, which PostgreSQL would make, is a bad one for most.
+        return self._run(
+            lambda session: list(session.execute(sql, values, prepare=False).fetchall())
+        )
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         if len(events) == 1:
@@ -178,8 +181,11 @@ class PostgreSQL:
                     raise _Stale(str(error)) from error
                 raise
 
+    def json_index(self, query: TaskQuery) -> Literal["unordered"] | None:
+        return "unordered" if query.kwargs or query.args else None
+
     def name_like(self, pattern: str) -> Condition:
-        return "t.name ~ %s", [queries.glob_regex(pattern)]
+        return "t.name ~ %s", [globs.as_regex(pattern)]
 
     def contains(self, column: str, value: Any) -> Iterator[Condition]:
         yield f"{column} @> %s::jsonb", [json.dumps(value)]
@@ -195,6 +201,8 @@ class PostgreSQL:
 
     def _exactly(self, column: str, path: Path, value: Any) -> Condition:
         steps = [str(step) for step in path]
+        if value == {}:
+            return f"jsonb_typeof({column} #> %s) = 'object'", [steps]
         return f"{column} #> %s = %s::jsonb", [steps, json.dumps(value)]
 
     def any_of(self, column: str, values: list[str]) -> Condition:

@@ -140,6 +140,63 @@ FROM fullresult_task AS t;
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
 
+-- name: few
+-- The ids of a page of what few records have in common: all of them are found, then sorted. By that
+-- expression, or PostgreSQL might walk through the whole table in order, for want of a better guess.
+SELECT t.task_id FROM fullresult_task AS t{where}
+ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
+LIMIT {limit};
+
+-- name: seek
+-- The ids of a page of what most records may have in common, or none. Those among the next records
+-- in order; if they do not fill the page, all that an index finds, sorted. Either way alone can take
+-- as long as reading the table, and statistics do not tell which: they know little of JSON.
+WITH near AS MATERIALIZED (
+    SELECT t.task_id
+    FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
+    LIMIT {limit}
+)
+SELECT near.task_id FROM near
+UNION ALL
+SELECT far.task_id FROM (
+    SELECT t.task_id FROM fullresult_task AS t{where}
+    AND (SELECT count(*) FROM near) < {limit}
+    ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
+    LIMIT {limit}
+) AS far;
+
+-- name: seek_names
+-- The same for a glob: if the next records do not fill the page, the first ones of each name it
+-- matches. An index tells the names, one step for each.
+WITH RECURSIVE near AS MATERIALIZED (
+    SELECT t.task_id
+    FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
+    LIMIT {limit}
+),
+known AS (
+    SELECT min(name) AS name FROM fullresult_task
+    UNION ALL
+    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name)
+    FROM known
+    WHERE known.name IS NOT NULL
+)
+SELECT near.task_id FROM near
+UNION ALL
+SELECT far.task_id FROM (
+    SELECT first.task_id
+    FROM (
+        SELECT t.name FROM known AS t
+        WHERE {like} AND (SELECT count(*) FROM near) < {limit}
+    ) AS sought
+    CROSS JOIN LATERAL (
+        SELECT t.task_id, t.date_created FROM fullresult_task AS t
+        WHERE t.name = sought.name{rest}{order}
+        LIMIT {limit}
+    ) AS first
+    ORDER BY first.date_created {direction}, first.task_id {direction}
+    LIMIT {limit}
+) AS far;
+
 -- name: count
 SELECT count(*) FROM fullresult_task AS t;
 

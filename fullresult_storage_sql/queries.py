@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fullresult import encoding
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
@@ -14,14 +14,31 @@ from fullresult_storage_sql.rows import date_text
 
 Condition = tuple[str, list[Any]]
 Path = tuple[str | int, ...]
+_Ids = Callable[["Dialect", TaskQuery], Condition]
 
-_EQUAL = ("queue", "worker", "root_id", "group_id", "retry_of")
+_EQUAL = ("queue", "worker", "group_id", "retry_of")
+_FEW = ("root_id", "group_id", "retry_of")
+"""What only a few records have in common, whatever the database thinks."""
+_WINDOW = 10_000
+"""So many records, in the order asked for, are looked through before an index is asked."""
+_PAGE = 10_000
+"""A longer page is read like everything."""
+
+_OPEN = "OPEN"
+_OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
+"""The states that are a bucket by themselves."""
+_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, _OPEN}
 
 
 class Dialect(Protocol):
     """What the databases say differently."""
 
     placeholder: str
+    sql: dict[str, str]
+
+    def json_index(self, query: TaskQuery) -> Literal["in order", "unordered"] | None:
+        """Whether an index has the JSON that *query* asks for, and in the order of a listing."""
+        ...
 
     def name_like(self, pattern: str) -> Condition:
         """`name` matches a glob."""
@@ -50,12 +67,88 @@ class Dialect(Protocol):
 
 def select(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
     """WHERE, ORDER BY and LIMIT of *query*, to follow a FROM fullresult_task AS t."""
-    where, values = conditions(dialect, query)
+    order = _order(query)
+    if query.limit is None or query.limit > _PAGE:
+        where, values = conditions(dialect, query)
+        return f"{where}{order}", values
+    page = f"{order} LIMIT {query.limit:d}"
+    how = _how(dialect, query)
+    if how is None:
+        where, values = conditions(dialect, query)
+        return f"{where}{page}", values
+    ids, values = how(dialect, query)
+    return f" WHERE t.task_id IN ({ids}){page}", values
+
+
+def _order(query: TaskQuery) -> str:
     direction = "DESC" if query.order == "newest" else "ASC"
-    sql = f"{where} ORDER BY t.date_created {direction}, t.task_id {direction}"
-    if query.limit is not None:
-        sql += f" LIMIT {query.limit:d}"
-    return sql, values
+    return f" ORDER BY t.date_created {direction}, t.task_id {direction}"
+
+
+def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
+    """How to find a page's ids where one walk along one index in the order asked for is not enough."""
+    if any(getattr(query, name) is not None for name in _FEW):
+        return _few
+    index = dialect.json_index(query)
+    if index == "unordered":
+        return _seek
+    if query.name_is_glob and index is None:
+        return _seek_names
+    if len(_buckets(query) or ()) > 1:
+        return _each_bucket
+    return None
+
+
+def _few(dialect: Dialect, query: TaskQuery) -> Condition:
+    where, values = conditions(dialect, query)
+    return _filled(dialect, "few", query, where=where), values
+
+
+def _seek(dialect: Dialect, query: TaskQuery) -> Condition:
+    where, values = conditions(dialect, query)
+    walk, first = _walk(dialect, query)
+    return _filled(dialect, "seek", query, where=where, walk=walk), [*first, *values, *values]
+
+
+def _seek_names(dialect: Dialect, query: TaskQuery) -> Condition:
+    assert query.name is not None
+    where, values = conditions(dialect, query)
+    walk, first = _walk(dialect, query)
+    like, pattern = dialect.name_like(query.name)
+    rest, last = conditions(dialect, replace(query, name=None))
+    rest = rest.replace(" WHERE ", " AND ", 1)
+    sql = _filled(dialect, "seek_names", query, where=where, walk=walk, like=like, rest=rest)
+    return sql, [*first, *values, *pattern, *last]
+
+
+def _each_bucket(dialect: Dialect, query: TaskQuery) -> Condition:
+    parts, values = [], []
+    for bucket in sorted(_buckets(query) or ()):
+        where, asked = _where(list(_conditions(dialect, query, [bucket])))
+        ids = f"{dialect.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
+        parts.append(f"SELECT task_id FROM ({ids}) AS t")
+        values += asked
+    return " UNION ALL ".join(parts), values
+
+
+def _walk(dialect: Dialect, query: TaskQuery) -> Condition:
+    """The next records in order, as far as an index is in that order."""
+    found = list(_date_conditions(dialect.placeholder, query))
+    buckets = _buckets(query)
+    if buckets and len(buckets) == 1:
+        found.append(dialect.any_of("t.bucket", sorted(buckets)))
+    elif query.name is not None and not query.name_is_glob:
+        found.append((f"t.name = {dialect.placeholder}", [query.name]))
+    where, values = _where(found)
+    return f"{where}{_order(query)} LIMIT {_WINDOW}", values
+
+
+def _filled(dialect: Dialect, statement: str, query: TaskQuery, **parts: str) -> str:
+    direction = "DESC" if query.order == "newest" else "ASC"
+    order = _order(query)
+    return dialect.sql[statement].format(
+        order=order, direction=direction, limit=query.limit, **parts
+    )
 
 
 def count(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
@@ -64,15 +157,22 @@ def count(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
 
 
 def conditions(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
-    found = list(_conditions(dialect, query))
+    return _where(list(_conditions(dialect, query, _buckets(query))))
+
+
+def _where(found: list[Condition]) -> Condition:
     if not found:
         return "", []
     sql = " AND ".join(f"({condition})" for condition, _ in found)
     return f" WHERE {sql}", [value for _, values in found for value in values]
 
 
-def _conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
+def _conditions(
+    dialect: Dialect, query: TaskQuery, buckets: Collection[str] | None
+) -> Iterator[Condition]:
     mark = dialect.placeholder
+    if buckets is not None:
+        yield dialect.any_of("t.bucket", sorted(buckets))
     yield from _state_conditions(dialect, query)
     if query.name is not None:
         yield (
@@ -82,6 +182,14 @@ def _conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
                 f"t.name = {mark}",
                 [query.name],
             )
+        )
+    if query.root_id is not None:
+        # Its index leaves out the many tasks that are their own root.
+        root = encoding.key(query.root_id)
+        yield (
+            f"(t.task_id = {mark} AND t.root_id = {mark}) "
+            f"OR (t.root_id = {mark} AND t.root_id <> t.task_id)",
+            [root, root, root],
         )
     for name in _EQUAL:
         if (value := getattr(query, name)) is not None:
@@ -97,20 +205,34 @@ def _conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
 
 
 def _state_conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
-    if (states := query.states) is not None:
+    """What the bucket does not say of the state. Said twice, the database would think it rarer."""
+    states = query.states
+    if states is not None and not (states and _OWN_BUCKET.issuperset(states)):
         yield dialect.any_of("t.state", sorted(states))
-        if SUCCESS not in states and states:
-            # Repeats what the generated column says, for its index.
-            yield dialect.any_of("t.bucket", sorted(_buckets(states)))
-    if query.not_state:
+    if query.not_state and not (
+        SUCCESS in query.not_state and _OWN_BUCKET.issuperset({*query.not_state} - {SUCCESS})
+    ):
         yield dialect.none_of("t.state", sorted(query.not_state))
-    if query.open is not None:
-        yield ("t.bucket = 'OPEN'" if query.open else "t.bucket IS NULL OR t.bucket <> 'OPEN'"), []
+    if query.open is False:
+        yield f"t.bucket IS NULL OR t.bucket <> '{_OPEN}'", []
 
 
-def _buckets(states: tuple[str, ...]) -> set[str]:
-    buckets = {state if state in FINISHED or state == SCHEDULED else "OPEN" for state in states}
-    return buckets | {SCHEDULED_SENT} if SCHEDULED_SENT in states else buckets
+def _buckets(query: TaskQuery) -> frozenset[str] | None:
+    """The buckets that have all *query* asks for; None: they are no help."""
+    known = []
+    if query.states and SUCCESS not in query.states:
+        known.append(frozenset(bucket for state in query.states for bucket in _buckets_of(state)))
+    if SUCCESS in query.not_state:
+        known.append(_BUCKETS - (_OWN_BUCKET & frozenset(query.not_state)))
+    if query.open:
+        known.append(frozenset({_OPEN}))
+    return frozenset.intersection(*known) if known else None
+
+
+def _buckets_of(state: str) -> tuple[str, ...]:
+    if state == SCHEDULED_SENT:
+        return SCHEDULED_SENT, _OPEN
+    return (state,) if state in _OWN_BUCKET else (_OPEN,)
 
 
 def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:
@@ -146,26 +268,6 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         return
     for key, item in value.items():
         yield from leaves(item, (*path, key))
-
-
-def glob_regex(pattern: str) -> str:
-    """A glob as a POSIX regular expression for a whole name."""
-    out, index = "", 0
-    while index < len(pattern):
-        character = pattern[index]
-        end = pattern.find("]", index + 2) if character == "[" else -1
-        if end > 0:
-            inside = pattern[index + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out += f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
-            index = end
-        else:
-            out += {"*": ".*", "?": "."}.get(character) or _literal(character)
-        index += 1
-    return f"^{out}$"
-
-
-def _literal(character: str) -> str:
-    return character if character.isalnum() or character in "_ " else f"\\{character}"
 
 
 def like(text: str) -> str:

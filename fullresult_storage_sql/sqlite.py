@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path as File
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fullresult.record import TaskRecord
-from fullresult.storage import Refused, StorageError
-from fullresult_storage_sql import queries, rows, statements
+from fullresult.storage import Refused, StorageError, TaskQuery
+from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
 
@@ -62,7 +63,9 @@ class SQLite:
         self._timeout = timeout.total_seconds()
         self._synchronous = synchronous
         self._index_kwargs = index_kwargs
-        self._connections: Connections[Session] = Connections(self._connect)
+        # SQLite counts its locks per process: a child that inherits them takes its parent's for its
+        # own, and loses what it writes when the parent closes the file.
+        self._connections: Connections[Session] = Connections(self._connect, close_before_fork=True)
 
     def __repr__(self) -> str:
         return f"sqlite:///{self._file}"
@@ -81,7 +84,11 @@ class SQLite:
             check_same_thread=False,
             factory=Session,
         )
-        session.execute("PRAGMA journal_mode = WAL")
+        try:
+            session.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def _create(self) -> None:
@@ -177,36 +184,28 @@ class SQLite:
         except sqlite3.Error as error:
             raise StorageError(f"{self!r}: {error}") from error
 
+    def json_index(self, query: TaskQuery) -> Literal["in order"] | None:
+        indexed = not set(query.kwargs or ()).isdisjoint(self._index_kwargs)
+        return "in order" if indexed else None
+
     def name_like(self, pattern: str) -> Condition:
-        return "t.name GLOB ?", [pattern.replace("[!", "[^")]
+        return "t.name GLOB ?", [globs.as_glob(pattern)]
 
     def contains(self, column: str, value: Any) -> Iterator[Condition]:
-        for path, leaf in queries.leaves(value):
-            yield from self._exactly(column, path, leaf)
+        return self.item_is(column, (), value)
 
     def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
         for inner, leaf in queries.leaves(value):
-            yield from self._exactly(column, (*path, *inner), leaf)
+            yield self._at(column, (*path, *inner), leaf)
 
-    def _exactly(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
-        where = _literal(_json_path(path))
-        kind = f"json_type({column}, {where})"
-        if value is None or isinstance(value, bool):
-            yield f"{kind} = ?", [json.dumps(value)]
-        elif isinstance(value, (list, dict)):
-            # Both sides through json(): the same text for the same value, whatever its spaces.
-            yield (
-                f"json(json_extract({column}, {where})) = json(?) AND {kind} IN ('array', 'object')",
-                [json.dumps(value, separators=(",", ":"))],
-            )
-        elif isinstance(value, str):
-            yield f"json_extract({column}, {where}) = ? AND {kind} = 'text'", [value]
-        else:
-            number = value if abs(value) < 2**63 else float(value)
-            yield (
-                f"json_extract({column}, {where}) = ? AND {kind} IN ('integer', 'real')",
-                [number],
-            )
+    def _at(self, column: str, path: Path, value: Any) -> Condition:
+        """What is at *path* in the JSON of *column* is *value*."""
+        if not any(isinstance(step, str) and '"' in step for step in path):
+            where = _literal(_json_path(path))
+            return _is(f"json_type({column}, {where})", f"json_extract({column}, {where})", value)
+        condition, values = _is("e.type", "e.value", value)
+        sql = self.sql["json_at"].format(column=column, condition=condition)
+        return sql, [_json_with(path), *values]
 
     def any_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} IN ({', '.join('?' * len(values))})", list(values)
@@ -233,6 +232,38 @@ def index_sql(key: str) -> str:
         f'CREATE INDEX IF NOT EXISTS "{name}" ON fullresult_task '
         f"(json_extract(kwargs, {where}), date_created, task_id)"
     )
+
+
+def _is(kind: str, found: str, value: Any) -> Condition:
+    """The JSON value whose type and value are given as SQL is *value*."""
+    if value is None or isinstance(value, bool):
+        return f"{kind} = ?", [json.dumps(value)]
+    if isinstance(value, dict):
+        return f"{kind} = 'object'", []
+    if isinstance(value, list):
+        sql = SQLite.sql["json_list_is"].format(kind=kind, found=found)
+        return sql, [json.dumps(value)] * 2
+    if isinstance(value, str):
+        return f"{found} = ? AND {kind} = 'text'", [value]
+    return f"{found} = ? AND {kind} IN ('integer', 'real')", [_number(value)]
+
+
+def _number(value: float) -> float:
+    """*value* as SQLite reads it in JSON."""
+    if -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _json_with(path: Path) -> str:
+    """JSON whose last and innermost value is at *path*."""
+    value: Any = None
+    for step in reversed(path):
+        value = {step: value} if isinstance(step, str) else [None] * step + [value]
+    return json.dumps(value)
 
 
 def _json_path(path: Path) -> str:

@@ -145,6 +145,39 @@ FROM fullresult_task AS t;
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
 
+-- Differs from postgresql.sql: a + is enough for an order that no index has.
+-- name: few
+-- The ids of a page of what few records have in common: all of them are found, then sorted.
+SELECT t.task_id FROM fullresult_task AS t{where}
+ORDER BY +t.date_created {direction}, +t.task_id {direction}
+LIMIT {limit};
+
+-- Differs from postgresql.sql: there is no `seek`, and no LATERAL.
+-- name: seek_names
+-- The ids of a page of names that match a glob. Those among the next records in order; if they do
+-- not fill the page, all of the names that match, sorted. An index tells the names, one step for each.
+WITH RECURSIVE near AS MATERIALIZED (
+    SELECT t.task_id
+    FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
+    LIMIT {limit}
+),
+known AS (
+    SELECT min(name) AS name FROM fullresult_task
+    UNION ALL
+    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name)
+    FROM known
+    WHERE known.name IS NOT NULL
+)
+SELECT near.task_id FROM near
+UNION ALL
+SELECT far.task_id FROM (
+    SELECT t.task_id FROM fullresult_task AS t
+    WHERE (SELECT count(*) FROM near) < {limit}
+    AND t.name IN (SELECT t.name FROM known AS t WHERE {like}){rest}
+    ORDER BY +t.date_created {direction}, +t.task_id {direction}
+    LIMIT {limit}
+) AS far;
+
 -- name: count
 SELECT count(*) FROM fullresult_task AS t;
 
@@ -154,6 +187,33 @@ DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
 
 -- name: delete_entries
 DELETE FROM fullresult_execution WHERE task_id IN ({found});
+
+-- name: json_at
+-- A condition: what is at a path in the JSON of {column} meets {condition}. The path is given as JSON
+-- whose innermost value is there, for no path of SQLite before 3.45 can name a key with a quote in it.
+EXISTS (
+    SELECT 1
+    FROM json_tree({column}) AS e
+    WHERE
+        e.fullkey = (SELECT fullkey FROM json_tree(?) ORDER BY id DESC LIMIT 1)
+        AND {condition}
+);
+
+-- name: json_list_is
+-- A condition: {found}, of the JSON type {kind}, is a list equal to another; given twice. Equal lists
+-- have equal nodes: numbers are compared by value, and keys have no order.
+CASE WHEN {kind} = 'array' THEN
+    NOT EXISTS (
+        SELECT fullkey, replace(type, 'integer', 'real'), atom FROM json_tree({found})
+        EXCEPT
+        SELECT fullkey, replace(type, 'integer', 'real'), atom FROM json_tree(?)
+    )
+    AND NOT EXISTS (
+        SELECT fullkey, replace(type, 'integer', 'real'), atom FROM json_tree(?)
+        EXCEPT
+        SELECT fullkey, replace(type, 'integer', 'real'), atom FROM json_tree({found})
+    )
+ELSE 0 END;
 
 -- name: now
 SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';

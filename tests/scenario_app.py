@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery, Task, signals
+from celery.concurrency.asynpool import AsynPool
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from fullresult import FullResult
@@ -50,7 +51,11 @@ def make_app(settings: dict[str, Any], *, current: bool = False) -> Celery:
 def app_of_worker() -> Celery | None:
     """The app where this process is a worker; None in the tests' own process."""
     settings = os.environ.get(SETTINGS)
-    return make_app(json.loads(settings), current=True) if settings else None
+    if not settings:
+        return None
+    # A pool looks for lost processes every 5 seconds; tests have no time for that.
+    AsynPool.timers = property(lambda pool: {pool.maintain_pool: 0.2})
+    return make_app(json.loads(settings), current=True)
 
 
 # --- Success and failure
@@ -257,6 +262,11 @@ def wait_for_late(path: str) -> str:
 def wait_for_then_fail(path: str) -> None:
     _wait_for(path)
     raise ValueError("the body failed")
+
+
+@task(bind=True, acks_late=True)
+def wait_for_each_late(self: Task, first: str, redelivered: str) -> str:
+    return _wait_for(redelivered if self.request.delivery_info["redelivered"] else first)
 
 
 @task(bind=True)

@@ -16,9 +16,10 @@ from celery import Celery
 from click.testing import CliRunner
 
 import fullresult
-from fullresult import config
+from fullresult import config, resend
 from fullresult.cli import fullresult as commands
 from fullresult.config import Settings
+from fullresult.record import STATES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -172,6 +173,16 @@ def test_every_field_and_method_of_a_public_class_is_in_the_api_page(
 
     for member in public(getattr(fullresult, name)) - left_out:
         assert re.search(rf"`(full\.)?{member}\b", text), f"{name}.{member} is not documented"
+
+
+@pytest.mark.parametrize("option", sorted(resend._OPTIONS))
+def test_every_option_of_a_resend_is_in_its_page(option: str) -> None:
+    assert f"`{option}" in page(DOCS / "resending.md")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_is_explained(state: str) -> None:
+    assert f"`{state}`" in section(DOCS / "recording.md", "The states")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -152,17 +152,15 @@ def test_arguments_that_cannot_be_serialised_are_an_unsent_task(storage_url: str
 def dead_storage(request: pytest.FixtureRequest) -> Iterator[str]:
     """A storage that cannot be used, in each way that takes its own time to be noticed."""
     with socket.create_server((servers.HOST, 0)) as silent:
-        port = silent.getsockname()[1]
-        yield {
-            "no directory": lambda: "sqlite:////no/such/directory/records.db",
-            "closed port": lambda: f"postgresql://u:secret@{servers.HOST}:{servers.free_port()}/d",
-            "silent port": lambda: f"postgresql://{servers.HOST}:{port}/d",
-            "wrong password": lambda: _nobody(request.getfixturevalue("postgresql_server")),
-        }[request.param]()
-
-
-def _nobody(server: str) -> str:
-    return server.replace("postgres@", "nobody:secret@")
+        if request.param == "no directory":
+            yield "sqlite:////no/such/directory/records.db"
+        elif request.param == "closed port":
+            yield f"postgresql://u:secret@{servers.HOST}:{servers.free_port()}/d"
+        elif request.param == "silent port":
+            yield f"postgresql://{servers.HOST}:{silent.getsockname()[1]}/d"
+        else:
+            server: str = request.getfixturevalue("postgresql_server")
+            yield server.replace("postgres@", "nobody:secret@")
 
 
 def test_publishing_goes_on_without_the_storage(

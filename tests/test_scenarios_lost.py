@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import celery
@@ -13,7 +14,6 @@ from tests import servers, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from fullresult import TaskRecord
 
@@ -196,17 +196,35 @@ def test_worker_killed_and_task_redelivered(rabbitmq_url: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_task_restored_while_it_runs(still: workers.Scene, tmp_path: Path) -> None:
-    """A late-acknowledged task that runs for longer than redis waits runs twice at the same time."""
-    go = tmp_path / "go"
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(("redelivered", "first"), id="first ends last"),
+        pytest.param(
+            ("first", "redelivered"),
+            id="first ends first",
+            marks=pytest.mark.xfail(
+                strict=True, reason="of two successes of one attempt only the later one is kept"
+            ),
+        ),
+    ],
+)
+def test_task_restored_while_it_runs(
+    still: workers.Scene, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """A late-acknowledged task that takes longer than redis waits runs twice at the same time."""
     with still.worker(concurrency=2):
-        task_id = still.send("wait_for_late", str(go))
-
+        task_id = still.send(
+            "wait_for_each_late", str(tmp_path / "first"), str(tmp_path / "redelivered")
+        )
         twice = still.eventually(task_id, lambda record: len(record.executions) == 2)
-        go.touch()
-        record = still.final(task_id, "SUCCESS")
 
-    assert [run.state for run in twice.executions] == ["STARTED", "STARTED"]
+        (tmp_path / order[0]).touch()
+        once = still.eventually(task_id, workers.is_finished)
+        (tmp_path / order[1]).touch()
+        record = still.eventually(task_id, lambda record: record.date_done != once.date_done)
+
+    assert workers.runs(twice) == [(0, "STARTED", None), (0, "STARTED", None)]
     assert workers.runs(record) == [(0, "SUCCESS", None), (0, "SUCCESS", None)]
 
 
@@ -222,7 +240,7 @@ def assert_second_run_succeeded(record: TaskRecord, worker: str | None = "w1@tes
 def is_alive(pid: int) -> bool:
     """Whether the process runs: not gone, nor waiting for a parent to ask about its end."""
     try:
-        stat = workers.Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"

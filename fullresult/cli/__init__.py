@@ -15,17 +15,20 @@ from fullresult.cli.stale import stale
 __all__ = ["fullresult"]
 
 
-@click.group(cls=Commands, commands=[list_, show, count, stale, resend, delete, setup])
+@click.group(
+    cls=Commands,
+    commands=[list_, show, count, stale, resend, delete, setup],
+    examples=[
+        "list --state FAILURE --since 2h",
+        "show 3f0c9a4e-…",
+        "resend --state FAILURE --name 'shop.*' --since 2h",
+        "stale --hours 1",
+    ],
+)
 def fullresult() -> None:
-    r"""Look into the memory of your tasks.
+    """Look into the memory of your tasks.
 
     Every task of the app is recorded in full: find it, see what happened to it, send it again.
-
-    \b
-    celery -A proj fullresult list --state FAILURE --since 2h
-    celery -A proj fullresult show 3f0c9a4e-…
-    celery -A proj fullresult resend --state FAILURE --name 'shop.*' --since 2h
-    celery -A proj fullresult stale --hours 1
 
     Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage.
     """

@@ -9,6 +9,7 @@ import click
 
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
+from fullresult.cli.help import Command
 from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _BATCH = 1000
 
 
-@click.command()
+@click.command(cls=Command, examples=["delete --state SUCCESS --until '30d ago'"])
 @filters.which
 @click.option("--all", "everything", is_flag=True, help="Every task, where no filter is given.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
@@ -30,12 +31,9 @@ _BATCH = 1000
 def delete(
     context: click.Context, /, everything: bool, limit: int | None, yes: bool, **options: Any
 ) -> None:
-    r"""Delete records, the oldest first, after showing which.
+    """Delete records, the oldest first, after showing which.
 
     What a task left on the broker or in a result backend stays there.
-
-    \b
-    celery -A proj fullresult delete --state SUCCESS --until '30d ago'
     """
     full = full_of(context)
     if not filters.given(options) and not everything:

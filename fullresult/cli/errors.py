@@ -7,6 +7,7 @@ from typing import IO, Any
 import click
 from celery.exceptions import ImproperlyConfigured
 
+from fullresult.cli.help import Command
 from fullresult.cli.terminal import one_line, say
 from fullresult.storage import StorageError
 
@@ -18,7 +19,7 @@ class Failure(click.ClickException):
         say(f"Error: {one_line(self.message)}", err=True)
 
 
-class Commands(click.Group):
+class Commands(Command, click.Group):
     """Commands whose expected errors are sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:

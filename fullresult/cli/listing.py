@@ -10,23 +10,27 @@ import click
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
+from fullresult.cli.help import Command
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import safe, say
 from fullresult.config import without_password
 
 
-@click.command("list")
+@click.command(
+    "list",
+    cls=Command,
+    examples=[
+        "list --state FAILURE --since 2h",
+        "list --name 'shop.*' --kwarg order_id=7",
+        "list --text timeout --json | jq '.tasks[].task_id'",
+    ],
+)
 @filters.which
 @filters.page
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context
 def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
-    r"""List tasks, the newest first.
-
-    \b
-    celery -A proj fullresult list --state FAILURE --since 2h
-    celery -A proj fullresult list --name 'shop.*' --kwarg order_id=7
-    celery -A proj fullresult list --text timeout --json | jq '.tasks[].task_id'
+    """List tasks, the newest first.
 
     On a terminal this is a table. In a pipe it is one line a task with tabs between: id, state,
     name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With --json it
@@ -49,15 +53,11 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
         filters.explain_nothing(options)
 
 
-@click.command()
+@click.command(cls=Command, examples=["count --state FAILURE --since '1d ago'"])
 @filters.which
 @click.pass_context
 def count(context: click.Context, /, **options: Any) -> None:
-    r"""Count tasks.
-
-    \b
-    celery -A proj fullresult count --state FAILURE --since '1d ago'
-    """
+    """Count tasks."""
     number = full_of(context).count(filters.query(options))
     say(str(number))
     if not number:

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
 from fullresult.cli.errors import Failure
+from fullresult.cli.help import Command
 from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.table import show_records
@@ -30,7 +31,9 @@ _BROKER_ERRORS = 3
 """So many in a row, and nobody waits for the broker any longer."""
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=["resend 3f0c9a4e-…", "resend --state FAILURE --name 'shop.*' --since 2h"]
+)
 @click.argument("ids", nargs=-1, metavar="[ID]…")
 @filters.which
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
@@ -39,14 +42,10 @@ _BROKER_ERRORS = 3
 def resend(
     context: click.Context, /, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
 ) -> None:
-    r"""Send recorded tasks again, exactly as they were, each under a new id.
+    """Send recorded tasks again, exactly as they were, each under a new id.
 
     Name their ids, or say which by the options; you see them before anything is sent. A task that
     cannot be sent again is reported, the others go on, and the exit code is 1.
-
-    \b
-    celery -A proj fullresult resend 3f0c9a4e-…
-    celery -A proj fullresult resend --state FAILURE --name 'shop.*' --since 2h
 
     Prints a line for each task sent: its id, a tab, its new id.
     """
@@ -119,6 +118,8 @@ class Run:
     """In a row."""
 
     def send(self, records: Iterable[TaskRecord], number: int) -> None:
+        if not number:
+            return
         try:
             with progress(number, "Sending") as advance:
                 for record in records:

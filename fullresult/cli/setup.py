@@ -6,21 +6,18 @@ import click
 
 from fullresult.cli.app import full_of
 from fullresult.cli.errors import Failure
+from fullresult.cli.help import Command
 from fullresult.cli.terminal import say
 from fullresult.config import Settings, without_password
 
 
-@click.command()
+@click.command(cls=Command, examples=["setup", "setup --sql | psql …"])
 @click.option("--sql", is_flag=True, help="Print the SQL for an empty database; change nothing.")
 @click.pass_context
 def setup(context: click.Context, /, sql: bool) -> None:
-    r"""Create or upgrade what the storage needs.
+    """Create or upgrade what the storage needs.
 
     Needed only where `fullresult_auto_setup` is False; harmless when repeated.
-
-    \b
-    celery -A proj fullresult setup
-    celery -A proj fullresult setup --sql | psql …
     """
     full = full_of(context)
     shown = without_password(Settings.of(full.app).storage)

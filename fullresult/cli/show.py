@@ -9,6 +9,7 @@ import click
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
 from fullresult.cli.errors import Failure
+from fullresult.cli.help import Command
 from fullresult.cli.page import page_of
 from fullresult.cli.terminal import say
 
@@ -18,19 +19,15 @@ if TYPE_CHECKING:
 _SENT_AGAIN = 20
 
 
-@click.command()
+@click.command(cls=Command, examples=["show 3f0c9a4e-…", "show 3f0c9a4e-… --json | jq .kwargs"])
 @click.argument("task_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field, uncut.")
 @click.pass_context
 def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
-    r"""Show all that is known of one task.
+    """Show all that is known of one task.
 
     Its timeline, every execution with its traceback, arguments, result, routing, links and headers.
     Dates are local. What is very long is cut here; --json prints all of it.
-
-    \b
-    celery -A proj fullresult show 3f0c9a4e-…
-    celery -A proj fullresult show 3f0c9a4e-… --json | jq .kwargs
     """
     full = full_of(context)
     record = full.get(task_id)

@@ -9,6 +9,7 @@ import click
 
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
+from fullresult.cli.help import Command
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.values import length, state
@@ -26,7 +27,14 @@ def _units(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "stale --hours 1",
+        "stale --older-than 90m --fail   # for cron and monitoring",
+        "stale --days 1 --terminal-state SUCCESS --terminal-state FAILURE",
+    ],
+)
 @_units
 @click.option(
     "--older-than", type=length, metavar="LENGTH", help="The same in one word: 90m, 1h30m, 2d."
@@ -54,15 +62,10 @@ def stale(
     fail: bool,
     **units: float | None,
 ) -> None:
-    r"""List tasks that neither finished nor moved for too long, the oldest first.
+    """List tasks that neither finished nor moved for too long, the oldest first.
 
     Too long is what the options add up to, else `fullresult_stale_after` (1 hour). A task that
     waits for its ETA is not stale before it is due.
-
-    \b
-    celery -A proj fullresult stale --hours 1
-    celery -A proj fullresult stale --older-than 90m --fail   # for cron and monitoring
-    celery -A proj fullresult stale --days 1 --terminal-state SUCCESS --terminal-state FAILURE
 
     With --json it is one object: `tasks`, and `more`, whether --limit left some out.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fullresult.extension import FullResult
     from fullresult.record import TaskRecord
 
-_LONGEST_CALL = 46
+_LONGEST_CALL = 48
 _LONGEST_ENDING = 58
 
 
@@ -46,10 +46,17 @@ class Feed:
         self._seen[record.task_id] = now
         shown = fit(call(record), _LONGEST_CALL)
         room = " " * (_LONGEST_CALL - width(shown))
-        end = fit(ending(record), _LONGEST_ENDING)
-        took = span(record.runtime) if record.runtime and record.runtime > 1 else ""
         since = f"{time.monotonic() - self._began:6.1f} s"
         state = in_colour(record.state, f"{record.state:<8}")
-        say(
-            f"{dim(since)}  {state} {shown}{room}  {dim(' '.join(filter(None, (took, end))))}".rstrip()
-        )
+        end = fit(_ending(record), _LONGEST_ENDING)
+        tail = f"{room}  {dim(end)}" if end else ""
+        say(f"{dim(since)}  {state} {shown}{tail}")
+
+
+def _ending(record: TaskRecord) -> str:
+    parts = []
+    if record.retries:
+        parts.append(f"attempt {record.retries + 1}")
+    if record.runtime and record.runtime > 1:
+        parts.append(f"after {span(record.runtime)}")
+    return " ".join((*parts, ending(record)))

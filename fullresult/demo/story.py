@@ -21,12 +21,12 @@ from celery.result import AsyncResult
 from fullresult.cli.page import page_of
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import bold, dim, fit, in_colour, say
-from fullresult.cli.words import call, ending, local_exactly
+from fullresult.cli.words import ending, local_exactly
 from fullresult.demo.feed import Feed
 from fullresult.demo.interrupts import as_exceptions
 from fullresult.demo.worker import Worker, running
 from fullresult.extension import FullResult
-from fullresult.record import FINISHED, PENDING, STARTED, TaskRecord
+from fullresult.record import FINISHED, STARTED, TaskRecord
 
 _STALE_AFTER = timedelta(seconds=2)
 _NAME = "celery -A shop fullresult"
@@ -107,7 +107,8 @@ def _power_cut(shop: ModuleType, feed: Feed, day: Worker) -> None:
     task = shop.stocktaking.delay(minutes=30)
     feed.until(lambda records: task.id in records and records[task.id].state == STARTED)
     day.kill()
-    say("The worker is gone, and the message with it. Celery itself would never mention it again.")
+    say("The worker is gone, and the message, acknowledged when it began, with it.")
+    say("Nothing in Celery will ever mention this task again.")
 
 
 def _look(full: FullResult, task_id: str) -> None:

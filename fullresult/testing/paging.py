@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 import pytest
@@ -74,10 +75,8 @@ class Paging(Fixtures):
         assert {*ids(crowd())} <= {*found}
 
     @pytest.mark.parametrize("at", [samples.EPOCH, samples.LATEST], ids=str)
-    def test_a_page_may_begin_at_any_date(self, storage: Storage, at: object) -> None:
-        assert at in (samples.EPOCH, samples.LATEST)
-        date = samples.EPOCH if at == samples.EPOCH else samples.LATEST
-        write(storage, [samples.task(name, date) for name in "abc"])
+    def test_a_page_may_begin_at_any_date(self, storage: Storage, at: datetime) -> None:
+        write(storage, [samples.task(name, at) for name in "abc"])
 
         assert self.pages(storage, TaskQuery(limit=1)) == ["c", "b", "a"]
 
@@ -103,7 +102,7 @@ class Paging(Fixtures):
 
         assert storage.count(TaskQuery()) == 150
         assert storage.count(TaskQuery(limit=2, after=cursor, order="oldest")) == 150
-        assert storage.count(TaskQuery(limit=2, text="07")) == 11
+        assert storage.count(TaskQuery(limit=2, text="07")) == 12
 
     def test_delete_deletes_what_a_query_finds(self, storage: Storage) -> None:
         write(storage, [samples.task(name, queue=name) for name in ("a", "b", "c")])

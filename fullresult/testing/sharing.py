@@ -128,7 +128,9 @@ class Sharing(Fixtures):
     def test_a_child_goes_on_when_its_parent_closes_the_storage(
         self, url: str, opener: OpenStorage
     ) -> None:
-        opener(url).setup()
+        first = opener(url)
+        first.setup()
+        first.close()
 
         codes = processes.run(processes.fork_and_close, (opener, url))
 

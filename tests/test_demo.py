@@ -1,0 +1,141 @@
+"""The demo as a newcomer runs it: a subprocess, with real workers, that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEMO = [sys.executable, "-m", "fullresult", "demo"]
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Where the demo makes its directory."""
+    directory = Path(tempfile.mkdtemp(prefix="fullresult-test-demo-"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    # A broker that is not the demo's, which it must not touch.
+    broker = {"CELERY_BROKER_URL": "redis://127.0.0.1:1", "BROKER_URL": "redis://127.0.0.1:1"}
+    return {**os.environ, **broker, "TMPDIR": str(temporary)}
+
+
+def _processes_in(directory: Path) -> list[str]:
+    """The command lines of processes that work in *directory* or below."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            place = (process / "cwd").readlink()
+            command = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if place.is_relative_to(directory):
+            found.append(command)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_the_demo_tells_its_story_in_time_and_its_commands_can_be_pasted(temporary: Path) -> None:
+    began = time.monotonic()
+
+    demo = subprocess.run(
+        _DEMO,
+        cwd=temporary,
+        env=_environment(temporary),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert time.monotonic() - began < 60
+    assert _processes_in(temporary) == []
+    _assert_the_story(demo.stdout)
+    _assert_pasteable(demo.stdout, temporary)
+
+
+def _assert_the_story(said: str) -> None:
+    for pattern in (
+        r"STARTED  shop\.report",
+        r"SUCCESS  shop\.receipt\(6, to='ann@example\.org'\)",
+        r"SUCCESS  shop\.parcel\(6\) +attempt 3 'PARCEL-6'",
+        r"FAILURE  shop\.charge.*BankClosedError",
+        r"FAILURE  shop\.photo.*WorkerLostError",
+        r"STARTED  shop\.stocktaking\(minutes=30\)",
+        r"CREATED +ID +STATE +TASK",
+        r"│ shop\.BankClosedError: the bank is closed: cannot charge 19\.90 EUR for order 7",
+        r"│ Traceback \(most recent call last\):",
+        r"LAST MOVED .*\n.*STARTED  shop\.stocktaking",
+        r"state +FAILURE +SUCCESS",
+        r"kwargs +(\{'amount': '19\.90 EUR', 'card': '…1234'\}) +\1",
+        r"nothing is left running",
+    ):
+        assert re.search(pattern, said), f"{pattern}\n{said}"
+
+
+def _assert_pasteable(said: str, temporary: Path) -> None:
+    """The commands for reading, and the worker's, are run as printed, by a shell elsewhere."""
+    lines = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+    (go_there,) = [line for line in lines if line.startswith("cd ")]
+    commands = [line for line in lines if " -A shop fullresult " in line]
+    assert len(commands) == 5
+    for command in commands:
+        result = subprocess.run(
+            ["/bin/sh", "-c", f"{go_there} && {command}"],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
+    assert Path(shlex.split(go_there)[1]).parent == temporary.resolve()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["Starting a real worker", "STARTED"])
+def test_an_interrupted_demo_leaves_no_process_behind(
+    temporary: Path, number: signal.Signals, moment: str
+) -> None:
+    with subprocess.Popen(
+        _DEMO,
+        cwd=temporary,
+        env={**_environment(temporary), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout
+        said = ""
+        while moment not in said:
+            line = demo.stdout.readline()
+            assert line, said
+            said += line
+        demo.send_signal(number)
+        _, complaint = demo.communicate(timeout=30)
+
+    assert demo.returncode == 130
+    assert "Stopped: nothing is left running" in complaint
+    assert "Traceback" not in complaint
+    assert _processes_in(temporary) == []
