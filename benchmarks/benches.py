@@ -113,7 +113,7 @@ def _environment(stores: Stores, store: str, url: str) -> dict[str, str]:
 def _check(contender: Contender, url: str, published: int) -> None:
     try:
         recorded = contender.recorded(url)
-    except Exception as error:  # noqa: BLE001  # Any library's; the others' figures are to survive it.
+    except Exception as error:  # Any library's; the figures of the others are to survive it.
         raise processes.BenchError(f"Its records cannot be read: {error!r}") from error
     if contender.store and recorded != published:
         raise processes.BenchError(f"{recorded} of {published} tasks are recorded as succeeded.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -34,8 +35,8 @@ _NAMES = (
 )
 _NEWEST_OPEN = 400
 """So many of the newest are not finished."""
-_STALE_EVERY = 5_000
-"""One in so many of the others never finished."""
+_STALE = 20
+"""So many of the others never finished."""
 _CHUNK = 500_000
 
 # Both databases run this: what they say differently are functions. `i` counts from 1; `h` is
@@ -77,11 +78,11 @@ FROM (
         state IN ('SUCCESS', 'FAILURE', 'REVOKED') AS done,
         state IN ('SUCCESS', 'FAILURE', 'STARTED') AS ran,
         '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}' AS embed,
-        '{"lang": "py", "task": "' || name || '", "id": "' || id || '", "shadow": null, "eta": null,'
-        || ' "expires": null, "group": null, "group_index": null, "retries": 0, "root_id": "' || id
+        '{"lang": "py", "retries": 0, "task": "' || name || '", "id": "' || id || '", "shadow": null,'
+        || ' "eta": null, "expires": null, "group": null, "group_index": null, "root_id": "' || id
         || '", "timelimit": [null, null], "parent_id": null, "argsrepr": "(' || h || ',)",'
-        || ' "kwargsrepr": "' || i || ' and all the others, as Python writes them, which is about as'
-        || ' long as the keyword arguments themselves", "origin": "gen3674@host", "stamps": {}}'
+        || ' "kwargsrepr": "' || i || ' and all the others, as Python writes them, which is about'
+        || ' as long as the keyword arguments themselves", "origin": "gen3674@host", "stamps": {}}'
         AS headers
     FROM (
         SELECT
@@ -158,9 +159,7 @@ class Filled:
         return self.created(self.rows)
 
     def task_id(self, i: int) -> str:
-        digest = hashlib.md5(str(i).encode()).hexdigest()
-        cuts = (0, 8, 12, 16, 20, 32)
-        return "-".join(digest[a:b] for a, b in zip(cuts, cuts[1:]))
+        return str(uuid.UUID(hashlib.md5(str(i).encode()).hexdigest()))
 
     def statements(self) -> list[str]:
         """The SQL that fills, to run one after the other."""
@@ -172,7 +171,7 @@ class Filled:
             "rare_queue": RARE_QUEUE,
             "rows": self.rows,
             "newest_open": _NEWEST_OPEN,
-            "stale_every": _STALE_EVERY,
+            "stale_every": max(self.rows // _STALE, 100),
             "first": first,
             "last": min(first + _CHUNK - 1, self.rows),
         }

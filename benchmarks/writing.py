@@ -1,4 +1,4 @@
-"""What the secondary indexes cost a write: the same writes into two stores, one without them, in turns."""
+"""What the secondary indexes cost a write: the same writes with and without them, in turns."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Cost:
         )
 
 
-def direct(bare: Storage, indexed: Storage, rounds: int, tasks: int) -> Cost:
+def direct(bare: Storage, indexed: Storage, *, rounds: int, tasks: int) -> Cost:
     """One write per event: a task is published, started and finished, behind a small backlog."""
-    lives = [_direct_life(storage) for storage in (bare, indexed)]
+    lives = [direct_life(storage) for storage in (bare, indexed)]
     return _in_turns(lives, rounds, tasks)
 
 
-def batched(bare: Storage, indexed: Storage, rounds: int, tasks: int) -> Cost:
+def batched(bare: Storage, indexed: Storage, *, rounds: int, tasks: int) -> Cost:
     """Whole tasks, their events folded, `BATCH` in one write."""
-    lives = [_batched_life(storage) for storage in (bare, indexed)]
+    lives = [batched_life(storage) for storage in (bare, indexed)]
     return _in_turns(lives, rounds, tasks)
 
 
@@ -79,7 +79,7 @@ def _time(life: Iterator[int], tasks: int) -> float:
     return (time.perf_counter() - start) * 1000 / done
 
 
-def _direct_life(storage: Storage) -> Iterator[int]:
+def direct_life(storage: Storage) -> Iterator[int]:
     """Every step is one task more that is done."""
     clock, waiting = Clock(), deque[str]()
     for number in count():
@@ -92,11 +92,11 @@ def _direct_life(storage: Storage) -> Iterator[int]:
             yield 1
 
 
-def _batched_life(storage: Storage) -> Iterator[int]:
+def batched_life(storage: Storage) -> Iterator[int]:
     clock, numbers = Clock(), count()
     while True:
         events = []
-        for number in range(BATCH):
+        for _ in range(BATCH):
             task_id = str(uuid.uuid4())
             events += [
                 _published(task_id, next(numbers), clock.moment()),

@@ -184,8 +184,10 @@ def key(value: object) -> str:
     text = clean(value if isinstance(value, str) else safe_str(value))
     if len(text) * 4 <= _LONGEST_KEY or len(text.encode()) <= _LONGEST_KEY:
         return text
-    kept = text.encode()[:_LONGEST_KEY].decode(errors="ignore")
-    return f"{kept}…{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    # No longer than the longest, so that the key of a key is the key itself.
+    digest = f"…{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    kept = text.encode()[: _LONGEST_KEY - len(digest.encode())].decode(errors="ignore")
+    return kept + digest
 
 
 def clip(text: str, limit: int) -> str:

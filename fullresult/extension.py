@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +112,14 @@ class FullResult:
         """How many records there are of which `find` would answer a page. Raises like it."""
         return self.storage.count(_query(query, filters))
 
-    def delete(self, query: TaskQuery | None = None, **filters: Any) -> int:
-        """Delete the records that `find` would answer; returns how many. Raises like it."""
-        return self.storage.delete(_query(query, filters))
+    def delete(
+        self, query: TaskQuery | None = None, *, limit: int | None = None, **filters: Any
+    ) -> int:
+        """Delete the records that `count` counts, at most *limit*; returns how many.
+
+        Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
+        """
+        return self.storage.delete(replace(_query(query, filters), limit=limit, after=None))
 
     def get_stale_tasks(
         self,

@@ -222,7 +222,7 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
         kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
         embed=None if embed is None or embed == _NO_EMBED else _json("embed", embed, notes),
         body=None if "body" in notes else _body(payload, limits, notes),
-        content_type=_key(payload.content_type) if payload else None,
+        content_type=_content_type(call),
         content_encoding=_key(payload.content_encoding) if payload else None,
         headers=_json("headers", headers, notes),
         properties=_json("properties", _properties(how, headers), notes),
@@ -238,6 +238,14 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
         retry_of=None,
         notes=json.dumps(notes) if notes else None,
     )
+
+
+def _content_type(call: Call) -> str | None:
+    """Of a body that could not be serialised, the one it was to have."""
+    if call.payload is not None:
+        return _key(call.payload.content_type)
+    serializer = call.how.get("serializer")
+    return None if serializer is None else content_type_of(serializer)
 
 
 def _argument(

@@ -42,7 +42,7 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
-from fullresult.storage import Storage
+from fullresult.storage import Refused, Storage
 
 Describe = Callable[[str], Message]
 """Makes a message's description, given a stamp."""
@@ -246,7 +246,13 @@ class Recorder:
 
     def _write(self, task_id: str | None, now: Moment, **known: Any) -> Collection[str]:
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
-        return self._breaker.call(lambda: self._storage.write((event,)), ())
+        return self._breaker.call(lambda: self._store(event), ())
+
+    def _store(self, event: TaskRecord) -> Collection[str]:
+        try:
+            return self._storage.write((event,))
+        except Refused as error:
+            raise Refused(f"task {event.task_id}: {error}") from error
 
 
 def _outcome(

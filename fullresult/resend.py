@@ -324,8 +324,8 @@ def _argument(record: TaskRecord, known: Message, decoded: Sequence[Any] | None,
         return decoded[index]
     part = _ARGUMENTS[index]
     text = (known.args, known.kwargs)[index]
-    if text is not None and known.content_type in (None, "application/json"):
+    if text is not None and known.content_type == "application/json":
         return encoding.loads(text)
     why = record.notes.get(part) or record.notes.get("body")
-    why = why or f"only a body of type {known.content_type} was kept, which is never decoded"
+    why = why or f"its body, of type {known.content_type}, is never decoded"
     raise CannotResend(f"task {record.task_id}: {part} unknown ({why}); give {part}=…")

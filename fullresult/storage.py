@@ -25,7 +25,7 @@ class TaskQuery:
     state: str | Collection[str] | None = None
     """One state, or any of several."""
     name: str | None = None
-    """A glob: `*`, `?` and `[…]` as in `fnmatch`, case-sensitive."""
+    """A glob: `*`, `?` and `[…]` as in `fnmatch.fnmatchcase`; without any, the name itself."""
     queue: str | None = None
     worker: str | None = None
     root_id: str | None = None
@@ -36,17 +36,25 @@ class TaskQuery:
     until: datetime | None = None
     """Created before this time."""
     text: str | None = None
-    """Part of the name, id, exception type or exception message, in any case."""
+    """Part of the name, id, exception type or exception message.
+
+    Its characters stand for themselves, ASCII letters in any case; other letters may or may not.
+    """
     args: Sequence[Any] | None = None
-    """The first positional arguments, in order."""
+    """The first positional arguments, in order; each matches like a value of *kwargs*."""
     kwargs: Mapping[str, Any] | None = None
-    """Keyword arguments among those of the task; a dict matches inside a dict."""
+    """Keyword arguments among those of the task.
+
+    A dict matches inside a dict: `{}` any. Anything else matches what equals it as JSON: a list the
+    whole list, a number by its value, never a bool, None only null. A task whose arguments were not
+    kept matches none. What JSON cannot hold is a `ValueError` of the method that is asked.
+    """
     moved_before: datetime | None = None
     """Last moved, or due, at this time or earlier."""
     open: bool | None = None
     """Whether something is still expected to happen to it."""
     not_state: Collection[str] = ()
-    """None of these states."""
+    """None of these states. A record without an outcome is found neither so nor by *state*."""
     limit: int | None = 100
     """At most so many; None: all."""
     after: str | None = None
@@ -97,16 +105,24 @@ class Storage(Protocol):
     """Where records are kept.
 
     Every method is one atomic write or one consistent read, may be called from any thread and in
-    any process, also after a fork, and raises `StorageError` and nothing else. The storage connects
-    when it is first asked something, in the process that asks.
+    any process, and raises `StorageError` and nothing else. The storage connects when it is first
+    asked something, in the process that asks. A process may fork at any time: parent and child both
+    go on with the storage, and neither disturbs the other.
+
+    What is written is what is read: any text, bytes and dates from 1970 to 9999. Only the JSON in
+    `Message.args`, `Message.kwargs` and `Outcome.result` may come back spelt otherwise.
+    `fullresult.testing.StorageSuite` has a test for each sentence here.
     """
 
     def setup(self) -> None:
-        """Create or upgrade what the storage needs. Safe when many do it at once, and when done."""
+        """Create what the storage needs, or upgrade what an older version made, keeping all records.
+
+        Safe when many do it at once, and when it is done already.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of the connections of this process. The storage may be used again."""
+        """Let go of the connections of this process, if any. The storage may be used again."""
         ...
 
     def now(self) -> datetime:
@@ -117,10 +133,12 @@ class Storage(Protocol):
         """Merge *events*, at most one per task and in the order of their ids, into the records.
 
         The result is as if `fullresult.events.merge` had been applied, in whatever order and
-        however often events come, also from many processes at once. Returns once the storage will
-        not lose an event that says how a task stands for good; a start may wait.
+        however often events come, also from many processes at once: none stops another for good.
+        Nobody ever sees a part of an event. Returns once the storage will not lose an event that
+        says how a task stands for good; a start may wait.
 
-        Returns the ids, of those written, whose record has no message.
+        Returns the ids, of those written, whose record has no message. Raises `Refused`, and writes
+        none of *events*, where the storage cannot keep one of them as it is.
         """
         ...
 
@@ -129,7 +147,11 @@ class Storage(Protocol):
         ...
 
     def find(self, query: TaskQuery) -> list[TaskRecord]:
-        """The records *query* asks for, with their entries, in its order; ties by task id."""
+        """The records *query* asks for, each as `get` would answer it, in its order.
+
+        Ties are in the order of task ids, by code point, and reversed with the rest. Pages that
+        follow one another by `after` have each record once, also while others are written.
+        """
         ...
 
     def count(self, query: TaskQuery) -> int:
@@ -137,5 +159,8 @@ class Storage(Protocol):
         ...
 
     def delete(self, query: TaskQuery) -> int:
-        """Delete the records that `find` would answer, with their entries; returns how many."""
+        """Delete the records that `find` would answer, its page only, with their entries.
+
+        Returns how many. An event that comes later makes a new record.
+        """
         ...

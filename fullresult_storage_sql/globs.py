@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeAlias
 
 _SPECIAL = "-]^"
 
@@ -15,7 +15,7 @@ class OneOf(NamedTuple):
     ranges: list[tuple[str, str]]
 
 
-Part = Union[str, OneOf]
+Part: TypeAlias = "str | OneOf"
 """`*`, `?`, a set, or a backslash and a character that stands for itself."""
 
 
@@ -43,9 +43,9 @@ def _one_of(inside: str) -> OneOf:
     left = inside[1:] if negated else inside
     ranges = []
     while left:
-        size = 3 if left[1:2] == "-" and len(left) > 2 else 1
-        ranges.append((left[0], left[size - 1]))
-        left = left[size:]
+        first, is_range = left[0], left[1:2] == "-" and left[2:] != ""
+        ranges.append((first, left[2] if is_range else first))
+        left = left[3:] if is_range else left[1:]
     return OneOf(negated, [(first, last) for first, last in ranges if first <= last])
 
 

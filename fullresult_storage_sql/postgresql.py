@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg import RawCursor, errors
-from psycopg.abc import PQGen
 
 from fullresult.config import without_password
 from fullresult.record import STARTED, TaskRecord
@@ -18,8 +17,9 @@ from fullresult.storage import Refused, StorageError, TaskQuery
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
+from fullresult_storage_sql.rows import Parameter
+from fullresult_storage_sql.session import Session
 
-RV = TypeVar("RV")
 T = TypeVar("T")
 
 _OLDEST = 14
@@ -27,22 +27,10 @@ _SETUP_LOCK = 7310293058
 _SQL = statements.read("postgresql.sql")
 _WRITE = statements.numbered(_SQL["write"])
 _WRITE_WITH_ENTRIES = statements.numbered(f"{_SQL['entries']}\n{_SQL['write']}")
+# Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
+_SETTINGS = "SET TIME ZONE 'UTC'; SET jit = off; SET max_parallel_workers_per_gather = 0"
 _RELAXED = ", set_config('synchronous_commit', 'off', true)"
 _REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError)
-
-
-class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which no answer is waited for longer than the deadline, come what may."""
-
-    deadline: float | None = None
-    """Seconds."""
-
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        return super().wait(gen, interval, self.deadline if timeout is None else timeout)
-
-    def __del__(self, _warn: Any = None, /) -> None:
-        # psycopg warns of a connection left open. Ours are meant to end with the process.
-        pass
 
 
 class PostgreSQL:
@@ -66,6 +54,7 @@ class PostgreSQL:
             autocommit=True,
             prepare_threshold=5 if self._prepare else None,
             connect_timeout=math.ceil(self._timeout),
+            client_encoding="utf8",
         )
         session.deadline = self._timeout
         if session.info.server_version < _OLDEST * 10_000:
@@ -74,7 +63,7 @@ class PostgreSQL:
                 f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
                 f"fullresult needs {_OLDEST} or newer"
             )
-        session.execute("SET TIME ZONE 'UTC'; SET jit = off")
+        session.execute(_SETTINGS)
         return session
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
@@ -93,24 +82,20 @@ class PostgreSQL:
         if event.outcome and event.outcome.state == STARTED:
             # A start need not wait for the disk. In RETURNING it costs no round trip of its own.
             sql += _RELAXED
-        answer = self._merge(session, sql, values).fetchone()
-        return [event.task_id] if answer and answer[0] else []
-
-    def _merge(self, session: Session, sql: str, values: list[Any]) -> RawCursor[tuple[Any, ...]]:
-        # Raw, for psycopg parses a statement of this length anew each time it looks for its %s.
-        cursor = RawCursor(session)
-        return cursor.execute(sql, values, prepare=self._prepare)
+        lacking = session.first_value(sql, values, prepare=self._prepare)
+        return [event.task_id] if lacking == b"t" else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
         with session.transaction(), session.pipeline():
             answers = []
             for event in events:
                 sql, values = self._statement(event)
-                cursor = self._merge(session, sql, values)
+                # Raw: psycopg parses a statement of this length anew each time it looks for %s.
+                cursor = RawCursor(session).execute(sql, values, prepare=self._prepare)
                 answers.append((event.task_id, cursor))
             return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
 
-    def _statement(self, event: TaskRecord) -> tuple[str, list[Any]]:
+    def _statement(self, event: TaskRecord) -> tuple[str, list[Parameter]]:
         values = rows.parameters(event)
         if not event.entries:
             return _WRITE, values
@@ -163,6 +148,10 @@ class PostgreSQL:
                 return self._once(do)
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
+        except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
+            raise StorageError(
+                f"{self!r}: {error}; behind a proxy that pools transactions, add ?prepare=off"
+            ) from error
         except errors.UndefinedTable as error:
             raise StorageError(
                 f"{self!r}: {error}; run `celery -A proj fullresult setup`"

@@ -140,6 +140,9 @@ FROM fullresult_task AS t;
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
 
+-- name: ids_of
+SELECT t.task_id FROM ({found}) AS t;
+
 -- name: few
 -- The ids of a page of what few records have in common: all of them are found, then sorted. By that
 -- expression, or PostgreSQL might walk through the whole table in order, for want of a better guess.

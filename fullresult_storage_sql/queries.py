@@ -19,8 +19,10 @@ _Ids = Callable[["Dialect", TaskQuery], Condition]
 _EQUAL = ("queue", "worker", "group_id", "retry_of")
 _FEW = ("root_id", "group_id", "retry_of")
 """What only a few records have in common, whatever the database thinks."""
-_WINDOW = 10_000
-"""So many records, in the order asked for, are looked through before an index is asked."""
+_NEAR = 5_000
+"""So many records, in the order asked for, are looked through before an index is asked for JSON."""
+_NEAR_SCATTERED = 1_000
+"""The same where each lies on a page of its own, or the index costs little."""
 _PAGE = 10_000
 """A longer page is read like everything."""
 
@@ -86,7 +88,7 @@ def _order(query: TaskQuery) -> str:
 
 
 def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
-    """How to find a page's ids where one walk along one index in the order asked for is not enough."""
+    """How to find a page's ids where a walk along one index, in order, is not enough."""
     if any(getattr(query, name) is not None for name in _FEW):
         return _few
     index = dialect.json_index(query)
@@ -106,14 +108,14 @@ def _few(dialect: Dialect, query: TaskQuery) -> Condition:
 
 def _seek(dialect: Dialect, query: TaskQuery) -> Condition:
     where, values = conditions(dialect, query)
-    walk, first = _walk(dialect, query)
+    walk, first = _walk(dialect, query, _NEAR)
     return _filled(dialect, "seek", query, where=where, walk=walk), [*first, *values, *values]
 
 
 def _seek_names(dialect: Dialect, query: TaskQuery) -> Condition:
     assert query.name is not None
     where, values = conditions(dialect, query)
-    walk, first = _walk(dialect, query)
+    walk, first = _walk(dialect, query, _NEAR_SCATTERED)
     like, pattern = dialect.name_like(query.name)
     rest, last = conditions(dialect, replace(query, name=None))
     rest = rest.replace(" WHERE ", " AND ", 1)
@@ -126,21 +128,23 @@ def _each_bucket(dialect: Dialect, query: TaskQuery) -> Condition:
     for bucket in sorted(_buckets(query) or ()):
         where, asked = _where(list(_conditions(dialect, query, [bucket])))
         ids = f"{dialect.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
-        parts.append(f"SELECT task_id FROM ({ids}) AS t")
+        parts.append(dialect.sql["ids_of"].format(found=ids))
         values += asked
     return " UNION ALL ".join(parts), values
 
 
-def _walk(dialect: Dialect, query: TaskQuery) -> Condition:
-    """The next records in order, as far as an index is in that order."""
+def _walk(dialect: Dialect, query: TaskQuery, near: int) -> Condition:
+    """The next records in order, by the index that is in that order."""
     found = list(_date_conditions(dialect.placeholder, query))
     buckets = _buckets(query)
     if buckets and len(buckets) == 1:
+        near = _NEAR_SCATTERED
         found.append(dialect.any_of("t.bucket", sorted(buckets)))
     elif query.name is not None and not query.name_is_glob:
+        near = _NEAR_SCATTERED
         found.append((f"t.name = {dialect.placeholder}", [query.name]))
     where, values = _where(found)
-    return f"{where}{_order(query)} LIMIT {_WINDOW}", values
+    return f"{where}{_order(query)} LIMIT {near}", values
 
 
 def _filled(dialect: Dialect, statement: str, query: TaskQuery, **parts: str) -> str:
@@ -186,11 +190,9 @@ def _conditions(
     if query.root_id is not None:
         # Its index leaves out the many tasks that are their own root.
         root = encoding.key(query.root_id)
-        yield (
-            f"(t.task_id = {mark} AND t.root_id = {mark}) "
-            f"OR (t.root_id = {mark} AND t.root_id <> t.task_id)",
-            [root, root, root],
-        )
+        itself = f"t.task_id = {mark} AND t.root_id = {mark}"
+        others = f"t.root_id = {mark} AND t.root_id <> t.task_id"
+        yield f"({itself}) OR ({others})", [root, root, root]
     for name in _EQUAL:
         if (value := getattr(query, name)) is not None:
             yield f"t.{name} = {mark}", [encoding.key(value)]

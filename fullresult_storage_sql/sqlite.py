@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-"""How long a commit waits for the disk. Unless the URL says: FULL for an end, NORMAL for the rest."""
+"""How long a commit waits for the disk. Unless the URL says: FULL for an end, else NORMAL."""
 _REFUSALS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -85,11 +86,24 @@ class SQLite:
             factory=Session,
         )
         try:
-            session.execute("PRAGMA journal_mode = WAL")
+            self._use_wal(session)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _use_wal(self, session: Session) -> None:
+        # Of processes that switch a new file at once, SQLite refuses some without waiting.
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                session.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _create(self) -> None:
         """An empty file that only its owner can read, where there is none yet."""

@@ -145,6 +145,9 @@ FROM fullresult_task AS t;
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
 
+-- name: ids_of
+SELECT t.task_id FROM ({found}) AS t;
+
 -- Differs from postgresql.sql: a + is enough for an order that no index has.
 -- name: few
 -- The ids of a page of what few records have in common: all of them are found, then sorted.
@@ -152,13 +155,14 @@ SELECT t.task_id FROM fullresult_task AS t{where}
 ORDER BY +t.date_created {direction}, +t.task_id {direction}
 LIMIT {limit};
 
--- Differs from postgresql.sql: there is no `seek`, and no LATERAL.
+-- Differs from postgresql.sql: there is no `seek`, and no LATERAL; near does not repeat its order, for
+-- SQLite would sort again before it takes the first.
 -- name: seek_names
 -- The ids of a page of names that match a glob. Those among the next records in order; if they do
 -- not fill the page, all of the names that match, sorted. An index tells the names, one step for each.
 WITH RECURSIVE near AS MATERIALIZED (
     SELECT t.task_id
-    FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
+    FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}
     LIMIT {limit}
 ),
 known AS (
@@ -172,8 +176,9 @@ SELECT near.task_id FROM near
 UNION ALL
 SELECT far.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t
-    WHERE (SELECT count(*) FROM near) < {limit}
-    AND t.name IN (SELECT t.name FROM known AS t WHERE {like}){rest}
+    WHERE t.name IN (
+        SELECT t.name FROM known AS t WHERE (SELECT count(*) FROM near) < {limit} AND {like}
+    ){rest}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
 ) AS far;

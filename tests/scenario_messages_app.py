@@ -12,7 +12,7 @@ __all__ = ["app", "make_app"]
 
 
 @task()
-def not_json() -> object:
+def no_json() -> object:
     return object()
 
 

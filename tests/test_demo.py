@@ -92,7 +92,7 @@ def _assert_the_story(said: str) -> None:
 
 
 def _assert_pasteable(said: str, temporary: Path) -> None:
-    """The commands for reading, and the worker's, are run as printed, by a shell elsewhere."""
+    """The commands for reading are run as printed, by a shell that starts elsewhere."""
     lines = [line.strip() for line in said.splitlines() if line.startswith("  ")]
     (go_there,) = [line for line in lines if line.startswith("cd ")]
     commands = [line for line in lines if " -A shop fullresult " in line]

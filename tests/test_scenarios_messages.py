@@ -234,7 +234,7 @@ def test_errors_are_recorded_though_the_result_is_ignored(running: Scene) -> Non
 
 def test_a_result_that_the_backend_refuses(running: Scene) -> None:
     """Celery fails the task for it, and so does the record."""
-    task_id = running.send("not_json")
+    task_id = running.send("no_json")
 
     record = running.final(task_id, "FAILURE")
 
@@ -243,7 +243,7 @@ def test_a_result_that_the_backend_refuses(running: Scene) -> None:
 
 
 def test_a_result_that_the_backend_would_refuse_if_it_were_asked(running: Scene) -> None:
-    task_id = running.send("not_json", ignore_result=True)
+    task_id = running.send("no_json", ignore_result=True)
 
     record = running.final(task_id, "SUCCESS")
 

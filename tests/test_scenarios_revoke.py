@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,14 +119,7 @@ def test_terminated_by_a_stamp(running: workers.Scene, tmp_path: Path) -> None:
     task_id = signature.apply_async().id
     started = running.eventually(task_id, workers.is_started)
 
-    running.app.control.revoke_by_stamped_headers(
-        {"batch": "7"},
-        terminate=True,
-        signal=signal.SIGTERM.name,
-        reply=True,
-        limit=1,
-        timeout=workers.PATIENCE,
-    )
+    running.app.control.revoke_by_stamped_headers({"batch": "7"}, terminate=True)
     record = running.final(task_id, "REVOKED")
 
     assert started.stamps == {"batch": "7"}

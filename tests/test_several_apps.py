@@ -54,7 +54,7 @@ def other_current_app(stack: ExitStack) -> Celery:
     return other
 
 
-def names(full: FullResult) -> list[str | None]:
+def names(full: FullResult) -> list[str]:
     return sorted(str(record.name) for record in full.find())
 
 

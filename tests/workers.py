@@ -201,9 +201,12 @@ class Scene:
         """Publish a task; *options* are those of `apply_async` (`kwargs` among them)."""
         return str(self.task(name).apply_async(args, **options).id)
 
-    def revoke(self, task_id: str, **options: Any) -> None:
-        """Revoke a task and wait for a worker to confirm; *options* are those of Celery's."""
-        self.app.control.revoke(task_id, reply=True, limit=1, timeout=PATIENCE, **options)
+    def revoke(self, task_id: str, *, terminate: bool = False, **options: Any) -> None:
+        """Revoke a task and wait until a worker says so; *options* are those of Celery's."""
+        self.app.control.revoke(task_id, terminate=terminate, **options)
+        said = f"Terminating {task_id}" if terminate else f"flagged as revoked: {task_id}"
+        if not until(lambda: said in self.logs()):
+            raise AssertionError(f"no worker said {said!r}\n{self.logs()}")
 
     def eventually(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,9 +37,7 @@ def delete(
     full = full_of(context)
     if not filters.given(options) and not everything:
         raise click.UsageError("say which tasks, or --all to delete every record")
-    # What comes in meanwhile was not in the preview.
-    until = min(filter(None, (options.pop("until"), full.storage.now())))
-    query = filters.query({**options, "until": until}, limit=_BATCH, order="oldest")
+    query = filters.query(options, limit=_BATCH, order="oldest")
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:
         say("No such task is recorded.", err=True)
@@ -56,7 +53,7 @@ def _delete(full: FullResult, query: TaskQuery, number: int) -> int:
     deleted = 0
     with progress(number, "Deleting") as advance:
         while deleted < number:
-            some = full.delete(replace(query, limit=min(_BATCH, number - deleted)))
+            some = full.delete(query, limit=min(_BATCH, number - deleted))
             if not some:
                 break
             deleted += some

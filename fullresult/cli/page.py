@@ -27,7 +27,8 @@ def page_of(record: TaskRecord, again: Sequence[TaskRecord]) -> Iterator[str]:
     yield bold(call(record))
     yield f"{in_colour(record.state, safe(record.state))}  {safe(record.task_id)}"
     yield from _section("Timeline", _timeline(record))
-    yield from _section(count_of(len(record.executions), "execution").capitalize(), _runs(record))
+    runs = len(record.executions)
+    yield from _section(count_of(runs, "execution") if runs else "Exception", _runs(record))
     yield from _section("Arguments", _arguments(record))
     yield from _section("Result", _result(record))
     yield from _section("Identity", _identity(record, again))

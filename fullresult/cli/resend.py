@@ -61,7 +61,7 @@ def resend(
     if ids:
         run.send(*_by_id(run, ids, yes))
     else:
-        run.send(*_by_filter(full, options, limit, yes))
+        run.send(*_by_filter(run, options, limit, yes))
     run.report()
 
 
@@ -81,11 +81,10 @@ def _by_id(run: Run, ids: Sequence[str], yes: bool) -> tuple[list[TaskRecord], i
 
 
 def _by_filter(
-    full: FullResult, options: dict[str, Any], limit: int | None, yes: bool
+    run: Run, options: dict[str, Any], limit: int | None, yes: bool
 ) -> tuple[Iterator[TaskRecord], int]:
-    # What is sent now makes new records, which may match too.
-    until = min(filter(None, (options.pop("until"), full.storage.now())))
-    query = filters.query({**options, "until": until}, limit=_BATCH, order="oldest")
+    full = run.full
+    query = filters.query(options, limit=_BATCH, order="oldest")
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:
         say("No such task is recorded; nothing is sent.", err=True)
@@ -93,7 +92,9 @@ def _by_filter(
     elif not yes:
         preview(full, query, number, "send again")
         _confirm(number)
-    return islice(_pages(full, query), number), number
+    # What is sent now makes new records, which may match too, and not come last: clocks differ.
+    old = (record for record in _pages(full, query) if record.task_id not in run.sent)
+    return islice(old, number), number
 
 
 def _confirm(number: int) -> None:
@@ -111,8 +112,8 @@ class Run:
     """Sends one after the other, whatever becomes of each."""
 
     full: FullResult
-    sent: list[tuple[str, str]] = field(default_factory=list)
-    """(old id, new id)"""
+    sent: dict[str, str] = field(default_factory=dict)
+    """The old id of each new one."""
     failures: list[str] = field(default_factory=list)
     broker_errors: int = 0
     """In a row."""
@@ -130,7 +131,7 @@ class Run:
         finally:
             # Also those sent before somebody lost patience.
             arrow = " → " if is_terminal() else "\t"
-            for old, new in self.sent:
+            for new, old in self.sent.items():
                 say(f"{safe(old)}{arrow}{safe(new)}")
 
     def _send(self, record: TaskRecord) -> None:
@@ -147,7 +148,7 @@ class Run:
             )
         else:
             self.broker_errors = 0
-            self.sent.append((record.task_id, str(result.id)))
+            self.sent[str(result.id)] = record.task_id
 
     def report(self) -> None:
         """Raises `Failure` where not all was sent."""

@@ -34,6 +34,8 @@ def when(text: str) -> datetime:
 
 
 def _when(text: str, now: datetime) -> datetime:
+    if text == "now":
+        return now
     ago = re.fullmatch(r"(.*[a-z])(\s+ago)?", text)
     # A bare number might be seconds or a year.
     if ago and not re.match(r"\d{4}-?\d\d", text):

@@ -69,13 +69,14 @@ class Worker:
 @contextmanager
 def running(directory: Path, name: str) -> Iterator[Worker]:
     """A worker for the block; whatever ends the block ends it too."""
-    with held_back():
-        worker = Worker(directory, name)
+    worker: Worker | None = None
     try:
-        yield worker
-    except BaseException:
         with held_back():
-            worker.kill()
-        raise
-    else:
+            worker = Worker(directory, name)
+        yield worker
         worker.stop()
+    except BaseException:
+        if worker:
+            with held_back():
+                worker.kill()
+        raise

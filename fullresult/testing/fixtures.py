@@ -46,8 +46,10 @@ class Fixtures:
 
     @pytest.fixture
     def old_url(self) -> str:
-        """The URL of a database as an older version of the adapter left it, where it had written
-        `fullresult.testing.OLD_RECORDS`."""
+        """A database as an older version of the adapter left it.
+
+        It had written `fullresult.testing.OLD_RECORDS` there.
+        """
         pytest.skip("the suite has no fixture `old_url`")
 
     @staticmethod

@@ -41,7 +41,7 @@ def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
         outcome=draw(st.none() | _outcomes(stamps)),
         message=draw(st.none() | _messages(stamps)),
         start=draw(st.none() | st.builds(Start, stamps, _texts, st.just(at))),
-        entries=draw(_entries(task_id, number)),
+        entries=draw(_entries(number)),
     )
 
 
@@ -78,7 +78,7 @@ def _stamps(at: Any, tag: str) -> st.SearchStrategy[str]:
 @st.composite
 def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
     state = draw(_states)
-    known = {
+    known: dict[str, Any] = {
         name: draw(_texts)
         for name in ("worker", "result_text", "exception_type", "exception_message", "traceback")
     }
@@ -112,7 +112,7 @@ def _messages(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Message:
 
 
 @st.composite
-def _entries(draw: st.DrawFn, task_id: str, number: int) -> tuple[Entry, ...]:
+def _entries(draw: st.DrawFn, number: int) -> tuple[Entry, ...]:
     count = draw(st.sampled_from([0, 0, 1, 2]))
     found = []
     for index in range(count):

@@ -41,9 +41,7 @@ class Paging(Fixtures):
 
     @pytest.mark.parametrize("order", ORDERS)
     @pytest.mark.parametrize("limit", [1, 3, 20, 21])
-    def test_pages_have_every_record_once(
-        self, storage: Storage, limit: int, order: Order
-    ) -> None:
+    def test_pages_have_every_record_once(self, storage: Storage, limit: int, order: Order) -> None:
         write(storage, crowd())
         query = TaskQuery(limit=limit, order=order)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
+from decimal import Context, Decimal
 from typing import Any
 
 from fullresult.events import Attempt, Moment, is_open
@@ -110,10 +111,10 @@ def task(
 
 
 def plain(record: TaskRecord) -> TaskRecord:
-    """*record* with its JSON in one spelling: databases write 1.0 or the order of keys their way."""
+    """*record* with its JSON in one spelling: databases write numbers and keys their way."""
     known: dict[str, Any] = {}
     if record.message:
-        spelt = {name: _spelt(getattr(record.message, name)) for name in _JSON}
+        spelt: dict[str, Any] = {name: _spelt(getattr(record.message, name)) for name in _JSON}
         known["message"] = record.message._replace(**spelt)
     if record.outcome:
         known["outcome"] = record.outcome._replace(result=_spelt(record.outcome.result))
@@ -123,12 +124,12 @@ def plain(record: TaskRecord) -> TaskRecord:
 def _spelt(text: str | None) -> str | None:
     if text is None:
         return None
-    return json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
+    value = json.loads(text, parse_float=_number, parse_int=_number)
+    return json.dumps(value, sort_keys=True, default=str)
 
 
-def _number(text: str) -> int | float:
-    value = float(text)
-    return int(value) if value.is_integer() else value
+def _number(text: str) -> Decimal:
+    return Decimal(text).normalize(Context(prec=1_000)) + 0
 
 
 def dates(record: TaskRecord) -> list[datetime]:
@@ -150,7 +151,7 @@ RICH_OUTCOME = Outcome(
     stale_from=after(3),
     runtime=0.1234567890123,
     result='{"$set": {"a.b": [1, 2.5, null, true]}, "": "é\\u4e2d \\ud83d\\ude00"}',
-    result_text="NaN and \t tabs,\r\n lines, 'quotes\", \\ and 🎉",
+    result_text="NaN and \t tabs,\n lines, 'quotes\", \\ and 🎉",
     result_form="json",
     exception_type="shop.errors.Überlauf",
     exception_message="$money > 100 %; DROP TABLE fullresult_task; --",

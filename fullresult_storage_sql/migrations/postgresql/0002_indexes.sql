@@ -6,7 +6,9 @@ CREATE INDEX fullresult_task_bucket ON fullresult_task (bucket, date_created, ta
 CREATE INDEX fullresult_task_name ON fullresult_task (name, date_created, task_id);
 
 CREATE INDEX fullresult_task_arguments ON fullresult_task
-    USING gin (kwargs jsonb_path_ops, args jsonb_path_ops);
+    USING gin (kwargs jsonb_path_ops, args jsonb_path_ops)
+    -- What is not yet in the index itself is read by each search: let it be little.
+    WITH (gin_pending_list_limit = 512);
 
 CREATE INDEX fullresult_task_root ON fullresult_task (root_id, date_created)
     WHERE root_id <> task_id;

@@ -1,0 +1,68 @@
+"""The conformance suite finds the faults of storages that have some."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+MERGING = {
+    "test_the_greatest_stamp_wins_whatever_comes_last",
+    "test_any_order_and_repetition_of_events_gives_the_same_record",
+    "test_two_processes_writing_one_task_at_once_lose_nothing",
+    "test_state_follows_the_merge",
+}
+KEEPING = {
+    "test_entries_are_in_the_order_of_their_stamps",
+    "test_any_order_and_repetition_of_events_gives_the_same_record",
+    "test_threads_writing_one_task_lose_nothing",
+    "test_no_record_is_seen_half_written",
+    "test_what_is_told_by_a_word_is_found_by_it",
+    "test_filters_narrow_together",
+}
+UNTOUCHED = {
+    "test_every_field_comes_back",
+    "test_a_glob_means_what_it_means_in_fnmatch",
+    "test_kwargs_are_among_those_of_the_task",
+    "test_now_is_aware_in_utc_and_to_the_millisecond",
+}
+
+
+def outcomes(suite: str, tests: set[str]) -> dict[str, str]:
+    """How each of *tests* ended in a run of *suite* of its own."""
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "tests/broken_storages.py", "-v", "--tb=no"),
+            *("-k", f"{suite} and ({' or '.join(sorted(tests))})", "-p", "no:cacheprovider"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    found = re.findall(rf"::{suite}::(\w+) (PASSED|FAILED|ERROR)", result.stdout)
+    assert {name for name, _ in found} == tests, result.stdout + result.stderr
+    return dict(found)
+
+
+def test_a_storage_where_the_last_arrival_wins_is_caught() -> None:
+    ended = outcomes("TestLastArrivalWins", MERGING | UNTOUCHED)
+
+    assert ended == dict.fromkeys(MERGING, "FAILED") | dict.fromkeys(UNTOUCHED, "PASSED")
+
+
+def test_a_storage_that_drops_entries_and_ignores_a_filter_is_caught() -> None:
+    ended = outcomes("TestReadsThenWrites", KEEPING | UNTOUCHED)
+
+    assert ended == dict.fromkeys(KEEPING, "FAILED") | dict.fromkeys(UNTOUCHED, "PASSED")
+
+
+def test_a_sound_storage_passes_the_same_tests() -> None:
+    """So it is the faults that are found, and not the wrapper."""
+    tests = MERGING | KEEPING | UNTOUCHED
+
+    assert outcomes("TestSound", tests) == dict.fromkeys(tests, "PASSED")

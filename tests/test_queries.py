@@ -1,0 +1,243 @@
+"""What is found among many records, and by which index."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from celery import Celery
+
+from benchmarks.filling import COMMON_NAME, RARE_NAME, Filled, fill_postgresql, fill_sqlite
+from fullresult import FullResult, stale
+from fullresult.record import TaskRecord
+from fullresult.storage import TaskQuery
+from fullresult_storage_sql import queries
+from fullresult_storage_sql.storage import SqlStorage
+from tests import servers
+
+Test: TypeAlias = Callable[[TaskRecord], bool]
+
+ROWS = 7_000
+"""More than any page looks through before it asks another index."""
+FILLED = Filled(ROWS)
+HALF = FILLED.created(ROWS // 2)
+CREATED = "fullresult_task_created"
+BUCKET = "fullresult_task_bucket"
+NAME = "fullresult_task_name"
+ARGUMENTS = "fullresult_task_arguments"
+
+
+@pytest.fixture(scope="module")
+def postgresql(postgresql_server: str) -> Iterator[SqlStorage]:
+    with servers.postgresql_database(postgresql_server) as url:
+        storage = ready(url)
+        fill_postgresql(url, ROWS)
+        yield storage
+        storage.close()
+
+
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStorage]:
+    file = tmp_path_factory.mktemp("queries") / "full.db"
+    storage = ready(f"sqlite:///{file}", fullresult_index_kwargs=["order_id", "flag"])
+    fill_sqlite(Path(file), ROWS)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def storage(request: pytest.FixtureRequest) -> SqlStorage:
+    found: SqlStorage = request.getfixturevalue(request.param)
+    return found
+
+
+def ready(url: str, **settings: Any) -> SqlStorage:
+    app = Celery(set_as_current=False)
+    app.conf.update(fullresult_storage=url, **settings)
+    storage = FullResult(app).storage
+    assert isinstance(storage, SqlStorage)
+    storage.setup()
+    return storage
+
+
+ASKED: dict[str, tuple[dict[str, Any], Test]] = {
+    "everything": ({}, lambda _: True),
+    "state": ({"state": "FAILURE"}, lambda r: r.state == "FAILURE"),
+    "states": (
+        {"state": ["FAILURE", "REVOKED", "PENDING"]},
+        lambda r: r.state in {"FAILURE", "REVOKED", "PENDING"},
+    ),
+    "not finished": (
+        {"not_state": ["SUCCESS", "FAILURE", "REVOKED"]},
+        lambda r: r.state in {"PENDING", "STARTED"},
+    ),
+    "not ended": (
+        {"not_state": ["SUCCESS", "STARTED"]},
+        lambda r: r.state not in {"SUCCESS", "STARTED"},
+    ),
+    "name": ({"name": RARE_NAME}, lambda r: r.name == RARE_NAME),
+    "common glob": ({"name": "shop.*"}, lambda r: fnmatch.fnmatch(str(r.name), "shop.*")),
+    "rare glob": ({"name": "*_1[!0-8]"}, lambda r: fnmatch.fnmatch(str(r.name), "*_1[!0-8]")),
+    "glob of failures": (
+        {"name": "media.*", "state": "FAILURE"},
+        lambda r: r.state == "FAILURE" and str(r.name).startswith("media."),
+    ),
+    "glob and states": (
+        {"name": "media.*", "state": ["FAILURE", "REVOKED"]},
+        lambda r: r.state in {"FAILURE", "REVOKED"} and str(r.name).startswith("media."),
+    ),
+    "unknown glob": ({"name": "nothing.*"}, lambda _: False),
+    "one order": ({"kwargs": {"order_id": 7}}, lambda r: r.kwargs["order_id"] == 7),
+    "a flag": ({"kwargs": {"flag": True}}, lambda r: r.kwargs["flag"] is True),
+    "old ones": ({"kwargs": {"plan": "old"}}, lambda r: r.kwargs["plan"] == "old"),
+    "kwargs and glob": (
+        {"kwargs": {"flag": False}, "name": "sync.*.pull"},
+        lambda r: r.kwargs["flag"] is False and str(r.name).startswith("sync."),
+    ),
+    "kwargs of failures": (
+        {"kwargs": {"plan": "old"}, "state": "FAILURE"},
+        lambda r: r.kwargs["plan"] == "old" and r.state == "FAILURE",
+    ),
+    "kwargs of a name": (
+        {"kwargs": {"batch": 5}, "name": COMMON_NAME},
+        lambda r: r.kwargs["batch"] == 5 and r.name == COMMON_NAME,
+    ),
+    "args": ({"args": [5]}, lambda r: r.args[0] == 5),
+    "root": ({"root_id": "root-35"}, lambda r: r.root_id == "root-35"),
+    "its own root": (
+        {"root_id": FILLED.task_id(5)},
+        lambda r: r.task_id == r.root_id == FILLED.task_id(5),
+    ),
+    "group": ({"group_id": "group-3"}, lambda r: r.group_id == "group-3"),
+    "recent kwargs": (
+        {"kwargs": {"flag": True}, "since": HALF},
+        lambda r: r.kwargs["flag"] is True and r.date_created >= HALF,
+    ),
+    "earlier glob": (
+        {"name": "reports.*", "until": HALF},
+        lambda r: str(r.name).startswith("reports.") and r.date_created < HALF,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def everything(postgresql: SqlStorage) -> list[TaskRecord]:
+    return postgresql.find(TaskQuery(limit=None))
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("asked", ASKED)
+def test_every_page_is_what_a_look_at_every_record_finds(
+    storage: SqlStorage, everything: list[TaskRecord], asked: str, order: Any
+) -> None:
+    filters, fits = ASKED[asked]
+    expected = [record.task_id for record in everything if fits(record)]
+    if order == "oldest":
+        expected.reverse()
+
+    first = storage.find(TaskQuery(**filters, order=order, limit=30))
+    after = first[-1].cursor if first else None
+    second = storage.find(TaskQuery(**filters, order=order, limit=30, after=after))
+    whole = storage.find(TaskQuery(**filters, order=order, limit=None))
+
+    assert [record.task_id for record in first] == expected[:30]
+    assert [record.task_id for record in second] == expected[30:60] if after else not second
+    assert [record.task_id for record in whole] == expected
+    assert storage.count(TaskQuery(**filters)) == len(expected)
+
+
+STALE = stale.query(FILLED.end - timedelta(days=1), None, None)
+STALE_BUT = stale.query(FILLED.end - timedelta(days=1), ["SUCCESS", "FAILURE"], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (TaskQuery(), CREATED),
+        (TaskQuery(state="SUCCESS"), CREATED),
+        (TaskQuery(since=HALF, after=f"{HALF.isoformat()}|x"), CREATED),
+        (TaskQuery(state="FAILURE"), BUCKET),
+        (TaskQuery(state=["FAILURE", "IGNORED"]), BUCKET),
+        (TaskQuery(state="STARTED"), BUCKET),
+        (TaskQuery(name="reports.build_3"), NAME),
+        (TaskQuery(name="nightly.*"), NAME),
+        (TaskQuery(root_id="root-1"), "fullresult_task_root"),
+        (TaskQuery(group_id="group-1"), "fullresult_task_group"),
+        (TaskQuery(retry_of="x"), "fullresult_task_retry_of"),
+        (STALE, BUCKET),
+        (STALE_BUT, BUCKET),
+    ],
+    ids=str,
+)
+def test_an_index_answers(storage: SqlStorage, query: TaskQuery, index: str) -> None:
+    plan = explain(storage, query)
+
+    assert index in plan
+    assert not reads_the_table(plan)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        TaskQuery(kwargs={"order_id": 7}),
+        TaskQuery(kwargs={"shipping": {"zip": 7}}),
+        TaskQuery(kwargs={"order_id": 7}, name="shop.*", state="FAILURE"),
+        TaskQuery(args=[7, "x"]),
+    ],
+    ids=str,
+)
+def test_an_index_answers_for_arguments_on_postgresql(
+    postgresql: SqlStorage, query: TaskQuery
+) -> None:
+    plan = explain(postgresql, query)
+
+    assert ARGUMENTS in plan
+    assert not reads_the_table(plan)
+
+
+@pytest.mark.parametrize("kwargs", [{"order_id": 7}, {"flag": True}, {"order_id": 7, "x": 1}])
+@pytest.mark.parametrize("name", [None, COMMON_NAME, "shop.*"])
+def test_an_index_answers_for_named_keys_on_sqlite(
+    sqlite: SqlStorage, kwargs: dict[str, Any], name: str | None
+) -> None:
+    plan = explain(sqlite, TaskQuery(kwargs=kwargs, name=name))
+
+    assert f"fullresult_kwarg_{next(iter(kwargs))}" in plan
+    assert not reads_the_table(plan)
+
+
+def test_a_start_changes_no_index(postgresql_url: str) -> None:
+    """PostgreSQL then puts the new row beside the old one, and has nothing else to write."""
+    from benchmarks.writing import direct_life
+
+    storage = ready(postgresql_url)
+    life = direct_life(storage)
+
+    for _ in range(50):
+        next(life)
+
+    updates, in_place = storage._database.ask(
+        "SELECT pg_stat_get_xact_tuples_updated(c), pg_stat_get_xact_tuples_hot_updated(c) "
+        "FROM CAST('fullresult_task' AS regclass) AS c",
+        (),
+    )[0]
+    assert (updates, in_place) == (100, 50)
+
+
+def explain(storage: SqlStorage, query: TaskQuery) -> str:
+    """The plan, a line for each step."""
+    database = storage._database
+    page, values = queries.select(database, query)
+    postgresql = database.placeholder == "%s"
+    how = "EXPLAIN" if postgresql else "EXPLAIN QUERY PLAN"
+    lines = database.ask(f"{how} {database.sql['select']}{page}", values)
+    return "\n".join(str(line[0] if postgresql else line[3]) for line in lines)
+
+
+def reads_the_table(plan: str) -> bool:
+    lines = [line.strip() for line in plan.splitlines()]
+    return "Seq Scan on fullresult_task" in plan or "SCAN fullresult_task" in lines

@@ -1,0 +1,121 @@
+"""What records say of the tasks that a real `celery beat` sends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from fullresult import TaskRecord
+from tests import servers, workers
+from tests.workers import ROOT, SETTINGS, Scene
+
+MODULE = "tests.scenario_canvas_app"
+SCHEDULE = {
+    "every moment": {"task": "scenario.add", "schedule": 0.5, "args": [40, 2]},
+    "with options": {
+        "task": "scenario.tsum",
+        "schedule": 0.5,
+        "kwargs": {"numbers": [1, 2]},
+        "options": {"priority": 3, "headers": {"tenant": "acme"}},
+    },
+    "retried": {"task": "scenario.retried_add", "schedule": 0.5, "args": [1, 1]},
+    "with a child": {"task": "scenario.parent", "schedule": 0.5, "args": [1]},
+    "of another program": {"task": "elsewhere.work", "schedule": 0.5, "args": []},
+}
+
+
+@pytest.fixture(scope="module")
+def running(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A worker, and a beat that has sent each entry of the schedule at least once."""
+    directory = tmp_path_factory.mktemp("beat")
+    storage = f"sqlite:///{directory}/records.db"
+    with (
+        servers.redis_database(redis_server) as broker,
+        workers.scene(broker, storage, directory, module=MODULE, beat_schedule=SCHEDULE) as scene,
+        scene.worker(concurrency=2),
+    ):
+        _beat_until(scene, lambda: all(_sent(scene, str(e["task"])) for e in SCHEDULE.values()))
+        yield scene
+
+
+def _sent(scene: Scene, name: str) -> list[TaskRecord]:
+    return [record for record in scene.full.find(name=name, order="oldest") if record.periodic]
+
+
+def _beat_until(scene: Scene, condition: object) -> None:
+    files = [f"--schedule={scene.directory}/schedule", f"--pidfile={scene.directory}/beat.pid"]
+    command = [sys.executable, "-m", "celery", "-A", MODULE, "beat", "--loglevel=INFO", *files]
+    log = scene.directory / "beat.log"
+    with log.open("wb") as output:
+        beat = subprocess.Popen(
+            servers._launch(command, ""),
+            cwd=ROOT,
+            env={**os.environ, SETTINGS: json.dumps(scene.settings)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert workers.until(condition), log.read_text()  # type: ignore[arg-type]
+    finally:
+        beat.terminate()
+        beat.wait(30)
+
+
+def _first(scene: Scene, name: str) -> TaskRecord:
+    record = _sent(scene, name)[0]
+    return scene.eventually(record.task_id, workers.is_finished)
+
+
+def test_a_periodic_task(running: Scene) -> None:
+    """It says that beat sent it, and is a task like any other."""
+    record = _first(running, "scenario.add")
+
+    assert record.periodic
+    assert (record.state, record.result) == ("SUCCESS", 42)
+    assert (record.args, record.parent_id, record.root_id) == ([40, 2], None, record.task_id)
+    assert record.date_published is not None
+
+
+def test_options_of_a_schedule_entry(running: Scene) -> None:
+    record = _first(running, "scenario.tsum")
+
+    assert record.periodic
+    assert record.headers["tenant"] == "acme"
+    assert (record.priority, record.kwargs, record.result) == (3, {"numbers": [1, 2]}, 3)
+
+
+def test_a_periodic_task_that_is_retried(running: Scene) -> None:
+    """Every attempt is of the one periodic task."""
+    record = _first(running, "scenario.retried_add")
+
+    assert record.periodic
+    assert (record.state, record.retries, record.result) == ("SUCCESS", 1, 2)
+    assert [execution.state for execution in record.executions] == ["RETRY", "SUCCESS"]
+
+
+def test_what_a_periodic_task_publishes_is_not_periodic(running: Scene) -> None:
+    record = _first(running, "scenario.parent")
+
+    children = [running.full.get(child) for child in record.children]
+
+    assert len(children) == 3
+    assert not any(child.periodic for child in children if child)
+
+
+def test_a_task_that_beat_does_not_have(running: Scene) -> None:
+    """Beat sends by name what some other program knows; this worker does not."""
+    record = _first(running, "elsewhere.work")
+
+    assert (record.periodic, record.state) == (True, "FAILURE")
+    assert record.exception_type == "celery.exceptions.NotRegistered"
+
+
+def test_a_task_that_beat_did_not_send_is_not_periodic(running: Scene) -> None:
+    task_id = running.send("add", 1, 1)
+
+    assert not running.eventually(task_id, workers.is_finished).periodic
