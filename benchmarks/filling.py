@@ -78,11 +78,12 @@ FROM (
         state IN ('SUCCESS', 'FAILURE', 'REVOKED') AS done,
         state IN ('SUCCESS', 'FAILURE', 'STARTED') AS ran,
         '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}' AS embed,
-        '{"lang": "py", "retries": 0, "task": "' || name || '", "id": "' || id || '", "shadow": null,'
-        || ' "eta": null, "expires": null, "group": null, "group_index": null, "root_id": "' || id
-        || '", "timelimit": [null, null], "parent_id": null, "argsrepr": "(' || h || ',)",'
-        || ' "kwargsrepr": "' || i || ' and all the others, as Python writes them, which is about'
-        || ' as long as the keyword arguments themselves", "origin": "gen3674@host", "stamps": {}}'
+        '{"lang": "py", "retries": 0, "task": "' || name || '", "id": "' || id || '",'
+        || ' "shadow": null, "eta": null, "expires": null, "group": null, "group_index": null,'
+        || ' "root_id": "' || id || '", "timelimit": [null, null], "parent_id": null,'
+        || ' "argsrepr": "(' || h || ',)", "kwargsrepr": "' || i || ' and all the others, as Python'
+        || ' writes them, which is about as long as the keyword arguments themselves",'
+        || ' "origin": "gen3674@host", "stamps": {}}'
         AS headers
     FROM (
         SELECT

@@ -115,7 +115,7 @@ class Storage(Protocol):
     """
 
     def setup(self) -> None:
-        """Create what the storage needs, or upgrade what an older version made, keeping all records.
+        """Create what the storage needs, or upgrade what an older version made, records and all.
 
         Safe when many do it at once, and when it is done already.
         """

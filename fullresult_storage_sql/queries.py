@@ -273,6 +273,6 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def like(text: str) -> str:
-    """A LIKE pattern, with `\\` as its escape, for what contains *text*."""
+    r"""A LIKE pattern, with `\` as its escape, for what contains *text*."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

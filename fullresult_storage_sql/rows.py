@@ -47,6 +47,11 @@ def parameters(event: TaskRecord) -> list[Parameter]:
     ]
 
 
+def without_message(values: Sequence[Parameter]) -> list[Parameter]:
+    """The *values* of `COLUMNS` without those of `MESSAGE`."""
+    return [*values[:_MESSAGE_FROM], *values[_START_FROM:]]
+
+
 def date_text(when: datetime) -> str:
     """A date as both databases store and compare it: `2026-01-31T12:00:00.000+00:00`."""
     return when.astimezone(timezone.utc).isoformat(timespec="milliseconds")

@@ -45,13 +45,15 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         return self._answer().get_value(0, 0)
 
     def _name_of(self, sql: str) -> bytes:
-        names = self._statement_names = {} if self._statement_names is None else self._statement_names
-        if sql not in names:
-            name = f"fullresult_{len(names)}".encode()
+        if self._statement_names is None:
+            self._statement_names = {}
+        name = self._statement_names.get(sql)
+        if name is None:
+            name = f"fullresult_{len(self._statement_names)}".encode()
             self.pgconn.send_prepare(name, sql.encode())
             self._answer()
-            names[sql] = name
-        return names[sql]
+            self._statement_names[sql] = name
+        return name
 
     def _answer(self) -> pq.abc.PGresult:
         result: pq.abc.PGresult = self.wait(execute(self.pgconn))[-1]

@@ -11,7 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
+# Before the suite makes its own settings of these: one failure is enough, and need not be small.
+settings.register_profile("broken", phases=[Phase.generate], database=None)
+settings.load_profile("broken")
+
+# ruff: noqa: E402
 from fullresult.record import TaskRecord
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import StorageSuite, open_storage

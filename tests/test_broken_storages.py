@@ -44,9 +44,10 @@ def outcomes(suite: str, tests: set[str]) -> dict[str, str]:
         timeout=110,
         check=False,
     )
-    found = re.findall(rf"::{suite}::(\w+) (PASSED|FAILED|ERROR)", result.stdout)
+    found = re.findall(rf"::{suite}::(\w+)(?:\[\w+\])? (PASSED|FAILED|ERROR)", result.stdout)
     assert {name for name, _ in found} == tests, result.stdout + result.stderr
-    return dict(found)
+    # Of a test with parameters, a failure with any of them is one.
+    return dict(sorted(found, key=lambda pair: pair[1], reverse=True))
 
 
 def test_a_storage_where_the_last_arrival_wins_is_caught() -> None:

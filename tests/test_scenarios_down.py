@@ -199,7 +199,8 @@ def test_running_goes_on_without_the_storage(
         results = [app.send_task("scenario.add", (n, n)) for n in range(MESSAGES)]
         values = [result.get(timeout=30) for result in results]
         took = time.monotonic() - began
-        app.backend.result_consumer.stop()
+        del results
+        workers._close(app)
         log = worker.read_log()
 
     assert values == [n + n for n in range(MESSAGES)]

@@ -314,6 +314,8 @@ def _close(app: Celery) -> None:
     consumer = getattr(app.backend, "result_consumer", None)
     if consumer is not None:
         consumer.stop()
+        # An `AsyncResult` that lives on would subscribe again, to say that it no longer waits.
+        consumer._pubsub = None
     if client := app.backend.__dict__.get("client"):
         client.close()
     app.close()
