@@ -45,8 +45,10 @@ RANK = {
     REJECTED: "60",
     IGNORED: "60",
     FAILURE: "68",
-    SUCCESS: "69",
+    SUCCESS: "6A",
 }
+REDELIVERED_SUCCESS = "69"
+"""That of a second delivery, which leaves an entry. The first one's leaves none: the row is its."""
 CUSTOM_STATE = "41"
 """States of the user's own making rank just above STARTED."""
 
@@ -106,9 +108,11 @@ class Attempt(NamedTuple):
     """Celery's `replaced_task_nesting`."""
     retries: int = 0
 
-    def stamp(self, state: str, moment: Moment) -> str:
+    def stamp(self, state: str, moment: Moment, *, redelivered: bool = False) -> str:
         """Fixed-width text whose order is: attempt, state, time, process."""
         rank = RANK.get(state, CUSTOM_STATE)
+        if redelivered and state == SUCCESS:
+            rank = REDELIVERED_SUCCESS
         return f"{self.nesting:03d}{self.retries:06d}{rank}{moment.tail}"
 
     @classmethod

@@ -15,9 +15,9 @@ _ATTEMPT = slice(0, 9)
 def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     """Every run of the task, oldest first.
 
-    Several ends of one run (a hard time limit is told twice, a kill is told by the child and by its
-    parent) make one execution, with the end of the greatest stamp. What ended without having started
-    (revoked, expired, unknown to the worker) was no run.
+    Several ends of one run (a hard time limit is told twice, a kill is told by the child and by
+    its parent) make one execution, with the end of the greatest stamp. What ended without having
+    started (revoked, expired, unknown to the worker) was no run.
     """
     runs: list[Entry] = []
     for entry in sorted(_known(record), key=_by_attempt):

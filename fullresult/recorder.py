@@ -130,7 +130,7 @@ class Recorder:
                 limit=self._limits.text,
             )
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
-        # The run before may still be going on, and have the last word on how the task stands.
+        # The first delivery may still be running, and its success would then take the row.
         entries = (_entry(outcome, now.at),) if _is_redelivered(request) else ()
         self._write(request.id, now, outcome=outcome, entries=entries)
 
@@ -214,6 +214,7 @@ class Recorder:
             _attempt(request),
             now,
             worker=_worker(request),
+            redelivered=_is_redelivered(request),
             date_started=self._starts.get(request),
             failure=failure,
             result=result,
@@ -261,6 +262,7 @@ def _outcome(
     now: Moment,
     *,
     worker: str | None = None,
+    redelivered: bool = False,
     date_started: datetime | None = None,
     failure: Failure = NO_FAILURE,
     result: Result = NO_RESULT,
@@ -269,7 +271,7 @@ def _outcome(
     eta: datetime | None = None,
 ) -> Outcome:
     return Outcome(
-        attempt.stamp(state, now),
+        attempt.stamp(state, now, redelivered=redelivered),
         state,
         is_open(state),
         attempt.retries,

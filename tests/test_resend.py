@@ -445,7 +445,7 @@ def test_a_broker_that_is_down_is_told_and_recorded(storage_url: str) -> None:
     with recorded_app(storage_url) as app:
         first = app.send_task("shop.ship", [1]).id
     url = f"redis://127.0.0.1:{servers.free_port()}"
-    with recorded_app(storage_url, task_publish_retry=False) as app:
+    with recorded_app(storage_url) as app:
         app.conf.broker_url = url
 
         with pytest.raises(OperationalError):

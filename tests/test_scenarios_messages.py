@@ -201,7 +201,7 @@ def test_an_ignored_result_is_not_recorded(running: Scene) -> None:
 def test_a_task_that_ignores_its_result(
     running: Scene, stranger: FullResult, by_name: bool
 ) -> None:
-    """Also when its publisher does not know; but in Celery 5.4 that one says False, and is obeyed."""
+    """Also when its publisher does not know; Celery 5.4 says False for that one, and obeys."""
     if by_name:
         task_id = stranger.app.send_task("scenario.ignored", (7,)).id
     else:

@@ -72,6 +72,21 @@ def test_a_warm_shutdown(scene: Scene, gate: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(CELERY >= (5, 5), reason="since, Celery cancels what it runs")
+def test_a_cold_shutdown_of_old(scene: Scene, gate: Path) -> None:
+    """The worker kills its processes and tells that their tasks are lost."""
+    with scene.worker(concurrency=2) as worker:
+        ids = start_two(scene, gate)
+        worker.signal(signal.SIGQUIT)
+        assert workers.until(lambda: is_gone(worker))
+
+    records = [scene.full.get(task_id) for task_id in ids]
+    assert [(r.state, r.exception_type, told(r)) for r in records if r] == [
+        ("FAILURE", "billiard.exceptions.WorkerLostError", ["FAILURE"])
+    ] * 2
+
+
+@pytest.mark.skipif(CELERY < (5, 5), reason="before, it lost both")
 def test_a_cold_shutdown(scene: Scene, gate: Path) -> None:
     """The runs are cut. The late task comes back; the early one is lost, and becomes stale."""
     with scene.worker(concurrency=2) as worker:
@@ -174,7 +189,9 @@ def test_a_lost_connection(
         early, late = start_two(scene, gate)
 
         cut_connections(rabbitmq_server, rabbitmq_url)
-        scene.eventually(late, lambda record: len(record.executions) == 2)
+        worker.wait_for_log("Connection to broker lost")
+        if CELERY >= (5, 5):  # before, nothing was delivered again while the tasks ran
+            scene.eventually(late, lambda record: len(record.executions) == 2)
         gate.touch()
         ended = [scene.final(task_id, "SUCCESS") for task_id in (early, late)]
         assert not is_gone(worker)
@@ -182,5 +199,5 @@ def test_a_lost_connection(
     assert [record.result for record in ended] == ["done", "done"]
     assert told(ended[0]) == ["SUCCESS"]
     assert told(ended[1])[-1] == "SUCCESS"
-    if cancels:
+    if cancels and CELERY >= (5, 5):
         assert told(ended[1]) == ["INTERRUPTED", "SUCCESS"]

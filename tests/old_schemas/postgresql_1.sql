@@ -88,7 +88,7 @@ INSERT INTO fullresult_execution (task_id, stamp, retries, state, worker, date_s
 VALUES ('old rich', '000000002500649add4493000000000a1', '2', 'RETRY', 'Wörker-1@höst', '1970-01-01T00:00:00.000+00:00', '9999-12-31T23:59:59.999+00:00', 'ValueError', 'lines
 and ''quotes" and \ and 中 🎉', 'Traceback …');
 INSERT INTO fullresult_task (task_id, date_created, date_updated, date_published, outcome_stamp, state, open, retries, date_done, stale_from, message_stamp, name, kwargs)
-VALUES ('old paid', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '000000000690649add449300000000000', 'SUCCESS', '0', '0', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '000000000200649add449300000000000', 'shop.pay', '{"order": 7}');
+VALUES ('old paid', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '0000000006A0649add449300000000000', 'SUCCESS', '0', '0', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '000000000200649add449300000000000', 'shop.pay', '{"order": 7}');
 INSERT INTO fullresult_task (task_id, date_created, date_updated, date_published, outcome_stamp, state, open, retries, stale_from, message_stamp, name)
 VALUES ('old open', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '2026-01-31T12:00:00.000+00:00', '000000000400649add449300000000000', 'STARTED', '1', '0', '2026-01-31T12:00:00.000+00:00', '000000000200649add449300000000000', 'shop.pay');
 INSERT INTO fullresult_task (task_id, date_created, date_updated, outcome_stamp, state, open, retries, date_done, stale_from)
