@@ -59,7 +59,7 @@ def on_task_prerun(sender: Task, task_id: str, **_: Any) -> None:
 def on_task_success(sender: Task, result: Any, runtime: float | None = None, **_: Any) -> None:
     if recorder := _recorder(sender.app, sender.name):
         request = sender.request
-        recorder.succeeded(request, result, runtime, _is_ignored(sender, request))
+        recorder.succeeded(request, sender.name, result, runtime, _is_ignored(sender, request))
 
 
 def on_task_failure(

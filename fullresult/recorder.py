@@ -117,7 +117,7 @@ class Recorder:
         self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
 
     def succeeded(
-        self, request: Context, result: Any, runtime: float | None, ignored: bool
+        self, request: Context, name: str, result: Any, runtime: float | None, ignored: bool
     ) -> None:
         """A task returned *result*, and its result backend took it."""
         now = self._clock.moment()
@@ -132,7 +132,8 @@ class Recorder:
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
         # The first delivery may still be running, and its success would then take the row.
         entries = (_entry(outcome, now.at),) if _is_redelivered(request) else ()
-        self._write(request.id, now, outcome=outcome, entries=entries)
+        lacking = self._write(request.id, now, outcome=outcome, entries=entries)
+        self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
 
     def failed(self, task_id: str, name: str, request: Context, exception: Any, einfo: Any) -> None:
         """A task raised, was lost, or went over its time."""

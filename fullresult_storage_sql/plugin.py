@@ -14,6 +14,8 @@ from fullresult_storage_sql import statements
 from fullresult_storage_sql.storage import Database, SqlStorage
 
 _POSTGRESQL = ("postgresql", "postgres")
+_OURS = {"prepare": ("on", "off"), "synchronous": ("NORMAL", "FULL")}
+"""Options of a PostgreSQL URL that are not libpq's."""
 
 
 @hookimpl
@@ -79,10 +81,16 @@ def _postgresql(url: str, settings: Settings) -> Database:
         ) from error
     parts = urlsplit(url)
     options = parse_qsl(parts.query, keep_blank_values=True)
-    own = dict(option for option in options if option[0] == "prepare")
-    prepare = own.get("prepare", "on")
-    if prepare not in ("on", "off"):
-        raise ImproperlyConfigured(f"fullresult_storage: prepare={prepare!r} must be on or off")
-    rest = urlencode([option for option in options if option[0] != "prepare"])
-    clean = urlunsplit(parts._replace(query=rest))
-    return PostgreSQL(clean, timeout=settings.timeout, prepare=prepare == "on")
+    own = {name: value for name, value in options if name in _OURS}
+    for name, value in own.items():
+        if value not in _OURS[name]:
+            raise ImproperlyConfigured(
+                f"fullresult_storage: {name}={value!r} must be {' or '.join(_OURS[name])}"
+            )
+    rest = urlencode([option for option in options if option[0] not in _OURS])
+    return PostgreSQL(
+        urlunsplit(parts._replace(query=rest)),
+        timeout=settings.timeout,
+        prepare=own.get("prepare") != "off",
+        synchronous=own.get("synchronous") == "FULL",
+    )

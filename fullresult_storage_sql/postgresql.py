@@ -12,7 +12,7 @@ import psycopg
 from psycopg import RawCursor, errors
 
 from fullresult.config import without_password
-from fullresult.record import STARTED, TaskRecord
+from fullresult.record import TaskRecord
 from fullresult.storage import Refused, StorageError, TaskQuery
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
@@ -25,11 +25,26 @@ T = TypeVar("T")
 _OLDEST = 14
 _SETUP_LOCK = 7310293058
 _SQL = statements.read("postgresql.sql")
-_WRITE = statements.numbered(_SQL["write"])
-_WRITE_WITH_ENTRIES = statements.numbered(f"{_SQL['entries']}\n{_SQL['write']}")
+
+
+def _writes(relaxed: str) -> dict[tuple[bool, bool], str]:
+    """The statement for an event, by whether it has a message and whether it has entries."""
+    return {
+        (has_message, has_entries): statements.numbered(
+            (_SQL["entries"] + "\n" if has_entries else "")
+            + _SQL["write" if has_message else "write_outcome"]
+            + relaxed
+        )
+        for has_message in (True, False)
+        for has_entries in (True, False)
+    }
+
+
+_WRITES = _writes("")
+# In RETURNING it costs no round trip of its own.
+_RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
 _SETTINGS = "SET TIME ZONE 'UTC'; SET jit = off; SET max_parallel_workers_per_gather = 0"
-_RELAXED = ", set_config('synchronous_commit', 'off', true)"
 _REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError)
 
 
@@ -39,10 +54,13 @@ class PostgreSQL:
     placeholder = "%s"
     sql = _SQL
 
-    def __init__(self, url: str, *, timeout: timedelta, prepare: bool = True) -> None:
+    def __init__(
+        self, url: str, *, timeout: timedelta, prepare: bool = True, synchronous: bool = False
+    ) -> None:
         self._url = url
         self._timeout = timeout.total_seconds()
         self._prepare = prepare
+        self._synchronous = synchronous
         self._connections: Connections[Session] = Connections(self._connect)
 
     def __repr__(self) -> str:
@@ -78,10 +96,8 @@ class PostgreSQL:
         return self._run(lambda session: self._write_all(session, events))
 
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
-        sql, values = self._statement(event)
-        if event.outcome and event.outcome.state == STARTED:
-            # A start need not wait for the disk. In RETURNING it costs no round trip of its own.
-            sql += _RELAXED
+        relaxed = rows.may_wait(event) and not self._synchronous
+        sql, values = _statement(event, _RELAXED_WRITES if relaxed else _WRITES)
         lacking = session.first_value(sql, values, prepare=self._prepare)
         return [event.task_id] if lacking == b"t" else []
 
@@ -89,18 +105,11 @@ class PostgreSQL:
         with session.transaction(), session.pipeline():
             answers = []
             for event in events:
-                sql, values = self._statement(event)
+                sql, values = _statement(event, _WRITES)
                 # Raw: psycopg parses a statement of this length anew each time it looks for %s.
                 cursor = RawCursor(session).execute(sql, values, prepare=self._prepare)
                 answers.append((event.task_id, cursor))
             return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
-
-    def _statement(self, event: TaskRecord) -> tuple[str, list[Parameter]]:
-        values = rows.parameters(event)
-        if not event.entries:
-            return _WRITE, values
-        entries = rows.entries_json(event.entries)
-        return _WRITE_WITH_ENTRIES, [event.task_id, entries, *values]
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         return len(self.ask(self.sql["delete"].format(found=found), values))
@@ -205,6 +214,19 @@ class PostgreSQL:
     def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
         pattern = queries.like(text)
         return " OR ".join(f"{column} ILIKE %s" for column in columns), [pattern] * len(columns)
+
+
+def _statement(
+    event: TaskRecord, writes: dict[tuple[bool, bool], str]
+) -> tuple[str, list[Parameter]]:
+    sql = writes[event.message is not None, bool(event.entries)]
+    if event.message is None:
+        values = rows.parameters_without_message(event)
+    else:
+        values = rows.parameters(event)
+    if event.entries:
+        values = [event.task_id, rows.entries_json(event.entries), *values]
+    return sql, values
 
 
 class _Stale(psycopg.OperationalError):

@@ -102,6 +102,61 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.start_date ELSE t.start_date END
 RETURNING message_stamp IS NULL;
 
+-- name: write_outcome
+-- The same for an event without a message, as most are: half as much to send and to decide.
+INSERT INTO fullresult_task AS t (
+    task_id, date_created, date_updated, date_published,
+    outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
+    result, result_text, result_form, exception_type, exception_message, traceback, children,
+    start_stamp, start_worker, start_date
+)
+VALUES (
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+)
+ON CONFLICT (task_id) DO UPDATE SET
+    date_created = LEAST(t.date_created, excluded.date_created),
+    date_updated = GREATEST(t.date_updated, excluded.date_updated),
+    date_published = LEAST(t.date_published, excluded.date_published),
+    outcome_stamp = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.outcome_stamp ELSE t.outcome_stamp END,
+    state = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.state ELSE t.state END,
+    open = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.open ELSE t.open END,
+    retries = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.retries ELSE t.retries END,
+    worker = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.worker ELSE t.worker END,
+    date_started = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_started ELSE t.date_started END,
+    date_done = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.date_done ELSE t.date_done END,
+    stale_from = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.stale_from ELSE t.stale_from END,
+    runtime = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.runtime ELSE t.runtime END,
+    result = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result ELSE t.result END,
+    result_text = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_text ELSE t.result_text END,
+    result_form = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.result_form ELSE t.result_form END,
+    exception_type = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_type ELSE t.exception_type END,
+    exception_message = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.exception_message ELSE t.exception_message END,
+    traceback = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.traceback ELSE t.traceback END,
+    children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.children ELSE t.children END,
+    start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_stamp ELSE t.start_stamp END,
+    start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_worker ELSE t.start_worker END,
+    start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
+        THEN excluded.start_date ELSE t.start_date END
+RETURNING message_stamp IS NULL;
+
 -- name: entries
 -- Put before `write`, so that a row and its entries come in one statement.
 WITH entry AS (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from fullresult.events import from_milliseconds
-from fullresult.record import Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, TaskRecord
 
 Parameter = str | bytes | None
 P = TypeVar("P", bound=NamedTuple)
@@ -19,6 +19,7 @@ MESSAGE = ("message_stamp", *Message._fields[1:])
 START = ("start_stamp", "start_worker", "start_date")
 COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START)
 
+_MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
 _NO_START = (None,) * len(START)
@@ -33,23 +34,33 @@ def parameters(event: TaskRecord) -> list[Parameter]:
     All are text but the body: a statement is then prepared once, with the same types whatever is
     missing, and both databases read the text as their columns' types.
     """
+    outcome, message = event.outcome or _NO_OUTCOME, event.message or _NO_MESSAGE
+    return _texts((*_dates(event), *outcome, *message, *(event.start or _NO_START)))
+
+
+def parameters_without_message(event: TaskRecord) -> list[Parameter]:
+    """The values of `COLUMNS` without those of `MESSAGE`."""
+    outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
+    return _texts((*_dates(event), *outcome, *start))
+
+
+def _dates(event: TaskRecord) -> tuple[Any, ...]:
+    return event.task_id, event.date_created, event.date_updated, event.date_published
+
+
+def _texts(values: Iterable[Any]) -> list[Parameter]:
     return [
         value if value is None or type(value) is str or type(value) is bytes else _text(value)
-        for value in (
-            event.task_id,
-            event.date_created,
-            event.date_updated,
-            event.date_published,
-            *(event.outcome or _NO_OUTCOME),
-            *(event.message or _NO_MESSAGE),
-            *(event.start or _NO_START),
-        )
+        for value in values
     ]
 
 
-def without_message(values: Sequence[Parameter]) -> list[Parameter]:
-    """The *values* of `COLUMNS` without those of `MESSAGE`."""
-    return [*values[:_MESSAGE_FROM], *values[_START_FROM:]]
+def may_wait(event: TaskRecord) -> bool:
+    """Whether *event* need not be on the disk when its write returns: a publish or a start.
+
+    Were it lost with the database's host, the worker's next event would tell most of it again.
+    """
+    return event.outcome is not None and event.outcome.state in _MAY_WAIT
 
 
 def date_text(when: datetime) -> str:

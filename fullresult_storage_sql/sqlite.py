@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-"""How long a commit waits for the disk. Unless the URL says: FULL for an end, else NORMAL."""
+"""How long a commit waits for the disk. Unless the URL says: NORMAL where it may, else FULL."""
 _REFUSALS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -128,7 +128,8 @@ class SQLite:
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         def all_of_them(session: Session) -> list[str]:
-            session.wait_for_disk(self._synchronous or _needed_for(events))
+            relaxed = all(map(rows.may_wait, events))
+            session.wait_for_disk(self._synchronous or ("NORMAL" if relaxed else "FULL"))
             if len(events) == 1 and not events[0].entries:
                 return self._write_one(session, events[0])
             return self._write_all(session, events)
@@ -136,13 +137,12 @@ class SQLite:
         return self._run(all_of_them)
 
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
-        values = rows.parameters(event)
         answer = []
         if event.message is None:
-            known = rows.without_message(values)
+            known = rows.parameters_without_message(event)
             answer = session.execute(self.sql["write_outcome"], known).fetchall()
         if not answer:
-            answer = session.execute(self.sql["write"], values).fetchall()
+            answer = session.execute(self.sql["write"], rows.parameters(event)).fetchall()
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
@@ -242,11 +242,6 @@ class SQLite:
         pattern = queries.like(text)
         sql = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
         return sql, [pattern] * len(columns)
-
-
-def _needed_for(events: Sequence[TaskRecord]) -> str:
-    ends = any(event.outcome and event.outcome.date_done for event in events)
-    return "FULL" if ends else "NORMAL"
 
 
 def index_sql(key: str) -> str:

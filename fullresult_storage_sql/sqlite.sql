@@ -108,6 +108,7 @@ RETURNING message_stamp IS NULL;
 
 -- Not in postgresql.sql: SQLite writes anew every index that has a column in the SET, changed or not.
 -- name: write_outcome
+-- Differs from postgresql.sql: SQLite writes every index that names a column which is set.
 -- The same for an event without a message, as most are, that is no earlier than the record: nothing
 -- but its state changes an index. Answers no row where the record is later: `write` is for those.
 INSERT INTO fullresult_task AS t (
