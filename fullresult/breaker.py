@@ -13,6 +13,7 @@ from fullresult.storage import Refused, StorageError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+U = TypeVar("U")
 
 _SHORTEST = 1.0
 _LONGEST = 60.0
@@ -39,21 +40,51 @@ class Breaker:
 
     def call(self, do: Callable[[], T], otherwise: T) -> T:
         """`do()`; *otherwise* where the storage does not answer or is not asked."""
-        if self._open_until is not None and not self._may_probe():
+        if not self._admits():
             return otherwise
         began = self._monotonic()
+        answer, heard = self._try(do, otherwise, began)
+        if heard:
+            self._answered()
+        return answer
+
+    def overlap(self, begin: Callable[[], Callable[[], object]]) -> Callable[[], None]:
+        """Call *begin*, and return what ends it: the call of what *begin* returned.
+
+        The two are one call: only its end says whether the storage answers.
+        """
+        if not self._admits():
+            return _nothing
+        began = self._monotonic()
+        end, _ = self._try(begin, None, began)
+        if end is None:
+            return _nothing
+
+        def finish() -> None:
+            _, heard = self._try(end, None, began)
+            if heard:
+                self._answered()
+
+        return finish
+
+    def _try(self, do: Callable[[], T], otherwise: U, began: float) -> tuple[T | U, bool]:
+        """`do()` or *otherwise*, and whether the storage had an answer."""
         try:
-            answer = do()
+            return do(), True
         except Refused as error:
             # One line for one event: of the traceback only the message helps.
             logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
-            answer = otherwise
+            return otherwise, True
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
-            return otherwise
+            return otherwise, False
+
+    def _admits(self) -> bool:
+        return self._open_until is None or self._may_probe()
+
+    def _answered(self) -> None:
         if self._open_until is not None:
             self._recovered()
-        return answer
 
     def _may_probe(self) -> bool:
         with self._lock:
@@ -84,3 +115,7 @@ class Breaker:
             skipped, self._skipped = self._skipped, 0
             self._open_until = None
         logger.warning("fullresult: the storage answers again; %d events were lost", skipped)
+
+
+def _nothing() -> None:
+    pass

@@ -42,6 +42,7 @@ class Publish:
         )
         self._announced = False
         self._headers: Mapping[str, Any] | None = None
+        self._finish: Callable[[], None] | None = None
 
     def announce(self, headers: Mapping[str, Any], body: Any) -> None:
         """Celery is about to publish a message: ours to record, if it has our id."""
@@ -62,6 +63,7 @@ class Publish:
             payload = serialise(body, how.get("serializer") or serializer)
         except Exception:
             self._publishing(Call(body, None, how, self._hidden))
+            self.handed_over()
             raise
         self._publishing(Call(body, payload, how, self._hidden))
         how["content_type"], how["content_encoding"] = (
@@ -72,9 +74,19 @@ class Publish:
 
     def _publishing(self, call: Call) -> None:
         try:
-            self._recorder.publishing(call)
+            self._finish = self._recorder.publishing(call)
         except Exception:
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
+
+    def handed_over(self) -> None:
+        """The broker has the message, or did not take it: what was begun is to be finished."""
+        finish, self._finish = self._finish, None
+        if finish is None:
+            return
+        try:
+            finish()
+        except Exception:
+            logger.exception("fullresult: task %s is not recorded", self.task_id)
 
     def failed(self, error: BaseException) -> None:
         """The publish raised *error*."""
@@ -120,7 +132,10 @@ class RecordingProducer:
     def publish(self, body: Any, **how: Any) -> Any:
         real = self._producer()
         body = self._publish.record(body, how, real.serializer)
-        return real.publish(body, **how)
+        try:
+            return real.publish(body, **how)
+        finally:
+            self._publish.handed_over()
 
 
 def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:

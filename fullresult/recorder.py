@@ -42,10 +42,12 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
-from fullresult.storage import Refused, Storage
+from fullresult.storage import OverlappingStorage, Refused, Storage
 
 Describe = Callable[[str], Message]
 """Makes a message's description, given a stamp."""
+Finish = Callable[[], None]
+"""Waits until what was begun is written, or is known not to be."""
 
 
 class Recorder:
@@ -65,25 +67,29 @@ class Recorder:
         """Whether tasks called *name* are recorded."""
         return is_recorded(name, self.settings.ignore)
 
-    def publishing(self, call: Call) -> None:
-        """A message is about to be handed to the broker."""
-        self._published(call.headers, lambda stamp: message.capture(call, stamp, self._limits))
+    def publishing(self, call: Call) -> Finish:
+        """A message is about to be handed to the broker; to be finished when it was."""
+        return self._published(
+            call.headers, lambda stamp: message.capture(call, stamp, self._limits)
+        )
 
-    def publishing_again(self, of: str, known: Message, call: Call) -> None:
+    def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
         """The message *known* of the task *of* is about to be sent once more, as *call* says."""
-        self._published(
+        return self._published(
             call.headers,
             lambda stamp: message.capture_again(known, call, stamp, self._limits)._replace(
                 retry_of=of
             ),
         )
 
-    def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> None:
+    def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> Finish:
         now = self._clock.moment()
         attempt = _attempt_in(headers)
         described = describe_message(attempt.stamp(PENDING, now))
         outcome = _outcome(PENDING, attempt, now, eta=described.eta)
-        self._write(headers["id"], now, outcome=outcome, message=described, date_published=now.at)
+        return self._begin(
+            headers["id"], now, outcome=outcome, message=described, date_published=now.at
+        )
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
         """The broker did not take the message with *headers*; *error* goes on to the caller.
@@ -246,6 +252,15 @@ class Recorder:
         if lacking:
             self._write(task_id, self._clock.moment(), message=describe_message(stamp))
 
+    def _begin(self, task_id: str, now: Moment, **known: Any) -> Finish:
+        """Write an event while the caller goes on, where the storage can."""
+        storage = self._storage
+        if not isinstance(storage, OverlappingStorage):
+            self._write(task_id, now, **known)
+            return _nothing
+        event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
+        return self._breaker.overlap(lambda: storage.begin_write(event))
+
     def _write(self, task_id: str | None, now: Moment, **known: Any) -> Collection[str]:
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
         return self._breaker.call(lambda: self._store(event), ())
@@ -323,3 +338,7 @@ def _key(value: Any) -> str | None:
 
 def _writes_json(serializer: str) -> bool:
     return message.content_type_of(serializer) == "application/json"
+
+
+def _nothing() -> None:
+    pass

@@ -143,7 +143,7 @@ class Resender:
         self, retry_of: str, known: Message, call: Call, options: Mapping[str, Any]
     ) -> None:
         assert call.payload is not None
-        self._recorder.publishing_again(retry_of, known, call)
+        finish = self._recorder.publishing_again(retry_of, known, call)
         try:
             with (
                 self._app.producer_or_acquire(options.get("producer")) as producer,
@@ -156,8 +156,10 @@ class Resender:
                     **call.how,
                 )
         except BaseException as error:
+            finish()
             self._recorder.unsent(call.headers, error)
             raise
+        finish()
 
 
 def _whole(record: TaskRecord) -> Message:

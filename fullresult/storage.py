@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fullresult.record import TaskRecord
 
@@ -162,5 +162,18 @@ class Storage(Protocol):
         """Delete the records that `find` would answer, its page only, with their entries.
 
         Returns how many. An event that comes later makes a new record.
+        """
+        ...
+
+
+@runtime_checkable
+class OverlappingStorage(Protocol):
+    """Optional: a storage that writes while its caller does something else."""
+
+    def begin_write(self, event: TaskRecord) -> Callable[[], Collection[str]]:
+        """Send *event* on its way; the function returned waits until `write` would have returned.
+
+        It is called once, in the same thread, and returns and raises what `write` does. An event
+        on its way is written even if its process ends before that call.
         """
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -95,11 +96,33 @@ class PostgreSQL:
             return self._run(lambda session: self._write_one(session, events[0]))
         return self._run(lambda session: self._write_all(session, events))
 
+    def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
+        def begin() -> tuple[ExitStack, Session, bool]:
+            with ExitStack() as stack:
+                session, used = stack.enter_context(self._connections.lend())
+                self._send(session, event)
+                return stack.pop_all(), session, used
+
+        lent, session, used = self._translated(begin)
+
+        def finish() -> list[str]:
+            try:
+                with lent, _stale(session, used):
+                    return _lacking(session, event)
+            except _Stale:
+                self._connections.close()
+            return self._once(lambda session: self._write_one(session, event))
+
+        return lambda: self._translated(finish)
+
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
+        self._send(session, event)
+        return _lacking(session, event)
+
+    def _send(self, session: Session, event: TaskRecord) -> None:
         relaxed = rows.may_wait(event) and not self._synchronous
         sql, values = _statement(event, _RELAXED_WRITES if relaxed else _WRITES)
-        lacking = session.first_value(sql, values, prepare=self._prepare)
-        return [event.task_id] if lacking == b"t" else []
+        session.send(sql, values, prepare=self._prepare)
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
         with session.transaction(), session.pipeline():
@@ -149,12 +172,20 @@ class PostgreSQL:
 
     def _run(self, do: Callable[[Session], T]) -> T:
         """`do(session)`, once more on a new connection where an idle one turns out to be dead."""
-        try:
+
+        def run() -> T:
             try:
                 return self._once(do)
             except _Stale:
                 self._connections.close()
                 return self._once(do)
+
+        return self._translated(run)
+
+    def _translated(self, do: Callable[[], T]) -> T:
+        """`do()`, raising for psycopg's errors what the contract has for them."""
+        try:
+            return do()
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
@@ -171,13 +202,8 @@ class PostgreSQL:
             raise Refused(f"{self!r}: {error}") from error
 
     def _once(self, do: Callable[[Session], T]) -> T:
-        with self._connections.lend() as (session, used):
-            try:
-                return do(session)
-            except psycopg.OperationalError as error:
-                if used and session.broken:
-                    raise _Stale(str(error)) from error
-                raise
+        with self._connections.lend() as (session, used), _stale(session, used):
+            return do(session)
 
     def json_index(self, query: TaskQuery) -> Literal["unordered"] | None:
         return "unordered" if query.kwargs or query.args else None
@@ -227,6 +253,21 @@ def _statement(
     if event.entries:
         values = [event.task_id, rows.entries_json(event.entries), *values]
     return sql, values
+
+
+def _lacking(session: Session, event: TaskRecord) -> list[str]:
+    return [event.task_id] if session.first_value() == b"t" else []
+
+
+@contextmanager
+def _stale(session: Session, used: bool) -> Iterator[None]:
+    """Tells a connection that had died while idle from one that dies in use."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        if used and session.broken:
+            raise _Stale(str(error)) from error
+        raise
 
 
 class _Stale(psycopg.OperationalError):

@@ -155,6 +155,11 @@ class SQLite:
                     session.execute(self.sql["entries"], [event.task_id, entries])
         return lacking
 
+    def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
+        # The file is here: there is nothing to wait for that could be waited for elsewhere.
+        lacking = self.write((event,))
+        return lambda: lacking
+
     def delete(self, found: str, values: Sequence[Any]) -> int:
         def both(session: Session) -> int:
             with _transaction(session):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -25,6 +25,10 @@ class Database(queries.Dialect, Protocol):
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         """`Storage.write`, on a schema known to be there."""
+        ...
+
+    def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
+        """`OverlappingStorage.begin_write`, on a schema known to be there."""
         ...
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
@@ -70,6 +74,9 @@ class SqlStorage:
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         return self._prepared().write(events)
+
+    def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
+        return self._prepared().begin_write(event)
 
     def get(self, task_id: str) -> TaskRecord | None:
         database = self._prepared()
