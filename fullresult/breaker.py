@@ -40,7 +40,7 @@ class Breaker:
 
     def call(self, do: Callable[[], T], otherwise: T) -> T:
         """`do()`; *otherwise* where the storage does not answer or is not asked."""
-        if not self._admits():
+        if self._open_until is not None and not self._may_probe():
             return otherwise
         began = self._monotonic()
         answer, heard = self._try(do, otherwise, began)
@@ -53,7 +53,7 @@ class Breaker:
 
         The two are one call: only its end says whether the storage answers.
         """
-        if not self._admits():
+        if self._open_until is not None and not self._may_probe():
             return _nothing
         began = self._monotonic()
         end, _ = self._try(begin, None, began)
@@ -78,9 +78,6 @@ class Breaker:
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
             return otherwise, False
-
-    def _admits(self) -> bool:
-        return self._open_until is None or self._may_probe()
 
     def _answered(self) -> None:
         if self._open_until is not None:

@@ -12,6 +12,7 @@ from kombu.utils import json as kombu_json
 
 _CUT = " … [cut: {} characters] … "
 _NOT_JSON = ("NaN", "Infinity")
+_SHORT = 255
 _LONGEST_KEY = 1200
 """Bytes. An entry of a PostgreSQL index holds 2,700, and one of ours a name and an id."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
@@ -181,6 +182,8 @@ def clean(text: str) -> str:
 
 def key(value: object) -> str:
     """*value* as the text of an id, name or queue: clean, and short enough for any index."""
+    if isinstance(value, str) and value.isascii() and len(value) <= _SHORT and "\0" not in value:
+        return value  # as nearly all are
     text = clean(value if isinstance(value, str) else safe_str(value))
     if len(text) * 4 <= _LONGEST_KEY or len(text.encode()) <= _LONGEST_KEY:
         return text

@@ -84,7 +84,8 @@ class Clock:
             if self._pid != os.getpid():
                 self._pid, self._tag = os.getpid(), os.urandom(4).hex()
             self._last = max(time.time_ns() // 1000, self._last + 1)
-            return Moment(from_milliseconds(self._last // 1000), f"{self._last:014x}{self._tag}")
+            last = self._last
+        return Moment(from_milliseconds(last // 1000), f"{last:014x}{self._tag}")
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
@@ -113,17 +114,24 @@ class Attempt(NamedTuple):
         rank = RANK.get(state, CUSTOM_STATE)
         if redelivered and state == SUCCESS:
             rank = REDELIVERED_SUCCESS
+        if self is FIRST:
+            return f"000000000{rank}{moment.tail}"
         return f"{self.nesting:03d}{self.retries:06d}{rank}{moment.tail}"
 
     @classmethod
     def of(cls, nesting: object, retries: object) -> Attempt:
         """An attempt of what a message claims: numbers of any kind, or anything else (0)."""
+        if nesting == 0 == retries or (nesting is None and retries is None):
+            return FIRST
         return cls(_bounded(nesting, 999), _bounded(retries, 999_999))
 
     @classmethod
     def in_stamp(cls, stamp: str) -> Attempt:
         """The attempt that *stamp* names."""
         return cls(int(stamp[:3]), int(stamp[3:9]))
+
+
+FIRST = Attempt()
 
 
 def _bounded(value: object, most: int) -> int:

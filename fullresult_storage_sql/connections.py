@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 
@@ -15,6 +14,7 @@ class Closable(Protocol):
 
 
 C = TypeVar("C", bound=Closable)
+T = TypeVar("T")
 
 _PATIENCE = 5.0
 """Seconds that a fork waits for connections to come back."""
@@ -32,40 +32,58 @@ class Connections(Generic[C]):
         self._idle: list[C] = []
         self._pid = os.getpid()
         self._inherited: list[C] = []
+        self._counts = close_before_fork
         self._lent = 0
         self._forking = False
         self._turn = threading.Condition()
         if close_before_fork:
             _watch_forks(self)
 
-    @contextmanager
-    def lend(self) -> Iterator[tuple[C, bool]]:
-        """A connection, and whether it was used before. One that fails its user is closed."""
+    def use(self, do: Callable[[C, bool], T]) -> T:
+        """`do(connection, used before)`. A connection that fails its user is closed."""
+        connection, used = self.take()
+        try:
+            answer = do(connection, used)
+        except BaseException:
+            self.drop(connection)
+            raise
+        self.give_back(connection)
+        return answer
+
+    def take(self) -> tuple[C, bool]:
+        """A connection, and whether it was used before; to be given back, or dropped."""
         self._leave_parents()
+        if self._counts:
+            self._count_one()
+        try:
+            return self._idle.pop(), True
+        except IndexError:
+            pass
+        try:
+            return self._connect(), False
+        except BaseException:
+            self._returned()
+            raise
+
+    def give_back(self, connection: C) -> None:
+        self._idle.append(connection)
+        self._returned()
+
+    def drop(self, connection: C) -> None:
+        connection.close()
+        self._returned()
+
+    def _count_one(self) -> None:
         with self._turn:
             while self._forking:
                 self._turn.wait()
             self._lent += 1
-        try:
-            with self._lend() as lent:
-                yield lent
-        finally:
+
+    def _returned(self) -> None:
+        if self._counts:
             with self._turn:
                 self._lent -= 1
                 self._turn.notify_all()
-
-    @contextmanager
-    def _lend(self) -> Iterator[tuple[C, bool]]:
-        try:
-            connection, used = self._idle.pop(), True
-        except IndexError:
-            connection, used = self._connect(), False
-        try:
-            yield connection, used
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.append(connection)
 
     def close(self) -> None:
         """Close what is idle."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -97,21 +96,32 @@ class PostgreSQL:
         return self._run(lambda session: self._write_all(session, events))
 
     def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
-        def begin() -> tuple[ExitStack, Session, bool]:
-            with ExitStack() as stack:
-                session, used = stack.enter_context(self._connections.lend())
+        def begin() -> tuple[Session, bool]:
+            session, used = self._connections.take()
+            try:
                 self._send(session, event)
-                return stack.pop_all(), session, used
+            except BaseException:
+                self._connections.drop(session)
+                raise
+            return session, used
 
-        lent, session, used = self._translated(begin)
+        session, used = self._translated(begin)
 
         def finish() -> list[str]:
             try:
-                with lent, _stale(session, used):
-                    return _lacking(session, event)
-            except _Stale:
-                self._connections.close()
-            return self._once(lambda session: self._write_one(session, event))
+                lacking = _lacking(session, event)
+            except psycopg.OperationalError:
+                died = used and session.broken
+                self._connections.drop(session)
+                if not died:
+                    raise
+            except BaseException:
+                self._connections.drop(session)
+                raise
+            else:
+                self._connections.give_back(session)
+                return lacking
+            return self._run(lambda session: self._write_one(session, event))
 
         return lambda: self._translated(finish)
 
@@ -173,12 +183,20 @@ class PostgreSQL:
     def _run(self, do: Callable[[Session], T]) -> T:
         """`do(session)`, once more on a new connection where an idle one turns out to be dead."""
 
+        def once(session: Session, used: bool) -> T:
+            try:
+                return do(session)
+            except psycopg.OperationalError as error:
+                if used and session.broken:
+                    raise _Stale(str(error)) from error
+                raise
+
         def run() -> T:
             try:
-                return self._once(do)
+                return self._connections.use(once)
             except _Stale:
                 self._connections.close()
-                return self._once(do)
+                return self._connections.use(once)
 
         return self._translated(run)
 
@@ -200,10 +218,6 @@ class PostgreSQL:
             raise StorageError(f"{self!r}: {error}") from error
         except UnicodeError as error:
             raise Refused(f"{self!r}: {error}") from error
-
-    def _once(self, do: Callable[[Session], T]) -> T:
-        with self._connections.lend() as (session, used), _stale(session, used):
-            return do(session)
 
     def json_index(self, query: TaskQuery) -> Literal["unordered"] | None:
         return "unordered" if query.kwargs or query.args else None
@@ -257,17 +271,6 @@ def _statement(
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:
     return [event.task_id] if session.first_value() == b"t" else []
-
-
-@contextmanager
-def _stale(session: Session, used: bool) -> Iterator[None]:
-    """Tells a connection that had died while idle from one that dies in use."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        if used and session.broken:
-            raise _Stale(str(error)) from error
-        raise
 
 
 class _Stale(psycopg.OperationalError):

@@ -35,7 +35,9 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         parameters do without. Raises `psycopg.Error`.
         """
         encoded = [value.encode() if isinstance(value, str) else value for value in values]
-        formats = [pq.Format.BINARY if type(v) is bytes else pq.Format.TEXT for v in values]
+        formats = None
+        if any(type(value) is bytes for value in values):
+            formats = [pq.Format.BINARY if type(v) is bytes else pq.Format.TEXT for v in values]
         if prepare:
             name = self._name_of(sql)
             self.pgconn.send_query_prepared(name, encoded, formats)

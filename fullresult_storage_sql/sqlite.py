@@ -207,8 +207,7 @@ class SQLite:
 
     def _run(self, do: Callable[[Session], T]) -> T:
         try:
-            with self._connections.lend() as (session, _):
-                return do(session)
+            return self._connections.use(lambda session, _: do(session))
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except sqlite3.Error as error:

@@ -103,9 +103,12 @@ class SqlStorage:
 
     def _prepared(self) -> Database:
         if not self._ready:
-            if self._auto_setup:
-                self._database.migrate()
-            else:
-                self._database.check()
-            self._ready = True
+            self._get_ready()
         return self._database
+
+    def _get_ready(self) -> None:
+        if self._auto_setup:
+            self._database.migrate()
+        else:
+            self._database.check()
+        self._ready = True
