@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -134,3 +135,46 @@ def test_a_refused_event_is_logged_and_opens_nothing(
 
     assert breaker.call(storage, "otherwise") == "answer"
     assert "no such date" in caplog.text
+
+
+def test_of_a_call_in_two_halves_only_the_end_says_that_all_is_well_again(
+    breaker: Breaker, storage: Storage
+) -> None:
+    """A request can be sent to a server that will never answer."""
+    storage.away = True
+    breaker.call(storage, None)
+    storage.now += 1.5
+
+    finish = breaker.overlap(lambda: storage)
+    assert breaker.call(storage, "otherwise") == "otherwise"
+    storage.away = False
+    finish()
+
+    assert breaker.call(storage, "otherwise") == "answer"
+
+
+@pytest.mark.parametrize("half", ["begin", "end"])
+def test_a_call_in_two_halves_that_fails_opens_it(
+    breaker: Breaker, storage: Storage, half: str
+) -> None:
+    def fail() -> None:
+        raise StorageError("nobody there")
+
+    def begin() -> Callable[[], None]:
+        if half == "begin":
+            fail()
+        return fail
+
+    breaker.overlap(begin)()
+
+    assert breaker.call(storage, "otherwise") == "otherwise"
+    assert storage.calls == 0
+
+
+def test_nothing_is_begun_while_it_is_open(breaker: Breaker, storage: Storage) -> None:
+    storage.away = True
+    breaker.call(storage, None)
+
+    breaker.overlap(lambda: storage)()
+
+    assert storage.calls == 1

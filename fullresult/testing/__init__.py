@@ -31,7 +31,7 @@ import pytest
 
 pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
-    *(f"{__name__}.{part}" for part in ("paging", "sharing")),
+    *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing")),
 )
 
 from fullresult.testing.fixtures import open_storage  # noqa: E402

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
-from fullresult.storage import Storage
+from fullresult.storage import OverlappingStorage, Storage
 from fullresult.testing import samples
 
 OpenStorage = Callable[[str], Storage]
@@ -152,3 +153,21 @@ def _forked(do: Callable[[], object]) -> int:
 def _finished(child: int) -> None:
     _, status = os.waitpid(child, 0)
     assert status == 0, f"a forked child ended with status {status}"
+
+
+def begin_and_die(_: Barrier, open_storage: OpenStorage, url: str, event: TaskRecord) -> None:
+    """Send *event* on its way and be killed before anything is heard of it."""
+    storage = open_storage(url)
+    assert isinstance(storage, OverlappingStorage)
+    storage.begin_write(event)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def until(is_true: Callable[[], bool]) -> bool:
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + SECONDS
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -6,9 +6,10 @@ from fullresult.testing.arguments import Arguments
 from fullresult.testing.finding import Finding
 from fullresult.testing.keeping import Keeping
 from fullresult.testing.life import Life
+from fullresult.testing.overlapping import Overlapping
 from fullresult.testing.paging import Paging
 from fullresult.testing.sharing import Sharing
 
 
-class StorageSuite(Life, Keeping, Finding, Arguments, Paging, Sharing):
+class StorageSuite(Life, Keeping, Finding, Arguments, Paging, Sharing, Overlapping):
     """What any storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""
