@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from celery import Celery
@@ -44,6 +44,7 @@ from fullresult.record import (
 )
 from fullresult.storage import OverlappingStorage, Refused, Storage
 
+T = TypeVar("T")
 Describe = Callable[[str], Message]
 """Makes a message's description, given a stamp."""
 Finish = Callable[[], None]
@@ -259,17 +260,24 @@ class Recorder:
             self._write(task_id, now, **known)
             return _nothing
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
-        return self._breaker.overlap(lambda: storage.begin_write(event))
+
+        def begin() -> Callable[[], Collection[str]]:
+            finish = _naming(event, lambda: storage.begin_write(event))
+            return lambda: _naming(event, finish)
+
+        return self._breaker.overlap(begin)
 
     def _write(self, task_id: str | None, now: Moment, **known: Any) -> Collection[str]:
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
-        return self._breaker.call(lambda: self._store(event), ())
+        return self._breaker.call(lambda: _naming(event, lambda: self._storage.write((event,))), ())
 
-    def _store(self, event: TaskRecord) -> Collection[str]:
-        try:
-            return self._storage.write((event,))
-        except Refused as error:
-            raise Refused(f"task {event.task_id}: {error}") from error
+
+def _naming(event: TaskRecord, do: Callable[[], T]) -> T:
+    """`do()`, saying of which task an event was refused."""
+    try:
+        return do()
+    except Refused as error:
+        raise Refused(f"task {event.task_id}: {error}") from error
 
 
 def _outcome(

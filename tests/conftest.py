@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
+from celery import _state
 
 from tests import servers
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def tasks_of_the_test() -> Iterator[None]:
+    """Takes back what a test registers with every app there will be: shared tasks."""
+    registered = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.intersection_update(registered)
 
 
 @pytest.fixture(scope="session")
