@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from kombu.utils import json as kombu_json
 
 _CUT = " … [cut: {} characters] … "
-_NOT_JSON = ("NaN", "Infinity")
 _SHORT = 255
 _LONGEST_KEY = 1200
 """Bytes. An entry of a PostgreSQL index holds 2,700, and one of ours a name and an id."""
@@ -86,7 +85,7 @@ def refused(text: str) -> str | None:
         return "a NUL character"
     if "\\ud" in text and _has_surrogate(text):
         return "a lone surrogate"
-    if any(word in text for word in _NOT_JSON) and not _is_json(text):
+    if ("NaN" in text or "Infinity" in text) and not _is_json(text):
         return "NaN or Infinity"
     return None
 

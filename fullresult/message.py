@@ -308,7 +308,7 @@ def _queue(how: Mapping[str, Any]) -> str | None:
 
 def _json(part: str, value: Any, notes: dict[str, str]) -> str | None:
     try:
-        return encoding.clean(encoding.dumps(value))
+        return encoding.dumps(value)
     except encoding.Unstorable as error:
         notes[part] = str(error)
         return None
