@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -30,13 +31,20 @@ class Breaker:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._renew()
         self._open_until: float | None = None
         self._skipped = 0
-        os.register_at_fork(after_in_child=self._forked)
+        reference = weakref.ref(self)  # what is registered stays so for good
 
-    def _forked(self) -> None:
-        self._lock = threading.Lock()
+        def renew() -> None:
+            if (breaker := reference()) is not None:
+                breaker._renew()  # noqa: SLF001  (its own)
+
+        os.register_at_fork(after_in_child=renew)
+
+    def _renew(self) -> None:
+        # Re-entrant, for a signal handler may publish.
+        self._lock = threading.RLock()
 
     def call(self, do: Callable[[], T], otherwise: T) -> T:
         """`do()`; *otherwise* where the storage does not answer or is not asked."""
@@ -78,6 +86,15 @@ class Breaker:
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
             return otherwise, False
+        except BaseException:
+            self._cut_short()
+            raise
+
+    def _cut_short(self) -> None:
+        """A probe was interrupted: another is due."""
+        with self._lock:
+            if self._open_until is not None:
+                self._open_until = self._monotonic() + _SHORTEST
 
     def _answered(self) -> None:
         if self._open_until is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery
 from celery.local import Proxy
@@ -20,9 +19,6 @@ from fullresult.recorder import Recorder
 from fullresult.resend import Resender
 from fullresult.storage import Storage, TaskQuery
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 
 class FullResult:
     """The memory of a Celery app.
@@ -33,15 +29,13 @@ class FullResult:
     """
 
     app: Celery
-    _lock: threading.Lock
-    _recorder: Recorder | None
-    _storage: Storage | None
+    _opened: tuple[Storage, Recorder] | None
 
-    def __new__(cls, app: Celery) -> Self:
+    def __new__(cls, app: Celery) -> FullResult:  # noqa: PYI034  (the one that is installed)
         if isinstance(app, Proxy):
             app = app._get_current_object()  # noqa: SLF001  (the proxy means another one later)
         installed = getattr(app, "fullresult", None)
-        if isinstance(installed, cls):
+        if isinstance(installed, FullResult):
             return installed
         self = super().__new__(cls)
         self._install(app)
@@ -49,9 +43,7 @@ class FullResult:
 
     def _install(self, app: Celery) -> None:
         self.app = app
-        self._lock = threading.Lock()
-        self._recorder = None
-        self._storage = None
+        self._opened = None
         app.send_task = watch(self, app.send_task)
         app.fullresult = self
         receivers.connect()
@@ -67,26 +59,20 @@ class FullResult:
     @property
     def storage(self) -> Storage:
         """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
-        if self._storage is None:
-            self._open()
-        assert self._storage is not None
-        return self._storage
+        return (self._opened or self._open())[0]
 
     @property
     def recorder(self) -> Recorder:
         """What the receivers of Celery's signals tell."""
-        if self._recorder is None:
-            self._open()
-        assert self._recorder is not None
-        return self._recorder
+        return (self._opened or self._open())[1]
 
-    def _open(self) -> None:
-        with self._lock:
-            if self._recorder is not None:
-                return
-            settings = Settings.of(self.app)
-            self._storage = plugins.open_storage(settings)
-            self._recorder = Recorder(self.app, settings, self._storage)
+    def _open(self) -> tuple[Storage, Recorder]:
+        settings = Settings.of(self.app)
+        storage = plugins.open_storage(settings)
+        opened = storage, Recorder(self.app, settings, storage)
+        # Of threads that come here at once, one is heard. A lock would be held across a fork.
+        self._opened = self._opened or opened
+        return self._opened
 
     def setup(self) -> None:
         """Create or upgrade what the storage needs. Raises `StorageError`."""
@@ -94,8 +80,8 @@ class FullResult:
 
     def close(self) -> None:
         """Let go of the storage's connections in this process."""
-        if self._storage is not None:
-            self._storage.close()
+        if self._opened is not None:
+            self._opened[0].close()
 
     def get(self, task_id: str) -> TaskRecord | None:
         """All that is known of *task_id*; None if nothing is. Raises `StorageError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils import uuid
 
 from fullresult.message import Call, identity, serialise
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REPRS = {"argsrepr": "args", "kwargsrepr": "kwargs"}
+_BY_POSITION = 3
+"""`send_task(name, args, kwargs, **options)`."""
+_BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]
 _publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
 
 
@@ -40,7 +45,7 @@ class Publish:
         self._hidden = frozenset(
             part for name, part in _REPRS.items() if options.get(name) is not None
         )
-        self._announced = False
+        self._announced = self._taken = False
         self._headers: Mapping[str, Any] | None = None
         self._finish: Callable[[], None] | None = None
 
@@ -75,8 +80,14 @@ class Publish:
     def _publishing(self, call: Call) -> None:
         try:
             self._finish = self._recorder.publishing(call)
+        except SoftTimeLimitExceeded:
+            raise  # it is meant for the task that publishes
         except Exception:
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
+
+    def taken(self) -> None:
+        """The broker has the message: whatever is raised from now on, it was sent."""
+        self._taken = True
 
     def handed_over(self) -> None:
         """The broker has the message, or did not take it: what was begun is to be finished."""
@@ -85,12 +96,14 @@ class Publish:
             return
         try:
             finish()
+        except SoftTimeLimitExceeded:
+            raise
         except Exception:
             logger.exception("fullresult: task %s is not recorded", self.task_id)
 
     def failed(self, error: BaseException) -> None:
         """The publish raised *error*."""
-        if self._headers is None:
+        if self._headers is None or self._taken:
             return
         try:
             self._recorder.unsent(self._headers, error)
@@ -133,42 +146,29 @@ class RecordingProducer:
         real = self._producer()
         body = self._publish.record(body, how, real.serializer)
         try:
-            return real.publish(body, **how)
+            answer = real.publish(body, **how)
+            self._publish.taken()
         finally:
             self._publish.handed_over()
+        return answer
 
 
 def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:
     """*send_task*, recording what it publishes."""
 
-    def recorded_send_task(
-        name: str,
-        args: Any = None,
-        kwargs: Any = None,
-        countdown: Any = None,
-        eta: Any = None,
-        task_id: str | None = None,
-        producer: Any = None,
-        connection: Any = None,
-        *more: Any,
-        **options: Any,
-    ) -> Any:
-        app, recorder = full.app, full.recorder
-        if not (recorder.settings.track_publish and recorder.records(name)):
-            return send_task(
-                name, args, kwargs, countdown, eta, task_id, producer, connection, *more, **options
-            )
-        task_id = task_id or uuid()
-        real = producer or options.pop("publisher", None)
-        if connection:
-            real = app.amqp.Producer(connection, auto_declare=False)
-        publish = Publish(recorder, task_id, options)
+    def recorded_send_task(*given: Any, **options: Any) -> Any:
+        recorder = full.recorder
+        name = given[0] if given else options.get("name")
+        if not (recorder.settings.track_publish and recorder.records(str(name))):
+            return send_task(*given, **options)
+        # As Celery calls it: an app's own send_task may take no more than these by position.
+        options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
+        options["task_id"] = options.get("task_id") or uuid()
+        publish = Publish(recorder, options["task_id"], options)
         token = _publishing.set(publish)
         try:
-            with RecordingProducer(app, real, publish) as watched:
-                return send_task(
-                    name, args, kwargs, countdown, eta, task_id, watched, None, *more, **options
-                )
+            with RecordingProducer(full.app, _producer_in(full.app, options), publish) as watched:
+                return send_task(*given[:_BY_POSITION], **options, producer=watched)
         except BaseException as error:
             publish.failed(error)
             raise
@@ -176,3 +176,11 @@ def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]
             _publishing.reset(token)
 
     return recorded_send_task
+
+
+def _producer_in(app: Celery, options: dict[str, Any]) -> Any:
+    """The producer that the caller wants used, taken out of *options*; None for one of the pool."""
+    producer, publisher = options.pop("producer", None), options.pop("publisher", None)
+    if connection := options.pop("connection", None):
+        return app.amqp.Producer(connection, auto_declare=False)
+    return producer or publisher

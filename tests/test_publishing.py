@@ -1,0 +1,127 @@
+"""`app.send_task`, watched: what callers, subclasses and interruptions may do to it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+
+from fullresult import FullResult
+from fullresult.storage import Storage
+
+
+class Brief(Celery):  # type: ignore[misc]  # Celery has no types
+    """An app whose `send_task` takes no more by position than Celery ever gives."""
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        return super().send_task(name, args, kwargs, **options)
+
+
+class Interrupting:
+    """A storage in whose writes a soft time limit falls."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, _: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    def begin_write(self, _: object) -> None:
+        raise SoftTimeLimitExceeded
+
+
+@pytest.fixture(params=[Celery, Brief])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FullResult]:
+    app = request.param("shop", broker="memory://", set_as_current=False)
+    app.conf.fullresult_storage = f"sqlite:///{tmp_path / 'records.db'}"
+    full = FullResult(app)
+    full.setup()
+    yield full
+    full.close()
+
+
+def test_arguments_may_be_given_by_position_as_far_as_celery_has_them(full: FullResult) -> None:
+    names = list(inspect.signature(Celery.send_task).parameters)[1:-1]
+    given = {"name": "shop.pay", "args": (7,), "kwargs": {"amount": 5}, "task_id": "the id"}
+
+    count = names.index("task_id") + 1
+    full.app.send_task(*[given.get(name) for name in names[:count]])
+
+    record = full.get("the id")
+    assert record is not None
+    assert (record.name, record.args, record.kwargs) == ("shop.pay", [7], {"amount": 5})
+
+
+def test_all_may_be_given_by_name(full: FullResult) -> None:
+    result = full.app.send_task(name="shop.pay", args=(7,), priority=3)
+
+    record = full.get(result.id)
+    assert record is not None
+    assert (record.args, record.priority) == ([7], 3)
+
+
+@pytest.mark.parametrize("option", ["producer", "publisher"])
+def test_the_producer_of_the_caller_is_used(full: FullResult, option: str) -> None:
+    with full.app.connection_for_write() as connection:
+        producer = full.app.amqp.Producer(connection)
+        published: list[dict[str, Any]] = []
+        publish = producer.publish
+
+        def noted(*body: Any, **how: Any) -> Any:
+            published.append(how)
+            return publish(*body, **how)
+
+        producer.publish = noted
+
+        result = full.app.send_task("shop.pay", **{option: producer})
+
+    assert [how["headers"]["id"] for how in published] == [result.id]
+    assert full.get(result.id) is not None
+
+
+def test_the_connection_of_the_caller_is_used(full: FullResult) -> None:
+    with full.app.connection_for_write() as connection:
+        result = full.app.send_task("shop.pay", connection=connection)
+
+        assert connection.connected
+
+    assert full.get(result.id) is not None
+
+
+def test_a_soft_time_limit_that_falls_into_recording_reaches_the_task(full: FullResult) -> None:
+    full.recorder._storage = Interrupting(full.storage)  # type: ignore[assignment]
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        full.app.send_task("shop.pay")
+
+
+def test_what_fails_after_the_broker_has_the_message_does_not_make_it_unsent(
+    full: FullResult,
+) -> None:
+    class Dispatcher:
+        def publish(self, *_: object, **__: object) -> None:
+            raise ConnectionError("no events today")
+
+    full.app.conf.task_send_sent_event = True
+
+    with pytest.raises(ConnectionError):
+        full.app.send_task("shop.pay", task_id="sent", event_dispatcher=Dispatcher())
+
+    record = full.get("sent")
+    assert record is not None
+    assert record.state == "PENDING"
+
+
+def test_an_extension_of_ours_is_installed_once(full: FullResult) -> None:
+    class Mine(FullResult):
+        pass
+
+    assert Mine(full.app) is full
