@@ -170,6 +170,8 @@ def decode_body(
 
 def clean(text: str) -> str:
     """*text* as every database stores it: NUL and lone surrogates shown as escapes."""
+    if type(text) is not str:
+        text = str.__str__(text)  # drivers write an enum's name, and its own str may be anything
     if "\x00" in text:
         text = text.replace("\x00", "\\x00")
     try:
@@ -181,7 +183,7 @@ def clean(text: str) -> str:
 
 def key(value: object) -> str:
     """*value* as the text of an id, name or queue: clean, and short enough for any index."""
-    if isinstance(value, str) and value.isascii() and len(value) <= _SHORT and "\0" not in value:
+    if type(value) is str and value.isascii() and len(value) <= _SHORT and "\0" not in value:
         return value  # as nearly all are
     text = clean(value if isinstance(value, str) else safe_str(value))
     if len(text) * 4 <= _LONGEST_KEY or len(text.encode()) <= _LONGEST_KEY:

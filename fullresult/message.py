@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import UserList
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -62,6 +63,15 @@ class Payload(NamedTuple):
     content_encoding: str
 
 
+class _Unencoded(str):
+    """Text that kombu's producer, which encodes all serialised text, gives to the channel as is."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> Any:  # noqa: ARG002
+        return self
+
+
 class Call(NamedTuple):
     """One call of a producer's `publish`, about to be made."""
 
@@ -94,6 +104,23 @@ def serialise(body: Any, serializer: str | None) -> Payload:
     """What kombu's producer would make of *body*. Raises kombu's EncodeError like it."""
     content_type, content_encoding, data = encode(body, serializer=serializer)
     return Payload(data, content_type, content_encoding)
+
+
+def as_published(payload: Payload, compression: str | None, producer: Any) -> bytes | str:
+    """What *producer* is to publish for the channel to get what it would have serialised itself.
+
+    That is text for text, and with `body_encoding` off, a channel writes bytes in another way.
+    """
+    # Not the channel's own attribute: to ask for the channel is to connect.
+    options = getattr(producer.connection, "transport_options", None) or {}
+    if options.get("body_encoding", True) or compression or producer.compression:
+        return payload.data
+    if payload.content_encoding != "utf-8":
+        return payload.data
+    try:
+        return _Unencoded(_bytes(payload).decode())
+    except UnicodeError:
+        return payload.data
 
 
 def content_type_of(serializer: str) -> str:
@@ -215,12 +242,16 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
     shown = {"args": args, "kwargs": kwargs}
     headers, how, payload = call.headers, call.how, call.payload
     exchange = how.get("exchange")
+    embeds = not (embed is None or embed == _NO_EMBED)
+    if embeds and _hides(embed):
+        notes["embed"] = HIDDEN
+        notes.setdefault("body", HIDDEN)
     return Message(
         stamp=stamp,
         name=_key(headers.get("task")),
         args=_argument("args", shown, limits, call.hidden, notes),
         kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
-        embed=None if embed is None or embed == _NO_EMBED else _json("embed", embed, notes),
+        embed=_json("embed", embed, notes) if embeds and "embed" not in notes else None,
         body=None if "body" in notes else _body(payload, limits, notes),
         content_type=_content_type(call),
         content_encoding=_key(payload.content_encoding) if payload else None,
@@ -240,12 +271,36 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
     )
 
 
+def _hides(embed: Any) -> bool:
+    """Whether a signature anywhere in *embed* has a repr of its own to hide its arguments."""
+    waiting, seen = [embed], set()
+    while waiting:
+        item = waiting.pop()
+        # What json.dumps refuses, a circle or methods that raise, must not stop the recording.
+        if id(item) in seen:
+            continue
+        if isinstance(item, dict):
+            options = dict.get(item, "options")
+            if "task" in item and isinstance(options, dict) and _gives_repr(options):
+                return True
+            seen.add(id(item))
+            waiting.extend(dict.values(item))
+        elif isinstance(item, (list, tuple, UserList)):  # the last is how Celery keeps a generator
+            seen.add(id(item))
+            waiting.extend(item)
+    return False
+
+
+def _gives_repr(options: dict[str, Any]) -> bool:
+    return any(dict.get(options, name) is not None for name in ("argsrepr", "kwargsrepr"))
+
+
 def _content_type(call: Call) -> str | None:
     """Of a body that could not be serialised, the one it was to have."""
     if call.payload is not None:
         return _key(call.payload.content_type)
     serializer = call.how.get("serializer")
-    return None if serializer is None else content_type_of(serializer)
+    return None if serializer is None else _key(content_type_of(serializer))
 
 
 def _argument(
@@ -319,7 +374,7 @@ def _key(value: Any) -> str | None:
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and abs(value) < 2**31 else None
+    return int(value) if isinstance(value, int) and abs(value) < 2**31 else None
 
 
 def _date(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datetime | None:

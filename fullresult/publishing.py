@@ -14,7 +14,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils import uuid
 
-from fullresult.message import Call, identity, serialise
+from fullresult.message import Call, as_published, identity, serialise
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,7 +54,7 @@ class Publish:
         if identity(headers, body) == self.task_id:
             self._announced = True
 
-    def record(self, body: Any, how: dict[str, Any], serializer: str | None) -> Any:
+    def record(self, body: Any, how: dict[str, Any], producer: Any) -> Any:
         """Record the message that `publish(body, **how)` is about to send.
 
         Returns the body to hand over: serialised, with *how* saying so, so that what is recorded
@@ -65,7 +65,7 @@ class Publish:
             return body
         self._headers = headers or body
         try:
-            payload = serialise(body, how.get("serializer") or serializer)
+            payload = serialise(body, how.get("serializer") or producer.serializer)
         except Exception:
             self._publishing(Call(body, None, how, self._hidden))
             self.handed_over()
@@ -75,7 +75,7 @@ class Publish:
             payload.content_type,
             payload.content_encoding,
         )
-        return payload.data
+        return as_published(payload, how.get("compression"), producer)
 
     def _publishing(self, call: Call) -> None:
         try:
@@ -144,7 +144,7 @@ class RecordingProducer:
 
     def publish(self, body: Any, **how: Any) -> Any:
         real = self._producer()
-        body = self._publish.record(body, how, real.serializer)
+        body = self._publish.record(body, how, real)
         try:
             answer = real.publish(body, **how)
             self._publish.taken()

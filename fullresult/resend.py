@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -18,6 +20,8 @@ from fullresult import encoding, message
 from fullresult.message import EMBEDS, HIDDEN, PROTOCOL_1, Call, Payload
 from fullresult.record import Message, TaskRecord
 from fullresult.recorder import Recorder
+
+logger = logging.getLogger(__name__)
 
 _ARGUMENTS = ("args", "kwargs")
 _LINKS = {"link": "callbacks", "link_error": "errbacks"}
@@ -143,6 +147,7 @@ class Resender:
         self, retry_of: str, known: Message, call: Call, options: Mapping[str, Any]
     ) -> None:
         assert call.payload is not None
+        task_id = call.headers["id"]
         finish = self._recorder.publishing_again(retry_of, known, call)
         try:
             with (
@@ -150,16 +155,24 @@ class Resender:
                 producer.connection._reraise_as_library_errors(),  # noqa: SLF001  (as Celery)
             ):
                 producer.publish(
-                    call.payload.data,
+                    message.as_published(call.payload, call.how.get("compression"), producer),
                     content_type=call.payload.content_type,
                     content_encoding=call.payload.content_encoding,
                     **call.how,
                 )
         except BaseException as error:
-            finish()
-            self._recorder.unsent(call.headers, error)
+            _log_errors(finish, task_id)
+            _log_errors(partial(self._recorder.unsent, call.headers, error), task_id)
             raise
-        finish()
+        _log_errors(finish, task_id)
+
+
+def _log_errors(do: Callable[[], None], task_id: str) -> None:
+    """`do()`, whose failure must not pass for one of the broker's: the caller would send twice."""
+    try:
+        do()
+    except Exception:
+        logger.exception("fullresult: task %s is not recorded", task_id)
 
 
 def _whole(record: TaskRecord) -> Message:

@@ -7,11 +7,12 @@ import sys
 import time
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from celery import Celery, _state
+from celery import Celery, _state, chain, chord, group
 from celery.contrib.testing.worker import start_worker
 from kombu.exceptions import EncodeError
 
@@ -390,6 +391,27 @@ def test_long_ids_that_begin_alike_stay_apart(app: Celery) -> None:
     assert get(app, "x" * 5000 + "b").args == ["b"]
 
 
+class Text(str, Enum):
+    QUEUE = "high"
+    NAME = "echo"
+    ID = "id-1"
+
+
+class Number(int, Enum):
+    PRIORITY = 7
+
+
+def test_enums_are_recorded_by_their_values(app: Celery) -> None:
+    """As they are sent, and not as a driver or `str` would write them."""
+    how = {"task_id": Text.ID, "queue": Text.QUEUE, "priority": Number.PRIORITY}
+    app.send_task(Text.NAME, [1], root_id=Text.ID, parent_id=Text.ID, group_id=Text.ID, **how)
+
+    (record,) = app.fullresult.find(queue="high", name="echo", group_id="id-1")
+
+    assert (record.task_id, record.priority, record.root_id) == ("id-1", 7, "id-1")
+    assert (record.parent_id, record.args) == ("id-1", [1])
+
+
 def test_a_name_in_unicode_is_found_by_a_glob(app: Celery) -> None:
     task_id = app.send_task("магазин.отправить").id
 
@@ -658,6 +680,48 @@ def test_arguments_whose_repr_was_overridden_are_not_kept(running: Celery) -> No
     assert "0000'" not in repr(vars(record))
     with pytest.raises(CannotResend, match=r"args unknown \(hidden"):
         running.fullresult.resend(task_id)
+
+
+def secret(app: Celery) -> Any:
+    return app.signature("pay", args=["s3cret"]).set(argsrepr="('***',)")
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [
+        lambda app: chain(app.signature("echo"), secret(app)).apply_async(),
+        lambda app: chain(app.signature("echo"), group(secret(app), app=app)).apply_async(),
+        lambda app: chord([app.signature("echo")], secret(app), app=app).apply_async(),
+        lambda app: app.send_task("echo", link=secret(app)),
+        lambda app: app.send_task("echo", link_error=[app.signature("cry", link=secret(app))]),
+        lambda app: app.send_task("echo", link=secret(app), serializer="pickle"),
+    ],
+    ids=["chain", "group in a chain", "chord", "link", "link of an errback", "pickle"],
+)
+def test_hidden_arguments_do_not_stand_in_the_record_of_the_task_before(
+    app: Celery, publish: Callable[[Celery], Any]
+) -> None:
+    app.conf.update(result_backend="cache+memory://")
+    publish(app)
+
+    (record,) = app.fullresult.find(name="echo")
+
+    assert "s3cret" not in repr(vars(record))
+    assert set(record.notes) == {"embed", "body"}
+    for how in ({}, {"args": [1], "kwargs": {}}, {"link": None}, {"keep_group": True}):
+        with pytest.raises(CannotResend, match="its links are not known: hidden"):
+            app.fullresult.resend(record, **how)
+
+
+def test_a_worker_alone_keeps_no_hidden_arguments_of_links(running: Celery) -> None:
+    task_id = uuid4().hex
+    message = running.amqp.as_task_v2(task_id, "echo", [1], callbacks=[secret(running)])
+    by_hand(running, message.headers, message.body)
+
+    record = ended(running, task_id)
+
+    assert "s3cret" not in repr((record.message, record.notes))
+    assert set(record.notes) == {"encoding", "embed", "body"}
 
 
 @pytest.mark.parametrize("shown", ["('****',)", "...", "(...)", "", "x" * 1100])

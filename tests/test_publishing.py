@@ -125,3 +125,19 @@ def test_an_extension_of_ours_is_installed_once(full: FullResult) -> None:
         pass
 
     assert Mine(full.app) is full
+
+
+def test_a_broker_that_is_sent_text_is_still_sent_text(full: FullResult) -> None:
+    full.app.conf.broker_transport_options = {"body_encoding": None}
+    stock = Celery("stock", broker="memory://", set_as_current=False)
+    stock.conf.broker_transport_options = {"body_encoding": None}
+
+    bodies = []
+    for app in (full.app, stock):
+        app.send_task("shop.pay", (7,), queue=app.main + "s")
+        with app.connection_for_write() as connection:
+            message = connection.default_channel._get(app.main + "s")
+            bodies.append(message["body"])
+
+    assert bodies[0] == bodies[1]
+    assert isinstance(bodies[0], str)

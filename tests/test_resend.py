@@ -13,6 +13,7 @@ from celery import Celery
 from celery.exceptions import QueueNotFound
 from kombu import Exchange, Queue
 from kombu.exceptions import EncodeError, OperationalError
+from kombu.transport.virtual import Channel
 
 from fullresult import CannotResend, FullResult, TaskRecord
 from tests import servers
@@ -454,3 +455,44 @@ def test_a_broker_that_is_down_is_told_and_recorded(storage_url: str) -> None:
         record = get(app, "again")
         assert (record.state, record.retry_of, record.args) == ("UNSENT", first, [1])
         assert record.exception_type == "kombu.exceptions.OperationalError"
+
+
+def test_what_fails_after_the_broker_took_it_is_no_failed_resend(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller would send it twice."""
+
+    def finish() -> None:
+        raise ValueError("too late")
+
+    first = app.send_task("shop.ship", [1]).id
+    monkeypatch.setattr(app.fullresult.recorder, "publishing_again", lambda *_: finish)
+
+    message = resent(app, first)
+
+    assert body_of(message)[0] == [1]
+    assert f"task {message['headers']['id']} is not recorded" in caplog.text
+
+
+@pytest.mark.parametrize("how", [{}, {"args": [2]}, {"compression": "zlib"}])
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_a_channel_without_body_encoding_gets_what_celery_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serializer: str, how: dict[str, Any]
+) -> None:
+    """Text as text: such a channel writes bytes in another way, which not all readers know."""
+    bodies: list[Any] = []
+    prepare: Any = Channel.prepare_message
+
+    def spy(self: Channel, body: Any, *args: Any, **kwargs: Any) -> Any:
+        bodies.append(body)
+        return prepare(self, body, *args, **kwargs)
+
+    monkeypatch.setattr(Channel, "prepare_message", spy)
+    options = {"broker_transport_options": {"body_encoding": None}}
+    with recorded_app(f"sqlite:///{tmp_path}/records.db", **options) as app:
+        first = app.send_task("shop.ship", [1], {"note": "é"}, serializer=serializer).id
+
+        app.fullresult.resend(first, **({**how, "kwargs": {}} if "args" in how else how))
+
+    text = serializer == "json" and "compression" not in how
+    assert isinstance(bodies[-1], str if text else bytes)
