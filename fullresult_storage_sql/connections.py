@@ -10,12 +10,20 @@ from typing import Any, Generic, Protocol, TypeVar
 
 
 class Closable(Protocol):
+    owner: int
+    """The process that opened it."""
+
     def close(self) -> None: ...
+
+    def survives(self, error: BaseException) -> bool:
+        """Whether it is as good as before, having raised *error*."""
+        ...
 
 
 C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
 
+_MOST_IDLE = 8
 _PATIENCE = 5.0
 """Seconds that a fork waits for connections to come back."""
 
@@ -24,7 +32,7 @@ class Connections(Generic[C]):
     """Lends connections, the last one given back first.
 
     A process that uses the storage from one thread has one connection; from N at once, up to N.
-    With *close_before_fork*, a fork waits for those that are lent, and there are none in the child.
+    With *close_before_fork*, a fork waits for those in `use`, and there are none in the child.
     """
 
     def __init__(self, connect: Callable[[], C], *, close_before_fork: bool = False) -> None:
@@ -33,56 +41,72 @@ class Connections(Generic[C]):
         self._pid = os.getpid()
         self._inherited: list[C] = []
         self._counts = close_before_fork
-        self._lent = 0
+        self._lent: set[object] = set()
         self._forking = False
         self._turn = threading.Condition()
         if close_before_fork:
             _watch_forks(self)
 
     def use(self, do: Callable[[C, bool], T]) -> T:
-        """`do(connection, used before)`. A connection that fails its user is closed."""
-        connection, used = self.take()
+        """`do(connection, used before)`. A connection that does not survive it is closed."""
+        loan = object()
+        connection = None
+        # From here on, or an exception from a signal in between would leave it lent for good.
         try:
+            self._lend(loan)
+            connection, used = self.take()
             answer = do(connection, used)
-        except BaseException:
-            self.drop(connection)
+        except BaseException as error:
+            if connection is not None:
+                self.take_back(connection, error)
             raise
-        self.give_back(connection)
-        return answer
+        else:
+            self.give_back(connection)
+            return answer
+        finally:
+            self._end(loan)
 
     def take(self) -> tuple[C, bool]:
-        """A connection, and whether it was used before; to be given back, or dropped."""
+        """A connection, and whether it was used before; to be given or taken back."""
         self._leave_parents()
-        if self._counts:
-            self._count_one()
         try:
             return self._idle.pop(), True
         except IndexError:
             pass
-        try:
-            return self._connect(), False
-        except BaseException:
-            self._returned()
-            raise
+        connection = self._connect()
+        connection.owner = os.getpid()
+        return connection, False
+
+    def take_back(self, connection: C, error: BaseException) -> None:
+        """The same as `give_back` for a connection that raised *error*."""
+        if connection.survives(error):
+            self.give_back(connection)
+        else:
+            self._drop(connection)
 
     def give_back(self, connection: C) -> None:
-        self._idle.append(connection)
-        self._returned()
+        if connection.owner == os.getpid() and len(self._idle) < _MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            self._drop(connection)
 
-    def drop(self, connection: C) -> None:
-        connection.close()
-        self._returned()
+    def _drop(self, connection: C) -> None:
+        if connection.owner == os.getpid():
+            connection.close()
+        else:
+            self._inherited.append(connection)
 
-    def _count_one(self) -> None:
-        with self._turn:
-            while self._forking:
-                self._turn.wait()
-            self._lent += 1
-
-    def _returned(self) -> None:
+    def _lend(self, loan: object) -> None:
         if self._counts:
             with self._turn:
-                self._lent -= 1
+                while self._forking:
+                    self._turn.wait()
+                self._lent.add(loan)
+
+    def _end(self, loan: object) -> None:
+        if self._counts:
+            with self._turn:
+                self._lent.discard(loan)
                 self._turn.notify_all()
 
     def close(self) -> None:
@@ -112,7 +136,7 @@ class Connections(Generic[C]):
 
     def after_fork_in_child(self) -> None:
         self._forking = False
-        self._lent = 0
+        self._lent = set()
         self._turn = threading.Condition()
 
 

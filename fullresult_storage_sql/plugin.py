@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
@@ -64,11 +64,20 @@ def _sqlite(url: str, settings: Settings) -> Database:
             f"{', '.join(SYNCHRONOUS)}"
         )
     return SQLite(
-        Path(path[1:]).absolute(),
+        _absolute(url, Path(path[1:])),
         timeout=settings.timeout,
         synchronous=synchronous,
         index_kwargs=settings.index_kwargs,
     )
+
+
+def _absolute(url: str, path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {url!r} is relative to the working directory, which is gone"
+        ) from error
 
 
 def _postgresql(url: str, settings: Settings) -> Database:
@@ -79,18 +88,28 @@ def _postgresql(url: str, settings: Settings) -> Database:
             f"fullresult_storage = {without_password(url)!r} needs psycopg: "
             f'pip install "fullresult[postgresql]" ({error})'
         ) from error
-    parts = urlsplit(url)
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    own = {name: value for name, value in options if name in _OURS}
+    url, own = _without_ours(url)
     for name, value in own.items():
         if value not in _OURS[name]:
             raise ImproperlyConfigured(
                 f"fullresult_storage: {name}={value!r} must be {' or '.join(_OURS[name])}"
             )
-    rest = urlencode([option for option in options if option[0] not in _OURS])
     return PostgreSQL(
-        urlunsplit(parts._replace(query=rest)),
+        url,
         timeout=settings.timeout,
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
     )
+
+
+def _without_ours(url: str) -> tuple[str, dict[str, str]]:
+    """*url* without our options, and these; the rest is libpq's to read, and stays as written."""
+    base, _, query = url.partition("?")
+    own, rest = {}, []
+    for option in query.split("&"):
+        name, _, value = option.partition("=")
+        if name in _OURS:
+            own[name] = unquote(value)
+        elif option:
+            rest.append(option)
+    return "?".join([base, *filter(None, ["&".join(rest)])]), own

@@ -18,7 +18,7 @@ from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
 from fullresult_storage_sql.rows import Parameter
-from fullresult_storage_sql.session import Session
+from fullresult_storage_sql.session import REFUSALS, Session
 
 T = TypeVar("T")
 
@@ -44,8 +44,12 @@ _WRITES = _writes("")
 # In RETURNING it costs no round trip of its own.
 _RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
-_SETTINGS = "SET TIME ZONE 'UTC'; SET jit = off; SET max_parallel_workers_per_gather = 0"
-_REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError)
+_SETTINGS = (
+    "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
+    "SET default_transaction_isolation = 'read committed'; "
+    "SET jit = off; SET max_parallel_workers_per_gather = 0"
+)
+_CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 class PostgreSQL:
@@ -100,24 +104,24 @@ class PostgreSQL:
             session, used = self._connections.take()
             try:
                 self._send(session, event)
-            except BaseException:
-                self._connections.drop(session)
+            except BaseException as error:
+                stale = _is_stale(session, error, used=used)
+                self._connections.take_back(session, error)
+                if stale:
+                    raise _Stale(str(error)) from error
                 raise
             return session, used
 
-        session, used = self._translated(begin)
+        session, used = self._translated(lambda: self._again(begin))
 
         def finish() -> list[str]:
             try:
                 lacking = _lacking(session, event)
-            except psycopg.OperationalError:
-                died = used and session.broken
-                self._connections.drop(session)
-                if not died:
+            except BaseException as error:
+                again = isinstance(error, _CONFLICTS) or _is_stale(session, error, used=used)
+                self._connections.take_back(session, error)
+                if not again:
                     raise
-            except BaseException:
-                self._connections.drop(session)
-                raise
             else:
                 self._connections.give_back(session)
                 return lacking
@@ -145,11 +149,18 @@ class PostgreSQL:
             return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
-        return len(self.ask(self.sql["delete"].format(found=found), values))
+        def both(session: Session) -> int:
+            with session.transaction():
+                # Two statements: the second sees the entries of a writer the first waited for.
+                lock = self.sql["lock"].format(found=found)
+                ids = [row[0] for row in session.execute(lock, values, prepare=False)]
+                return session.execute(self.sql["delete"], [ids, ids], prepare=False).rowcount
 
-    def migrate(self) -> None:
+        return self._run(both)
+
+    def migrate(self, *, patient: bool) -> None:
         if self._run(self._version) < statements.newest("postgresql"):
-            self._run(self._upgrade)
+            self._run(self._upgrade if patient else self._upgrade_in_time)
 
     def check(self) -> None:
         if self._run(self._version) < statements.newest("postgresql"):
@@ -167,15 +178,35 @@ class PostgreSQL:
 
     def _upgrade(self, session: Session) -> None:
         session.deadline = None  # another process may be building an index
-        with session.transaction():
-            session.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
-            session.execute(self.sql["create_schema"])
-            version = self._version(session)
-            for number, sql in statements.migrations("postgresql"):
-                if number > version:
-                    session.execute(sql)
-                    session.execute("INSERT INTO fullresult_schema VALUES (%s)", [number])
-        session.deadline = self._timeout
+        try:
+            with session.transaction():
+                self._upgrade_locked(session)
+        finally:
+            session.deadline = self._timeout
+
+    def _upgrade_in_time(self, session: Session) -> None:
+        # A little less than the deadline, so that it is the server that gives up.
+        milliseconds = max(1, int(self._timeout * 900))
+        try:
+            with session.transaction():
+                session.execute(f"SET LOCAL lock_timeout = {milliseconds}")
+                self._upgrade_locked(session)
+        except psycopg.OperationalError as error:
+            if session.broken:
+                raise
+            raise StorageError(
+                f"{self!r}: {error}; another process may be upgrading the schema: "
+                "wait for it, or run `celery -A proj fullresult setup`"
+            ) from error
+
+    def _upgrade_locked(self, session: Session) -> None:
+        session.execute("SELECT pg_advisory_xact_lock(%s)", [_SETUP_LOCK])
+        session.execute(self.sql["create_schema"])
+        version = self._version(session)
+        for number, sql in statements.migrations("postgresql"):
+            if number > version:
+                session.execute(sql)
+                session.execute("INSERT INTO fullresult_schema VALUES (%s)", [number])
 
     def close(self) -> None:
         self._connections.close()
@@ -187,24 +218,27 @@ class PostgreSQL:
             try:
                 return do(session)
             except psycopg.OperationalError as error:
-                if used and session.broken:
+                if _is_stale(session, error, used=used):
                     raise _Stale(str(error)) from error
                 raise
 
-        def run() -> T:
-            try:
-                return self._connections.use(once)
-            except _Stale:
-                self._connections.close()
-                return self._connections.use(once)
+        return self._translated(lambda: self._again(lambda: self._connections.use(once)))
 
-        return self._translated(run)
+    def _again(self, do: Callable[[], T]) -> T:
+        """`do()`, and again if a dead connection or another transaction got in its way."""
+        try:
+            return do()
+        except _Stale:
+            self._connections.close()
+        except _CONFLICTS:
+            pass
+        return do()
 
     def _translated(self, do: Callable[[], T]) -> T:
         """`do()`, raising for psycopg's errors what the contract has for them."""
         try:
             return do()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
             raise StorageError(
@@ -216,8 +250,6 @@ class PostgreSQL:
             ) from error
         except psycopg.Error as error:
             raise StorageError(f"{self!r}: {error}") from error
-        except UnicodeError as error:
-            raise Refused(f"{self!r}: {error}") from error
 
     def json_index(self, query: TaskQuery) -> Literal["unordered"] | None:
         return "unordered" if query.kwargs or query.args else None
@@ -271,6 +303,10 @@ def _statement(
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:
     return [event.task_id] if session.first_value() == b"t" else []
+
+
+def _is_stale(session: Session, error: BaseException, *, used: bool) -> bool:
+    return used and session.broken and isinstance(error, psycopg.OperationalError)
 
 
 class _Stale(psycopg.OperationalError):

@@ -258,11 +258,19 @@ SELECT far.task_id FROM (
 -- name: count
 SELECT count(*) FROM fullresult_task AS t;
 
+-- name: lock
+-- Keep writers from records that are to be deleted; `{found}` selects the ids. In order, so that
+-- two who delete the same ones do not wait for each other.
+WITH found AS MATERIALIZED ({found})
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.task_id IN (SELECT found.task_id FROM found)
+ORDER BY t.task_id
+FOR UPDATE OF t;
+
 -- name: delete
--- Records and their entries; `{found}` selects the ids.
-WITH found AS MATERIALIZED ({found}),
-entry AS (DELETE FROM fullresult_execution WHERE task_id IN (SELECT task_id FROM found))
-DELETE FROM fullresult_task WHERE task_id IN (SELECT task_id FROM found) RETURNING 1;
+-- Records and their entries, by the ids that `lock` answered.
+WITH entry AS (DELETE FROM fullresult_execution WHERE task_id = ANY(%s))
+DELETE FROM fullresult_task WHERE task_id = ANY(%s);
 
 -- name: now
 SELECT clock_timestamp();

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors, generators, pq
+from psycopg import errors, generators, pq, waiting
 from psycopg.abc import PQGen
 
 from fullresult_storage_sql.rows import Parameter
 
 RV = TypeVar("RV")
+
+REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError, UnicodeError)
+_INTERVAL = 0.1
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
@@ -19,10 +22,19 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     deadline: float | None = None
     """Seconds."""
+    owner = 0
     _statement_names: dict[str, bytes] | None = None
 
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+    def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
         return super().wait(gen, interval, self.deadline if timeout is None else timeout)
+
+    def _finish(self, gen: PQGen[RV]) -> RV:
+        # Connection.wait cancels the statement on Ctrl-C: a write on its way is to arrive.
+        return waiting.wait(gen, self.pgconn.socket, interval=_INTERVAL, timeout=self.deadline)
+
+    def survives(self, error: BaseException) -> bool:
+        idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        return isinstance(error, REFUSALS) and idle
 
     def __del__(self, _warn: Any = None, /) -> None:
         # psycopg warns of a connection left open. Ours are meant to end with the process.
@@ -34,6 +46,9 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         A cursor does the same at more than twice the CPU, most of it for types that all of our
         parameters do without. Raises `psycopg.Error`.
         """
+        if any(type(value) is str and "\0" in value for value in values):
+            # libpq would take the text to end there.
+            raise errors.DataError("PostgreSQL text cannot contain NUL (0x00) characters")
         encoded = [value.encode() if isinstance(value, str) else value for value in values]
         formats = None
         if any(type(value) is bytes for value in values):
@@ -43,7 +58,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             self.pgconn.send_query_prepared(name, encoded, formats)
         else:
             self.pgconn.send_query_params(sql.encode(), encoded, param_formats=formats)
-        self.wait(generators.send(self.pgconn))
+        self._finish(generators.send(self.pgconn))
 
     def first_value(self) -> bytes | None:
         """The text of the first column of the first row of what was sent."""
@@ -56,13 +71,13 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         if name is None:
             name = f"fullresult_{len(self._statement_names)}".encode()
             self.pgconn.send_prepare(name, sql.encode())
-            self.wait(generators.send(self.pgconn))
+            self._finish(generators.send(self.pgconn))
             self._answer()
             self._statement_names[sql] = name
         return name
 
     def _answer(self) -> pq.abc.PGresult:
-        result: pq.abc.PGresult = self.wait(generators.fetch_many(self.pgconn))[-1]
+        result: pq.abc.PGresult = self._finish(generators.fetch_many(self.pgconn))[-1]
         if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
             raise errors.error_from_result(result)
         return result

@@ -35,8 +35,11 @@ class Database(queries.Dialect, Protocol):
         """Delete the records whose ids the statement *found* selects, and their entries."""
         ...
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest version, one process at a time."""
+    def migrate(self, *, patient: bool) -> None:
+        """Bring the schema to the newest version, one process at a time.
+
+        Waits for other processes without limit if *patient*, else no longer than the timeout.
+        """
         ...
 
     def check(self) -> None:
@@ -60,7 +63,7 @@ class SqlStorage:
         return f"<SqlStorage {self._database!r}>"
 
     def setup(self) -> None:
-        self._database.migrate()
+        self._database.migrate(patient=True)
         self._ready = True
 
     def close(self) -> None:
@@ -108,7 +111,7 @@ class SqlStorage:
 
     def _get_ready(self) -> None:
         if self._auto_setup:
-            self._database.migrate()
+            self._database.migrate(patient=False)
         else:
             self._database.check()
         self._ready = True
