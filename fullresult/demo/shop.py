@@ -21,6 +21,7 @@ BANK_IS_CLOSED = HERE / "bank-is-closed"
 
 app = Celery("shop", broker="filesystem://")
 app.conf.update(
+    broker_transport="fullresult.demo.broker.Transport",
     broker_transport_options={
         "data_folder_in": str(HERE / "broker"),
         "data_folder_out": str(HERE / "broker"),
