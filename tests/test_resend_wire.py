@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -89,7 +90,12 @@ class RabbitMQ:
             ) as connection,
             connection.channel() as channel,
         ):
-            message = channel.basic_get(queue, no_ack=True)
+            # What comes by way of a quorum queue or a delay takes a moment to arrive.
+            deadline = time.monotonic() + 15
+            while (message := channel.basic_get(queue, no_ack=True)) is None:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
         assert message is not None, f"no message in {queue}"
         properties = dict(message.properties)
         headers = list(properties.pop("application_headers").items())

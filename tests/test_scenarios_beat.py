@@ -42,7 +42,7 @@ def running(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         workers.scene(broker, storage, directory, module=MODULE, beat_schedule=SCHEDULE) as scene,
         scene.worker(concurrency=2),
     ):
-        _beat_until(scene, lambda: all(_sent(scene, str(e["task"])) for e in SCHEDULE.values()))
+        _beat_until(scene, lambda: all(_ended(scene, str(e["task"])) for e in SCHEDULE.values()))
         yield scene
 
 
@@ -50,6 +50,11 @@ def _sent(scene: Scene, name: str) -> list[TaskRecord]:
     """Its records, not of tasks published by other tasks."""
     found = scene.full.find(name=name, order="oldest")
     return [record for record in found if record.parent_id is None]
+
+
+def _ended(scene: Scene, name: str) -> bool:
+    """A record is there before its message is: beat must not be stopped between the two."""
+    return any(workers.is_finished(record) for record in _sent(scene, name))
 
 
 def _beat_until(scene: Scene, condition: object) -> None:
