@@ -57,6 +57,8 @@ class Recorder:
     def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
         self.settings = settings
         self._storage = storage
+        # Asked once: of a protocol it takes longer than all else that a publish asks.
+        self._overlapping = storage if isinstance(storage, OverlappingStorage) else None
         self._limits: Limits = settings.limits
         self._breaker = Breaker()
         self._clock = Clock()
@@ -255,8 +257,8 @@ class Recorder:
 
     def _begin(self, task_id: str, now: Moment, **known: Any) -> Finish:
         """Write an event while the caller goes on, where the storage can."""
-        storage = self._storage
-        if not isinstance(storage, OverlappingStorage):
+        storage = self._overlapping
+        if storage is None:
             self._write(task_id, now, **known)
             return _nothing
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)

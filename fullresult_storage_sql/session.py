@@ -46,19 +46,25 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         A cursor does the same at more than twice the CPU, most of it for types that all of our
         parameters do without. Raises `psycopg.Error`.
         """
-        if any(type(value) is str and "\0" in value for value in values):
-            # libpq would take the text to end there.
-            raise errors.DataError("PostgreSQL text cannot contain NUL (0x00) characters")
-        encoded = [value.encode() if isinstance(value, str) else value for value in values]
+        encoded: list[bytes | None] = []
         formats = None
-        if any(type(value) is bytes for value in values):
-            formats = [pq.Format.BINARY if type(v) is bytes else pq.Format.TEXT for v in values]
+        for value in values:
+            if isinstance(value, str):
+                if "\0" in value:  # libpq would take the text to end there
+                    raise errors.DataError("PostgreSQL text cannot contain NUL (0x00) characters")
+                encoded.append(value.encode())
+                continue
+            if value is not None:
+                formats = formats or [pq.Format.TEXT] * len(values)
+                formats[len(encoded)] = pq.Format.BINARY
+            encoded.append(value)
         if prepare:
             name = self._name_of(sql)
             self.pgconn.send_query_prepared(name, encoded, formats)
         else:
             self.pgconn.send_query_params(sql.encode(), encoded, param_formats=formats)
-        self._finish(generators.send(self.pgconn))
+        if self.pgconn.flush():
+            self._finish(generators.send(self.pgconn))
 
     def first_value(self) -> bytes | None:
         """The text of the first column of the first row of what was sent."""

@@ -12,6 +12,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from fullresult import FullResult
+from fullresult.recorder import Recorder
 from fullresult.storage import Storage
 
 
@@ -97,7 +98,8 @@ def test_the_connection_of_the_caller_is_used(full: FullResult) -> None:
 
 
 def test_a_soft_time_limit_that_falls_into_recording_reaches_the_task(full: FullResult) -> None:
-    full.recorder._storage = Interrupting(full.storage)  # type: ignore[assignment]
+    interrupting: Any = Interrupting(full.storage)
+    full._opened = interrupting, Recorder(full.app, full.settings, interrupting)
 
     with pytest.raises(SoftTimeLimitExceeded):
         full.app.send_task("shop.pay")
