@@ -1,0 +1,95 @@
+"""What is known of a task that waits in the storage until it is due, and the query for such."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from fullresult.storage import TaskQuery
+
+
+class Schedule(NamedTuple):
+    """One message that waits until it is due: what diverting stores and a sweeper sends.
+
+    A task id may have several: an attempt that was delivered twice asks twice for the next one.
+    """
+
+    schedule_id: str
+    task_id: str
+    namespace: str
+    """The broker it is for (`fullresult_namespace`)."""
+    due: datetime
+    """When it is to be sent, by the storage's clock: aware, UTC, to the millisecond."""
+    date_scheduled: datetime
+    name: str | None
+    queue: str | None
+    body: bytes
+    """The exact serialised body, before compression. It is never unpickled."""
+    headers: str
+    """JSON text, as kombu writes it."""
+    how: str
+    """JSON text, as kombu writes it: the other keywords of kombu's `Producer.publish`; in
+    `declare`, the queues' definitions."""
+    new_task_id: str | None = None
+    """The id it is to be sent under, where that is not its own (`fullresult_schedule_new_id`)."""
+    claim: str | None = None
+    """The claim of the sweeper that took it. Whoever has it sends it, nobody else."""
+    date_claimed: datetime | None = None
+    problem: str | None = None
+    """Why it was claimed and not marked sent, where that is known."""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a sweeper took it: it may have been sent."""
+        return self.claim is not None
+
+    @property
+    def cursor(self) -> str:
+        """Where this one stands in a listing: what `ScheduleQuery(after=…)` takes."""
+        return f"{self.due.isoformat(timespec='milliseconds')}|{self.schedule_id}"
+
+
+@dataclass(frozen=True)
+class ScheduleQuery:
+    """Which schedules, the first due first. Every field narrows; None asks nothing."""
+
+    tasks: TaskQuery | None = None
+    """Those of tasks whose records match; its `limit`, `after` and `order` mean nothing here."""
+    task_ids: Collection[str] | None = None
+    schedule_ids: Collection[str] | None = None
+    namespace: str | None = None
+    not_namespace: str | None = None
+    """Those of every other namespace."""
+    due_until: datetime | None = None
+    """Due at this time or earlier."""
+    claimed: bool | None = None
+    limit: int | None = 100
+    """At most so many; None: all."""
+    after: str | None = None
+    """The `cursor` of the last one of the page before."""
+
+    def __post_init__(self) -> None:
+        if self.due_until is not None and self.due_until.tzinfo is None:
+            raise ValueError(
+                f"ScheduleQuery.due_until must be an aware datetime, not {self.due_until!r}"
+            )
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"ScheduleQuery.limit must be 0 or more, not {self.limit!r}")
+        if self.after is not None:
+            self.position  # noqa: B018  (raises for what is no cursor)
+
+    @property
+    def position(self) -> tuple[datetime, str] | None:
+        """`after` as (due, schedule id)."""
+        if self.after is None:
+            return None
+        date, bar, schedule_id = self.after.partition("|")
+        try:
+            when = datetime.fromisoformat(date)
+        except ValueError:
+            when = None
+        if not bar or when is None or when.tzinfo is None:
+            raise ValueError(f"ScheduleQuery.after must be a schedule's cursor, not {self.after!r}")
+        return when, schedule_id
