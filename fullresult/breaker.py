@@ -56,6 +56,25 @@ class Breaker:
             self._answered()
         return answer
 
+    def ask(self, do: Callable[[], T]) -> T:
+        """`do()`. Raises its `StorageError`, or one at once where the storage is not asked."""
+        if self._open_until is not None and not self._may_probe(events=0):
+            raise StorageError("the storage did not answer a moment ago, and is asked again later")
+        began = self._monotonic()
+        try:
+            answer = do()
+        except Refused:
+            self._answered()
+            raise
+        except StorageError as error:
+            self._failed(error, self._monotonic() - began, events=0)
+            raise
+        except BaseException:
+            self._cut_short()
+            raise
+        self._answered()
+        return answer
+
     def overlap(self, begin: Callable[[], Callable[[], object]]) -> Callable[[], None]:
         """Call *begin*, and return what ends it: the call of what *begin* returned.
 
@@ -100,24 +119,24 @@ class Breaker:
         if self._open_until is not None:
             self._recovered()
 
-    def _may_probe(self) -> bool:
+    def _may_probe(self, events: int = 1) -> bool:
         with self._lock:
             now = self._monotonic()
             if self._open_until is None:
                 return True
             if now < self._open_until:
-                self._skipped += 1
+                self._skipped += events
                 return False
             # Only this caller probes; the others go on skipping until it has an answer.
             self._open_until = now + _LONGEST
             return True
 
-    def _failed(self, error: StorageError, took: float) -> None:
+    def _failed(self, error: StorageError, took: float, events: int = 1) -> None:
         with self._lock:
             was_open = self._open_until is not None
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
             self._open_until = self._monotonic() + pause
-            self._skipped += 1
+            self._skipped += events
         if not was_open:
             logger.warning(
                 "fullresult: no answer from the storage; tasks go on unrecorded until there is: %s",

@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
+from fullresult import encoding
 from fullresult.message import Limits
 
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
@@ -20,6 +21,7 @@ NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _PASSWORD = re.compile(r"(?<=://)([^/@]*?)(:[^/]*)?@")
+_USER = re.compile(r"(?<=://)[^/]*@")
 _SECRET_OPTION = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
 
 
@@ -38,6 +40,17 @@ class Settings:
     max_size: int = 1024 * 1024
     max_body: int = 16 * 1024 * 1024
     stale_after: timedelta = timedelta(hours=1)
+    schedule_eta: bool = False
+    schedule_min_delay: timedelta = timedelta(0)
+    schedule_new_id: bool = False
+    schedule_redacted: bool = False
+    sweeper: str = "worker"
+    sweep_interval: timedelta = timedelta(seconds=1)
+    sweep_limit: int = 500
+    rescue_after: timedelta | None = None
+    on_divert_error: str = "raise"
+    namespace: str = ""
+    """Of the broker, by its URL, unless it was given."""
 
     @property
     def limits(self) -> Limits:
@@ -52,7 +65,23 @@ class Settings:
             value = app.conf.get(key)
             if value is not None:
                 given[field.name] = _READ[field.name](key, value)
+        if given.get("schedule_eta") and "storage" not in given:
+            raise ImproperlyConfigured(
+                "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "
+                "process's own directory, where a sweeper elsewhere would not find what is due"
+            )
+        if not given.get("namespace"):
+            given["namespace"] = namespace_of(app)
         return cls(**given)
+
+
+def namespace_of(app: Celery) -> str:
+    """The app's broker, by its URL without credentials and options."""
+    conf = app.conf
+    url = conf.broker_write_url or conf.broker_url or conf.broker_read_url or "amqp://localhost"
+    text = ";".join(map(str, url)) if isinstance(url, (list, tuple)) else str(url)
+    brokers = (_USER.sub("", part.partition("?")[0]).rstrip("/") for part in text.split(";"))
+    return encoding.key(";".join(brokers))
 
 
 def duration(text: str) -> timedelta:
@@ -110,10 +139,32 @@ def _url(key: str, value: object) -> str:
     return value
 
 
-def _bytes(key: str, value: object) -> int:
+def _whole_number(key: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _wrong(key, value, "a whole number of at least 1")
     return value
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, value, "text")
+    return value
+
+
+def _one_of(*words: str) -> Callable[[str, object], str]:
+    def read(key: str, value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise _wrong(key, value, " or ".join(f'"{word}"' for word in words))
+        return value
+
+    return read
+
+
+def _time_from_zero(key: str, value: object) -> timedelta:
+    """A length of time, which may be 0."""
+    if value in (0, "0", timedelta(0)) and not isinstance(value, bool):
+        return timedelta(0)
+    return _time(key, value)
 
 
 def _time(key: str, value: object) -> timedelta:
@@ -152,7 +203,17 @@ _READ: dict[str, Callable[[str, object], Any]] = {
     "index_kwargs": _names,
     "auto_setup": _bool,
     "timeout": _time,
-    "max_size": _bytes,
-    "max_body": _bytes,
+    "max_size": _whole_number,
+    "max_body": _whole_number,
     "stale_after": _time,
+    "schedule_eta": _bool,
+    "schedule_min_delay": _time_from_zero,
+    "schedule_new_id": _bool,
+    "schedule_redacted": _bool,
+    "sweeper": _one_of("worker", "beat", "off"),
+    "sweep_interval": _time,
+    "sweep_limit": _whole_number,
+    "rescue_after": _time,
+    "on_divert_error": _one_of("raise", "broker"),
+    "namespace": _text,
 }

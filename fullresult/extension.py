@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery
 from celery.local import Proxy
 from celery.result import AsyncResult
 
-from fullresult import encoding, plugins, receivers, stale
+from fullresult import encoding, periodic, plugins, receivers, stale
 from fullresult.config import Settings
+from fullresult.diverting import Diverter
 from fullresult.publishing import watch
 from fullresult.record import TaskRecord
 from fullresult.recorder import Recorder
 from fullresult.resend import Resender
+from fullresult.revoking import watch_control
+from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.scheduled import Scheduled
+from fullresult.sending import Sender
 from fullresult.storage import Storage, TaskQuery
+from fullresult.sweeper import Sweeper
 
 
 class FullResult:
@@ -25,27 +31,38 @@ class FullResult:
 
     `FullResult(app)` is all there is to install; it is found again as `app.fullresult`. It may be
     made before or after the app is configured or finalised, and more than once. The configuration
-    is read, and the storage opened, when first needed.
+    is read, and the storage opened, when first needed. *plugins* have hooks of
+    `fullresult.hookspecs`, such as `fullresult_router`.
     """
 
     app: Celery
     _opened: tuple[Storage, Recorder] | None
+    _diverter: Diverter | None
+    _sweeper: Sweeper | None
+    _plugins: list[object]
 
-    def __new__(cls, app: Celery) -> FullResult:  # noqa: PYI034  (the one that is installed)
+    def __new__(  # noqa: PYI034  (the one that is installed)
+        cls, app: Celery, plugins: Iterable[object] = ()
+    ) -> FullResult:
         if isinstance(app, Proxy):
             app = app._get_current_object()  # noqa: SLF001  (the proxy means another one later)
         installed = getattr(app, "fullresult", None)
         if isinstance(installed, FullResult):
-            return installed
-        self = super().__new__(cls)
-        self._install(app)
+            self = installed
+        else:
+            self = super().__new__(cls)
+            self._install(app)
+        self._plugins += plugins
         return self
 
     def _install(self, app: Celery) -> None:
         self.app = app
-        self._opened = None
+        self._opened = self._diverter = self._sweeper = None
+        self._plugins = []
         app.send_task = watch(self, app.send_task)
         app.fullresult = self
+        watch_control(self)
+        periodic.register(self)
         receivers.connect()
 
     def __repr__(self) -> str:
@@ -65,6 +82,30 @@ class FullResult:
     def recorder(self) -> Recorder:
         """What the receivers of Celery's signals tell."""
         return (self._opened or self._open())[1]
+
+    @property
+    def diverter(self) -> Diverter:
+        """What stores the tasks that are to run later."""
+        if self._diverter is None:
+            storage, recorder = self._opened or self._open()
+            router = plugins.router(recorder.settings, self._plugins)
+            self._diverter = Diverter(self.app, recorder.settings, storage, recorder, router)
+        return self._diverter
+
+    def start_sweeper(self) -> None:
+        """Send what is due from a thread of this process, until `stop_sweeper`."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper(self)
+            self._sweeper.start()
+
+    def stop_sweeper(self, timeout: timedelta | None = None) -> None:
+        """Have the thread stop after the message it is sending, and wait for that."""
+        sweeper = self._sweeper
+        if sweeper is not None:
+            sweeper.stop()
+            if timeout is not None:
+                sweeper.join(timeout.total_seconds())
+                self._sweeper = None
 
     def _open(self) -> tuple[Storage, Recorder]:
         settings = Settings.of(self.app)
@@ -122,6 +163,90 @@ class FullResult:
         age = self.settings.stale_after if max_duration is None else max_duration
         return self.find(stale.query(self.storage.now() - age, acceptable_states, limit))
 
+    def scheduled(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        due_until: datetime | None = None,
+        claimed: bool | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+        **filters: Any,
+    ) -> list[Schedule]:
+        """What waits in the storage, or was claimed and not yet marked sent; the first due first.
+
+        *query*, or its fields as keywords, asks for tasks whose records match. *due_until*: due at
+        that time or earlier; *after*: the `cursor` of the last one of the page before. Of every
+        namespace. Raises like `find`.
+        """
+        asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
+        return self.storage.find_schedules(replace(asked, limit=limit, after=after))
+
+    def count_scheduled(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        due_until: datetime | None = None,
+        claimed: bool | None = None,
+        **filters: Any,
+    ) -> int:
+        """How many there are of which `scheduled` would answer a page. Raises like it."""
+        asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
+        return self.storage.count_schedules(asked)
+
+    def get_stale_scheduled_tasks(
+        self, max_duration: timedelta | None = None, *, limit: int | None = None
+    ) -> list[Schedule]:
+        """What has been due for *max_duration* (`fullresult_stale_after`) and is not sent.
+
+        Where `claimed`, a sweeper took it and did not say that it was sent: perhaps it was. Where
+        not, no sweeper of its namespace is at work. The first due first. Raises `StorageError`.
+        """
+        age = self.settings.stale_after if max_duration is None else max_duration
+        return self._scheduled.late(age, limit)
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel a scheduled task: it becomes REVOKED, and is not sent.
+
+        False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
+        Raises `StorageError`.
+        """
+        return self._scheduled.cancel(task_id)
+
+    def reschedule(self, task_id: str, eta: datetime | str) -> bool:
+        """Make a scheduled task due at *eta* instead, sooner or later.
+
+        An *eta* without a time zone is UTC, as in a message of Celery's. False if it is not
+        scheduled, or a sweeper has it already. Raises `StorageError`.
+        """
+        return self._scheduled.reschedule(task_id, eta)
+
+    def release(self, task_id: str) -> bool:
+        """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
+
+        False if nobody has claimed it. Raises `StorageError`.
+        """
+        return self._scheduled.release(task_id)
+
+    def resend_scheduled(self, task_id: str) -> AsyncResult[Any]:
+        """Send a scheduled task now, under its own id, whether it waits or was claimed.
+
+        One that was claimed may have been sent already. Raises `LookupError` if nothing is
+        scheduled of *task_id*; `CannotResend` if somebody else was faster, if it had expired, or if
+        the broker did not confirm it; `StorageError`.
+        """
+        sender = Sender(self.app)
+        try:
+            self._scheduled.send_now(task_id, sender)
+        finally:
+            sender.close()
+        result: AsyncResult[Any] = self.app.AsyncResult(task_id)
+        return result
+
+    @property
+    def _scheduled(self) -> Scheduled:
+        return Scheduled(self.settings, self.storage)
+
     def resend(
         self,
         task_id_or_record: str | TaskRecord,
@@ -148,6 +273,17 @@ class FullResult:
                 raise LookupError(f"no task {task_id_or_record!r} is recorded")
             record = found
         return Resender(self.app, self.recorder).resend(record, args, kwargs, options)
+
+
+def _schedules(
+    query: TaskQuery | None,
+    filters: Mapping[str, Any],
+    *,
+    due_until: datetime | None,
+    claimed: bool | None,
+) -> ScheduleQuery:
+    tasks = _query(query, filters) if query or filters else None
+    return ScheduleQuery(tasks=tasks, due_until=due_until, claimed=claimed)
 
 
 def _query(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:

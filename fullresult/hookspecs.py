@@ -1,4 +1,4 @@
-"""The hooks of `fullresult`, by which adapters are found."""
+"""The hooks of `fullresult`, by which adapters and routers are found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
+    from fullresult.router import Router
     from fullresult.storage import Storage
 
 PROJECT = "fullresult"
@@ -29,3 +30,12 @@ def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
 @hookspec
 def fullresult_schema_sql(url: str, settings: Settings) -> str | None:
     """The SQL that `setup` runs on an empty database at *url*; None for storages without SQL."""
+
+
+@hookspec(firstresult=True)
+def fullresult_router(settings: Settings) -> Router | None:
+    """What decides which tasks with an ETA wait in the storage, instead of `EtaRouter`.
+
+    Given by `FullResult(app, plugins=[…])`, or by a module named by an entry point in the group
+    `fullresult`. None: not this one.
+    """

@@ -38,6 +38,7 @@ _SENT_WITH = frozenset({"correlation_id", "reply_to", "delivery_mode", "priority
 """Properties of a received message that mean the same to `Producer.publish`."""
 _CUT_REPR = 1000
 """Celery cuts a repr at about 1,024 characters."""
+_REPRS = {"argsrepr": "args", "kwargsrepr": "kwargs"}
 _BRACKETS = str.maketrans("()", "[]")
 _HEADERS = (
     *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
@@ -118,7 +119,7 @@ def as_published(payload: Payload, compression: str | None, producer: Any) -> by
     if payload.content_encoding != "utf-8":
         return payload.data
     try:
-        return _Unencoded(_bytes(payload).decode())
+        return _Unencoded(body_bytes(payload).decode())
     except UnicodeError:
         return payload.data
 
@@ -131,6 +132,11 @@ def content_type_of(serializer: str) -> str:
 def serializer_of(content_type: str) -> str:
     """The name of kombu's serializer for *content_type*."""
     return str(registry.type_to_name.get(content_type, content_type))
+
+
+def hidden_by(options: Mapping[str, Any]) -> frozenset[str]:
+    """The arguments that *options* of `send_task` give a repr of their own, to hide them."""
+    return frozenset(part for name, part in _REPRS.items() if options.get(name) is not None)
 
 
 def identity(headers: Mapping[str, Any], body: Any) -> str | None:
@@ -202,15 +208,26 @@ def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
 def capture_delivery(delivery: Delivery, stamp: str, limits: Limits) -> Message:
     """A message that a worker received and could not make a task of: exact, but not decoded."""
     headers = dict(delivery.headers or {})
-    how: dict[str, Any] = {"headers": headers}
-    how.update({k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH})
+    how = {k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH}
     how.update({k: (delivery.delivery_info or {}).get(k) for k in ("exchange", "routing_key")})
     # kombu decompressed the body when it came, and writes this header when it compresses one.
     how["compression"] = headers.pop("compression", None)
     payload = Payload(delivery.body, delivery.content_type, delivery.content_encoding or "utf-8")
-    parts = encoding.decode_body(_bytes(payload), payload.content_type, payload.content_encoding)
+    return capture_payload(payload, headers, how, stamp, limits)
+
+
+def capture_payload(
+    payload: Payload,
+    headers: Mapping[str, Any],
+    how: Mapping[str, Any],
+    stamp: str,
+    limits: Limits,
+) -> Message:
+    """A message of which there is the body as it was serialised; it is decoded if that is safe."""
+    data = body_bytes(payload)
+    parts = encoding.decode_body(data, payload.content_type, payload.content_encoding)
     notes = {} if parts else {"args": "not decoded", "kwargs": "not decoded"}
-    return _message(stamp, Call(parts, payload, how), notes, limits)
+    return _message(stamp, Call(parts, payload, {**how, "headers": headers}), notes, limits)
 
 
 def _hidden_in(request: Context) -> frozenset[str]:
@@ -243,7 +260,7 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
     headers, how, payload = call.headers, call.how, call.payload
     exchange = how.get("exchange")
     embeds = not (embed is None or embed == _NO_EMBED)
-    if embeds and _hides(embed):
+    if embeds and hides_arguments(embed):
         notes["embed"] = HIDDEN
         notes.setdefault("body", HIDDEN)
     return Message(
@@ -259,10 +276,10 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
         properties=_json("properties", _properties(how, headers), notes),
         exchange=_key(exchange.name if isinstance(exchange, Exchange) else exchange),
         routing_key=_key(how.get("routing_key")),
-        queue=_queue(how),
+        queue=queue_of(how),
         priority=_number(how.get("priority")),
-        eta=_date("eta", headers, notes),
-        expires=_date("expires", headers, notes),
+        eta=date_in("eta", headers, notes),
+        expires=date_in("expires", headers, notes),
         root_id=_key(headers.get("root_id")),
         parent_id=_key(headers.get("parent_id")),
         group_id=_key(headers.get("group")),
@@ -271,7 +288,7 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
     )
 
 
-def _hides(embed: Any) -> bool:
+def hides_arguments(embed: Any) -> bool:
     """Whether a signature anywhere in *embed* has a repr of its own to hide its arguments."""
     waiting, seen = [embed], set()
     while waiting:
@@ -324,14 +341,15 @@ def _argument(
 def _body(payload: Payload | None, limits: Limits, notes: dict[str, str]) -> bytes | None:
     if payload is None:
         return None
-    body = _bytes(payload)
+    body = body_bytes(payload)
     if len(body) > limits.body:
         notes["body"] = f"cut: {len(body)} bytes, of which fullresult_max_body keeps {limits.body}"
         return None
     return body
 
 
-def _bytes(payload: Payload) -> bytes:
+def body_bytes(payload: Payload) -> bytes:
+    """A body as the bytes that are kept of it."""
     data = payload.data
     if not isinstance(data, str):
         return bytes(data)
@@ -354,7 +372,8 @@ def _properties(how: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str,
     return kept
 
 
-def _queue(how: Mapping[str, Any]) -> str | None:
+def queue_of(how: Mapping[str, Any]) -> str | None:
+    """The queue that `Producer.publish(**how)` publishes to; None for an exchange without one."""
     for entity in how.get("declare") or ():
         if isinstance(entity, Queue):
             return _key(entity.name)
@@ -377,7 +396,8 @@ def _number(value: Any) -> int | None:
     return int(value) if isinstance(value, int) and abs(value) < 2**31 else None
 
 
-def _date(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datetime | None:
+def date_in(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datetime | None:
+    """The date in a header, in UTC; None where there is none, or where *notes* says why not."""
     value = headers.get(part)
     if value is None:
         return None

@@ -1,7 +1,8 @@
-"""Finding the adapter that a storage URL asks for."""
+"""Finding plugins: the adapter that a storage URL asks for, and the router."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
@@ -9,9 +10,12 @@ from celery.exceptions import ImproperlyConfigured
 
 from fullresult import hookspecs
 from fullresult.config import Settings, without_password
+from fullresult.router import EtaRouter, Router
 from fullresult.storage import Storage
 
 GROUP = "fullresult.storage"
+OTHERS = "fullresult"
+"""The entry points of plugins that are no storages."""
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -29,6 +33,16 @@ def open_storage(settings: Settings) -> Storage:
     return opened
 
 
+def router(settings: Settings, plugins: Iterable[object]) -> Router:
+    """What decides which tasks wait in the storage: a plugin's, else `EtaRouter`."""
+    manager = _manager()
+    for plugin in plugins:
+        manager.register(plugin)
+    manager.load_setuptools_entrypoints(OTHERS)
+    chosen: Router | None = manager.hook.fullresult_router(settings=settings)
+    return EtaRouter(settings.schedule_min_delay) if chosen is None else chosen
+
+
 def schema_sql(settings: Settings) -> str | None:
     """What `setup` would run on an empty database, for those who run it themselves."""
     answers = _adapter(settings.storage).hook.fullresult_schema_sql(
@@ -41,10 +55,15 @@ def _adapter(url: str) -> pluggy.PluginManager:
     scheme = url.partition("://")[0]
     _check(scheme, url)
     # One manager per storage: pluggy refuses one module under two names.
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
+    manager = _manager()
     manager.load_setuptools_entrypoints(GROUP, name=scheme)
     manager.check_pending()
+    return manager
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
     return manager
 
 

@@ -14,7 +14,8 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils import uuid
 
-from fullresult.message import Call, as_published, identity, serialise
+from fullresult.diverting import NotDivertible
+from fullresult.message import Call, as_published, hidden_by, identity, serialise
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REPRS = {"argsrepr": "args", "kwargsrepr": "kwargs"}
 _BY_POSITION = 3
 """`send_task(name, args, kwargs, **options)`."""
 _BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]
@@ -42,9 +42,7 @@ class Publish:
     def __init__(self, recorder: Recorder, task_id: str, options: Mapping[str, Any]) -> None:
         self.task_id = task_id
         self._recorder = recorder
-        self._hidden = frozenset(
-            part for name, part in _REPRS.items() if options.get(name) is not None
-        )
+        self._hidden = hidden_by(options)
         self._announced = self._taken = False
         self._headers: Mapping[str, Any] | None = None
         self._finish: Callable[[], None] | None = None
@@ -154,28 +152,44 @@ class RecordingProducer:
 
 
 def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:
-    """*send_task*, recording what it publishes."""
+    """*send_task*, recording what it publishes, and diverting what is to run later."""
 
-    def recorded_send_task(*given: Any, **options: Any) -> Any:
-        recorder = full.recorder
-        name = given[0] if given else options.get("name")
-        if not (recorder.settings.track_publish and recorder.records(str(name))):
+    def watched_send_task(*given: Any, **options: Any) -> Any:
+        name = str(given[0] if given else options.get("name"))
+        settings, recorder = full.settings, full.recorder
+        recorded = settings.track_publish and recorder.records(name)
+        if not (recorded or settings.schedule_eta):
             return send_task(*given, **options)
         # As Celery calls it: an app's own send_task may take no more than these by position.
         options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
+        given = given[:_BY_POSITION]
         options["task_id"] = options.get("task_id") or uuid()
+        diverter = full.diverter if settings.schedule_eta else None
+        due = diverter.diverts(name, given, options) if diverter else None
+        if diverter and due is not None:
+            try:
+                return diverter.send_task(send_task, given, options, due)
+            except NotDivertible as why:
+                diverter.refused(name, why)
+        if not recorded:
+            return send_task(*given, **options)
+        return recorded_send_task(recorder, given, options)
+
+    def recorded_send_task(
+        recorder: Recorder, given: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         publish = Publish(recorder, options["task_id"], options)
         token = _publishing.set(publish)
         try:
             with RecordingProducer(full.app, _producer_in(full.app, options), publish) as watched:
-                return send_task(*given[:_BY_POSITION], **options, producer=watched)
+                return send_task(*given, **options, producer=watched)
         except BaseException as error:
             publish.failed(error)
             raise
         finally:
             _publishing.reset(token)
 
-    return recorded_send_task
+    return watched_send_task
 
 
 def _producer_in(app: Celery, options: dict[str, Any]) -> Any:

@@ -6,16 +6,27 @@ Celery catches what a receiver raises, logs it, and goes on with the task.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
+from fullresult import periodic, workers
 from fullresult.publishing import current_publish
 from fullresult.record import FAILURE, IGNORED, REJECTED
 from fullresult.recorder import Recorder
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+_PATIENCE = 10.0
+"""Seconds that a worker waits, as it ends, for its sweeper's last message."""
+_swept_here: WeakSet[FullResult] = WeakSet()
+"""Those whose sweepers this worker runs: its last signals do not say which app it is of."""
 
 
 def connect() -> None:
@@ -131,6 +142,33 @@ def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
         recorder.refused(message, FAILURE, sender.hostname, NotRegistered(name))
 
 
+def on_worker_init(**_: Any) -> None:
+    workers.became_worker()
+
+
+def on_worker_ready(sender: Any, **_: Any) -> None:
+    full = getattr(sender.app, "fullresult", None)
+    if full is not None and full.settings.schedule_eta and full.settings.sweeper == "worker":
+        full.start_sweeper()
+        _swept_here.add(full)
+
+
+def on_worker_shutting_down(**_: Any) -> None:
+    for full in list(_swept_here):
+        full.stop_sweeper()
+
+
+def on_worker_shutdown(**_: Any) -> None:
+    for full in list(_swept_here):
+        full.stop_sweeper(timedelta(seconds=_PATIENCE))
+
+
+def on_beat_init(sender: Any, **_: Any) -> None:
+    full = getattr(sender.app, "fullresult", None)
+    if full is not None and full.settings.schedule_eta and full.settings.sweeper == "beat":
+        periodic.add_entry(sender.app, full.settings)
+
+
 RECEIVERS: dict[str, Callable[..., None]] = {
     "before_task_publish": on_before_task_publish,
     "task_received": on_task_received,
@@ -143,4 +181,9 @@ RECEIVERS: dict[str, Callable[..., None]] = {
     "task_revoked": on_task_revoked,
     "task_rejected": on_task_rejected,
     "task_unknown": on_task_unknown,
+    "worker_init": on_worker_init,
+    "worker_ready": on_worker_ready,
+    "worker_shutting_down": on_worker_shutting_down,
+    "worker_shutdown": on_worker_shutdown,
+    "beat_init": on_beat_init,
 }

@@ -33,6 +33,7 @@ from fullresult.record import (
     PENDING,
     RETRY,
     REVOKED,
+    SCHEDULED,
     STARTED,
     SUCCESS,
     UNSENT,
@@ -42,6 +43,7 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
+from fullresult.schedule import Schedule
 from fullresult.storage import OverlappingStorage, Refused, Storage
 
 T = TypeVar("T")
@@ -87,12 +89,27 @@ class Recorder:
 
     def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> Finish:
         now = self._clock.moment()
-        attempt = _attempt_in(headers)
+        attempt = attempt_in(headers)
         described = describe_message(attempt.stamp(PENDING, now))
-        outcome = _outcome(PENDING, attempt, now, eta=described.eta)
+        outcome = outcome_of(PENDING, attempt, now, eta=described.eta)
         return self._begin(
             headers["id"], now, outcome=outcome, message=described, date_published=now.at
         )
+
+    def scheduled(self, call: Call, schedule: Schedule) -> None:
+        """Store *schedule*, which holds the message of *call*. Raises `StorageError`."""
+        now = self._clock.moment()
+        attempt = attempt_in(call.headers)
+        described = message.capture(call, attempt.stamp(SCHEDULED, now), self._limits)
+        outcome = outcome_of(SCHEDULED, attempt, now, eta=schedule.due)
+        event = TaskRecord(
+            schedule.task_id,
+            now.at,
+            now.at,
+            outcome=outcome,
+            message=described._replace(eta=schedule.due),
+        )
+        self._breaker.ask(lambda: self._storage.schedule(schedule, event))
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
         """The broker did not take the message with *headers*; *error* goes on to the caller.
@@ -100,9 +117,11 @@ class Recorder:
         A task whose retry or replacement was not taken is over: Celery makes it fail.
         """
         now = self._clock.moment()
-        attempt = _attempt_in(headers)
+        attempt = attempt_in(headers)
         failure = describe(error, None, self._limits.text)
-        outcome = _outcome(UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure)
+        outcome = outcome_of(
+            UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure
+        )
         self._write(headers["id"], now, outcome=outcome)
 
     def received(self, request: Request) -> None:
@@ -118,10 +137,10 @@ class Recorder:
         now = self._clock.moment()
         self._starts[request] = now.at
         attempt = _attempt(request)
-        outcome = _outcome(STARTED, attempt, now, worker=_worker(request), date_started=now.at)
+        outcome = outcome_of(STARTED, attempt, now, worker=_worker(request), date_started=now.at)
         start = Start(outcome.stamp, outcome.worker, now.at)
         again = attempt != (0, 0) or _is_redelivered(request)
-        entries = (_entry(outcome, None),) if again else ()
+        entries = (entry_of(outcome, None),) if again else ()
         lacking = self._write(task_id, now, outcome=outcome, start=start, entries=entries)
         self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
 
@@ -140,7 +159,7 @@ class Recorder:
             )
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
         # The first delivery may still be running, and its success would then take the row.
-        entries = (_entry(outcome, now.at),) if _is_redelivered(request) else ()
+        entries = (entry_of(outcome, now.at),) if _is_redelivered(request) else ()
         lacking = self._write(request.id, now, outcome=outcome, entries=entries)
         self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
 
@@ -152,7 +171,7 @@ class Recorder:
             outcome = self._ended(FAILURE, request, now, failure=failure)
         else:
             attempt, worker = self._attempt_of(task_id)
-            outcome = _outcome(FAILURE, attempt, now, worker=worker, failure=failure)
+            outcome = outcome_of(FAILURE, attempt, now, worker=worker, failure=failure)
         lacking = self._finish(task_id, now, outcome)
         if request.id == task_id:
             self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
@@ -190,7 +209,7 @@ class Recorder:
         """A run was cut off or given back to the broker: no end of the task."""
         now = self._clock.moment()
         outcome = self._ended(state, request, now)
-        self._write(request.id, now, entries=(_entry(outcome, now.at),))
+        self._write(request.id, now, entries=(entry_of(outcome, now.at),))
 
     def refused(self, delivery: Delivery, state: str, worker: str | None, exception: Any) -> None:
         """The worker could not make a task of a message."""
@@ -198,9 +217,9 @@ class Recorder:
         if not (task_id := headers.get("id")):
             return
         now = self._clock.moment()
-        attempt = _attempt_in(headers)
+        attempt = attempt_in(headers)
         failure = describe(exception, None, self._limits.text)
-        outcome = _outcome(state, attempt, now, worker=worker, failure=failure)
+        outcome = outcome_of(state, attempt, now, worker=worker, failure=failure)
         lacking = self._write(task_id, now, outcome=outcome)
         self._describe(
             task_id,
@@ -219,7 +238,7 @@ class Recorder:
         result: Result = NO_RESULT,
         runtime: float | None = None,
     ) -> Outcome:
-        return _outcome(
+        return outcome_of(
             state,
             _attempt(request),
             now,
@@ -233,13 +252,13 @@ class Recorder:
         )
 
     def _finish(self, task_id: str, now: Moment, outcome: Outcome) -> Collection[str]:
-        return self._write(task_id, now, outcome=outcome, entries=(_entry(outcome, now.at),))
+        return self._write(task_id, now, outcome=outcome, entries=(entry_of(outcome, now.at),))
 
     def _attempt_of(self, task_id: str) -> tuple[Attempt, str | None]:
         """The attempt and worker of a task whose signal does not say."""
         request = self._received.get(task_id)
         if request is not None:
-            return _attempt_in(request.request_dict), _key(request.hostname)
+            return attempt_in(request.request_dict), _key(request.hostname)
         record = self._breaker.call(lambda: self._storage.get(encoding.key(task_id)), None)
         if record is None or record.outcome is None:
             return Attempt(), None
@@ -282,7 +301,7 @@ def _naming(event: TaskRecord, do: Callable[[], T]) -> T:
         raise Refused(f"task {event.task_id}: {error}") from error
 
 
-def _outcome(
+def outcome_of(
     state: str,
     attempt: Attempt,
     now: Moment,
@@ -296,6 +315,7 @@ def _outcome(
     children: str | None = None,
     eta: datetime | None = None,
 ) -> Outcome:
+    """How a task stands after *attempt* came to *state* at *now*."""
     return Outcome(
         attempt.stamp(state, now, redelivered=redelivered),
         state,
@@ -312,7 +332,8 @@ def _outcome(
     )
 
 
-def _entry(outcome: Outcome, date_done: datetime | None) -> Entry:
+def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
+    """What is kept of *outcome* for good."""
     return Entry(
         outcome.stamp,
         outcome.retries,
@@ -326,7 +347,8 @@ def _entry(outcome: Outcome, date_done: datetime | None) -> Entry:
     )
 
 
-def _attempt_in(headers: Mapping[str, Any]) -> Attempt:
+def attempt_in(headers: Mapping[str, Any]) -> Attempt:
+    """Which attempt a message with *headers* is for."""
     return Attempt.of(headers.get("replaced_task_nesting"), headers.get("retries"))
 
 

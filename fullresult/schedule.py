@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fullresult import encoding
 from fullresult.storage import TaskQuery
 
 
@@ -49,6 +50,37 @@ class Schedule(NamedTuple):
     def cursor(self) -> str:
         """Where this one stands in a listing: what `ScheduleQuery(after=…)` takes."""
         return f"{self.due.isoformat(timespec='milliseconds')}|{self.schedule_id}"
+
+    @property
+    def message(self) -> StoredMessage:
+        """What is sent when it is due. Raises `Unreadable`."""
+        headers, how = encoding.loads(self.headers), encoding.loads(self.how)
+        if not isinstance(headers, dict) or not isinstance(how, dict):
+            raise Unreadable("its headers or properties are not readable")
+        if not isinstance(how.setdefault("declare", []), list):
+            raise Unreadable("its queue is not readable")
+        content = how.pop("content_type", None), how.pop("content_encoding", None)
+        if not (isinstance(content[0], str) and isinstance(content[1], str)):
+            raise Unreadable("the content type of its body is not known")
+        if self.new_task_id is not None:
+            headers["parent_id"] = headers.get("id")
+            headers["id"] = how["correlation_id"] = self.new_task_id
+        return StoredMessage(self.body, content[0], content[1], headers, how)
+
+
+class Unreadable(Exception):
+    """What was stored is no message; the message says why."""
+
+
+class StoredMessage(NamedTuple):
+    """A message as kombu's `Producer.publish` takes it."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any]
+    how: dict[str, Any]
+    """The other keywords; `declare` holds the queues' definitions."""
 
 
 @dataclass(frozen=True)

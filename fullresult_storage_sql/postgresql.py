@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -12,8 +13,10 @@ import psycopg
 from psycopg import RawCursor, errors
 
 from fullresult.config import without_password
+from fullresult.events import fold
 from fullresult.record import TaskRecord
-from fullresult.storage import Refused, StorageError, TaskQuery
+from fullresult.schedule import Schedule
+from fullresult.storage import Refused, StorageError, TaskQuery, Uncertain
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
@@ -40,9 +43,49 @@ def _writes(relaxed: str) -> dict[tuple[bool, bool], str]:
     }
 
 
+def _batches() -> dict[tuple[bool, bool], str]:
+    """The same for many events at once: it answers each id, and whether a message is lacking."""
+    return {
+        (has_messages, has_entries): statements.numbered(
+            (_SQL["batch_entries"] + "\n" if has_entries else "")
+            + _for_many("write" if has_messages else "write_outcome")
+        )
+        for has_messages in (True, False)
+        for has_entries in (True, False)
+    }
+
+
+def _for_many(name: str) -> str:
+    columns = rows.COLUMNS if name == "write" else rows.WITHOUT_MESSAGE
+    of_each = ", ".join(
+        f"(e.{name} #>> '{{}}')::{rows.JSON[name]}" if name in rows.JSON else f"e.{name}"
+        for name in columns
+    )
+    before, _, after = _SQL[name].partition("VALUES (")
+    _, _, after = after.partition("\n)\n")
+    values = _SQL["batch"].format(columns=of_each)
+    return f"{before}{values}\n{after}".replace("RETURNING ", "RETURNING t.task_id, ")
+
+
+def _schedules() -> dict[tuple[bool, bool], str]:
+    """The same with a schedule, durable whatever the defaults."""
+    return {
+        kind: statements.numbered(
+            (_SQL["entries"] + ", " if kind[1] else "WITH ")
+            + _SQL["schedule"]
+            + "\n"
+            + _SQL["write" if kind[0] else "write_outcome"]
+            + f", ({_SQL['durable']})"
+        )
+        for kind in _WRITES
+    }
+
+
 _WRITES = _writes("")
 # In RETURNING it costs no round trip of its own.
 _RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
+_BATCHES = _batches()
+_SCHEDULES = _schedules()
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
 _SETTINGS = (
     "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
@@ -139,14 +182,80 @@ class PostgreSQL:
         session.send(sql, values, prepare=self._prepare)
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
-        with session.transaction(), session.pipeline():
-            answers = []
-            for event in events:
-                sql, values = _statement(event, _WRITES)
-                # Raw: psycopg parses a statement of this length anew each time it looks for %s.
-                cursor = RawCursor(session).execute(sql, values, prepare=self._prepare)
-                answers.append((event.task_id, cursor))
-            return [task_id for task_id, cursor in answers if (cursor.fetchone() or (False,))[0]]
+        """One statement: each alone would cost several times as much."""
+        if not events:
+            return []
+        # In order and each once, or two batches may wait for each other, and one for itself.
+        folded = fold(events)
+        answer = self._execute(session, *_batch(folded))
+        return [task_id for task_id, is_lacking in answer.fetchall() if is_lacking]
+
+    def _execute(self, session: Session, sql: str, values: Sequence[Any]) -> RawCursor[Any]:
+        # Raw: psycopg parses a statement of this length anew each time it looks for %s.
+        return RawCursor(session).execute(sql, values, prepare=self._prepare)
+
+    def change(
+        self, sql: str, values: Sequence[Any], event: TaskRecord | None = None
+    ) -> list[Sequence[Any]]:
+        def both(session: Session) -> list[Sequence[Any]]:
+            with session.transaction():
+                session.execute(self.sql["durable"])
+                answer = session.execute(sql, values, prepare=False).fetchall()
+                if answer and event is not None:
+                    session.send(*_statement(event, _WRITES), prepare=self._prepare)
+                    session.first_value()
+            return list(answer)
+
+        return self._run_once(both)
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        sql, values = _statement(event, _SCHEDULES, rows.schedule_parameters(schedule))
+
+        def keep(session: Session) -> None:
+            if self._prepare:
+                session.prepare(sql)
+            try:
+                session.send(sql, values, prepare=self._prepare)
+                session.first_value()
+            except psycopg.Error as error:
+                if _is_uncertain(session, error):
+                    raise Uncertain(
+                        f"{self!r}: no answer whether {schedule.schedule_id} is kept: {error}"
+                    ) from error
+                raise
+
+        self._run_once(keep)
+
+    def claim_due(self, namespace: str, now: str, claim: str, limit: int) -> list[Sequence[Any]]:
+        values = [claim, now, namespace, "-infinity", now, limit]
+
+        def claim_them(session: Session) -> list[Sequence[Any]]:
+            with _durable(session):
+                session.execute(self.sql["in_order"])
+                found = session.execute(self.sql["claim_due"], values, prepare=False)
+            return list(found.fetchall())
+
+        return self._run_once(claim_them)
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        folded = fold(events)
+
+        def both(session: Session) -> list[str]:
+            with _durable(session):
+                closed = session.execute(self.sql["close"], [claim, [*schedule_ids]], prepare=False)
+                if folded:
+                    self._execute(session, *_batch(folded))
+            return [row[0] for row in closed.fetchall()]
+
+        return self._run_once(both)
+
+    def next_due(self, namespace: str) -> list[Sequence[Any]]:
+        return self.ask(self.sql["next_due"], [namespace, "-infinity"])
+
+    def many(self, ids: Collection[str]) -> list[str]:
+        return list(ids)
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         def both(session: Session) -> int:
@@ -224,6 +333,16 @@ class PostgreSQL:
 
         return self._translated(lambda: self._again(lambda: self._connections.use(once)))
 
+    def _run_once(self, do: Callable[[Session], T]) -> T:
+        """`do(session)`, and again only where nothing can have been done the first time."""
+
+        def once(session: Session, used: bool) -> T:
+            if used and session.has_hung_up():
+                raise _Stale("the server ended the connection")
+            return do(session)
+
+        return self._translated(lambda: self._again(lambda: self._connections.use(once)))
+
     def _again(self, do: Callable[[], T]) -> T:
         """`do()`, and again if a dead connection or another transaction got in its way."""
         try:
@@ -289,7 +408,7 @@ class PostgreSQL:
 
 
 def _statement(
-    event: TaskRecord, writes: dict[tuple[bool, bool], str]
+    event: TaskRecord, writes: dict[tuple[bool, bool], str], before: Sequence[Parameter] = ()
 ) -> tuple[str, list[Parameter]]:
     sql = writes[event.message is not None, bool(event.entries)]
     if event.message is None:
@@ -297,8 +416,24 @@ def _statement(
     else:
         values = rows.parameters(event)
     if event.entries:
-        values = [event.task_id, rows.entries_json(event.entries), *values]
-    return sql, values
+        return sql, [event.task_id, rows.entries_json(event.entries), *before, *values]
+    return sql, [*before, *values]
+
+
+def _batch(events: Sequence[TaskRecord]) -> tuple[str, list[str]]:
+    has_messages = any(event.message for event in events)
+    has_entries = any(event.entries for event in events)
+    values = rows.events_json(events) if has_messages else rows.outcomes_json(events)
+    before = [rows.all_entries_json(events)] if has_entries else []
+    return _BATCHES[has_messages, has_entries], [*before, values]
+
+
+@contextmanager
+def _durable(session: Session) -> Iterator[None]:
+    """A transaction in one round trip, on the disk when it ends. Answers are to be read after it."""
+    with session.pipeline(), session.transaction():
+        session.execute(_SQL["durable"])
+        yield
 
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:
@@ -307,6 +442,13 @@ def _lacking(session: Session, event: TaskRecord) -> list[str]:
 
 def _is_stale(session: Session, error: BaseException, *, used: bool) -> bool:
     return used and session.broken and isinstance(error, psycopg.OperationalError)
+
+
+def _is_uncertain(session: Session, error: psycopg.Error) -> bool:
+    """Whether a statement that was sent may have been done, or may yet be."""
+    if isinstance(error, REFUSALS):
+        return False
+    return session.broken or error.sqlstate is None or error.diag.severity_nonlocalized != "ERROR"
 
 
 class _Stale(psycopg.OperationalError):

@@ -170,6 +170,20 @@ WITH entry AS (
     ON CONFLICT DO NOTHING
 )
 
+-- name: batch
+-- Put for VALUES in `write` or `write_outcome`: many events, given as one JSON array of objects. JSON
+-- among their values is text there, as it is in a parameter.
+SELECT {columns}
+FROM json_populate_recordset(NULL::fullresult_task, %s::json) AS e;
+
+-- name: batch_entries
+-- The same for `entries`.
+WITH entry AS (
+    INSERT INTO fullresult_execution
+    SELECT e.* FROM json_populate_recordset(NULL::fullresult_execution, %s::json) AS e
+    ON CONFLICT DO NOTHING
+);
+
 -- name: select
 -- Records with their entries, in one consistent read; conditions and order are appended.
 SELECT
@@ -271,6 +285,129 @@ FOR UPDATE OF t;
 -- Records and their entries, by the ids that `lock` answered.
 WITH entry AS (DELETE FROM fullresult_execution WHERE task_id = ANY(%s))
 DELETE FROM fullresult_task WHERE task_id = ANY(%s);
+
+-- name: in_order
+-- Statistics of what comes and goes are soon wrong. There is one good way to what is due first, and
+-- it is along the index that is in that order.
+SELECT
+    set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true);
+
+-- name: durable
+-- Schedules and claims are on the disk when their transaction ends, whatever the defaults of the
+-- role or database; and on standbys, where PostgreSQL waits for those.
+SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+    THEN set_config('synchronous_commit', 'on', true) END;
+
+-- name: schedule
+-- Put before `write`, so that a schedule and its event come in one statement.
+kept AS (
+    INSERT INTO fullresult_schedule (
+        schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+        new_task_id
+    )
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (schedule_id) DO NOTHING
+);
+
+-- name: schedules
+SELECT
+    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+FROM fullresult_schedule AS s;
+
+-- name: of_task
+EXISTS (SELECT 1 FROM fullresult_task AS t{where} AND t.task_id = s.task_id);
+
+-- name: one_of_many
+{column} = ANY(%s);
+
+-- name: count_schedules
+SELECT count(*) FROM fullresult_schedule AS s;
+
+-- name: claim_due
+-- ARRAY, so that the schedules are chosen and locked once, whatever the plan.
+UPDATE fullresult_schedule AS s
+SET claim = %s, date_claimed = %s
+WHERE s.schedule_id = ANY(ARRAY(
+    SELECT w.schedule_id
+    FROM fullresult_schedule AS w
+    WHERE w.namespace = %s AND w.due >= %s AND w.due <= %s
+        AND w.claim IS NULL AND w.date_withdrawn IS NULL
+    ORDER BY w.due, w.schedule_id
+    LIMIT %s
+    FOR UPDATE SKIP LOCKED
+))
+RETURNING
+    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
+
+-- name: take_over
+UPDATE fullresult_schedule AS s
+SET claim = %s, date_claimed = %s, problem = NULL
+WHERE s.schedule_id = %s AND s.claim IS NOT DISTINCT FROM %s AND s.date_withdrawn IS NULL
+RETURNING
+    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
+
+-- name: close
+DELETE FROM fullresult_schedule AS s
+WHERE s.claim = %s AND s.schedule_id = ANY(%s)
+RETURNING s.schedule_id;
+
+-- name: mark_problem
+UPDATE fullresult_schedule SET problem = %s WHERE claim = %s AND schedule_id = %s RETURNING 1;
+
+-- name: release
+UPDATE fullresult_schedule
+SET claim = NULL, date_claimed = NULL, problem = NULL
+WHERE schedule_id = ANY(%s) AND claim = COALESCE(%s, claim)
+RETURNING schedule_id;
+
+-- name: cancel
+DELETE FROM fullresult_schedule
+WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
+RETURNING 1;
+
+-- name: reschedule
+UPDATE fullresult_schedule SET due = %s
+WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
+RETURNING 1;
+
+-- name: withdraw
+-- The mark stays where the schedule was or would be, in the way of one that is still to come.
+INSERT INTO fullresult_schedule AS s (
+    schedule_id, task_id, namespace, due, date_scheduled, body, headers, how, date_withdrawn
+)
+VALUES (%s, '', '', now(), now(), '', '', '', now())
+ON CONFLICT (schedule_id) DO UPDATE SET body = '', headers = '', how = '', date_withdrawn = now()
+WHERE s.claim IS NULL
+RETURNING 1;
+
+-- name: forget_withdrawn
+-- By now, what was withdrawn cannot be on its way any more.
+DELETE FROM fullresult_schedule
+WHERE schedule_id IN (
+    SELECT schedule_id FROM fullresult_schedule
+    WHERE date_withdrawn < now() - interval '7 days'
+    LIMIT 100
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING 1;
+
+-- name: next_due
+SELECT s.due FROM fullresult_schedule AS s
+WHERE s.namespace = %s AND s.due >= %s AND s.claim IS NULL AND s.date_withdrawn IS NULL
+ORDER BY s.due, s.schedule_id
+LIMIT 1;
+
+-- name: note_sweep
+INSERT INTO fullresult_sweep AS s (namespace, at) VALUES (%s, %s)
+ON CONFLICT (namespace) DO UPDATE SET at = GREATEST(s.at, excluded.at)
+RETURNING set_config('synchronous_commit', 'off', true);
+
+-- name: last_sweep
+SELECT at FROM fullresult_sweep WHERE namespace = %s;
 
 -- name: now
 SELECT clock_timestamp();

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fullresult.events import from_milliseconds
 from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, TaskRecord
+from fullresult.schedule import Schedule
 
 Parameter = str | bytes | None
 P = TypeVar("P", bound=NamedTuple)
@@ -18,6 +19,9 @@ OUTCOME = ("outcome_stamp", *Outcome._fields[1:])
 MESSAGE = ("message_stamp", *Message._fields[1:])
 START = ("start_stamp", "start_worker", "start_date")
 COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START)
+WITHOUT_MESSAGE = ("task_id", *DATES, *OUTCOME, *START)
+JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
+"""Columns of JSON, and their types in PostgreSQL."""
 
 _MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
@@ -26,6 +30,7 @@ _NO_START = (None,) * len(START)
 _OUTCOME_FROM = 1 + len(DATES)
 _MESSAGE_FROM = _OUTCOME_FROM + len(OUTCOME)
 _START_FROM = _MESSAGE_FROM + len(MESSAGE)
+_CLAIM_FROM = Schedule._fields.index("claim")
 
 
 def parameters(event: TaskRecord) -> list[Parameter]:
@@ -55,6 +60,25 @@ def _texts(values: Iterable[Any]) -> list[Parameter]:
     ]
 
 
+def events_json(events: Sequence[TaskRecord]) -> str:
+    """Events as a JSON array of objects of `COLUMNS`, all but their entries."""
+    return json.dumps([_object(COLUMNS, parameters(event)) for event in events])
+
+
+def outcomes_json(events: Sequence[TaskRecord]) -> str:
+    """The same of events without messages."""
+    objects = [_object(WITHOUT_MESSAGE, parameters_without_message(event)) for event in events]
+    return json.dumps(objects)
+
+
+def _object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, str]:
+    return {
+        column: value if isinstance(value, str) else f"\\x{value.hex()}"
+        for column, value in zip(columns, values, strict=True)
+        if value is not None
+    }
+
+
 def may_wait(event: TaskRecord) -> bool:
     """Whether *event* need not be on the disk when its write returns: a publish or a start.
 
@@ -78,15 +102,25 @@ def _text(value: Any) -> str:
 
 def entries_json(entries: Sequence[Entry]) -> str:
     """Entries as a JSON array of objects, their dates as text."""
+    return json.dumps([_entry_object(entry) for entry in entries])
+
+
+def all_entries_json(events: Sequence[TaskRecord]) -> str:
+    """The entries of *events* as a JSON array of objects that name their tasks."""
     return json.dumps(
         [
-            {
-                name: _text(value) if isinstance(value, datetime) else value
-                for name, value in zip(Entry._fields, entry, strict=True)
-            }
-            for entry in entries
+            {"task_id": event.task_id, **_entry_object(entry)}
+            for event in events
+            for entry in event.entries
         ]
     )
+
+
+def _entry_object(entry: Entry) -> dict[str, Any]:
+    return {
+        name: _text(value) if isinstance(value, datetime) else value
+        for name, value in zip(Entry._fields, entry, strict=True)
+    }
 
 
 def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
@@ -107,9 +141,24 @@ def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
         date_published=published,
         outcome=_outcome(outcome) if outcome[0] is not None else None,
         message=_message(message) if message[0] is not None else None,
-        start=Start(start[0], start[1], _known(start[2])) if start[0] is not None else None,
+        start=Start(start[0], start[1], known_date(start[2])) if start[0] is not None else None,
         entries=tuple(_entry(values) for values in json.loads(entries)) if entries else (),
     )
+
+
+def schedule(row: Sequence[Any]) -> Schedule:
+    """The schedule of a row of its fields."""
+    schedule = Schedule(*row)
+    return schedule._replace(
+        due=known_date(schedule.due),
+        date_scheduled=known_date(schedule.date_scheduled),
+        date_claimed=_date(schedule.date_claimed),
+    )
+
+
+def schedule_parameters(schedule: Schedule) -> list[Parameter]:
+    """The values of the fields that a schedule has before it is claimed."""
+    return _texts(schedule[:_CLAIM_FROM])
 
 
 def _outcome(values: Sequence[Any]) -> Outcome:
@@ -118,7 +167,7 @@ def _outcome(values: Sequence[Any]) -> Outcome:
         open=bool(outcome.open),
         date_started=_date(outcome.date_started),
         date_done=_date(outcome.date_done),
-        stale_from=_known(outcome.stale_from),
+        stale_from=known_date(outcome.stale_from),
     )
 
 
@@ -132,7 +181,7 @@ def _entry(values: Sequence[Any]) -> Entry:
     return entry._replace(date_started=_date(entry.date_started), date_done=_date(entry.date_done))
 
 
-def _known(value: Any) -> datetime:
+def known_date(value: Any) -> datetime:
     when = _date(value)
     assert when is not None
     return when

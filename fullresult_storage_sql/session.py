@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -36,6 +37,12 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
         return isinstance(error, REFUSALS) and idle
 
+    def has_hung_up(self) -> bool:
+        """Whether the server said something while nobody asked: most likely that it is over."""
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
     def __del__(self, _warn: Any = None, /) -> None:
         # psycopg warns of a connection left open. Ours are meant to end with the process.
         pass
@@ -65,6 +72,10 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             self.pgconn.send_query_params(sql.encode(), encoded, param_formats=formats)
         if self.pgconn.flush():
             self._finish(generators.send(self.pgconn))
+
+    def prepare(self, sql: str) -> None:
+        """What `send` would do first, for a statement that this session does not know yet."""
+        self._name_of(sql)
 
     def first_value(self) -> bytes | None:
         """The text of the first column of the first row of what was sent."""

@@ -8,13 +8,14 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path as File
 from typing import Any, Literal, TypeVar
 
 from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
@@ -150,19 +151,70 @@ class SQLite:
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
-        lacking = []
         with _transaction(session):
-            for event in events:
-                lacking += self._write_one(session, event)
-                if event.entries:
-                    entries = rows.entries_json(event.entries)
-                    session.execute(self.sql["entries"], [event.task_id, entries])
+            return self._write_events(session, events)
+
+    def _write_events(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
+        lacking = []
+        for event in events:
+            lacking += self._write_one(session, event)
+            if event.entries:
+                entries = rows.entries_json(event.entries)
+                session.execute(self.sql["entries"], [event.task_id, entries])
         return lacking
 
     def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
         # The file is here: there is nothing to wait for that could be waited for elsewhere.
         lacking = self.write((event,))
         return lambda: lacking
+
+    def change(
+        self, sql: str, values: Sequence[Any], event: TaskRecord | None = None
+    ) -> list[Sequence[Any]]:
+        def both(session: Session) -> list[Sequence[Any]]:
+            with self._durable(session):
+                answer = session.execute(sql, values).fetchall()
+                if answer and event is not None:
+                    self._write_events(session, [event])
+            return answer
+
+        return self._run(both)
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        def both(session: Session) -> None:
+            with self._durable(session):
+                session.execute(self.sql["schedule"], rows.schedule_parameters(schedule))
+                self._write_events(session, [event])
+
+        self._run(both)
+
+    def claim_due(self, namespace: str, now: str, claim: str, limit: int) -> list[Sequence[Any]]:
+        return self.change(self.sql["claim_due"], [claim, now, namespace, now, limit])
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        def both(session: Session) -> list[str]:
+            with self._durable(session):
+                closed = session.execute(self.sql["close"], [claim, self.many(schedule_ids)])
+                ids = [row[0] for row in closed]
+                self._write_events(session, events)
+            return ids
+
+        return self._run(both)
+
+    def next_due(self, namespace: str) -> list[Sequence[Any]]:
+        return self.ask(self.sql["next_due"], [namespace])
+
+    def many(self, ids: Collection[str]) -> str:
+        return json.dumps(list(ids), ensure_ascii=False)
+
+    @contextmanager
+    def _durable(self, session: Session) -> Iterator[None]:
+        """A transaction that is on the disk when it ends, whatever the URL says of others."""
+        session.wait_for_disk("EXTRA" if self._synchronous == "EXTRA" else "FULL")
+        with _transaction(session):
+            yield
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         def both(session: Session) -> int:

@@ -279,6 +279,107 @@ CASE WHEN {kind} = 'array' THEN
     )
 ELSE 0 END;
 
+-- Differs from postgresql.sql: a statement of its own, as there is no INSERT in a WITH.
+-- name: schedule
+INSERT INTO fullresult_schedule (
+    schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+    new_task_id
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (schedule_id) DO NOTHING;
+
+-- name: schedules
+SELECT
+    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+FROM fullresult_schedule AS s;
+
+-- name: of_task
+EXISTS (SELECT 1 FROM fullresult_task AS t{where} AND t.task_id = s.task_id);
+
+-- name: one_of_many
+{column} IN (SELECT value FROM json_each(?));
+
+-- name: count_schedules
+SELECT count(*) FROM fullresult_schedule AS s;
+
+-- Differs from postgresql.sql: one writer at a time, so nobody sees what is half claimed.
+-- name: claim_due
+UPDATE fullresult_schedule
+SET claim = ?, date_claimed = ?
+WHERE schedule_id IN (
+    SELECT w.schedule_id
+    FROM fullresult_schedule AS w
+    WHERE w.namespace = ? AND w.due <= ? AND w.claim IS NULL AND w.date_withdrawn IS NULL
+    ORDER BY w.due, w.schedule_id
+    LIMIT ?
+)
+RETURNING
+    schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+    new_task_id, claim, date_claimed, problem;
+
+-- name: take_over
+UPDATE fullresult_schedule
+SET claim = ?, date_claimed = ?, problem = NULL
+WHERE schedule_id = ? AND claim IS ? AND date_withdrawn IS NULL
+RETURNING
+    schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+    new_task_id, claim, date_claimed, problem;
+
+-- name: close
+DELETE FROM fullresult_schedule
+WHERE claim = ? AND schedule_id IN (SELECT value FROM json_each(?))
+RETURNING schedule_id;
+
+-- name: mark_problem
+UPDATE fullresult_schedule SET problem = ? WHERE claim = ? AND schedule_id = ? RETURNING 1;
+
+-- name: release
+UPDATE fullresult_schedule
+SET claim = NULL, date_claimed = NULL, problem = NULL
+WHERE schedule_id IN (SELECT value FROM json_each(?)) AND claim = COALESCE(?, claim)
+RETURNING schedule_id;
+
+-- name: cancel
+DELETE FROM fullresult_schedule
+WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
+RETURNING 1;
+
+-- name: reschedule
+UPDATE fullresult_schedule SET due = ?
+WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
+RETURNING 1;
+
+-- name: withdraw
+-- The mark stays where the schedule was or would be, in the way of one that is still to come.
+INSERT INTO fullresult_schedule AS s (
+    schedule_id, task_id, namespace, due, date_scheduled, body, headers, how, date_withdrawn
+)
+VALUES (?, '', '', '', '', '', '', '', datetime('now'))
+ON CONFLICT (schedule_id) DO UPDATE
+SET body = '', headers = '', how = '', date_withdrawn = excluded.date_withdrawn
+WHERE s.claim IS NULL
+RETURNING 1;
+
+-- name: forget_withdrawn
+-- By now, what was withdrawn cannot be on its way any more.
+DELETE FROM fullresult_schedule
+WHERE date_withdrawn < datetime('now', '-7 days')
+RETURNING 1;
+
+-- name: next_due
+SELECT s.due FROM fullresult_schedule AS s
+WHERE s.namespace = ? AND s.claim IS NULL AND s.date_withdrawn IS NULL
+ORDER BY s.due, s.schedule_id
+LIMIT 1;
+
+-- name: note_sweep
+INSERT INTO fullresult_sweep AS s (namespace, at) VALUES (?, ?)
+ON CONFLICT (namespace) DO UPDATE SET at = max(s.at, excluded.at);
+
+-- name: last_sweep
+SELECT at FROM fullresult_sweep WHERE namespace = ?;
+
 -- name: now
 SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';
 

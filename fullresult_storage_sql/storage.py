@@ -9,19 +9,14 @@ from typing import Any, Protocol
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql.schedules import ScheduleDatabase, SqlSchedules
 
 
-class Database(queries.Dialect, Protocol):
+class Database(ScheduleDatabase, Protocol):
     """One database: its connections, its statements and how it runs them.
 
     Every method raises `StorageError` and nothing else.
     """
-
-    sql: dict[str, str]
-
-    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Run one statement, by itself, and return its rows."""
-        ...
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         """`Storage.write`, on a schema known to be there."""
@@ -51,7 +46,7 @@ class Database(queries.Dialect, Protocol):
         ...
 
 
-class SqlStorage:
+class SqlStorage(SqlSchedules):
     """A `fullresult.storage.Storage` over a `Database`."""
 
     def __init__(self, database: Database, *, auto_setup: bool) -> None:

@@ -19,6 +19,7 @@ settings.load_profile("broken")
 
 # ruff: noqa: E402
 from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import StorageSuite, open_storage
 
@@ -53,6 +54,52 @@ class Sound:
     def delete(self, query: TaskQuery) -> int:
         return self._storage.delete(query)
 
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        self._storage.schedule(schedule, event)
+
+    def withdraw(self, schedule_id: str) -> None:
+        self._storage.withdraw(schedule_id)
+
+    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
+        return self._storage.claim_due(namespace, now, claim, limit)
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> Collection[str]:
+        return self._storage.mark_sent(claim, schedule_ids, events)
+
+    def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
+        self._storage.mark_problem(claim, schedule_id, problem)
+
+    def release(self, schedule_ids: Collection[str], claim: str | None = None) -> Collection[str]:
+        return self._storage.release(schedule_ids, claim)
+
+    def take_over(
+        self, schedule_id: str, claim: str, now: datetime, *, instead_of: str | None
+    ) -> Schedule | None:
+        return self._storage.take_over(schedule_id, claim, now, instead_of=instead_of)
+
+    def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
+        return self._storage.cancel(schedule_id, event)
+
+    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+        return self._storage.reschedule(schedule_id, due, event)
+
+    def next_due(self, namespace: str) -> datetime | None:
+        return self._storage.next_due(namespace)
+
+    def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
+        return self._storage.find_schedules(query)
+
+    def count_schedules(self, query: ScheduleQuery) -> int:
+        return self._storage.count_schedules(query)
+
+    def note_sweep(self, namespace: str, at: datetime) -> None:
+        self._storage.note_sweep(namespace, at)
+
+    def last_sweep(self, namespace: str) -> datetime | None:
+        return self._storage.last_sweep(namespace)
+
 
 class LastArrivalWins(Sound):
     """Takes the outcome that came last for the true one, whatever its stamp."""
@@ -83,6 +130,52 @@ class ReadsThenWrites(Sound):
         return super().find(replace(query, worker=None))
 
 
+class MarksByTask(Sound):
+    """Closes all schedules of the tasks that were sent, whoever has them."""
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> Collection[str]:
+        sent = self.find_schedules(ScheduleQuery(schedule_ids=schedule_ids, limit=None))
+        tasks = {schedule.task_id for schedule in sent}
+        found = self.find_schedules(ScheduleQuery(task_ids=tasks, limit=None))
+        for each in found:
+            self.take_over(each.schedule_id, claim, self.now(), instead_of=each.claim)
+        return super().mark_sent(claim, [each.schedule_id for each in found], events)
+
+
+class ClaimsTwice(Sound):
+    """Looks for what is due, and then takes it, whoever has it by then."""
+
+    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
+        query = ScheduleQuery(namespace=namespace, due_until=now, claimed=False, limit=limit)
+        taken = [self._take(each, claim, now) for each in self.find_schedules(query)]
+        return [schedule for schedule in taken if schedule]
+
+    def _take(self, schedule: Schedule, claim: str, now: datetime) -> Schedule | None:
+        query = ScheduleQuery(schedule_ids=[schedule.schedule_id])
+        for each in self.find_schedules(query):
+            self.take_over(each.schedule_id, claim, now, instead_of=each.claim)
+            return schedule._replace(claim=claim, date_claimed=now)
+        return None
+
+
+class ChangesHalf(Sound):
+    """Merges an event and changes the schedule one by one; withdraws nothing that is to come."""
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        super().schedule(schedule, replace(event, outcome=None))
+        self.write([event])
+
+    def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
+        self.write([event])
+        return super().cancel(schedule_id, event)
+
+    def withdraw(self, schedule_id: str) -> None:
+        if self.count_schedules(ScheduleQuery(schedule_ids=[schedule_id])):
+            super().withdraw(schedule_id)
+
+
 class Suite(StorageSuite):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
@@ -105,3 +198,21 @@ class TestReadsThenWrites(Suite):
     @staticmethod
     def open_storage(url: str) -> Storage:
         return ReadsThenWrites(url)
+
+
+class TestMarksByTask(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return MarksByTask(url)
+
+
+class TestClaimsTwice(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return ClaimsTwice(url)
+
+
+class TestChangesHalf(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return ChangesHalf(url)

@@ -23,6 +23,32 @@ KEEPING = {
     "test_what_is_told_by_a_word_is_found_by_it",
     "test_filters_narrow_together",
 }
+MARKING = {
+    "test_the_schedules_of_one_task_are_independent",
+    "test_what_a_claim_has_not_is_not_closed_by_it",
+    "test_a_claim_that_was_lost_closes_nothing",
+    "test_any_interleaving_keeps_count_of_every_schedule",
+}
+CLAIMING = {
+    "test_threads_never_claim_a_schedule_twice",
+    "test_processes_never_claim_a_schedule_twice",
+    "test_of_two_threads_exactly_one_wins",
+    "test_of_two_processes_exactly_one_wins",
+}
+CHANGING = {
+    "test_a_schedule_with_an_event_that_cannot_be_kept_is_not_kept",
+    "test_a_schedule_that_was_withdrawn_before_it_came_is_not_kept",
+    "test_no_schedule_is_seen_without_its_event",
+    "test_what_is_not_waiting_is_not_cancelled",
+    "test_of_two_threads_exactly_one_wins",
+    "test_any_interleaving_keeps_count_of_every_schedule",
+}
+SCHEDULED = {
+    "test_every_field_of_a_schedule_comes_back",
+    "test_the_first_due_are_claimed_first_up_to_a_limit",
+    "test_only_what_is_claimed_is_released",
+    "test_schedules_are_in_the_order_of_their_due_times_then_of_their_ids",
+}
 UNTOUCHED = {
     "test_every_field_comes_back",
     "test_a_glob_means_what_it_means_in_fnmatch",
@@ -62,8 +88,26 @@ def test_a_storage_that_drops_entries_and_ignores_a_filter_is_caught() -> None:
     assert ended == dict.fromkeys(KEEPING, "FAILED") | dict.fromkeys(UNTOUCHED, "PASSED")
 
 
+def test_a_storage_that_marks_a_task_sent_and_not_a_schedule_is_caught() -> None:
+    ended = outcomes("TestMarksByTask", MARKING | SCHEDULED)
+
+    assert ended == dict.fromkeys(MARKING, "FAILED") | dict.fromkeys(SCHEDULED, "PASSED")
+
+
+def test_a_storage_that_claims_twice_is_caught() -> None:
+    ended = outcomes("TestClaimsTwice", CLAIMING | SCHEDULED)
+
+    assert ended == dict.fromkeys(CLAIMING, "FAILED") | dict.fromkeys(SCHEDULED, "PASSED")
+
+
+def test_a_storage_that_changes_a_schedule_without_its_event_is_caught() -> None:
+    ended = outcomes("TestChangesHalf", CHANGING | SCHEDULED)
+
+    assert ended == dict.fromkeys(CHANGING, "FAILED") | dict.fromkeys(SCHEDULED, "PASSED")
+
+
 def test_a_sound_storage_passes_the_same_tests() -> None:
     """So it is the faults that are found, and not the wrapper."""
-    tests = MERGING | KEEPING | UNTOUCHED
+    tests = MERGING | KEEPING | MARKING | CLAIMING | CHANGING | SCHEDULED | UNTOUCHED
 
     assert outcomes("TestSound", tests) == dict.fromkeys(tests, "PASSED")

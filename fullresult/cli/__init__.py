@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import click
 
+from fullresult.cli.cancel import cancel
 from fullresult.cli.delete import delete
 from fullresult.cli.errors import Commands
 from fullresult.cli.listing import count, list_
+from fullresult.cli.mend import release, resend_scheduled
+from fullresult.cli.reschedule import reschedule
 from fullresult.cli.resend import resend
+from fullresult.cli.scheduled import scheduled
 from fullresult.cli.setup import setup
 from fullresult.cli.show import show
 from fullresult.cli.stale import stale
+from fullresult.cli.stale_scheduled import stale_scheduled
+from fullresult.cli.sweep import sweep
 
 __all__ = ["fullresult"]
 
 
 @click.group(
     cls=Commands,
-    commands=[list_, show, count, stale, resend, delete, setup],
+    commands=[
+        *(list_, show, count, stale, resend, delete, setup),
+        *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
+    ],
     examples=[
         "list --state FAILURE --since 2h",
         "show 3f0c9a4e-…",
         "resend --state FAILURE --name 'shop.*' --since 2h",
         "stale --hours 1",
+        "scheduled --due-until 'in 2h'",
     ],
 )
 def fullresult() -> None:
@@ -30,5 +40,6 @@ def fullresult() -> None:
 
     Every task of the app is recorded in full: find it, see what happened to it, send it again.
 
-    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage.
+    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage. `stale --fail`
+    and `stale-scheduled` have a 3: there are some.
     """

@@ -12,6 +12,7 @@ from fullresult.cli.terminal import bold, dim, in_colour, lines, one_line, safe
 from fullresult.cli.words import call, count_of, local_exactly, span
 from fullresult.encoding import clip
 from fullresult.record import FINISHED, Execution, TaskRecord
+from fullresult.schedule import Schedule
 
 _LONGEST = 4000
 _LONGEST_TRACEBACK = 20_000
@@ -22,11 +23,18 @@ _BAR = "  │ "
 _LABEL = 16
 
 
-def page_of(record: TaskRecord, again: Sequence[TaskRecord]) -> Iterator[str]:
-    """The lines that `show` prints; *again* are the tasks sent again from this one."""
+def page_of(
+    record: TaskRecord, again: Sequence[TaskRecord], schedules: Sequence[Schedule] = ()
+) -> Iterator[str]:
+    """The lines that `show` prints.
+
+    *again* are the tasks sent again from this one, *schedules* what of it waits to be sent.
+    """
     yield bold(call(record))
     yield f"{in_colour(record.state, safe(record.state))}  {safe(record.task_id)}"
     yield from _section("Timeline", _timeline(record))
+    for schedule in schedules:
+        yield from _section("Schedule", _schedule(schedule))
     runs = len(record.executions)
     yield from _section(count_of(runs, "execution") if runs else "Exception", _runs(record))
     yield from _section("Arguments", _arguments(record))
@@ -82,6 +90,21 @@ def _moments(record: TaskRecord) -> Iterator[tuple[datetime, str]]:
         yield record.date_done, record.state
     if record.state not in FINISHED:
         yield record.date_updated, f"last heard of: {record.state}"
+
+
+def _schedule(schedule: Schedule) -> Iterator[str]:
+    claimed = schedule.date_claimed
+    return _fields(
+        (
+            ("due", local_exactly(schedule.due)),
+            ("since", local_exactly(schedule.date_scheduled)),
+            ("claimed", local_exactly(claimed) if claimed else None),
+            ("problem", schedule.problem),
+            ("to be sent as", schedule.new_task_id),
+            ("queue", schedule.queue),
+            ("namespace", schedule.namespace),
+        )
+    )
 
 
 def _runs(record: TaskRecord) -> Iterator[str]:

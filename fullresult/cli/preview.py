@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fullresult.cli.schedules import show_schedules
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.words import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fullresult.extension import FullResult
+    from fullresult.schedule import Schedule
     from fullresult.storage import TaskQuery
 
 SHOWN = 10
@@ -20,5 +24,15 @@ def preview(full: FullResult, query: TaskQuery, number: int, verb: str) -> None:
     """Show the first of the *number* records that will be *verb*-ed, on standard error."""
     say(f"About to {verb} {count_of(number)}:", err=True)
     show_records(full.find(replace(query, limit=min(SHOWN, number))), err=True, table=True)
+    if number > SHOWN:
+        say(f"… and {number - SHOWN:,} more", err=True)
+
+
+def preview_schedules(
+    full: FullResult, schedules: Sequence[Schedule], number: int, verb: str
+) -> None:
+    """Show *schedules*, those of the first of *number* tasks that will be *verb*-ed, likewise."""
+    say(f"About to {verb} {count_of(number)}:", err=True)
+    show_schedules(full, schedules, err=True, table=True)
     if number > SHOWN:
         say(f"… and {number - SHOWN:,} more", err=True)

@@ -11,6 +11,7 @@ from fullresult.cli.document import document, dumps
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.page import page_of
+from fullresult.cli.schedules import schedule_document, schedules_of
 from fullresult.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -26,16 +27,22 @@ _SENT_AGAIN = 20
 def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
     """Show all that is known of one task.
 
-    Its timeline, every execution with its traceback, arguments, result, routing, links and headers.
-    Dates are local. What is very long is cut here; --json prints all of it.
+    Its timeline, what of it waits to be sent, every execution with its traceback, arguments,
+    result, routing, links and headers. Dates are local. What is very long is cut here; --json
+    prints all of it.
     """
     full = full_of(context)
     record = full.get(task_id)
+    schedules = schedules_of(full, task_id)
     if record is None:
-        raise Failure(f"no task {task_id!r} is recorded; `list --text …` finds part of an id")
+        scheduled = "; it is scheduled, see `scheduled`" if schedules else ""
+        raise Failure(
+            f"no task {task_id!r} is recorded{scheduled}; `list --text …` finds part of an id"
+        )
     if as_json:
-        say(dumps(document(record)))
+        waiting = [schedule_document(schedule) for schedule in schedules]
+        say(dumps({**document(record), "schedules": waiting}))
         return
     again: list[TaskRecord] = full.find(retry_of=task_id, order="oldest", limit=_SENT_AGAIN)
-    for line in page_of(record, again):
+    for line in page_of(record, again, schedules):
         say(line)

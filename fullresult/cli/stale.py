@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import click
 
+from fullresult.cli import ages
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
 from fullresult.cli.help import Command
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
-from fullresult.cli.values import length, state
+from fullresult.cli.values import state
 from fullresult.cli.words import count_of, span
 
 FOUND = 3
-_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "microseconds")
-
-
-def _units(command: Any) -> Any:
-    for unit in reversed(_UNITS):
-        command = click.option(
-            f"--{unit}", type=click.FloatRange(min=0), help="Adds to the others."
-        )(command)
-    return command
 
 
 @click.command(
@@ -35,10 +26,7 @@ def _units(command: Any) -> Any:
         "stale --days 1 --terminal-state SUCCESS --terminal-state FAILURE",
     ],
 )
-@_units
-@click.option(
-    "--older-than", type=length, metavar="LENGTH", help="The same in one word: 90m, 1h30m, 2d."
-)
+@ages.how_long
 @click.option(
     "--terminal-state",
     "acceptable",
@@ -55,12 +43,11 @@ def _units(command: Any) -> Any:
 def stale(
     context: click.Context,
     /,
-    older_than: timedelta | None,
     acceptable: tuple[str, ...],
     limit: int,
     as_json: bool,
     fail: bool,
-    **units: float | None,
+    **lengths: Any,
 ) -> None:
     """List tasks that neither finished nor moved for too long, the oldest first.
 
@@ -70,11 +57,9 @@ def stale(
     With --json it is one object: `tasks`, and `more`, whether --limit left some out.
     """
     full = full_of(context)
-    age = _age(older_than, units)
-    try:
+    age = ages.age(lengths)
+    with ages.within_time(age):
         found = full.get_stale_tasks(age, acceptable or None, limit=limit + 1)
-    except OverflowError as error:
-        raise click.UsageError(f"{age} is before the beginning of time") from error
     records, more = found[:limit], len(found) > limit
     if as_json:
         say(dumps({"tasks": [document(record) for record in records], "more": more}))
@@ -88,14 +73,3 @@ def stale(
     if fail and records:
         say(f"{'More than ' if more else ''}{count_of(len(records))} stale.", err=True)
         context.exit(FOUND)
-
-
-def _age(older_than: timedelta | None, units: dict[str, float | None]) -> timedelta | None:
-    given = {unit: value for unit, value in units.items() if value is not None}
-    if not given:
-        return older_than
-    try:
-        return timedelta(**given) + (older_than or timedelta(0))
-    except (OverflowError, ValueError) as error:
-        words = " ".join(f"--{unit} {value:g}" for unit, value in given.items())
-        raise click.UsageError(f"{words} is no length of time: {error}") from error

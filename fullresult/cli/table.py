@@ -1,14 +1,17 @@
-"""Many records, one a line: a table on a terminal, tab-separated text in a pipe."""
+"""Many of something, one a line: a table on a terminal, tab-separated text in a pipe."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, safe, say, width
 from fullresult.cli.words import call, ending, local, span
 from fullresult.record import TaskRecord
+
+T = TypeVar("T")
 
 _GAP = "  "
 _NARROWEST = 16
@@ -16,23 +19,26 @@ _NARROWEST = 16
 _LONGEST_FIELD = 1024
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column(Generic[T]):
     """*elastic* columns share the room that the others leave; the last ones are left out first."""
 
     heading: str
-    cell: Callable[[TaskRecord], str]
+    cell: Callable[[T], str]
     elastic: bool = False
+    state: Callable[[T], str] | None = None
+    """What it is coloured by."""
 
 
-COLUMNS = (
+COLUMNS: tuple[Column[TaskRecord], ...] = (
     Column("CREATED", lambda record: local(record.date_created)),
     Column("ID", lambda record: safe(record.task_id)),
-    Column("STATE", lambda record: safe(record.state)),
+    Column("STATE", lambda record: safe(record.state), state=lambda record: record.state),
     Column("TASK", call, elastic=True),
     Column("RAN", lambda record: span(record.runtime)),
     Column("ENDED WITH", ending, elastic=True),
 )
-STALE_COLUMNS = (
+STALE_COLUMNS: tuple[Column[TaskRecord], ...] = (
     Column("LAST MOVED", lambda record: local(record.date_updated)),
     *COLUMNS[1:4],
     Column("WORKER", lambda record: safe(record.worker or ""), elastic=True),
@@ -41,17 +47,29 @@ STALE_COLUMNS = (
 
 def show_records(
     records: Sequence[TaskRecord],
-    columns: Sequence[Column] = COLUMNS,
+    columns: Sequence[Column[TaskRecord]] = COLUMNS,
     *,
     err: bool = False,
     table: bool | None = None,
 ) -> None:
     """Print *records*; as a table on a terminal, or where *table* says so."""
+    show_rows(records, columns, fields, err=err, table=table)
+
+
+def show_rows(
+    items: Sequence[T],
+    columns: Sequence[Column[T]],
+    fields: Callable[[T], Sequence[str]],
+    *,
+    err: bool = False,
+    table: bool | None = None,
+) -> None:
+    """Print *items*: their *columns* as a table, or their *fields* with tabs between."""
     if not (is_terminal(err=err) if table is None else table):
-        for record in records:
-            say("\t".join(fields(record)), err=err)
-    elif records:
-        _table(records, columns, err)
+        for item in items:
+            say("\t".join(fields(item)), err=err)
+    elif items:
+        _table(items, columns, err)
 
 
 def fields(record: TaskRecord) -> list[str]:
@@ -68,16 +86,21 @@ def fields(record: TaskRecord) -> list[str]:
         call(record),
         ending(record),
     )
+    return bounded(values)
+
+
+def bounded(values: Iterable[str | None]) -> list[str]:
+    """*values* as they may stand between tabs."""
     return [safe(value or "")[:_LONGEST_FIELD] for value in values]
 
 
-def _table(records: Sequence[TaskRecord], columns: Sequence[Column], err: bool) -> None:
-    rows = [[column.cell(record) for column in columns] for record in records]
+def _table(items: Sequence[T], columns: Sequence[Column[T]], err: bool) -> None:
+    rows = [[column.cell(item) for column in columns] for item in items]
     widths = _widths(columns, rows)
     kept = [index for index, columns_wide in enumerate(widths) if columns_wide]
     say(dim(_row([columns[i].heading for i in kept], [widths[i] for i in kept])), err=err)
-    for record, row in zip(records, rows, strict=True):
-        cells = [_cell(columns[i], record, row[i], widths[i]) for i in kept]
+    for item, row in zip(items, rows, strict=True):
+        cells = [_cell(columns[i], item, row[i], widths[i]) for i in kept]
         say(_GAP.join(cells).rstrip(), err=err)
 
 
@@ -85,9 +108,9 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(_padded(cell, room) for cell, room in zip(cells, widths, strict=True)).rstrip()
 
 
-def _cell(column: Column, record: TaskRecord, text: str, room: int) -> str:
+def _cell(column: Column[T], item: T, text: str, room: int) -> str:
     padded = _padded(text, room)
-    return in_colour(record.state, padded) if column.heading == "STATE" else padded
+    return in_colour(column.state(item), padded) if column.state else padded
 
 
 def _padded(text: str, room: int) -> str:
@@ -95,7 +118,7 @@ def _padded(text: str, room: int) -> str:
     return text + " " * (room - width(text))
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+def _widths(columns: Sequence[Column[T]], rows: Sequence[Sequence[str]]) -> list[int]:
     """Columns for each cell; 0 for what is left out."""
     wanted = [
         max(len(column.heading), *(width(row[index]) for row in rows))

@@ -19,6 +19,7 @@ _COLOURS = {
     "INTERRUPTED": "yellow",
     "RETRY": "yellow",
     "STARTED": "cyan",
+    "claimed": "yellow",
 }
 
 

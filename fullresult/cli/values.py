@@ -11,7 +11,11 @@ import click
 
 from fullresult.config import duration
 from fullresult.record import STATES
+from fullresult.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
+
+_FIRST_YEAR = 1970
+"""Storages keep no earlier dates."""
 
 
 def length(text: str) -> timedelta:
@@ -31,6 +35,31 @@ def when(text: str) -> datetime:
             f"{text!r} is no date; write how long ago (2h, 90m, '1d ago') or an ISO date "
             "(2026-01-31, 2026-01-31T14:00)"
         ) from None
+
+
+def moment(text: str) -> datetime:
+    """A point in time that may be past or to come: `in 2h`, `2h ago`, an ISO date.
+
+    A bare length of time is refused: it could mean either.
+    """
+    try:
+        return _moment(text.strip(), datetime.now(timezone.utc))
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{text!r} is no date; write 'in 2h', '2h ago', now, or an ISO date (2026-01-31, "
+            "2026-01-31T14:00)"
+        ) from None
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if ahead := re.fullmatch(r"in\s+(.*[a-z])", text):
+        return now + duration(ahead[1])
+    if text != "now" and not text.endswith("ago") and not re.match(r"\d{4}-?\d\d", text):
+        raise ValueError(text)
+    found = _when(text, now)
+    if found.year < _FIRST_YEAR:
+        raise ValueError(text)
+    return found
 
 
 def _when(text: str, now: datetime) -> datetime:
@@ -76,9 +105,18 @@ def pair(text: str) -> tuple[str, Any]:
 
 
 def cursor(text: str) -> str:
-    """Where a listing goes on."""
+    """Where a listing of tasks goes on."""
+    return _cursor(text, TaskQuery)
+
+
+def schedule_cursor(text: str) -> str:
+    """Where a listing of schedules goes on."""
+    return _cursor(text, ScheduleQuery)
+
+
+def _cursor(text: str, query: type[TaskQuery | ScheduleQuery]) -> str:
     try:
-        TaskQuery(after=text)
+        query(after=text)
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is no cursor; take it from the end of a listing, or `next` in its --json"

@@ -22,11 +22,11 @@ def call(record: TaskRecord) -> str:
     name = record.name or "<unknown>"
     if record.args is None and record.kwargs is None:
         shown = " ".join(text for text in (record.argsrepr, record.kwargsrepr) if text)
-        return _bounded(f"{name} {shown}".strip())
+        return brief(f"{name} {shown}".strip())
     parts = [_repr(arg) for arg in _items(record.args)]
     if isinstance(record.kwargs, Mapping):
         parts += [f"{key}={_repr(value)}" for key, value in list(record.kwargs.items())[:20]]
-    return _bounded(f"{name}({', '.join(parts)})")
+    return brief(f"{name}({', '.join(parts)})")
 
 
 def _items(args: Any) -> list[Any]:
@@ -44,13 +44,14 @@ def ending(record: TaskRecord) -> str:
     """What it returned, or why it did not."""
     if record.exception_type:
         kind = record.exception_type.rpartition(".")[2]
-        return _bounded(f"{kind}: {record.exception_message or ''}")
+        return brief(f"{kind}: {record.exception_message or ''}")
     if record.state == SUCCESS and record.result_form:
-        return _bounded(_repr(record.result))
+        return brief(_repr(record.result))
     return ""
 
 
-def _bounded(text: str) -> str:
+def brief(text: str) -> str:
+    """*text* as a line for a listing, cut where it is long."""
     text = one_line(text[: _LONGEST + 1])
     return f"{text[: _LONGEST - 1]}…" if len(text) > _LONGEST else text
 

@@ -31,7 +31,8 @@ import pytest
 
 pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
-    *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing")),
+    *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing", "scheduling")),
+    *(f"{__name__}.{part}" for part in ("claiming", "listing", "schedule_machine")),
 )
 
 from fullresult.testing.fixtures import open_storage  # noqa: E402

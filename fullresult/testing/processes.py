@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
@@ -44,6 +47,49 @@ def run(do: Callable[..., None], *arguments: Sequence[Any]) -> list[int | None]:
             process.kill()
             process.join()
             process.close()
+
+
+def answers(
+    open_storage: OpenStorage,
+    url: str,
+    do: Callable[..., T],
+    *arguments: Sequence[Any],
+) -> list[T]:
+    """What *do* returns, called at once in one new process for each of *arguments*.
+
+    *do* is given a barrier, which all of them share, and the storage at *url*, connected.
+    """
+    with TemporaryDirectory() as directory:
+        files = [Path(directory, str(number)) for number in range(len(arguments))]
+        tasks = [
+            (open_storage, url, file, do, *given)
+            for file, given in zip(files, arguments, strict=True)
+        ]
+        codes = run(_answer, *tasks)
+        assert codes == [0] * len(arguments)
+        return [pickle.loads(file.read_bytes()) for file in files]
+
+
+def _answer(
+    barrier: Barrier,
+    open_storage: OpenStorage,
+    url: str,
+    file: Path,
+    do: Callable[..., object],
+    *given: Any,
+) -> None:
+    storage = open_storage(url)
+    storage.now()
+    file.write_bytes(pickle.dumps(do(barrier, storage, *given)))
+    storage.close()
+
+
+def call_and_die(
+    _: Barrier, open_storage: OpenStorage, url: str, call: Callable[[Storage], object]
+) -> None:
+    """Make *call*, and be killed as soon as it has returned."""
+    call(open_storage(url))
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def write(

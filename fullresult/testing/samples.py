@@ -12,6 +12,7 @@ from fullresult.events import Attempt, Moment, is_open
 from fullresult.record import (
     FINISHED,
     PENDING,
+    SCHEDULED,
     SUCCESS,
     Entry,
     Message,
@@ -19,6 +20,7 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
+from fullresult.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -108,6 +110,34 @@ def task(
         message=message(at, **sent),
         entries=entries,
     )
+
+
+def schedule(schedule_id: str, due: datetime = NOON, **known: Any) -> Schedule:
+    """A schedule that nobody has claimed, of a task whose id is another."""
+    values: dict[str, Any] = {
+        "schedule_id": schedule_id,
+        "task_id": f"task {schedule_id}",
+        "namespace": "shop",
+        "due": due,
+        "date_scheduled": EPOCH,
+        "name": "shop.pay",
+        "queue": "celery",
+        "body": b"[[], {}, {}]",
+        "headers": "{}",
+        "how": "{}",
+    }
+    return Schedule(**values | known)
+
+
+def scheduled(schedule: Schedule, **known: Any) -> TaskRecord:
+    """The event that comes with a schedule; *known* are fields of its outcome and message."""
+    named = {"name": schedule.name, "queue": schedule.queue}
+    return task(schedule.task_id, state=SCHEDULED, **named | known)
+
+
+def became(task_id: str, state: str, at: datetime = NOON, **known: Any) -> TaskRecord:
+    """The event that *task_id* came to be in *state*; *known* are fields of its outcome."""
+    return event(task_id, at, outcome=outcome(state, at, **known))
 
 
 def plain(record: TaskRecord) -> TaskRecord:
@@ -211,3 +241,19 @@ def rich(task_id: str) -> TaskRecord:
         start=Start(stamp("STARTED", after(1), tag="a1"), "Wörker-0@höst", after(1)),
         entries=(RICH_ENTRY,),
     )
+
+
+RICH_SCHEDULE = Schedule(
+    schedule_id="id $.%_",
+    task_id="задача '1'",
+    namespace="bröker://höst/1?a=%20",
+    due=after(1),
+    date_scheduled=after(-1),
+    name="магазин.задачи.оплатить",
+    queue="очередь",
+    body=bytes(range(256)),
+    headers='{"id": "x", "argsrepr": "(1,)", "stamps": {"a$.b": ["c"]}, "é": "\\u0000 \\ud83d"}',
+    how='{"routing_key": "clé", "declare": [{"name": "очередь", "n": 1e400}],  "a": 1, "a": 2}',
+    new_task_id="new",
+)
+"""A schedule of which every field is known that one may have before it is claimed."""

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from fullresult.testing.arguments import Arguments
+from fullresult.testing.claiming import Claiming
 from fullresult.testing.finding import Finding
 from fullresult.testing.keeping import Keeping
 from fullresult.testing.life import Life
+from fullresult.testing.listing import Listing
 from fullresult.testing.overlapping import Overlapping
 from fullresult.testing.paging import Paging
+from fullresult.testing.scheduling import Scheduling
 from fullresult.testing.sharing import Sharing
 
 
-class StorageSuite(Life, Keeping, Finding, Arguments, Paging, Sharing, Overlapping):
+class StorageSuite(
+    Life,
+    Keeping,
+    Finding,
+    Arguments,
+    Paging,
+    Sharing,
+    Overlapping,
+    Scheduling,
+    Claiming,
+    Listing,
+):
     """What any storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

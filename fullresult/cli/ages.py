@@ -1,0 +1,50 @@
+"""The options that say how long is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+from fullresult.cli.values import length
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "microseconds")
+
+
+def how_long(command: F) -> F:
+    """Add the options; the command gets them as keywords, for `age`."""
+    command = click.option(
+        "--older-than", type=length, metavar="LENGTH", help="The same in one word: 90m, 1h30m, 2d."
+    )(command)
+    for unit in reversed(_UNITS):
+        command = click.option(
+            f"--{unit}", type=click.FloatRange(min=0), help="Adds to the others."
+        )(command)
+    return command
+
+
+def age(options: Mapping[str, Any]) -> timedelta | None:
+    """What the options add up to; None where none is given. Raises click's `UsageError`."""
+    older_than: timedelta | None = options["older_than"]
+    given = {unit: options[unit] for unit in _UNITS if options[unit] is not None}
+    if not given:
+        return older_than
+    try:
+        return timedelta(**given) + (older_than or timedelta(0))
+    except (OverflowError, ValueError) as error:
+        words = " ".join(f"--{unit} {value:g}" for unit, value in given.items())
+        raise click.UsageError(f"{words} is no length of time: {error}") from error
+
+
+@contextmanager
+def within_time(age: timedelta | None) -> Iterator[None]:
+    """Say it where the *age* goes back too far."""
+    try:
+        yield
+    except OverflowError as error:
+        raise click.UsageError(f"{age} is before the beginning of time") from error

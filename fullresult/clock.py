@@ -1,0 +1,38 @@
+"""The storage's clock, told without asking the storage each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+_RESOLUTION = timedelta(milliseconds=1)
+"""Storages cut their time to the millisecond."""
+
+
+class StorageClock:
+    """The time of a storage, asked for once in a while and counted on from there.
+
+    It is never behind the storage's own, and ahead of it by no more than the asking took and a
+    millisecond. Another process's idea of the time, or a step of this host's, does not matter.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], datetime],
+        *,
+        every: timedelta = timedelta(seconds=30),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = ask
+        self._every = every.total_seconds()
+        self._monotonic = monotonic
+        self._known: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """Aware, UTC. Raises `StorageError`."""
+        known, at = self._known, self._monotonic()
+        if known is None or at - known[1] > self._every:
+            known = self._ask() + _RESOLUTION, at
+            self._known, at = known, self._monotonic()
+        return known[0] + timedelta(seconds=at - known[1])

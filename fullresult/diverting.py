@@ -1,0 +1,350 @@
+"""Diverting: a task with an ETA goes into the storage instead of to the broker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from celery import Celery
+from celery.utils.time import maybe_iso8601
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from fullresult import encoding, message, workers
+from fullresult.clock import StorageClock
+from fullresult.config import Settings, is_recorded
+from fullresult.events import to_utc
+from fullresult.message import Call, Payload
+from fullresult.router import Outgoing, Router
+from fullresult.schedule import Schedule
+from fullresult.storage import Storage, StorageError, Uncertain
+from fullresult.withdrawals import Withdrawals
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fullresult.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+_NOT_STORED = frozenset(
+    {"headers", "serializer", "retry", "retry_policy", "timeout", "confirm_timeout"}
+)
+"""Keywords of `Producer.publish` that are not the message's."""
+_SWEEPERS_ARE_LATE = timedelta(minutes=1)
+_diverting: ContextVar[bool] = ContextVar("fullresult_diverting", default=False)
+
+
+class NotDivertible(Exception):
+    """This message cannot wait in the storage; the message says why. It goes to the broker."""
+
+
+class _Failed(Exception):
+    """The storage did not take the message. Not one of kombu's, after which Celery would retry."""
+
+
+class Diverter:
+    """Stores the tasks of one app that are to run later."""
+
+    def __init__(
+        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, router: Router
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._recorder = recorder
+        self._router = router
+        self._clock = StorageClock(storage.now)
+        self._withdrawals = Withdrawals(storage)
+        self._warned: set[str] = set()
+        self._looked = 0.0
+
+    def diverts(
+        self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> timedelta | datetime | None:
+        """When the task that `send_task` was called for is due, if it is to wait in the storage.
+
+        A length of time is counted from the storage's now.
+        """
+        due = _due_in(options)
+        if due is None or self._app.conf.task_protocol != 2:  # noqa: PLR2004
+            return None
+        if not is_recorded(name, ()):
+            return None  # Celery's own polling, and ours
+        delay = due if isinstance(due, timedelta) else due - datetime.now(timezone.utc)
+        outgoing = Outgoing(name, delay, lambda: self._queue_of(name, given, options))
+        if not self._router.diverts(outgoing):
+            return None
+        why = self._unfit(name, options)
+        if why is not None:
+            self._warn(name, why)
+            return None
+        return due
+
+    def _unfit(self, name: str, options: Mapping[str, Any]) -> str | None:
+        """Why a task's message is not to be stored, as far as its call says."""
+        if self._settings.schedule_redacted:
+            return None
+        if not is_recorded(name, self._settings.ignore):
+            return "fullresult_ignore names it"
+        if message.hidden_by(options):
+            return "its arguments are hidden by a repr of their own"
+        return None
+
+    def send_task(
+        self,
+        send_task: Callable[..., Any],
+        given: tuple[Any, ...],
+        options: dict[str, Any],
+        due: timedelta | datetime,
+    ) -> Any:
+        """Store what *send_task* would publish; returns what it returns.
+
+        Raises `NotDivertible`, having stored nothing, where the message is for the broker after
+        all; kombu's `OperationalError` where the storage fails and nothing else is left.
+        """
+        options = {
+            name: value
+            for name, value in options.items()
+            if name not in {"eta", "countdown", "producer", "publisher", "connection"}
+        }
+        hidden = message.hidden_by(options)
+        producer = CapturingProducer(
+            options["task_id"], hidden, lambda call: self._store(call, due)
+        )
+        _gate(self._app.backend)
+        token = _diverting.set(True)
+        try:
+            result = send_task(*given, **options, producer=producer)
+        except _Failed as failed:
+            self._fall_back(options["task_id"], failed)
+        finally:
+            _diverting.reset(token)
+        if not producer.captured:
+            raise RuntimeError(f"task {options['task_id']}: its message was not published")
+        self._look_for_a_sweeper()
+        return result
+
+    def _store(self, call: Call, due: timedelta | datetime) -> None:
+        try:
+            when = to_utc(self._clock.now() + due if isinstance(due, timedelta) else due)
+        except StorageError as error:
+            raise _Failed(str(error)) from error
+        except OverflowError:
+            when = to_utc(datetime.max.replace(tzinfo=timezone.utc))
+        schedule = self._schedule(call, when)
+        try:
+            self._recorder.scheduled(call, schedule)
+        except Uncertain as error:
+            self._withdrawals.withdraw(schedule.schedule_id)
+            raise _Failed(str(error)) from error
+        except StorageError as error:
+            raise _Failed(str(error)) from error
+
+    def _schedule(self, call: Call, due: datetime) -> Schedule:
+        headers, payload = dict(call.headers), call.payload
+        assert payload is not None
+        self._check(call, payload)
+        headers["eta"] = None
+        how = {
+            name: value
+            for name, value in call.how.items()
+            if value is not None and name not in _NOT_STORED
+        }
+        how["declare"] = [
+            entity.as_dict(recurse=True)
+            for entity in how.get("declare") or ()
+            if isinstance(entity, Queue)
+        ]
+        exchange = how.get("exchange")
+        how["exchange"] = getattr(exchange, "name", exchange) or ""
+        how["content_type"] = payload.content_type
+        how["content_encoding"] = payload.content_encoding
+        task_id = encoding.key(headers["id"])
+        new_id = self._settings.schedule_new_id and _is_plain(call)
+        return Schedule(
+            schedule_id=uuid4().hex,
+            task_id=task_id,
+            namespace=self._settings.namespace,
+            due=due,
+            date_scheduled=to_utc(datetime.now(timezone.utc)),
+            name=encoding.key(headers["task"]),
+            queue=message.queue_of(call.how),
+            body=message.body_bytes(payload),
+            headers=_json("headers", headers),
+            how=_json("properties", how),
+            new_task_id=str(uuid4()) if new_id else None,
+        )
+
+    def _check(self, call: Call, payload: Payload) -> None:
+        """Raise `NotDivertible` for a message of which the record may not keep all."""
+        if self._settings.schedule_redacted:
+            return
+        if message.hides_arguments(call.parts[2]):
+            raise NotDivertible("a link of it has its arguments hidden by a repr of their own")
+        size = len(payload.data)
+        if size > self._settings.max_body:
+            raise NotDivertible(
+                f"its body of {size} is larger than fullresult_max_body = {self._settings.max_body}"
+            )
+
+    def _queue_of(
+        self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> str | None:
+        args, kwargs = (*given[1:], None, None)[:2]
+        routed = self._app.amqp.router.route(
+            {k: options[k] for k in ("queue", "exchange", "routing_key") if k in options},
+            options.get("route_name") or name,
+            options.get("args", args),
+            options.get("kwargs", kwargs),
+            options.get("task_type"),
+        )
+        queue = routed.get("queue")
+        if queue is None and not routed.get("exchange"):
+            return str(self._app.conf.task_default_queue)
+        return None if queue is None else str(getattr(queue, "name", queue))
+
+    def _fall_back(self, task_id: str, failed: _Failed) -> None:
+        """Raise `NotDivertible` where the broker is to have it, and else `OperationalError`."""
+        if self._settings.on_divert_error == "broker" or workers.is_worker():
+            logger.error(
+                "fullresult: task %s is not scheduled in the storage and goes to the broker with "
+                "its ETA: %s",
+                task_id,
+                failed,
+            )
+            raise NotDivertible(str(failed)) from failed
+        raise OperationalError(f"task {task_id} is not scheduled: {failed}") from failed
+
+    def _warn(self, name: str, why: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "fullresult: tasks called %s go to the broker with their ETA, not into the "
+                "storage: %s",
+                name,
+                why,
+            )
+
+    def refused(self, name: str, why: NotDivertible) -> None:
+        """Say, once for each name, that a task went to the broker after all."""
+        if why.__cause__ is None:  # else it was said of this task
+            self._warn(name, str(why))
+
+    def _look_for_a_sweeper(self) -> None:
+        """Warn, once, where what was stored may never be sent."""
+        seconds = _SWEEPERS_ARE_LATE.total_seconds()
+        now = time.monotonic()
+        if "sweeper" in self._warned or now - self._looked < seconds:
+            return
+        first, self._looked = not self._looked, now
+        if first:
+            return  # a sweeper that starts together with its publishers
+        try:
+            last = self._storage.last_sweep(self._settings.namespace)
+            if last is not None and self._clock.now() - last < _SWEEPERS_ARE_LATE:
+                return
+        except StorageError:
+            return
+        self._warned.add("sweeper")
+        logger.warning(
+            "fullresult: no sweeper sends what is scheduled for %s; last seen: %s. A worker runs "
+            "one by itself (fullresult_sweeper), or `celery -A proj fullresult sweep --loop`",
+            self._settings.namespace,
+            last or "never",
+        )
+
+
+class CapturingProducer:
+    """Takes the place of kombu's producer, and hands the message over instead of sending it."""
+
+    serializer: str | None = None
+    compression: str | None = None
+
+    def __init__(self, task_id: str, hidden: frozenset[str], store: Callable[[Call], None]) -> None:
+        self._task_id = task_id
+        self._hidden = hidden
+        self._store = store
+        self.captured = False
+        self.connection = _NoConnection()
+
+    def publish(self, body: Any, **how: Any) -> None:
+        headers = how.get("headers") or {}
+        if self.captured or headers.get("id") != self._task_id:
+            return  # the event that a task was sent: it was not
+        payload = message.serialise(body, how.get("serializer"))
+        self._store(Call(body, payload, how, self._hidden))
+        self.captured = True
+
+    def revive(self, connection: Any) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _NoConnection:
+    """As much of a connection as Celery asks for on the way to `publish`."""
+
+    recoverable_connection_errors: tuple[type[BaseException], ...] = ()
+    recoverable_channel_errors: tuple[type[BaseException], ...] = ()
+
+    @contextmanager
+    def _reraise_as_library_errors(self, *_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+
+def _gate(backend: Any) -> None:
+    """Keep *backend* from subscribing to results, or declaring queues, for what is only stored."""
+    on_task_call = backend.on_task_call
+    if getattr(on_task_call, "fullresult_gate", False):
+        return
+
+    def gated(producer: Any, task_id: str) -> Any:
+        return None if _diverting.get() else on_task_call(producer, task_id)
+
+    gated.fullresult_gate = True  # type: ignore[attr-defined]
+    backend.on_task_call = gated
+
+
+def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
+    """When a call of `send_task` wants its task to run; None if at once, or if Celery shall say."""
+    countdown, eta = options.get("countdown"), options.get("eta")
+    try:
+        if countdown:
+            return timedelta(seconds=countdown)
+        if not eta:
+            return None
+        when: datetime = maybe_iso8601(eta)
+        # A naive date in a message is UTC to Celery's workers.
+        return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether nobody counts on the id but who asks for the result."""
+    if call.hidden:
+        return False  # what the sweeper records of the new one it reads from the message
+    headers, embed = call.headers, call.parts[2] or {}
+    member = headers.get("group") or embed.get("chord") or embed.get("chain")
+    return not (member or headers.get("retries") or headers.get("replaced_task_nesting"))
+
+
+def _json(part: str, value: Any) -> str:
+    try:
+        return encoding.dumps(value)
+    except encoding.Unstorable as error:
+        raise NotDivertible(f"its {part} cannot be stored: {error}") from None

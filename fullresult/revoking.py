@@ -1,0 +1,96 @@
+"""Revoking: what an app tells its workers to revoke is cancelled in the storage first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from kombu.utils.imports import symbol_by_name
+
+from fullresult import encoding
+from fullresult.schedule import Schedule
+from fullresult.storage import StorageError
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 500
+
+
+def watch_control(full: FullResult) -> None:
+    """Have `app.control` cancel what is revoked, whether or not it was made already."""
+    app = full.app
+    made = vars(app).get("control")
+    if made is not None:
+        made.broadcast = _watched(full, made.broadcast)
+        return
+    # Not made here: that would read the configuration, which may not be there yet.
+    make = app.control_cls
+
+    def watched_control(app: Celery) -> Any:
+        control = symbol_by_name(make)(app=app)
+        control.broadcast = _watched(full, control.broadcast)
+        return control
+
+    app.control_cls = watched_control
+
+
+def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., Any]:
+    def watched_broadcast(
+        command: str, arguments: Mapping[str, Any] | None = None, *given: Any, **options: Any
+    ) -> Any:
+        try:
+            if command in _CANCELS and full.settings.schedule_eta:
+                _CANCELS[command](full, {**(arguments or {}), **options})
+        except StorageError as error:
+            # The workers are told all the same: they may be the ones who have it.
+            logger.error("fullresult: what is scheduled may not be revoked: %s", error)  # noqa: TRY400
+        return broadcast(command, arguments, *given, **options)
+
+    return watched_broadcast
+
+
+def _cancel_ids(full: FullResult, arguments: Mapping[str, Any]) -> None:
+    ids = arguments.get("task_id") or ()
+    for task_id in [ids] if isinstance(ids, str) else list(ids):
+        full.cancel(str(task_id))
+
+
+def _cancel_stamped(full: FullResult, arguments: Mapping[str, Any]) -> None:
+    wanted = arguments.get("headers") or {}
+    if not isinstance(wanted, Mapping):
+        return
+    after = None
+    while page := full.scheduled(claimed=False, limit=_PAGE, after=after):
+        after = page[-1].cursor
+        for schedule in page:
+            if _is_stamped(schedule, wanted):
+                full.cancel(schedule.task_id)
+
+
+def _is_stamped(schedule: Schedule, wanted: Mapping[str, Any]) -> bool:
+    """Whether a worker would revoke it: any stamp has any of the values that were given for it."""
+    headers = encoding.loads(schedule.headers)
+    stamps = headers.get("stamps") if isinstance(headers, Mapping) else None
+    if not isinstance(stamps, Mapping):
+        return False
+    return any(
+        set(_texts(stamps[name])) & set(_texts(values))
+        for name, values in wanted.items()
+        if name in stamps
+    )
+
+
+def _texts(value: Any) -> Iterable[str]:
+    values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    return map(str, values)
+
+
+_CANCELS: dict[str, Callable[[FullResult, Mapping[str, Any]], None]] = {
+    "revoke": _cancel_ids,
+    "revoke_by_stamped_headers": _cancel_stamped,
+}

@@ -1,0 +1,217 @@
+"""Sending what was scheduled: a connection to the broker that never sends a message twice."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Producer, Queue, binding
+
+from fullresult import encoding, message
+from fullresult.message import Payload
+from fullresult.schedule import Schedule, StoredMessage, Unreadable
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT = 5.0
+"""Seconds to wait for the broker to take a connection or to confirm a message."""
+_FRESH = 10.0
+"""Seconds that an idle connection is taken to be alive."""
+_CONFIRMS = "confirm_timeout" in inspect.signature(Producer.publish).parameters
+_REFUSALS = frozenset({"ResponseError", "ReadOnlyError", "OutOfMemoryError", "NoPermissionError"})
+"""Answers of a redis server that did not do what it was asked."""
+
+
+class Unsendable(Exception):
+    """The broker will never take this message; the message says why."""
+
+
+class BrokerDown(Exception):
+    """The broker does not take messages now. Of the one in question, no byte left."""
+
+
+class Unconfirmed(Exception):
+    """The broker may or may not have the message."""
+
+
+class Sender:
+    """Sends stored messages to one app's broker, each as it would have been sent at first.
+
+    It has a connection of its own, with publisher confirms where the broker has them. Nothing here
+    is tried twice: after an error nobody knows whether the message arrived.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Any = None
+        self._producer: Any = None
+        self._declared: set[str] = set()
+        self._used = 0.0
+
+    def ready(self) -> None:
+        """Connect, or make sure that the connection is alive. Raises `BrokerDown`."""
+        try:
+            if self._producer is not None and time.monotonic() - self._used > _FRESH:
+                self._check_alive()
+            if self._producer is None:
+                self._connect()
+        except Exception as error:
+            self.close()
+            raise BrokerDown(_text(error)) from error
+
+    def _connect(self) -> None:
+        connection = self._app.connection_for_write(heartbeat=0)
+        self._connection = connection
+        options: dict[str, Any] = connection.transport_options
+        if connection.transport.driver_type == "amqp":
+            options["confirm_publish"] = True
+        elif connection.transport.driver_type == "redis":
+            options.setdefault("socket_timeout", _TIMEOUT)
+            options.setdefault("socket_connect_timeout", _TIMEOUT)
+        connection.ensure_connection(
+            max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
+        )
+        self._producer = Producer(connection.default_channel, auto_declare=False)
+        self._declared = set()
+        self._used = time.monotonic()
+
+    def _check_alive(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            if connection.transport.driver_type == "amqp":
+                connection.channel().close()  # the broker answers to both
+            elif connection.transport.driver_type == "redis":
+                connection.default_channel.client.ping()
+            self._used = time.monotonic()
+        except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
+            self.close()
+
+    def send(self, schedule: Schedule, now: datetime) -> bool:
+        """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
+
+        Raises `Unsendable`, `BrokerDown` or `Unconfirmed`.
+        """
+        try:
+            stored = schedule.message
+        except Unreadable as error:
+            raise Unsendable(str(error)) from error
+        if not _lives(stored, now):
+            return False
+        self.ready()
+        connection = self._connection
+        assert connection is not None
+        try:
+            for definition in stored.how.pop("declare"):
+                self._declare(connection, definition)
+        except Exception as error:
+            self.close()
+            if isinstance(error, connection.channel_errors) and not _is_refusal(error, stored):
+                raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
+            raise BrokerDown(_text(error)) from error
+        self._publish(connection, stored)
+        return True
+
+    def _publish(self, connection: Any, stored: StoredMessage) -> None:
+        payload = Payload(stored.body, stored.content_type, stored.content_encoding)
+        body = message.as_published(payload, stored.how.get("compression"), self._producer)
+        if _CONFIRMS:
+            stored.how["confirm_timeout"] = _TIMEOUT
+        try:
+            self._producer.publish(
+                body,
+                headers=stored.headers,
+                content_type=stored.content_type,
+                content_encoding=stored.content_encoding,
+                retry=False,
+                **stored.how,
+            )
+            self._used = time.monotonic()
+        except Exception as error:
+            self.close()
+            if _is_refusal(error, stored):
+                raise BrokerDown(_text(error)) from error
+            if isinstance(error, (*connection.connection_errors, OSError)):
+                raise Unconfirmed(f"it may have been sent: {_text(error)}") from error
+            raise Unsendable(_text(error)) from error
+
+    def _declare(self, connection: Any, definition: Mapping[str, Any]) -> None:
+        """Make sure that a queue is there: as it is, or else as it was when it was scheduled."""
+        name = str(definition["name"])
+        if name in self._declared:
+            return
+        channel = self._producer.channel
+        if connection.transport.driver_type != "amqp":
+            _queue(definition)(channel).declare()
+        else:
+            try:
+                # By a channel of its own: the broker closes it where there is none.
+                with connection.channel() as asking:
+                    asking.queue_declare(queue=name, passive=True)
+            except connection.channel_errors:
+                logger.info("fullresult: queue %s is missing, and is declared", name)
+                _queue(definition)(channel).declare()
+        self._declared.add(name)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):
+                if connection.transport.driver_type == "amqp":
+                    connection.connection.collapse()  # no farewell that it might never answer
+            with suppress(Exception):
+                connection.release()
+
+
+def _lives(stored: StoredMessage, now: datetime) -> bool:
+    """Whether a message has not expired; how long it has to live is put into it."""
+    if stored.headers.get("expires") is None:
+        return True
+    notes: dict[str, str] = {}
+    when = message.date_in("expires", stored.headers, notes)
+    if when is None:
+        raise Unsendable(f"its expires is {notes['expires']}")
+    left = (when - now).total_seconds()
+    stored.how["expiration"] = left
+    return left > 0
+
+
+def _is_refusal(error: Exception, stored: StoredMessage) -> bool:
+    """Whether the broker said that it does not have the message."""
+    known: BaseException | None = error
+    while known is not None:
+        if type(known).__module__.startswith("redis.") and type(known).__name__ in _REFUSALS:
+            return True
+        # Through an exchange, one of several queues may have it.
+        if type(known).__name__ == "MessageNacked" and not stored.how.get("exchange"):
+            return True
+        known = known.__cause__ or known.__context__
+    return False
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {encoding.safe_str(error)}"
+
+
+def _queue(definition: Mapping[str, Any]) -> Queue:
+    """The queue that `Queue.as_dict(recurse=True)` described."""
+    options = dict(definition)
+    exchange = _exchange(options.pop("exchange", None))
+    bindings = [
+        binding(
+            _exchange(each.get("exchange")), each.get("routing_key") or "", each.get("arguments")
+        )
+        for each in options.pop("bindings", None) or ()
+    ]
+    return Queue(exchange=exchange, bindings=bindings or None, **options)
+
+
+def _exchange(definition: Mapping[str, Any] | None) -> Exchange | None:
+    return None if definition is None else Exchange(**definition)

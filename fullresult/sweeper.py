@@ -1,0 +1,344 @@
+"""The sweeper: claims what is due, sends it, and marks it sent; as a function, a loop, a thread."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from fullresult import encoding
+from fullresult.clock import StorageClock
+from fullresult.config import without_password
+from fullresult.events import fold
+from fullresult.forking import ForkGate
+from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.schedule_events import ScheduleEvents
+from fullresult.sending import BrokerDown, Sender, Unconfirmed, Unsendable
+from fullresult.storage import StorageError
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+logger = logging.getLogger(__name__)
+
+_CLAIM = 0.05
+"""Seconds that it should take to send what one claim takes: one crash leaves no more to mend."""
+_FIRST_CLAIM = 10
+_NOTE_EVERY = 20.0
+_LOOK_EVERY = 60.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_OTHERS_ARE_LATE = timedelta(minutes=1)
+
+
+class Swept(NamedTuple):
+    """What one sweep did, in schedules."""
+
+    claimed: int = 0
+    sent: int = 0
+    expired: int = 0
+    """Finished as REVOKED, and not sent."""
+    failed: int = 0
+    """Left claimed, for a person: not a message, or nobody knows whether it was sent."""
+    released: int = 0
+    """Claimed and given back, not sent."""
+
+    def __add__(self, other: object) -> Swept:
+        assert isinstance(other, Swept)
+        return Swept(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def sweep(full: FullResult, limit: int | None = None) -> Swept:
+    """Send what is due now, at most *limit*. Returns what was done.
+
+    Claims a few at a time, and commits each claim before it sends. Raises `StorageError` where the
+    storage fails, `BrokerDown` where the broker does: what was claimed is then sent and marked,
+    given back, or left claimed where nobody knows.
+    """
+    sweeper = Sweeper(full)
+    try:
+        return sweeper.sweep(limit)
+    finally:
+        sweeper.close()
+
+
+def _log(error: Exception) -> None:
+    expected = isinstance(error, (StorageError, BrokerDown))
+    logger.error("fullresult: the sweeper waits: %s", error, exc_info=None if expected else error)
+
+
+class Batch:
+    """What one claim took, on its way to the broker."""
+
+    def __init__(self, claim: str, at: datetime, schedules: list[Schedule]) -> None:
+        self.claim = claim
+        self.at = at
+        self.waiting = schedules
+        self.began = time.monotonic()
+        self.closed: list[Schedule] = []
+        self.events: list[TaskRecord] = []
+        self.sent = self.expired = self.failed = self.released = 0
+        self.problems: list[tuple[Schedule, str]] = []
+
+    @property
+    def done(self) -> Swept:
+        claimed = self.sent + self.expired + self.failed + self.released
+        return Swept(claimed, self.sent, self.expired, self.failed, self.released)
+
+
+class Sweeper:
+    """Sends what is due of one app's namespace, at most once, until it is stopped.
+
+    Any number may work side by side, in any processes. `run` sleeps until the next schedule is due,
+    and no longer than `fullresult_sweep_interval`.
+    """
+
+    def __init__(self, full: FullResult) -> None:
+        self._full = full
+        self._storage = full.storage
+        self._settings = full.settings
+        self._events = ScheduleEvents(full.settings.limits)
+        self._sender = Sender(full.app)
+        self._clock = StorageClock(full.storage.now)
+        self._gate = ForkGate()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._size = _FIRST_CLAIM
+        self._unmarked: Batch | None = None
+        self._noted = self._looked = self._rescued = -_LOOK_EVERY
+        self._others: frozenset[str] = frozenset()
+        self.swept = Swept()
+        """All that it did."""
+
+    # ---- the loop
+
+    def start(self) -> None:
+        """Run in a thread of this process."""
+        self._thread = threading.Thread(target=self.run, name="fullresult-sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let `run` return after the message it is sending. May be called from anywhere."""
+        self._stop.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread to have stopped, at most *timeout* seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def run(self) -> None:
+        """Sweep until `stop` is called. Outages are logged, and waited for."""
+        pause = _SHORTEST_PAUSE
+        while not self._stop.is_set():
+            try:
+                swept = self._step()
+                if not swept.claimed:
+                    self._sleep(self._idle_for())
+                pause = self._recovered(pause)
+            except Exception as error:  # noqa: BLE001  (a sweeper that ends sends nothing more)
+                if pause == _SHORTEST_PAUSE:  # said once
+                    _log(error)
+                self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        self.close()
+
+    def _step(self) -> Swept:
+        with self._gate:
+            self._housekeep()
+        return self._batch(self._size)
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(max(seconds, 0.001))
+
+    def _idle_for(self) -> float:
+        """Seconds until the next one is due, or until it is time to look again."""
+        # Not all at the same moment, where there are many.
+        interval = self._settings.sweep_interval.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
+        with self._gate:
+            due = self._storage.next_due(self._settings.namespace)
+            if due is None:
+                return interval
+            return min((due - self._clock.now()).total_seconds(), interval)
+
+    def _recovered(self, pause: float) -> float:
+        if pause > _SHORTEST_PAUSE:
+            logger.warning("fullresult: the sweeper goes on")
+        return _SHORTEST_PAUSE
+
+    # ---- one sweep
+
+    def sweep(self, limit: int | None = None) -> Swept:
+        """Send what is due now; see `sweep`."""
+        with self._gate:
+            self._housekeep()
+        swept = Swept()
+        while not self._stop.is_set() and (limit is None or swept.claimed < limit):
+            left = self._size if limit is None else min(self._size, limit - swept.claimed)
+            some = self._batch(left)
+            swept += some
+            if not some.claimed:
+                break
+        return swept
+
+    def _batch(self, size: int) -> Swept:
+        """Claim up to *size* of what is due, send and mark it."""
+        with self._gate:
+            self._mark_what_was_sent()
+            self._sender.ready()  # before the claim: while the broker is away nothing is claimed
+            now, claim = self._storage.now(), uuid4().hex
+            schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
+        if not schedules:
+            return Swept()
+        batch = Batch(claim, now, schedules)
+        try:
+            self._send_all(batch)
+        finally:
+            self._unmarked = batch
+            with self._gate:
+                self._mark_what_was_sent()
+            self.swept += batch.done
+        return batch.done
+
+    def _send_all(self, batch: Batch) -> None:
+        count, began = len(batch.waiting), time.monotonic()
+        while batch.waiting:
+            if self._stop.is_set() and time.monotonic() - began > _CLAIM * 10:
+                break  # what is left is given back
+            if self._is_old(batch):
+                break
+            with self._gate:
+                self._send_one(batch)
+        self._pace(count - len(batch.waiting), time.monotonic() - began)
+
+    def _is_old(self, batch: Batch) -> bool:
+        """Whether another sweeper may soon rescue what is left of *batch*."""
+        rescue = self._settings.rescue_after
+        return rescue is not None and time.monotonic() - batch.began > rescue.total_seconds() / 2
+
+    def _send_one(self, batch: Batch) -> None:
+        schedule = batch.waiting[0]
+        try:
+            # What is left of an interrupted batch is given back: not so the one in question.
+            if self._sender.send(schedule, batch.at):
+                batch.sent += 1
+                batch.events += self._events.sent(schedule)
+            else:
+                batch.expired += 1
+                batch.events.append(self._events.ended(schedule, "expired"))
+            batch.closed.append(schedule)
+        except BrokerDown:
+            raise  # it stays in `waiting`, and is given back with the others
+        except (Unsendable, Unconfirmed) as error:
+            self._set_aside(batch, schedule, str(error))
+            if isinstance(error, Unconfirmed):
+                batch.waiting.pop(0)
+                raise BrokerDown(str(error)) from error
+        except Exception as error:
+            # Of whatever kind: it is not sent again by itself.
+            logger.exception("fullresult: task %s was not sent", schedule.task_id)
+            self._set_aside(batch, schedule, encoding.safe_str(error))
+        except BaseException:
+            self._set_aside(batch, schedule, "its sweeper was interrupted; it may have been sent")
+            batch.waiting.pop(0)
+            raise
+        batch.waiting.pop(0)
+
+    def _set_aside(self, batch: Batch, schedule: Schedule, problem: str) -> None:
+        logger.error(
+            "fullresult: task %s stays claimed, see `fullresult stale-scheduled`: %s",
+            schedule.task_id,
+            problem,
+        )
+        batch.failed += 1
+        batch.problems.append((schedule, problem))
+
+    def _mark_what_was_sent(self) -> None:
+        """Close what was sent and give back what was not. Raises `StorageError`, to be repeated."""
+        batch = self._unmarked
+        if batch is None:
+            return
+        if batch.closed:
+            ids = [schedule.schedule_id for schedule in batch.closed]
+            self._storage.mark_sent(batch.claim, ids, fold(batch.events))
+            batch.closed, batch.events = [], []
+        while batch.problems:
+            schedule, problem = batch.problems[0]
+            self._storage.mark_problem(batch.claim, schedule.schedule_id, problem)
+            batch.problems.pop(0)
+        if batch.waiting:
+            ids = [schedule.schedule_id for schedule in batch.waiting]
+            batch.released += len(self._storage.release(ids, batch.claim))
+            batch.waiting = []
+        self._unmarked = None
+
+    def _pace(self, sent: int, took: float) -> None:
+        """Claim next time as many as go out in `_CLAIM`."""
+        if sent:
+            possible = sent / max(took, 1e-6) * _CLAIM
+            self._size = int(min(max(possible, 1), self._size * 2, self._settings.sweep_limit))
+
+    # ---- now and then
+
+    def _housekeep(self) -> None:
+        now = time.monotonic()
+        if now - self._noted >= _NOTE_EVERY:
+            self._storage.note_sweep(self._settings.namespace, self._storage.now())
+            self._noted = now
+        if now - self._looked >= _LOOK_EVERY:
+            self._report_others()
+            self._looked = now
+        rescue = self._settings.rescue_after
+        if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
+            self._rescue(rescue)
+            self._rescued = now
+
+    def _report_others(self) -> None:
+        """Warn of what is overdue in namespaces that are not ours to send."""
+        late = ScheduleQuery(
+            not_namespace=self._settings.namespace,
+            claimed=False,
+            due_until=self._storage.now() - _OTHERS_ARE_LATE,
+        )
+        found = frozenset(schedule.namespace for schedule in self._storage.find_schedules(late))
+        for namespace in sorted(found - self._others):
+            logger.warning(
+                "fullresult: tasks scheduled for %s are overdue and not sent from here, which is "
+                "%s; run a sweeper for it, or set fullresult_namespace if it is the same broker",
+                without_password(namespace),
+                without_password(self._settings.namespace),
+            )
+        self._others = found
+
+    def _rescue(self, after: timedelta) -> None:
+        """Give back what was claimed too long ago: perhaps sent, perhaps not."""
+        before = self._storage.now() - after
+        for claim, schedules in self._claimed_before(before):
+            ids = [schedule.schedule_id for schedule in schedules]
+            for schedule_id in self._storage.release(ids, claim):
+                logger.warning(
+                    "fullresult: schedule %s was claimed more than %s ago and is sent (again)",
+                    schedule_id,
+                    after,
+                )
+
+    def _claimed_before(self, before: datetime) -> Iterator[tuple[str, list[Schedule]]]:
+        query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
+        claims: dict[str, list[Schedule]] = {}
+        for schedule in self._storage.find_schedules(query):
+            if schedule.claim and schedule.date_claimed and schedule.date_claimed <= before:
+                claims.setdefault(schedule.claim, []).append(schedule)
+        yield from claims.items()
+
+    def close(self) -> None:
+        """Let go of the broker. What was sent and could not be marked stays claimed."""
+        with self._gate:
+            try:
+                self._mark_what_was_sent()
+            except StorageError as error:
+                logger.error("fullresult: what was just sent stays claimed: %s", error)  # noqa: TRY400
+            self._sender.close()

@@ -1,0 +1,47 @@
+"""Schedules that were perhaps stored and must not be sent: withdrawn as soon as that can be."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from fullresult.storage import Storage, StorageError
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 30.0
+
+
+class Withdrawals:
+    """Withdraws from one storage in the background, for as long as it takes.
+
+    A task whose schedule got no answer goes to the broker, or its caller is told that it failed:
+    were the schedule kept after all, the task would run twice. What this process has not withdrawn
+    when it ends is not.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def withdraw(self, schedule_id: str) -> None:
+        """Make sure that *schedule_id* is never claimed. Neither waits nor raises."""
+        # A thread each: after the first of them the breaker lets few others begin.
+        threading.Thread(
+            target=self._work, args=[schedule_id], name="fullresult-withdrawal", daemon=True
+        ).start()
+
+    def _work(self, schedule_id: str) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._storage.withdraw(schedule_id)
+            except StorageError as error:
+                logger.warning(
+                    "fullresult: schedule %s is not yet withdrawn: %s", schedule_id, error
+                )
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return

@@ -1,0 +1,166 @@
+"""What waits in the storage until it is due, in any SQL database."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Protocol
+
+from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql.queries import Condition
+
+
+class ScheduleDatabase(queries.Dialect, Protocol):
+    """What a database does for schedules, on a schema known to be there.
+
+    Every method raises `StorageError` and nothing else, and what it changes is durable.
+    """
+
+    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Run one statement, by itself, and return its rows."""
+        ...
+
+    def change(
+        self, sql: str, values: Sequence[Any], event: TaskRecord | None = None
+    ) -> list[Sequence[Any]]:
+        """Run one statement and return its rows; if there are any, merge *event* with it."""
+        ...
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        """`Storage.schedule`."""
+        ...
+
+    def claim_due(
+        self, namespace: str, now: str, claim: str, limit: int
+    ) -> Sequence[Sequence[Any]]:
+        """`Storage.claim_due`, as rows in any order."""
+        ...
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        """`Storage.mark_sent`."""
+        ...
+
+    def next_due(self, namespace: str) -> list[Sequence[Any]]:
+        """The due time of the first unclaimed schedule, as the only value of the only row."""
+        ...
+
+    def many(self, ids: Collection[str]) -> Any:
+        """Any number of ids as the value of one parameter."""
+        ...
+
+
+class SqlSchedules:
+    """The methods of `fullresult.storage.Storage` that are about schedules."""
+
+    @abstractmethod
+    def _prepared(self) -> ScheduleDatabase:
+        """The database, its schema known to be there."""
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        self._prepared().schedule(schedule, event)
+
+    def withdraw(self, schedule_id: str) -> None:
+        database = self._prepared()
+        database.change(database.sql["withdraw"], [schedule_id])
+        database.change(database.sql["forget_withdrawn"], [])
+
+    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
+        found = self._prepared().claim_due(namespace, rows.date_text(now), claim, limit)
+        return sorted(map(rows.schedule, found), key=attrgetter("due", "schedule_id"))
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        return self._prepared().mark_sent(claim, schedule_ids, events)
+
+    def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
+        database = self._prepared()
+        database.change(database.sql["mark_problem"], [problem, claim, schedule_id])
+
+    def release(self, schedule_ids: Collection[str], claim: str | None = None) -> list[str]:
+        database = self._prepared()
+        values = [database.many(schedule_ids), claim]
+        return [row[0] for row in database.change(database.sql["release"], values)]
+
+    def take_over(
+        self, schedule_id: str, claim: str, now: datetime, *, instead_of: str | None
+    ) -> Schedule | None:
+        database = self._prepared()
+        values = [claim, rows.date_text(now), schedule_id, instead_of]
+        found = database.change(database.sql["take_over"], values)
+        return rows.schedule(found[0]) if found else None
+
+    def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
+        database = self._prepared()
+        return bool(database.change(database.sql["cancel"], [schedule_id], event))
+
+    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+        database = self._prepared()
+        values = [rows.date_text(due), schedule_id]
+        return bool(database.change(database.sql["reschedule"], values, event))
+
+    def next_due(self, namespace: str) -> datetime | None:
+        found = self._prepared().next_due(namespace)
+        return rows.known_date(found[0][0]) if found else None
+
+    def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
+        database = self._prepared()
+        where, values = _where(database, query)
+        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+        sql = f"{database.sql['schedules']}{where} ORDER BY s.due, s.schedule_id{limit}"
+        return [rows.schedule(row) for row in database.ask(sql, values)]
+
+    def count_schedules(self, query: ScheduleQuery) -> int:
+        database = self._prepared()
+        where, values = _where(database, replace(query, after=None))
+        return int(database.ask(f"{database.sql['count_schedules']}{where}", values)[0][0])
+
+    def note_sweep(self, namespace: str, at: datetime) -> None:
+        database = self._prepared()
+        database.ask(database.sql["note_sweep"], [namespace, rows.date_text(at)])
+
+    def last_sweep(self, namespace: str) -> datetime | None:
+        database = self._prepared()
+        found = database.ask(database.sql["last_sweep"], [namespace])
+        return rows.known_date(found[0][0]) if found else None
+
+
+def _where(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+    found = [("s.date_withdrawn IS NULL", []), *_conditions(database, query)]
+    sql = " AND ".join(f"({condition})" for condition, _ in found)
+    return f" WHERE {sql}", [value for _, values in found for value in values]
+
+
+def _conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:
+    mark, one_of_many = database.placeholder, database.sql["one_of_many"]
+    if query.task_ids is not None:
+        yield one_of_many.format(column="s.task_id"), [database.many(query.task_ids)]
+    if query.schedule_ids is not None:
+        yield one_of_many.format(column="s.schedule_id"), [database.many(query.schedule_ids)]
+    if query.namespace is not None:
+        yield f"s.namespace = {mark}", [query.namespace]
+    if query.not_namespace is not None:
+        yield f"s.namespace <> {mark}", [query.not_namespace]
+    if query.due_until is not None:
+        yield f"s.due <= {mark}", [rows.date_text(query.due_until)]
+    if query.claimed is not None:
+        yield f"s.claim IS {'NOT ' if query.claimed else ''}NULL", []
+    if (position := query.position) is not None:
+        due, schedule_id = position
+        yield f"(s.due, s.schedule_id) > ({mark}, {mark})", [rows.date_text(due), schedule_id]
+    yield from _task_conditions(database, query)
+
+
+def _task_conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:
+    if query.tasks is None:
+        return
+    where, values = queries.count(database, query.tasks)
+    if where:
+        yield database.sql["of_task"].format(where=where), values
