@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -76,12 +78,24 @@ class Settings:
 
 
 def namespace_of(app: Celery) -> str:
-    """The app's broker, by its URL without credentials and options."""
+    """The app's broker, by its URL without credentials and options; without a host, by these."""
     conf = app.conf
     url = conf.broker_write_url or conf.broker_url or conf.broker_read_url or "amqp://localhost"
     text = ";".join(map(str, url)) if isinstance(url, (list, tuple)) else str(url)
     brokers = (_USER.sub("", part.partition("?")[0]).rstrip("/") for part in text.split(";"))
-    return encoding.key(";".join(brokers))
+    name = ";".join(brokers)
+    if name.endswith(":"):  # no host: what tells one from another is in the options
+        options = conf.broker_transport_options or {}
+        name += f"//{_fingerprint(options)}"
+    return encoding.key(name)
+
+
+def _fingerprint(options: Mapping[str, Any]) -> str:
+    """A short text that is the same for the same options."""
+    plain = {
+        str(name): value for name, value in options.items() if isinstance(value, (str, int, float))
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def duration(text: str) -> timedelta:

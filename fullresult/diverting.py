@@ -116,7 +116,7 @@ class Diverter:
         }
         hidden = message.hidden_by(options)
         producer = CapturingProducer(
-            options["task_id"], hidden, lambda call: self._store(call, due)
+            options["task_id"], hidden, lambda call: self._store(call, due), self._refuse
         )
         _gate(self._app.backend)
         token = _diverting.set(True)
@@ -146,6 +146,12 @@ class Diverter:
             raise _Failed(str(error)) from error
         except StorageError as error:
             raise _Failed(str(error)) from error
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        """Record a message that cannot be serialised, as one that is not to wait is recorded."""
+        if self._settings.track_publish and self._recorder.records(str(call.headers["task"])):
+            self._recorder.publishing(call)()
+            self._recorder.unsent(call.headers, error)
 
     def _schedule(self, call: Call, due: datetime) -> Schedule:
         headers, payload = dict(call.headers), call.payload
@@ -267,10 +273,17 @@ class CapturingProducer:
     serializer: str | None = None
     compression: str | None = None
 
-    def __init__(self, task_id: str, hidden: frozenset[str], store: Callable[[Call], None]) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        hidden: frozenset[str],
+        store: Callable[[Call], None],
+        refuse: Callable[[Call, Exception], None],
+    ) -> None:
         self._task_id = task_id
         self._hidden = hidden
         self._store = store
+        self._refuse = refuse
         self.captured = False
         self.connection = _NoConnection()
 
@@ -278,7 +291,11 @@ class CapturingProducer:
         headers = how.get("headers") or {}
         if self.captured or headers.get("id") != self._task_id:
             return  # the event that a task was sent: it was not
-        payload = message.serialise(body, how.get("serializer"))
+        try:
+            payload = message.serialise(body, how.get("serializer"))
+        except Exception as error:
+            self._refuse(Call(body, None, how, self._hidden), error)
+            raise
         self._store(Call(body, payload, how, self._hidden))
         self.captured = True
 
@@ -339,8 +356,10 @@ def _is_plain(call: Call) -> bool:
     if call.hidden:
         return False  # what the sweeper records of the new one it reads from the message
     headers, embed = call.headers, call.parts[2] or {}
-    member = headers.get("group") or embed.get("chord") or embed.get("chain")
-    return not (member or headers.get("retries") or headers.get("replaced_task_nesting"))
+    member = headers.get("group") or embed.get("chord")
+    in_chain = embed.get("chain") is not None  # empty for the last one
+    again = headers.get("retries") or headers.get("replaced_task_nesting")
+    return not (member or in_chain or again)
 
 
 def _json(part: str, value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -12,6 +13,7 @@ from celery.local import Proxy
 from celery.result import AsyncResult
 
 from fullresult import encoding, periodic, plugins, receivers, stale
+from fullresult.bridge import Bridge, tell_revoked
 from fullresult.config import Settings
 from fullresult.diverting import Diverter
 from fullresult.publishing import watch
@@ -36,6 +38,7 @@ class FullResult:
     """
 
     app: Celery
+    bridge: Bridge
     _opened: tuple[Storage, Recorder] | None
     _diverter: Diverter | None
     _sweeper: Sweeper | None
@@ -59,6 +62,7 @@ class FullResult:
         self.app = app
         self._opened = self._diverter = self._sweeper = None
         self._plugins = []
+        self.bridge = Bridge()
         app.send_task = watch(self, app.send_task)
         app.fullresult = self
         watch_control(self)
@@ -245,7 +249,7 @@ class FullResult:
 
     @property
     def _scheduled(self) -> Scheduled:
-        return Scheduled(self.settings, self.storage)
+        return Scheduled(self.settings, self.storage, partial(tell_revoked, self.app))
 
     def resend(
         self,

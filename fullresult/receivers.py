@@ -15,7 +15,7 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
-from fullresult import periodic, workers
+from fullresult import bridge, periodic, workers
 from fullresult.publishing import current_publish
 from fullresult.record import FAILURE, IGNORED, REJECTED
 from fullresult.recorder import Recorder
@@ -31,8 +31,10 @@ _swept_here: WeakSet[FullResult] = WeakSet()
 
 def connect() -> None:
     """Connect every receiver, once per process however often it is called."""
-    for name, receiver in RECEIVERS.items():
-        getattr(signals, name).connect(receiver, dispatch_uid=f"fullresult.{name}", weak=False)
+    for kind, receivers in (("recorder", RECEIVERS), ("bridge", bridge.RECEIVERS)):
+        for name, receiver in receivers.items():
+            uid = f"fullresult.{kind}.{name}"
+            getattr(signals, name).connect(receiver, dispatch_uid=uid, weak=False)
 
 
 def _recorder(app: Celery, name: str) -> Recorder | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from kombu.utils.imports import symbol_by_name
 
 from fullresult import encoding
-from fullresult.schedule import Schedule
+from fullresult.record import SCHEDULED_SENT
+from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., A
     ) -> Any:
         try:
             if command in _CANCELS and full.settings.schedule_eta:
+                if command == "revoke" and arguments and full.settings.schedule_new_id:
+                    arguments = {**arguments, "task_id": _all_ids(full, arguments)}
                 _CANCELS[command](full, {**(arguments or {}), **options})
         except StorageError as error:
             # The workers are told all the same: they may be the ones who have it.
@@ -54,10 +57,31 @@ def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., A
     return watched_broadcast
 
 
-def _cancel_ids(full: FullResult, arguments: Mapping[str, Any]) -> None:
+def _all_ids(full: FullResult, arguments: Mapping[str, Any]) -> list[str]:
+    """The ids that are revoked, with those that their tasks go on under."""
+    ids = _ids(arguments)
+    return list(dict.fromkeys([*ids, *(new for each in ids for new in _new_ids(full, each))]))
+
+
+def _new_ids(full: FullResult, task_id: str) -> Iterator[str]:
+    """The ids that *task_id* goes on under: it was sent so, or is being sent."""
+    key = encoding.key(task_id)
+    for schedule in full.storage.find_schedules(ScheduleQuery(task_ids=[key], limit=None)):
+        if schedule.new_task_id is not None:
+            yield schedule.new_task_id
+    record = full.storage.get(key)
+    if record is not None and record.state == SCHEDULED_SENT and isinstance(record.result, dict):
+        yield str(record.result["new_task_id"])
+
+
+def _ids(arguments: Mapping[str, Any]) -> list[str]:
     ids = arguments.get("task_id") or ()
-    for task_id in [ids] if isinstance(ids, str) else list(ids):
-        full.cancel(str(task_id))
+    return [ids] if isinstance(ids, str) else [str(each) for each in ids]
+
+
+def _cancel_ids(full: FullResult, arguments: Mapping[str, Any]) -> None:
+    for task_id in _ids(arguments):
+        full.cancel(task_id)
 
 
 def _cancel_stamped(full: FullResult, arguments: Mapping[str, Any]) -> None:

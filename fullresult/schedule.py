@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from fullresult import encoding
 from fullresult.storage import TaskQuery
 
+ORIGINAL_ID = "fullresult_original_id"
+"""The header of a task that goes on for another: its own id, a space, and the other's."""
+
 
 class Schedule(NamedTuple):
     """One message that waits until it is due: what diverting stores and a sweeper sends.
@@ -65,6 +68,7 @@ class Schedule(NamedTuple):
         if self.new_task_id is not None:
             headers["parent_id"] = headers.get("id")
             headers["id"] = how["correlation_id"] = self.new_task_id
+            headers[ORIGINAL_ID] = f"{self.new_task_id} {self.task_id}"
         return StoredMessage(self.body, content[0], content[1], headers, how)
 
 

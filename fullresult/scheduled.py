@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -26,18 +27,24 @@ logger = logging.getLogger(__name__)
 class Scheduled:
     """The schedules of one storage, in the hands of people."""
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, tell_revoked: Callable[[Schedule, str], object]
+    ) -> None:
         self._settings = settings
         self._storage = storage
+        self._tell_revoked = tell_revoked
         self._events = ScheduleEvents(settings.limits)
 
     def cancel(self, task_id: str) -> bool:
         """Cancel what waits of *task_id*; whether there was anything that a sweeper had not."""
         cancelled = [
-            self._storage.cancel(schedule.schedule_id, self._events.ended(schedule, "revoked"))
+            schedule
             for schedule in self._waiting(task_id)
+            if self._storage.cancel(schedule.schedule_id, self._events.ended(schedule, "revoked"))
         ]
-        return any(cancelled)
+        for schedule in cancelled:
+            self._tell_revoked(schedule, "revoked")
+        return bool(cancelled)
 
     def reschedule(self, task_id: str, eta: datetime | str) -> bool:
         """Make what waits of *task_id* due at *eta*; whether there was anything."""
@@ -50,10 +57,11 @@ class Scheduled:
 
     def release(self, task_id: str) -> bool:
         """Give what was claimed of *task_id* back to the sweepers; whether there was anything."""
-        claimed = self._of(task_id, claimed=True)
-        return any(
-            self._storage.release([schedule.schedule_id], schedule.claim) for schedule in claimed
-        )
+        released = [
+            self._storage.release([schedule.schedule_id], schedule.claim)
+            for schedule in self._of(task_id, claimed=True)
+        ]
+        return any(released)
 
     def late(self, age: timedelta, limit: int | None) -> list[Schedule]:
         """What has been due for *age* or longer and is not sent, claimed or not."""
@@ -61,14 +69,17 @@ class Scheduled:
         return self._storage.find_schedules(ScheduleQuery(due_until=due_until, limit=limit))
 
     def send_now(self, task_id: str, sender: Sender) -> None:
-        """Send what is scheduled of *task_id*, due or not, claimed or not.
+        """Send what is due or claimed of *task_id* or, for want of that, what waits.
 
         Raises `LookupError` where nothing is, and `CannotResend`.
         """
         found = self._of(task_id)
         if not found:
             raise LookupError(f"nothing is scheduled of task {task_id!r}")
-        for schedule in found:
+        now = self._storage.now()
+        # A retry of it that waits for tomorrow is not what a person means.
+        at_once = [schedule for schedule in found if schedule.claimed or schedule.due <= now]
+        for schedule in at_once or found:
             self._send(schedule, sender)
 
     def _send(self, schedule: Schedule, sender: Sender) -> None:
@@ -96,6 +107,7 @@ class Scheduled:
         events = self._events.sent(mine) if sent else [self._events.ended(mine, "expired")]
         self._storage.mark_sent(claim, [mine.schedule_id], fold(events))
         if not sent:
+            self._tell_revoked(mine, "expired")
             raise CannotResend(f"{task} had expired, and is finished as REVOKED")
 
     def _waiting(self, task_id: str) -> list[Schedule]:

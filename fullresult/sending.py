@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import select
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +27,9 @@ _FRESH = 10.0
 _CONFIRMS = "confirm_timeout" in inspect.signature(Producer.publish).parameters
 _REFUSALS = frozenset({"ResponseError", "ReadOnlyError", "OutOfMemoryError", "NoPermissionError"})
 """Answers of a redis server that did not do what it was asked."""
+
+_RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
+"""What redis-py may have been told in the broker's transport options, or in its URL."""
 
 
 class Unsendable(Exception):
@@ -57,7 +61,7 @@ class Sender:
     def ready(self) -> None:
         """Connect, or make sure that the connection is alive. Raises `BrokerDown`."""
         try:
-            if self._producer is not None and time.monotonic() - self._used > _FRESH:
+            if self._producer is not None and self._may_be_dead():
                 self._check_alive()
             if self._producer is None:
                 self._connect()
@@ -74,12 +78,32 @@ class Sender:
         elif connection.transport.driver_type == "redis":
             options.setdefault("socket_timeout", _TIMEOUT)
             options.setdefault("socket_connect_timeout", _TIMEOUT)
+        elif connection.transport.driver_type == "sqs":
+            known = options.get("client-config") or {}
+            options["client-config"] = {**known, "retries": {"total_max_attempts": 1}}
+        elif connection.transport_cls == "azureservicebus":
+            options["retry_total"] = 0
         connection.ensure_connection(
             max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
         )
+        if connection.transport.driver_type == "redis":
+            _forget_retries(connection.default_channel)
+            _keep_client(connection.default_channel)
         self._producer = Producer(connection.default_channel, auto_declare=False)
         self._declared = set()
         self._used = time.monotonic()
+
+    def _may_be_dead(self) -> bool:
+        """Whether it was idle for long, or an AMQP broker said something unasked: goodbye, say."""
+        if time.monotonic() - self._used > _FRESH:
+            return True
+        # redis-py looks by itself.
+        socket = getattr(self._connection.connection, "sock", None)
+        if socket is None:
+            return False
+        watch = select.poll()
+        watch.register(socket, select.POLLIN)
+        return bool(watch.poll(0))
 
     def _check_alive(self) -> None:
         connection = self._connection
@@ -88,7 +112,8 @@ class Sender:
             if connection.transport.driver_type == "amqp":
                 connection.channel().close()  # the broker answers to both
             elif connection.transport.driver_type == "redis":
-                connection.default_channel.client.ping()
+                with connection.default_channel.conn_or_acquire() as client:
+                    client.ping()
             self._used = time.monotonic()
         except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
             self.close()
@@ -112,7 +137,7 @@ class Sender:
                 self._declare(connection, definition)
         except Exception as error:
             self.close()
-            if isinstance(error, connection.channel_errors) and not _is_refusal(error, stored):
+            if isinstance(error, connection.channel_errors) and not _is_refusal(error):
                 raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
             raise BrokerDown(_text(error)) from error
         self._publish(connection, stored)
@@ -134,10 +159,12 @@ class Sender:
             )
             self._used = time.monotonic()
         except Exception as error:
+            refused = _is_refusal(error)
+            only = refused and _goes_to_one_queue(self._producer.channel, stored)
             self.close()
-            if _is_refusal(error, stored):
+            if refused and only:
                 raise BrokerDown(_text(error)) from error
-            if isinstance(error, (*connection.connection_errors, OSError)):
+            if refused or isinstance(error, (*connection.connection_errors, OSError)):
                 raise Unconfirmed(f"it may have been sent: {_text(error)}") from error
             raise Unsendable(_text(error)) from error
 
@@ -165,9 +192,27 @@ class Sender:
         if connection is not None:
             with suppress(Exception):
                 if connection.transport.driver_type == "amqp":
-                    connection.connection.collapse()  # no farewell that it might never answer
+                    # No farewell that it might never answer. (The property would connect again.)
+                    connection._connection.collapse()  # noqa: SLF001
             with suppress(Exception):
                 connection.release()
+
+
+def _forget_retries(channel: Any) -> None:
+    """Have a redis client forget that it was told to send again what got no answer."""
+    told = [channel.pool.connection_kwargs.pop(name, None) for name in _RETRIES]
+    if any(told):
+        channel.pool.disconnect()
+
+
+def _keep_client(channel: Any) -> None:
+    """Have *channel* use one client: kombu makes a new one, as slowly as it sends, per message."""
+    make = getattr(channel, "_create_client", None)
+    if make is not None:
+        client = make()
+        channel._create_client = lambda asynchronous=False: (  # noqa: SLF001
+            make(asynchronous=True) if asynchronous else client
+        )
 
 
 def _lives(stored: StoredMessage, now: datetime) -> bool:
@@ -183,17 +228,27 @@ def _lives(stored: StoredMessage, now: datetime) -> bool:
     return left > 0
 
 
-def _is_refusal(error: Exception, stored: StoredMessage) -> bool:
-    """Whether the broker said that it does not have the message."""
+def _is_refusal(error: Exception) -> bool:
+    """Whether the broker said that it did not do what it was asked."""
     known: BaseException | None = error
     while known is not None:
         if type(known).__module__.startswith("redis.") and type(known).__name__ in _REFUSALS:
             return True
-        # Through an exchange, one of several queues may have it.
-        if type(known).__name__ == "MessageNacked" and not stored.how.get("exchange"):
+        if type(known).__name__ == "MessageNacked":
             return True
         known = known.__cause__ or known.__context__
     return False
+
+
+def _goes_to_one_queue(channel: Any, stored: StoredMessage) -> bool:
+    """Whether a message that was refused is nowhere: of several queues, one may have it."""
+    exchange = stored.how.get("exchange")
+    if not exchange:
+        return True
+    try:
+        return len(channel._lookup(exchange, stored.how.get("routing_key"))) == 1  # noqa: SLF001
+    except Exception:  # noqa: BLE001  (an AMQP channel does not know, a broken one cannot say)
+        return False
 
 
 def _text(error: Exception) -> str:

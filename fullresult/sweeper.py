@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from fullresult import encoding
+from fullresult.bridge import tell_revoked
 from fullresult.clock import StorageClock
 from fullresult.config import without_password
 from fullresult.events import fold
@@ -75,12 +76,13 @@ def _log(error: Exception) -> None:
 class Batch:
     """What one claim took, on its way to the broker."""
 
-    def __init__(self, claim: str, at: datetime, schedules: list[Schedule]) -> None:
+    def __init__(self, claim: str, at: datetime, began: float, schedules: list[Schedule]) -> None:
         self.claim = claim
         self.at = at
+        self.began = began
         self.waiting = schedules
-        self.began = time.monotonic()
         self.closed: list[Schedule] = []
+        self.ended: list[Schedule] = []
         self.events: list[TaskRecord] = []
         self.sent = self.expired = self.failed = self.released = 0
         self.problems: list[tuple[Schedule, str]] = []
@@ -190,11 +192,12 @@ class Sweeper:
         with self._gate:
             self._mark_what_was_sent()
             self._sender.ready()  # before the claim: while the broker is away nothing is claimed
+            began = time.monotonic()
             now, claim = self._storage.now(), uuid4().hex
             schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
         if not schedules:
             return Swept()
-        batch = Batch(claim, now, schedules)
+        batch = Batch(claim, now, began, schedules)
         try:
             self._send_all(batch)
         finally:
@@ -230,6 +233,7 @@ class Sweeper:
             else:
                 batch.expired += 1
                 batch.events.append(self._events.ended(schedule, "expired"))
+                batch.ended.append(schedule)
             batch.closed.append(schedule)
         except BrokerDown:
             raise  # it stays in `waiting`, and is given back with the others
@@ -275,6 +279,14 @@ class Sweeper:
             batch.released += len(self._storage.release(ids, batch.claim))
             batch.waiting = []
         self._unmarked = None
+        self._tell_expired(batch)
+
+    def _tell_expired(self, batch: Batch) -> None:
+        """Have the result backend say of what expired that it is over."""
+        while batch.ended:
+            # Where it does not answer, that takes long: the others are not asked for.
+            if not tell_revoked(self._full.app, batch.ended.pop(), "expired"):
+                batch.ended = []
 
     def _pace(self, sent: int, took: float) -> None:
         """Claim next time as many as go out in `_CLAIM`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import psycopg
@@ -19,6 +20,7 @@ from fullresult.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery, Uncertain
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.edges import START, Edges, Position
 from fullresult_storage_sql.queries import Condition, Path
 from fullresult_storage_sql.rows import Parameter
 from fullresult_storage_sql.session import REFUSALS, Session
@@ -109,6 +111,7 @@ class PostgreSQL:
         self._prepare = prepare
         self._synchronous = synchronous
         self._connections: Connections[Session] = Connections(self._connect)
+        self._edges = Edges()
 
     def __repr__(self) -> str:
         return without_password(self._url)
@@ -206,6 +209,7 @@ class PostgreSQL:
                     session.first_value()
             return list(answer)
 
+        self._edges.forget()
         return self._run_once(both)
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
@@ -225,17 +229,32 @@ class PostgreSQL:
                 raise
 
         self._run_once(keep)
+        self._edges.added(schedule.namespace, rows.date_text(schedule.due))
 
-    def claim_due(self, namespace: str, now: str, claim: str, limit: int) -> list[Sequence[Any]]:
-        values = [claim, now, namespace, "-infinity", now, limit]
+    def claim_due(
+        self, namespace: str, now: datetime, claim: str, limit: int
+    ) -> list[Sequence[Any]]:
+        if limit < 1:
+            return []
+        began = time.monotonic()
+        edge = self._edges.of(namespace)
+        due = rows.date_text(now)
+        values = [claim, due, namespace, *edge, due, limit]
+        found, dead = self._run_once(lambda session: self._claim(session, values))
+        reached = _reached(found, now, limit)
+        if edge is START:
+            seconds = time.monotonic() - began
+            self._edges.looked(namespace, reached, dead=dead, seconds=seconds)
+        else:
+            self._edges.move(namespace, reached)
+        return found
 
-        def claim_them(session: Session) -> list[Sequence[Any]]:
-            with _durable(session):
-                session.execute(self.sql["in_order"])
-                found = session.execute(self.sql["claim_due"], values, prepare=False)
-            return list(found.fetchall())
-
-        return self._run_once(claim_them)
+    def _claim(self, session: Session, values: Sequence[Any]) -> tuple[list[Sequence[Any]], int]:
+        with _durable(session):
+            dead = session.execute(self.sql["dead"])
+            session.execute(self.sql["in_order"])
+            found = session.execute(self.sql["claim_due"], values, prepare=False)
+        return list(found.fetchall()), dead.fetchall()[0][0]
 
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
@@ -252,7 +271,15 @@ class PostgreSQL:
         return self._run_once(both)
 
     def next_due(self, namespace: str) -> list[Sequence[Any]]:
-        return self.ask(self.sql["next_due"], [namespace, "-infinity"])
+        values = [namespace, *self._edges.of(namespace)]
+
+        def look(session: Session) -> list[Sequence[Any]]:
+            with session.pipeline(), session.transaction():
+                session.execute(self.sql["in_order"])
+                found = session.execute(self.sql["next_due"], values, prepare=False)
+            return list(found.fetchall())
+
+        return self._run(look)
 
     def many(self, ids: Collection[str]) -> list[str]:
         return list(ids)
@@ -430,10 +457,19 @@ def _batch(events: Sequence[TaskRecord]) -> tuple[str, list[str]]:
 
 @contextmanager
 def _durable(session: Session) -> Iterator[None]:
-    """A transaction in one round trip, on the disk when it ends. Answers are to be read after it."""
+    """A transaction of one round trip, on the disk when it ends; answers are read after it."""
     with session.pipeline(), session.transaction():
         session.execute(_SQL["durable"])
         yield
+
+
+def _reached(found: Sequence[Sequence[Any]], now: datetime, limit: int) -> Position:
+    """How far a claim came: there may be more where it found as many as it asked for."""
+    if len(found) < limit:
+        # What is due now may come a little late.
+        return Position(rows.date_text(now - timedelta(seconds=1)), "")
+    schedule_id, due = max(((row[0], row[3]) for row in found), key=lambda each: each[::-1])
+    return Position(rows.date_text(due), schedule_id)
 
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:

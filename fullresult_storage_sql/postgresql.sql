@@ -293,6 +293,10 @@ SELECT
     set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
     set_config('enable_bitmapscan', 'off', true);
 
+-- name: dead
+-- As the statistics have it, a second late.
+SELECT pg_stat_get_dead_tuples('fullresult_schedule'::regclass);
+
 -- name: durable
 -- Schedules and claims are on the disk when their transaction ends, whatever the defaults of the
 -- role or database; and on standbys, where PostgreSQL waits for those.
@@ -316,6 +320,43 @@ SELECT
     s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
 FROM fullresult_schedule AS s;
 
+-- Not in sqlite.sql: there, one index has all schedules in this order.
+-- name: page_of_schedules
+-- The first of each namespace that wait, the first that are claimed, and the first of those. An index
+-- tells the namespaces, one step for each.
+WITH RECURSIVE known AS (
+    SELECT min(namespace) AS namespace FROM fullresult_schedule
+    WHERE claim IS NULL AND date_withdrawn IS NULL
+    UNION ALL
+    SELECT (
+        SELECT min(w.namespace) FROM fullresult_schedule AS w
+        WHERE w.namespace > known.namespace AND w.claim IS NULL AND w.date_withdrawn IS NULL
+    )
+    FROM known
+    WHERE known.namespace IS NOT NULL
+),
+page AS (
+    SELECT waiting.*
+    FROM known
+    CROSS JOIN LATERAL (
+        SELECT * FROM fullresult_schedule AS s{waiting} AND s.namespace = known.namespace
+        ORDER BY s.due, s.schedule_id
+        LIMIT {limit}
+    ) AS waiting
+    UNION ALL
+    (
+        SELECT * FROM fullresult_schedule AS s{claimed}
+        ORDER BY s.due, s.schedule_id
+        LIMIT {limit}
+    )
+)
+SELECT
+    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+FROM page AS s
+ORDER BY s.due, s.schedule_id
+LIMIT {limit};
+
 -- name: of_task
 EXISTS (SELECT 1 FROM fullresult_task AS t{where} AND t.task_id = s.task_id);
 
@@ -332,7 +373,7 @@ SET claim = %s, date_claimed = %s
 WHERE s.schedule_id = ANY(ARRAY(
     SELECT w.schedule_id
     FROM fullresult_schedule AS w
-    WHERE w.namespace = %s AND w.due >= %s AND w.due <= %s
+    WHERE w.namespace = %s AND (w.due, w.schedule_id) >= (%s, %s) AND w.due <= %s
         AND w.claim IS NULL AND w.date_withdrawn IS NULL
     ORDER BY w.due, w.schedule_id
     LIMIT %s
@@ -397,7 +438,8 @@ RETURNING 1;
 
 -- name: next_due
 SELECT s.due FROM fullresult_schedule AS s
-WHERE s.namespace = %s AND s.due >= %s AND s.claim IS NULL AND s.date_withdrawn IS NULL
+WHERE s.namespace = %s AND (s.due, s.schedule_id) >= (%s, %s)
+    AND s.claim IS NULL AND s.date_withdrawn IS NULL
 ORDER BY s.due, s.schedule_id
 LIMIT 1;
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from fullresult.events import from_milliseconds
@@ -92,9 +93,14 @@ def date_text(when: datetime) -> str:
     return when.astimezone(timezone.utc).isoformat(timespec="milliseconds")
 
 
+@lru_cache(maxsize=64)  # most of an event's dates are one
+def _date_text(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds")
+
+
 def _text(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
+        return _date_text(value)
     if isinstance(value, bool):
         return "1" if value else "0"
     return str(value)

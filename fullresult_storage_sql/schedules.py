@@ -36,8 +36,8 @@ class ScheduleDatabase(queries.Dialect, Protocol):
         ...
 
     def claim_due(
-        self, namespace: str, now: str, claim: str, limit: int
-    ) -> Sequence[Sequence[Any]]:
+        self, namespace: str, now: datetime, claim: str, limit: int
+    ) -> list[Sequence[Any]]:
         """`Storage.claim_due`, as rows in any order."""
         ...
 
@@ -72,7 +72,7 @@ class SqlSchedules:
         database.change(database.sql["forget_withdrawn"], [])
 
     def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
-        found = self._prepared().claim_due(namespace, rows.date_text(now), claim, limit)
+        found = self._prepared().claim_due(namespace, now, claim, limit)
         return sorted(map(rows.schedule, found), key=attrgetter("due", "schedule_id"))
 
     def mark_sent(
@@ -112,10 +112,7 @@ class SqlSchedules:
 
     def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
         database = self._prepared()
-        where, values = _where(database, query)
-        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
-        sql = f"{database.sql['schedules']}{where} ORDER BY s.due, s.schedule_id{limit}"
-        return [rows.schedule(row) for row in database.ask(sql, values)]
+        return [rows.schedule(row) for row in database.ask(*_select(database, query))]
 
     def count_schedules(self, query: ScheduleQuery) -> int:
         database = self._prepared()
@@ -132,16 +129,40 @@ class SqlSchedules:
         return rows.known_date(found[0][0]) if found else None
 
 
+_WAITING = "s.claim IS NULL AND s.date_withdrawn IS NULL"
+_CLAIMED = "s.claim IS NOT NULL"
+_KEPT = {False: (_WAITING,), True: (_CLAIMED,), None: (_WAITING, _CLAIMED)}
+"""As the predicates of the indexes say it, so that PostgreSQL sees that they serve."""
+
+
+def _select(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+    page = database.sql.get("page_of_schedules")
+    if page and query.claimed is None and query.limit is not None and not _names_any(query):
+        waiting, values = _where(database, replace(query, claimed=False))
+        # Asked of each namespace once, not of each of its schedules.
+        waiting = waiting.replace("s.namespace", "known.namespace")
+        claimed, others = _where(database, replace(query, claimed=True))
+        sql = page.format(waiting=waiting, claimed=claimed, limit=query.limit)
+        return sql, [*values, *others]
+    where, values = _where(database, query)
+    limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+    return f"{database.sql['schedules']}{where} ORDER BY s.due, s.schedule_id{limit}", values
+
+
+def _names_any(query: ScheduleQuery) -> bool:
+    """Whether an index of ids has all that *query* asks for."""
+    return query.task_ids is not None or query.schedule_ids is not None
+
+
 def _where(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
-    found = [("s.date_withdrawn IS NULL", []), *_conditions(database, query)]
+    found = list(_conditions(database, query))
     sql = " AND ".join(f"({condition})" for condition, _ in found)
     return f" WHERE {sql}", [value for _, values in found for value in values]
 
 
 def _conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:
     mark, one_of_many = database.placeholder, database.sql["one_of_many"]
-    if query.task_ids is not None:
-        yield one_of_many.format(column="s.task_id"), [database.many(query.task_ids)]
+    yield _kept(database, query)
     if query.schedule_ids is not None:
         yield one_of_many.format(column="s.schedule_id"), [database.many(query.schedule_ids)]
     if query.namespace is not None:
@@ -150,12 +171,20 @@ def _conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Co
         yield f"s.namespace <> {mark}", [query.not_namespace]
     if query.due_until is not None:
         yield f"s.due <= {mark}", [rows.date_text(query.due_until)]
-    if query.claimed is not None:
-        yield f"s.claim IS {'NOT ' if query.claimed else ''}NULL", []
     if (position := query.position) is not None:
         due, schedule_id = position
         yield f"(s.due, s.schedule_id) > ({mark}, {mark})", [rows.date_text(due), schedule_id]
     yield from _task_conditions(database, query)
+
+
+def _kept(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+    parts = _KEPT[query.claimed]
+    if query.task_ids is None:
+        return " OR ".join(f"({part})" for part in parts), []
+    # In each part, for each has an index of its own.
+    of_tasks = database.sql["one_of_many"].format(column="s.task_id")
+    values = [database.many(query.task_ids)] * len(parts)
+    return " OR ".join(f"({part} AND {of_tasks})" for part in parts), values
 
 
 def _task_conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:

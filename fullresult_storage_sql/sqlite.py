@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path as File
 from typing import Any, Literal, TypeVar
 
@@ -188,8 +188,11 @@ class SQLite:
 
         self._run(both)
 
-    def claim_due(self, namespace: str, now: str, claim: str, limit: int) -> list[Sequence[Any]]:
-        return self.change(self.sql["claim_due"], [claim, now, namespace, now, limit])
+    def claim_due(
+        self, namespace: str, now: datetime, claim: str, limit: int
+    ) -> list[Sequence[Any]]:
+        due = rows.date_text(now)
+        return self.change(self.sql["claim_due"], [claim, due, namespace, due, limit])
 
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]

@@ -74,12 +74,16 @@ def test_the_demo_tells_its_story_in_time_and_its_commands_can_be_pasted(tempora
 
 def _assert_the_story(said: str) -> None:
     for pattern in (
-        r"STARTED  shop\.report",
-        r"SUCCESS  shop\.receipt\(6, to='ann@example\.org'\)",
-        r"SUCCESS  shop\.parcel\(6\) +attempt 3 'PARCEL-6'",
-        r"FAILURE  shop\.charge.*BankClosedError",
-        r"FAILURE  shop\.photo.*WorkerLostError",
-        r"STARTED  shop\.stocktaking\(minutes=30\)",
+        r"STARTED +shop\.report",
+        r"SCHEDULED +shop\.receipt\(4, to='cleo@example\.org'\)",
+        r"SUCCESS +shop\.receipt\(4, to='cleo@example\.org'\)",
+        r"DUE +ID +STATUS +SINCE +TASK",
+        r"is REVOKED, and will not be sent",
+        r"SUCCESS +shop\.receipt\(6, to='ann@example\.org'\)",
+        r"SUCCESS +shop\.parcel\(6\) +attempt 3 'PARCEL-6'",
+        r"FAILURE +shop\.charge.*BankClosedError",
+        r"FAILURE +shop\.photo.*WorkerLostError",
+        r"STARTED +shop\.stocktaking\(minutes=30\)",
         r"CREATED +ID +STATE +TASK",
         r"│ shop\.BankClosedError: the bank is closed: cannot charge 19\.90 EUR for order 7",
         r"│ Traceback \(most recent call last\):",

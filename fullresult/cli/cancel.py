@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 def cancel(
     context: click.Context, /, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
 ) -> None:
-    """Cancel tasks that wait until they are due: they are not sent, and end as REVOKED.
+    """Cancel scheduled tasks, after showing which.
 
-    Name their ids, or say which by the options; you see them before anything is cancelled. A task
-    that a sweeper has claimed cannot be cancelled any more, nor one that was sent: each is
-    reported, the others go on, and the exit code is 1.
+    They are not sent, and end as REVOKED. Name their ids, or say which by the options; you see them
+    before anything is cancelled. A task that a sweeper has claimed cannot be cancelled any more,
+    nor one that was sent: each is reported, the others go on, and the exit code is 1.
 
     Prints the id of each task cancelled.
     """

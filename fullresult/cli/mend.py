@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from fullresult.cli.app import full_of
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.run import NotDone, Run, Verb, sending
-from fullresult.cli.schedules import pages, schedules_of
+from fullresult.cli.schedules import is_being_sent, pages, schedules_of
 from fullresult.cli.terminal import safe, say
 from fullresult.cli.words import count_of, span
 
@@ -89,12 +89,12 @@ def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> No
 @_which("that were claimed and not marked sent")
 @click.pass_context
 def release(context: click.Context, /, yes: bool, **options: Any) -> None:
-    """Give back to the sweepers what one of them claimed and never marked sent.
+    """Give claimed tasks back to the sweepers.
 
-    It died in between, and nobody knows whether the task was sent. If it was, the next sweep sends
-    it twice. Name ids, or say --all for those that are due and claimed for too long, which is what
-    the options add up to, else `fullresult_stale_after` (1 hour). You see them before anything is
-    released.
+    For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
+    whether the task was sent. If it was, the next sweep sends it twice. Name ids, or say --all for
+    those that are due and claimed for too long, which is what the options add up to, else
+    `fullresult_stale_after` (1 hour). You see them before anything is released.
 
     Prints the id of each task released. One that is not claimed is reported, the others go on, and
     the exit code is 1.
@@ -134,18 +134,22 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
         )
     age = full.settings.stale_after if age is None else age
     with ages.within_time(age):
-        until = full.storage.now() - age
-    found = _take(islice(_stale(full, until, claimed), limit))
+        found = _take(islice(_stale(full, age, claimed), limit))
     if not found.ids:
         say(f"Nothing is overdue for {span(age.total_seconds())}.", err=True)
     return found
 
 
-def _stale(full: FullResult, until: datetime, claimed: bool | None) -> Iterator[Schedule]:
-    """Those of this broker. A claim has to be as old: a younger one may be being sent now."""
-    for schedule in pages(full, due_until=until, claimed=claimed):
+def _stale(full: FullResult, age: timedelta, claimed: bool | None) -> Iterator[Schedule]:
+    """Those of this broker. A claim has to be as old: what it was for may be on its way now."""
+    now = full.storage.now()
+    for schedule in pages(full, due_until=now - age, claimed=claimed):
         since = schedule.date_claimed or schedule.due
-        if schedule.namespace == full.settings.namespace and since <= until:
+        if (
+            schedule.namespace == full.settings.namespace
+            and since <= now - age
+            and not is_being_sent(schedule, now)
+        ):
             yield schedule
 
 

@@ -37,9 +37,10 @@ from fullresult.cli.words import local_exactly
 def reschedule(
     context: click.Context, /, task_id: str, eta: datetime | None, countdown: timedelta | None
 ) -> None:
-    """Make a task that waits in the storage due at another time.
+    """Move a scheduled task to another time.
 
-    A task that a sweeper has claimed, or that was sent, stays as it is, and the exit code is 1.
+    It may be sooner or later, now too. A task that a sweeper has claimed, or that was sent, stays
+    as it is, and the exit code is 1.
     """
     if (eta is None) == (countdown is None):
         raise click.UsageError("say when: either --eta or --countdown")

@@ -83,7 +83,7 @@ class Run:
         try:
             new, line = do(item)
         except NotDone as error:
-            self.broker_errors += isinstance(error.__cause__, (OperationalError, OSError))
+            self.broker_errors += _is_of_broker(error)
             self.failures.append(safe_str(error))
         else:
             self.broker_errors = 0
@@ -98,3 +98,15 @@ class Run:
             raise Failure(f"the broker does not answer; {done}, and gave up")
         if self.failures:
             raise Failure(f"{done}; {count_of(len(self.failures))} could not be {self.verb.done}")
+
+
+def _is_of_broker(error: BaseException) -> bool:
+    """Whether it, or what it came of, says that the broker does not answer."""
+    from fullresult.sending import BrokerDown
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OperationalError, OSError, BrokerDown)):
+            return True
+        cause = cause.__cause__
+    return False

@@ -54,11 +54,12 @@ def scheduled(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """List what waits in the storage until it is due, the first due first.
+    """List scheduled tasks, the first due first.
 
-    On a terminal this is a table. In a pipe it is one line a task with tabs between: id, due (UTC),
-    name, queue, `waits` or `claimed`, since when (UTC), problem, namespace. With --json it is one
-    object: `schedules`, and `next`, the cursor for --after (null at the end).
+    Those are what waits in the storage until it is due. On a terminal this is a table. In a pipe it
+    is one line a task with tabs between: id, due (UTC), name, queue, `waits` or `claimed`, since
+    when (UTC), problem, namespace. With --json it is one object: `schedules`, and `next`, the
+    cursor for --after (null at the end).
     """
     full = full_of(context)
     query = filters.query(options) if filters.given(options) else None

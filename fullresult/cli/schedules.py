@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fullresult import encoding
 from fullresult.cli.document import plain
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import safe
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from fullresult.storage import TaskQuery
 
 _BATCH = 100
+_BEING_SENT = timedelta(minutes=1)
+"""A younger claim is a sweeper's at work: it takes some milliseconds, unless the broker stalls."""
 # Not what would be sent: it is stored whole even where the record hides a part of it.
 _SECRET = frozenset({"body", "headers", "how"})
 
 
 def schedules_of(full: FullResult, task_id: str) -> list[Schedule]:
     """Those of one task, the first due first."""
-    return full.storage.find_schedules(ScheduleQuery(task_ids=[task_id], limit=None))
+    return full.storage.find_schedules(ScheduleQuery(task_ids=[encoding.key(task_id)], limit=None))
 
 
 def pages(
@@ -40,6 +43,11 @@ def pages(
     ):
         yield from found
         after = found[-1].cursor
+
+
+def is_being_sent(schedule: Schedule, now: datetime) -> bool:
+    """Whether a sweeper has only just claimed it."""
+    return schedule.date_claimed is not None and now - schedule.date_claimed < _BEING_SENT
 
 
 def show_schedules(

@@ -12,7 +12,7 @@ from fullresult.cli import ages
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps, plain
 from fullresult.cli.help import Command
-from fullresult.cli.schedules import schedule_document, show_schedules
+from fullresult.cli.schedules import is_being_sent, schedule_document, show_schedules
 from fullresult.cli.stale import FOUND
 from fullresult.cli.terminal import bold, one_line, say
 from fullresult.cli.words import count_of, local_exactly, span
@@ -42,11 +42,11 @@ class Part(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context
 def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **lengths: Any) -> None:
-    """List what is due for too long and was not sent; exit with code 3 if there is any.
+    """List what is overdue and was not sent.
 
-    Some of it a sweeper claimed and never marked sent: it died in between, and nobody knows whether
-    the task was sent. The rest nobody claimed: no sweeper is at work. Too long is what the options
-    add up to, else `fullresult_stale_after` (1 hour).
+    The exit code is 3 if there is any. Some of it a sweeper claimed and never marked sent: it died
+    in between, and nobody knows whether the task was sent. The rest nobody claimed: no sweeper is
+    at work. Too long is what the options add up to, else `fullresult_stale_after` (1 hour).
 
     In a pipe it is lines as of `scheduled`. With --json it is one object: `schedules`, `more`
     (whether --limit left some out), `namespace` (of this app's broker) and `last_sweep` (when a
@@ -91,22 +91,29 @@ def _show(full: FullResult, schedules: Sequence[Schedule], age: timedelta | None
 
 
 def _parts(full: FullResult, schedules: Sequence[Schedule]) -> list[Part]:
-    ours = full.settings.namespace
+    namespace, now = full.settings.namespace, full.storage.now()
+    ours = [schedule for schedule in schedules if schedule.namespace == namespace]
+    claimed = [schedule for schedule in ours if schedule.claimed]
     return [
         Part(
-            [s for s in schedules if s.namespace == ours and s.claimed],
+            [schedule for schedule in claimed if not is_being_sent(schedule, now)],
             "claimed and never marked sent: maybe sent, maybe not.",
             "`resend-scheduled ID` sends one now, `release ID` gives it back to the sweepers; a "
             "task that was sent before is then sent twice.",
         ),
         Part(
-            [s for s in schedules if s.namespace == ours and not s.claimed],
+            [schedule for schedule in claimed if is_being_sent(schedule, now)],
+            "claimed within the last minute: about to be sent.",
+            "Look again in a minute.",
+        ),
+        Part(
+            [schedule for schedule in ours if not schedule.claimed],
             "due and never claimed: no sweeper is at work, or it is behind.",
             f"{_who_sweeps(full)}; or send what is due now: celery -A proj fullresult sweep",
         ),
         Part(
-            [s for s in schedules if s.namespace != ours],
-            f"for another broker than this app's, which is {one_line(ours)!r}.",
+            [schedule for schedule in schedules if schedule.namespace != namespace],
+            f"for another broker than this app's, which is {one_line(namespace)!r}.",
             "The sweepers of the apps that made them send those. If this broker got another URL, "
             "set fullresult_namespace to the namespace they have.",
         ),

@@ -17,6 +17,7 @@ from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.terminal import is_terminal, one_line, say
 from fullresult.cli.words import count_of
+from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
     from fullresult.sweeper import Sweeper
@@ -87,12 +88,16 @@ def _report(sweeper: Sweeper, error: Exception | None, *, unfinished: bool) -> N
     sent = f"sent {count_of(swept.sent)}"
     if swept.expired:
         sent += f", {swept.expired:,} had expired"
+    if swept.failed:
+        sent += f", {swept.failed:,} could not be (see `stale-scheduled`)"
     if isinstance(error, BrokerDown):
         raise Failure(f"the broker does not take messages: {error}; {sent}")
+    if isinstance(error, StorageError):
+        raise Failure(f"{error}; {sent}")
     if error is not None:
         raise error
     if swept.failed:
-        raise Failure(f"{sent}; {count_of(swept.failed)} could not be, see `stale-scheduled`")
+        raise Failure(sent)
     if unfinished:
         raise Failure(f"{sent}, and was stopped before all that is due was")
     say(f"{sent[0].upper()}{sent[1:]}.")

@@ -47,7 +47,7 @@ class Feed:
         shown = fit(call(record), _LONGEST_CALL)
         room = " " * (_LONGEST_CALL - width(shown))
         since = f"{time.monotonic() - self._began:6.1f} s"
-        state = in_colour(record.state, f"{record.state:<8}")
+        state = in_colour(record.state, f"{record.state:<14}")
         end = fit(_ending(record), _LONGEST_ENDING)
         tail = f"{room}  {dim(end)}" if end else ""
         say(f"{dim(since)}  {state} {shown}{tail}")

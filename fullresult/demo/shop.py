@@ -32,6 +32,8 @@ app.conf.update(
     # Celery waits ten seconds before it says that a process was lost.
     worker_lost_wait=1.0,
     fullresult_storage=f"sqlite:///{HERE / 'fullresult.db'}",
+    # What is to run later waits in the storage: retries, too.
+    fullresult_schedule_eta=True,
 )
 FullResult(app)
 

@@ -19,6 +19,7 @@ import click
 from celery.result import AsyncResult
 
 from fullresult.cli.page import page_of
+from fullresult.cli.schedules import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import bold, dim, fit, in_colour, say
 from fullresult.cli.words import ending, local_exactly
@@ -66,6 +67,7 @@ def _story(directory: Path) -> None:
     with running(directory, "night") as night:
         _look(full, charge.id)
         _stale(full)
+        _later(shop, full)
         new = _send_again(shop, full, feed, charge.id, night)
         night.ask_to_stop()
         _compare(full, charge.id, new)
@@ -90,7 +92,7 @@ def _open_shop(directory: Path) -> ModuleType:
 
 def _busy_hour(shop: ModuleType, feed: Feed) -> AsyncResult:
     _chapter(
-        "An ordinary hour: tasks that succeed, fail, retry, run long, and one whose process dies"
+        "An ordinary hour: tasks that succeed, fail, retry, wait, run long; one whose process dies"
     )
     charge: AsyncResult = shop.charge.delay(7, amount="19.90 EUR", card="…1234")
     shop.receipt.delay(6, to="ann@example.org")
@@ -98,6 +100,7 @@ def _busy_hour(shop: ModuleType, feed: Feed) -> AsyncResult:
     shop.report.delay("2026-01", seconds=1.5)
     shop.photo.delay("front.raw")
     shop.receipt.delay(5, to="bob@example.org")
+    shop.receipt.apply_async((4,), {"to": "cleo@example.org"}, countdown=2)
     feed.until(lambda records: all(record.state in FINISHED for record in records.values()))
     return charge
 
@@ -135,6 +138,18 @@ def _stale(full: FullResult) -> None:
     while not (found := full.get_stale_tasks(_STALE_AFTER)) and time.monotonic() < deadline:
         time.sleep(0.1)
     show_records(found, STALE_COLUMNS, table=True)
+
+
+def _later(shop: ModuleType, full: FullResult) -> None:
+    _chapter("What is to run in a month waits in the storage, in no worker's memory")
+    task = shop.receipt.apply_async((3,), {"to": "dan@example.org"}, countdown=30 * 86_400)
+    _command("scheduled")
+    show_schedules(full, full.scheduled(), table=True)
+    _command(f"cancel {task.id}")
+    full.cancel(task.id)
+    record = full.get(task.id)
+    assert record
+    say(f"{task.id} is {in_colour(record.state, record.state)}, and will not be sent.")
 
 
 def _send_again(shop: ModuleType, full: FullResult, feed: Feed, task_id: str, night: Worker) -> str:

@@ -32,7 +32,8 @@ import pytest
 pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
     *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing", "scheduling")),
-    *(f"{__name__}.{part}" for part in ("claiming", "listing", "schedule_machine")),
+    *(f"{__name__}.{part}" for part in ("changing", "claiming", "listing", "schedules")),
+    f"{__name__}.schedule_machine",
 )
 
 from fullresult.testing.fixtures import open_storage  # noqa: E402

@@ -15,17 +15,19 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fullresult.record import REVOKED, SCHEDULED, STARTED
-from fullresult.schedule import Schedule
 from fullresult.storage import Storage
 from fullresult.testing import processes, samples
 from fullresult.testing.fixtures import Fixtures, known, thorough
 from fullresult.testing.processes import OpenStorage
 from fullresult.testing.schedule_machine import ScheduleMachine
-from fullresult.testing.scheduling import cancel, claim, keep, kept, reschedule
+from fullresult.testing.schedules import LATER, cancel, claim, ids, keep, kept, reschedule
 
 T = TypeVar("T")
 Call = Callable[[Storage, str], bool]
 """What somebody tries with a schedule, and whether it came off."""
+
+
+ROUNDS = 20
 
 
 class Barrier(Protocol):
@@ -56,15 +58,31 @@ class Claiming(Fixtures):
         assert claimed == [[], ["-1"], ["0"], [], ["1"], ["2"]]
 
     def test_the_first_due_are_claimed_first_up_to_a_limit(self, storage: Storage) -> None:
-        numbers = (5, 1, 3, 0, 4, 2)
-        keep(storage, *(samples.schedule(f"{n}", samples.after(n)) for n in numbers))
+        due = {"b": 5, "c": 1, "f": 3, "z": 0, "a": 4, "e": 2}
+        keep(storage, *(samples.schedule(name, samples.after(n)) for name, n in due.items()))
 
         claimed = [
             ids(storage.claim_due("shop", samples.after(4), f"{limit}", limit))
             for limit in (2, 0, 1, 5)
         ]
 
-        assert claimed == [["0", "1"], [], ["2"], ["3", "4"]]
+        assert claimed == [["z", "c"], [], ["e"], ["f", "a"]]
+
+    def test_what_others_bring_is_claimed_however_long_it_is_due(
+        self, storage: Storage, url: str, opener: OpenStorage
+    ) -> None:
+        """Who has claimed all that was due looks again at what is due earlier."""
+        other = opener(url)
+        keep(storage, "a", "b", samples.schedule("c", LATER))
+        claim(storage, now=samples.after(1))
+
+        keep(other, samples.schedule("d", samples.EPOCH))
+        other.release(["a"])
+        other.reschedule("c", samples.after(-1), samples.became("task c", SCHEDULED))
+
+        assert storage.next_due("shop") == samples.EPOCH
+        assert ids(claim(storage, now=samples.after(2), by="y")) == ["d", "c", "a"]
+        other.close()
 
     def test_other_namespaces_are_never_claimed(self, storage: Storage) -> None:
         keep(storage, "a", samples.schedule("b", samples.EPOCH, namespace="other"))
@@ -148,6 +166,19 @@ class Claiming(Fixtures):
             winner = RACES[race][won.index(True)]
             expected = STATES.get(winner, SCHEDULED)
             assert known(storage, f"task {schedule_id}").state == expected, race
+
+    def test_what_is_scheduled_and_withdrawn_at_once_is_not_kept(self, storage: Storage) -> None:
+        in_threads(storage, schedule_or_withdraw, 2)
+
+        assert kept(storage) == []
+        assert claim(storage) == []
+        assert known(storage, "task 0").state == SCHEDULED
+
+    def test_what_is_scheduled_twice_at_once_is_kept_once(self, storage: Storage) -> None:
+        in_threads(storage, schedule_the_same, 3)
+
+        assert sorted(ids(kept(storage))) == sorted(f"{number}" for number in range(ROUNDS))
+        assert len(claim(storage)) == ROUNDS
 
     def test_what_a_storage_answered_survives_the_death_of_who_asked(
         self, url: str, storage: Storage, opener: OpenStorage
@@ -247,6 +278,22 @@ def try_each(
     return won
 
 
+def schedule_or_withdraw(barrier: Barrier, storage: Storage, number: int) -> None:
+    for each in range(ROUNDS):
+        barrier.wait()
+        if (each + number) % 2:
+            keep(storage, f"{each}")
+        else:
+            storage.withdraw(f"{each}")
+
+
+def schedule_the_same(barrier: Barrier, storage: Storage, number: int) -> None:
+    for each in range(ROUNDS):
+        schedule = samples.schedule(f"{each}", samples.after(-number))
+        barrier.wait()
+        keep(storage, schedule)
+
+
 def claim_all(barrier: Barrier, storage: Storage, number: int, count: int) -> dict[str, str]:
     """Claim a few at a time until nobody has any left; returns the claim of each schedule."""
     claimed: dict[str, str] = {}
@@ -273,7 +320,3 @@ def in_threads(storage: Storage, do: Callable[..., T], count: int, first: int = 
     barrier = threading.Barrier(count, timeout=processes.SECONDS)
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(partial(do, barrier, storage), range(first, first + count)))
-
-
-def ids(schedules: Sequence[Schedule]) -> list[str]:
-    return [schedule.schedule_id for schedule in schedules]

@@ -13,7 +13,7 @@ from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures
-from fullresult.testing.scheduling import claim, keep, kept
+from fullresult.testing.schedules import claim, ids, keep, kept
 
 MIXED = (
     samples.schedule("a", samples.after(0)),
@@ -239,7 +239,3 @@ def mixed(storage: Storage) -> None:
         storage.schedule(schedule, samples.scheduled(schedule, kwargs={"order": number}))
     storage.write([samples.became("task a", STARTED)])
     claim(storage, "b", "c")
-
-
-def ids(schedules: list[Schedule]) -> list[str]:
-    return [schedule.schedule_id for schedule in schedules]

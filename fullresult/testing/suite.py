@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fullresult.testing.arguments import Arguments
+from fullresult.testing.changing import Changing
 from fullresult.testing.claiming import Claiming
 from fullresult.testing.finding import Finding
 from fullresult.testing.keeping import Keeping
@@ -23,6 +24,7 @@ class StorageSuite(
     Sharing,
     Overlapping,
     Scheduling,
+    Changing,
     Claiming,
     Listing,
 ):

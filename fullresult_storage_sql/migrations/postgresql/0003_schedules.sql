@@ -27,15 +27,15 @@ WITH (
     autovacuum_vacuum_insert_scale_factor = 0.5
 );
 
+-- A claim writes every index that has the claimed row: there are as few as can be.
 CREATE INDEX fullresult_schedule_waiting ON fullresult_schedule (namespace, due, schedule_id)
+    WHERE claim IS NULL AND date_withdrawn IS NULL;
+
+CREATE INDEX fullresult_schedule_task ON fullresult_schedule (task_id)
     WHERE claim IS NULL AND date_withdrawn IS NULL;
 
 CREATE INDEX fullresult_schedule_claimed ON fullresult_schedule (due, schedule_id)
     WHERE claim IS NOT NULL;
-
-CREATE INDEX fullresult_schedule_due ON fullresult_schedule (due, schedule_id);
-
-CREATE INDEX fullresult_schedule_task ON fullresult_schedule (task_id);
 
 CREATE INDEX fullresult_schedule_withdrawn ON fullresult_schedule (date_withdrawn)
     WHERE date_withdrawn IS NOT NULL;

@@ -1,5 +1,5 @@
 -- What waits in the storage until it is due: one row per message, gone when it is sent.
--- Differs from postgresql: dates are text such as 2026-01-31T12:00:00.000+00:00.
+-- Differs from postgresql: dates are text such as 2026-01-31T12:00:00.000+00:00, and indexes cost less.
 CREATE TABLE fullresult_schedule (
     schedule_id text PRIMARY KEY,
     task_id text NOT NULL,
