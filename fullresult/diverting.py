@@ -161,19 +161,17 @@ class Diverter:
         how = {
             name: value
             for name, value in call.how.items()
-            if value is not None and name not in _NOT_STORED
+            # No priority at all is not kombu's default of 0.
+            if (value is not None or name == "priority") and name not in _NOT_STORED
         }
-        how["declare"] = [
-            entity.as_dict(recurse=True)
-            for entity in how.get("declare") or ()
-            if isinstance(entity, Queue)
-        ]
+        how["declare"] = [_definition(entity) for entity in how.get("declare") or ()]
         exchange = how.get("exchange")
         how["exchange"] = getattr(exchange, "name", exchange) or ""
         how["content_type"] = payload.content_type
         how["content_encoding"] = payload.content_encoding
         task_id = encoding.key(headers["id"])
-        new_id = self._settings.schedule_new_id and _is_plain(call)
+        plain = _is_plain(call) and self._recorder.records(str(headers["task"]))
+        new_id = self._settings.schedule_new_id and plain
         return Schedule(
             schedule_id=uuid4().hex,
             task_id=task_id,
@@ -341,7 +339,9 @@ def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
     countdown, eta = options.get("countdown"), options.get("eta")
     try:
         if countdown:
-            return timedelta(seconds=countdown)
+            wait = timedelta(seconds=countdown)
+            datetime.now(timezone.utc) + wait  # past the year 9999 Celery raises an error
+            return wait
         if not eta:
             return None
         when: datetime = maybe_iso8601(eta)
@@ -360,6 +360,12 @@ def _is_plain(call: Call) -> bool:
     in_chain = embed.get("chain") is not None  # empty for the last one
     again = headers.get("retries") or headers.get("replaced_task_nesting")
     return not (member or in_chain or again)
+
+
+def _definition(entity: Any) -> dict[str, Any]:
+    if not isinstance(entity, Queue):
+        raise NotDivertible(f"it declares what is no queue: {encoding.safe_repr(entity)}")
+    return dict(entity.as_dict(recurse=True))
 
 
 def _json(part: str, value: Any) -> str:

@@ -21,6 +21,7 @@ from fullresult.events import to_utc
 from fullresult.record import Message
 
 HIDDEN = "hidden: the publisher gave its own repr"
+IGNORED = "not kept: fullresult_ignore names the task"
 PROTOCOL_1 = "published by message protocol 1"
 RE_ENCODED = "encoded again by the worker: its publisher was not recorded"
 NOT_SERIALISABLE = "it could not be serialised"
@@ -154,6 +155,14 @@ def capture(call: Call, stamp: str, limits: Limits) -> Message:
     elif call.hidden:
         notes["body"] = HIDDEN
     return _message(stamp, call, notes, limits)
+
+
+def without_content(known: Message) -> Message:
+    """*known* of a task that is not to be recorded: what it is called, and where it goes."""
+    lost: dict[str, Any] = dict.fromkeys(
+        ("args", "kwargs", "embed", "body", "headers", "properties")
+    )
+    return known._replace(**lost, notes=json.dumps(dict.fromkeys(lost, IGNORED)))
 
 
 def capture_again(known: Message, call: Call, stamp: str, limits: Limits) -> Message:

@@ -101,6 +101,8 @@ class Recorder:
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
         described = message.capture(call, attempt.stamp(SCHEDULED, now), self._limits)
+        if not self.records(str(call.headers["task"])):
+            described = message.without_content(described)
         outcome = outcome_of(SCHEDULED, attempt, now, eta=schedule.due)
         event = TaskRecord(
             schedule.task_id,

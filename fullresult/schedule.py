@@ -92,7 +92,8 @@ class ScheduleQuery:
     """Which schedules, the first due first. Every field narrows; None asks nothing."""
 
     tasks: TaskQuery | None = None
-    """Those of tasks whose records match; its `limit`, `after` and `order` mean nothing here."""
+    """Those of tasks whose records match. One that asks nothing means all, also of tasks without a
+    record; its `limit`, `after` and `order` mean nothing here."""
     task_ids: Collection[str] | None = None
     schedule_ids: Collection[str] | None = None
     namespace: str | None = None

@@ -24,6 +24,8 @@ _TIMEOUT = 5.0
 """Seconds to wait for the broker to take a connection or to confirm a message."""
 _FRESH = 10.0
 """Seconds that an idle connection is taken to be alive."""
+_FRESH_REDIS = 0.05
+"""The same of one to redis: within a batch. redis-py would connect again in mid-publish."""
 _CONFIRMS = "confirm_timeout" in inspect.signature(Producer.publish).parameters
 _REFUSALS = frozenset({"ResponseError", "ReadOnlyError", "OutOfMemoryError", "NoPermissionError"})
 """Answers of a redis server that did not do what it was asked."""
@@ -86,7 +88,9 @@ class Sender:
         connection.ensure_connection(
             max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
         )
-        if connection.transport.driver_type == "redis":
+        if connection.transport.driver_type == "amqp":
+            _limit_waiting(connection)
+        elif connection.transport.driver_type == "redis":
             _forget_retries(connection.default_channel)
             _keep_client(connection.default_channel)
         self._producer = Producer(connection.default_channel, auto_declare=False)
@@ -95,9 +99,9 @@ class Sender:
 
     def _may_be_dead(self) -> bool:
         """Whether it was idle for long, or an AMQP broker said something unasked: goodbye, say."""
-        if time.monotonic() - self._used > _FRESH:
+        idle = time.monotonic() - self._used
+        if idle > (_FRESH_REDIS if self._connection.transport.driver_type == "redis" else _FRESH):
             return True
-        # redis-py looks by itself.
         socket = getattr(self._connection.connection, "sock", None)
         if socket is None:
             return False
@@ -137,9 +141,9 @@ class Sender:
                 self._declare(connection, definition)
         except Exception as error:
             self.close()
-            if isinstance(error, connection.channel_errors) and not _is_refusal(error):
-                raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
-            raise BrokerDown(_text(error)) from error
+            if _is_of_the_broker(error, connection):
+                raise BrokerDown(_text(error)) from error
+            raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
         self._publish(connection, stored)
         return True
 
@@ -226,6 +230,21 @@ def _lives(stored: StoredMessage, now: datetime) -> bool:
     left = (when - now).total_seconds()
     stored.how["expiration"] = left
     return left > 0
+
+
+def _limit_waiting(connection: Any) -> None:
+    """Have what waits for an answer of the broker give up: most of that has no limit of its own."""
+    # Not by the driver's `read_timeout`, after which it goes on reading.
+    sock = getattr(connection.connection, "sock", None)
+    if sock is not None:
+        sock.settimeout(_TIMEOUT)
+
+
+def _is_of_the_broker(error: Exception, connection: Any) -> bool:
+    """Whether a declaration failed for the broker's sake, and not for what it says."""
+    if any(kind.__name__ == "IrrecoverableConnectionError" for kind in type(error).__mro__):
+        return False  # RabbitMQ closes the connection on some that make no sense
+    return _is_refusal(error) or isinstance(error, (*connection.connection_errors, OSError))
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -110,7 +110,7 @@ class Sweeper:
         self._gate = ForkGate()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._size = _FIRST_CLAIM
+        self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
         self._unmarked: Batch | None = None
         self._noted = self._looked = self._rescued = -_LOOK_EVERY
         self._others: frozenset[str] = frozenset()
@@ -151,6 +151,7 @@ class Sweeper:
 
     def _step(self) -> Swept:
         with self._gate:
+            self._mark_what_was_sent()  # before it could be rescued
             self._housekeep()
         return self._batch(self._size)
 
@@ -177,6 +178,7 @@ class Sweeper:
     def sweep(self, limit: int | None = None) -> Swept:
         """Send what is due now; see `sweep`."""
         with self._gate:
+            self._mark_what_was_sent()  # before it could be rescued
             self._housekeep()
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):

@@ -203,14 +203,16 @@ class PostgreSQL:
         def both(session: Session) -> list[Sequence[Any]]:
             with session.transaction():
                 session.execute(self.sql["durable"])
+                session.execute(self.sql["by_index"])
                 answer = session.execute(sql, values, prepare=False).fetchall()
                 if answer and event is not None:
                     session.send(*_statement(event, _WRITES), prepare=self._prepare)
                     session.first_value()
             return list(answer)
 
+        answer = self._run_once(both)
         self._edges.forget()
-        return self._run_once(both)
+        return answer
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         sql, values = _statement(event, _SCHEDULES, rows.schedule_parameters(schedule))
@@ -252,7 +254,6 @@ class PostgreSQL:
     def _claim(self, session: Session, values: Sequence[Any]) -> tuple[list[Sequence[Any]], int]:
         with _durable(session):
             dead = session.execute(self.sql["dead"])
-            session.execute(self.sql["in_order"])
             found = session.execute(self.sql["claim_due"], values, prepare=False)
         return list(found.fetchall()), dead.fetchall()[0][0]
 
@@ -275,7 +276,7 @@ class PostgreSQL:
 
         def look(session: Session) -> list[Sequence[Any]]:
             with session.pipeline(), session.transaction():
-                session.execute(self.sql["in_order"])
+                session.execute(self.sql["by_index"])
                 found = session.execute(self.sql["next_due"], values, prepare=False)
             return list(found.fetchall())
 
@@ -460,6 +461,7 @@ def _durable(session: Session) -> Iterator[None]:
     """A transaction of one round trip, on the disk when it ends; answers are read after it."""
     with session.pipeline(), session.transaction():
         session.execute(_SQL["durable"])
+        session.execute(_SQL["by_index"])
         yield
 
 

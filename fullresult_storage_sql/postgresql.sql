@@ -286,9 +286,9 @@ FOR UPDATE OF t;
 WITH entry AS (DELETE FROM fullresult_execution WHERE task_id = ANY(%s))
 DELETE FROM fullresult_task WHERE task_id = ANY(%s);
 
--- name: in_order
--- Statistics of what comes and goes are soon wrong. There is one good way to what is due first, and
--- it is along the index that is in that order.
+-- name: by_index
+-- Statistics of what comes and goes are soon wrong. For one transaction: there is one good way to
+-- schedules, and it is along an index, in its order.
 SELECT
     set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
     set_config('enable_bitmapscan', 'off', true);
@@ -392,8 +392,9 @@ RETURNING
     s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
 
 -- name: close
+-- Not `claim =`: PostgreSQL might look through the index of what is claimed, and was.
 DELETE FROM fullresult_schedule AS s
-WHERE s.claim = %s AND s.schedule_id = ANY(%s)
+WHERE s.claim IS NOT DISTINCT FROM %s AND s.schedule_id = ANY(%s)
 RETURNING s.schedule_id;
 
 -- name: mark_problem

@@ -137,11 +137,13 @@ _KEPT = {False: (_WAITING,), True: (_CLAIMED,), None: (_WAITING, _CLAIMED)}
 
 def _select(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
     page = database.sql.get("page_of_schedules")
-    if page and query.claimed is None and query.limit is not None and not _names_any(query):
+    if page and not query.claimed and query.limit is not None and not _names_any(query):
         waiting, values = _where(database, replace(query, claimed=False))
         # Asked of each namespace once, not of each of its schedules.
         waiting = waiting.replace("s.namespace", "known.namespace")
-        claimed, others = _where(database, replace(query, claimed=True))
+        claimed, others = " WHERE false", list[Any]()
+        if query.claimed is None:
+            claimed, others = _where(database, replace(query, claimed=True))
         sql = page.format(waiting=waiting, claimed=claimed, limit=query.limit)
         return sql, [*values, *others]
     where, values = _where(database, query)

@@ -81,6 +81,8 @@ class Proxy:
         self.plan: Callable[[bytes], Fault | None] = no_fault
         self.faults = 0
         """How many were met."""
+        self.open = 0
+        """How many connections there are."""
         self._refusing = False
         self._generation = 0
         self._closed = threading.Event()
@@ -135,6 +137,7 @@ class Proxy:
         except OSError:
             _hang_up(client)
             return
+        self.open += 1
         for each in (client, server):
             each.settimeout(_PATIENCE)
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -145,6 +148,7 @@ class Proxy:
                     break
         _hang_up(client)
         _hang_up(server)
+        self.open -= 1
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> bool:
         """Move what there is to move; whether the connection goes on."""

@@ -89,6 +89,11 @@ def autoretried_at_once() -> None:
     raise ConnectionError("again")
 
 
+@task(autoretry_for=(ConnectionError,), retry_kwargs={"countdown": 3600})
+def autoretried_in_an_hour() -> None:
+    raise ConnectionError("again")
+
+
 @task(bind=True, acks_late=True, retry_on_worker_lost=True, default_retry_delay=3600)
 def killed_and_retried_later(self: Task) -> str:
     if self.request.retries == 0:

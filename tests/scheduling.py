@@ -1,14 +1,13 @@
 """Apps whose tasks wait in a storage: schedules in any state, brokers that fail when told to.
 
 `later` and `overdue` schedule through the app, `altered` stores what no app would; `received` takes
-what a broker's queue has. `Proxy` stands between a client and a server, and fails on demand.
+what a broker's queue has. `Flaky` and `through_proxy` make a storage or a server fail.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
 from fullresult.storage import StorageError
 from fullresult.sweeper import Sweeper
+from tests.proxy import Proxy, proxy
 
 PATIENCE = 20.0
 SECOND = timedelta(seconds=1)
@@ -175,81 +175,12 @@ class Flaky:
         return call
 
 
-class Proxy:
-    """Passes bytes between clients and the server of *url*, unless told not to."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        credentials = parts.netloc.rpartition("@")[0]
-        place = f"127.0.0.1:{self.port}"
-        netloc = f"{credentials}@{place}" if credentials else place
-        self.url = parts._replace(netloc=netloc).geturl()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._passes = threading.Event()
-        self._passes.set()
-        self.refuses = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            if self.refuses:
-                client.close()
-                continue
-            server = socket.create_connection(self._target)
-            self._pairs.append((client, server))
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=self._pass, args=pair, daemon=True).start()
-
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                self._passes.wait()
-                target.sendall(data)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        """Close the connections there are."""
-        pairs, self._pairs = self._pairs, []
-        for each in (each for pair in pairs for each in pair):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def go_away(self) -> None:
-        """Close the connections there are, and all that come."""
-        self.refuses = True
-        self.cut()
-
-    def come_back(self) -> None:
-        self.refuses = False
-        self._passes.set()
-
-    def freeze(self) -> None:
-        """Take what comes, and pass nothing on."""
-        self._passes.clear()
-
-    def close(self) -> None:
-        # A thread in `accept` keeps a listener that is only closed.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._passes.set()
-        self.cut()
-
-
 @contextmanager
-def proxy(url: str) -> Iterator[Proxy]:
-    made = Proxy(url)
-    try:
-        yield made
-    finally:
-        made.close()
+def through_proxy(url: str) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before the server of *url*, and the URL of that server through it."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    with proxy(parts.hostname, parts.port) as between:
+        netloc = parts.netloc.replace(f":{parts.port}", f":{between.port}")
+        yield between, parts._replace(netloc=netloc).geturl()

@@ -17,12 +17,10 @@ import ctypes
 import json
 import logging
 import multiprocessing
-import os
 import random
 import signal
 import sys
 import urllib.parse
-import urllib.request
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -218,14 +216,6 @@ def rabbitmq_node() -> Iterator[RabbitMQNode]:
                 yield node
             finally:
                 node.stop()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def seconds(number: float) -> timedelta:

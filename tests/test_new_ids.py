@@ -1,4 +1,4 @@
-"""`fullresult_schedule_new_id`: a task that waits goes on under a new id, and its outcome comes back."""
+"""`fullresult_schedule_new_id`: a task goes on under a new id, and its outcome comes back."""
 
 from __future__ import annotations
 

@@ -119,13 +119,30 @@ def test_a_claim_goes_along_the_index_of_what_waits(
         session.execute("ANALYZE fullresult_schedule")
 
     with session.transaction():
-        session.execute(_SQL["in_order"])
+        session.execute(_SQL["by_index"])
         values = ["x", samples.NOON, "shop", "-infinity", "", samples.NOON, 250]
         answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['claim_due']}", values).fetchall()
 
     plan = json.dumps(answer)
     assert "fullresult_schedule_waiting" in plan
     assert not {"Sort", "Seq Scan", "Bitmap Heap Scan"} & set(node_types(answer[0][0][0]["Plan"]))
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_what_is_sent_is_found_by_its_id(session: psycopg.Connection[Any], analyzed: bool) -> None:
+    """Not in the index of what is claimed, where all stand that ever were until it is cleaned."""
+    session.execute("ALTER TABLE fullresult_schedule SET (autovacuum_enabled = off)")
+    session.execute(_FILL, [3000])
+    session.execute("UPDATE fullresult_schedule SET claim = 'x' WHERE schedule_id < 'id 2'")
+    if analyzed:
+        session.execute("ANALYZE fullresult_schedule")
+
+    values = ["x", [f"id {number}" for number in range(1, 200)]]
+    with session.transaction():
+        session.execute(_SQL["by_index"])
+        answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['close']}", values).fetchall()
+
+    assert "fullresult_schedule_pkey" in json.dumps(answer)
 
 
 def node_types(plan: dict[str, Any]) -> Iterator[str]:
@@ -141,12 +158,13 @@ def node_types(plan: dict[str, Any]) -> Iterator[str]:
         ScheduleQuery(schedule_ids=["id 7"]),
         ScheduleQuery(claimed=True),
         ScheduleQuery(claimed=False, namespace="shop"),
+        ScheduleQuery(claimed=False),
         ScheduleQuery(not_namespace="shop"),
         ScheduleQuery(tasks=TaskQuery(name="shop.pay"), due_until=samples.NOON, limit=3),
         ScheduleQuery(after=samples.schedule("id 7").cursor),
         ScheduleQuery(),
     ],
-    ids=["task", "id", "claimed", "waiting", "other", "record", "after", "all"],
+    ids=["task", "id", "claimed", "waiting", "all waiting", "other", "record", "after", "all"],
 )
 def test_a_listing_reads_little_of_many_schedules(
     storage: Storage, database: Any, session: psycopg.Connection[Any], query: ScheduleQuery

@@ -211,7 +211,7 @@ class Claiming(Fixtures):
 
         run_state_machine_as_test(
             Machine,
-            settings=settings(thorough, max_examples=80, stateful_step_count=40),
+            settings=settings(thorough, max_examples=50, stateful_step_count=40),
         )
 
 

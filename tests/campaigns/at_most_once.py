@@ -120,11 +120,14 @@ class Campaign:
         left = now.claimed - before.claimed
         self.left_claimed += len(left)
         self.largest_claim = max(self.largest_claim, sweeping.largest_claim(self.full))
-        self._mend(now.claimed)
+        self._mend(now.claimed & before.claimed)
         return f"{len(new)} arrived, {len(left)} left claimed"
 
     def _mend(self, claimed: frozenset[str]) -> None:
-        """Release what is not on the broker, as a person would: the next round sends it."""
+        """Release what is not on the broker, as a person would: the next round sends it.
+
+        Only what was left the round before: of this one, a message may still be on its way.
+        """
         for task_id in claimed - set(self.arrived):
             assert self.full.release(task_id), f"{task_id} could not be released"
 
@@ -135,15 +138,9 @@ def faults(marker: bytes, choice: random.Random) -> Callable[[bytes], Fault | No
     def plan(piece: bytes) -> Fault | None:
         if marker not in piece or choice.random() > 0.05:
             return None
-        return choice.choice(
-            [
-                LoseAnswer(),
-                LoseAnswer(),
-                Cut(0),
-                Cut(choice.randrange(len(piece))),
-                Delay(choice.uniform(0, 0.3)),
-            ]
-        )
+        cuts = [Cut(0), Cut(choice.randrange(len(piece)))]
+        possible: list[Fault] = [LoseAnswer(), LoseAnswer(), *cuts, Delay(choice.uniform(0, 0.3))]
+        return choice.choice(possible)
 
     return plan
 
