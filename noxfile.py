@@ -55,6 +55,16 @@ def campaigns(session: nox.Session) -> None:
     )
 
 
+@nox.session(python=["3.12", "3.13"])
+def recycling(session: nox.Session) -> None:
+    """Run thousands of tasks, each in a child of its own, beside the sweeper's thread."""
+    _install_for_tests(session, NEWEST_CELERY)
+    session.run(
+        *("python", "-m", "pytest", "-m", "campaign", "--timeout=0", "tests/test_recycling.py"),
+        *session.posargs,
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the format and the style."""

@@ -95,15 +95,26 @@ def _is_ignored(task: Task, request: Any, state: str) -> bool:
     return bool(ignored) and (state == states.SUCCESS or not task.store_errors_even_if_ignored)
 
 
+def is_awaited(task_id: str) -> bool:
+    """Whether the canvas of the task that runs here names this id: it is a chord's body."""
+    request = current_task.request if current_task else None
+    if request is None:
+        return False
+    given = (request.args, request.kwargs) if getattr(request, "task", None) == _UNLOCK else ()
+    return _mentions([request.chord, given], task_id)
+
+
 def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
     """Store that a scheduled task is never sent, as a worker would; whether that was possible."""
     try:
         request = _request_of(schedule)
         task = app.tasks.get(schedule.name)
         ignored = task is not None and _is_ignored(task, request, states.REVOKED)
-        (app if task is None else task).backend.mark_as_revoked(
-            schedule.task_id, reason, request=request, store_result=not ignored
-        )
+        backend = (app if task is None else task).backend
+        backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
+        original = _original(_pointer(request), schedule.task_id)
+        if original and not ignored:
+            _store(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
     except Exception:
         logger.exception("fullresult: that task %s is %s is not stored", schedule.task_id, reason)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from celery.utils.time import maybe_iso8601
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from fullresult import encoding, message, workers
+from fullresult import bridge, encoding, message, workers
 from fullresult.clock import StorageClock
 from fullresult.config import Settings, is_recorded
 from fullresult.events import to_utc
@@ -37,6 +38,8 @@ _NOT_STORED = frozenset(
     {"headers", "serializer", "retry", "retry_policy", "timeout", "confirm_timeout"}
 )
 """Keywords of `Producer.publish` that are not the message's."""
+_NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
+"""Options of `send_task` that Celery's routers do not see."""
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
 _diverting: ContextVar[bool] = ContextVar("fullresult_diverting", default=False)
 
@@ -203,7 +206,7 @@ class Diverter:
     ) -> str | None:
         args, kwargs = (*given[1:], None, None)[:2]
         routed = self._app.amqp.router.route(
-            {k: options[k] for k in ("queue", "exchange", "routing_key") if k in options},
+            {k: v for k, v in options.items() if k not in _NOT_ROUTED},
             options.get("route_name") or name,
             options.get("args", args),
             options.get("kwargs", kwargs),
@@ -358,8 +361,10 @@ def _is_plain(call: Call) -> bool:
     headers, embed = call.headers, call.parts[2] or {}
     member = headers.get("group") or embed.get("chord")
     in_chain = embed.get("chain") is not None  # empty for the last one
+    if member or in_chain or bridge.is_awaited(str(headers["id"])):
+        return False
     again = headers.get("retries") or headers.get("replaced_task_nesting")
-    return not (member or in_chain or again)
+    return not again
 
 
 def _definition(entity: Any) -> dict[str, Any]:

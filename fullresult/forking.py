@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 
 _PATIENCE = 5.0
 """Seconds that a fork waits for the thread."""
@@ -20,22 +22,20 @@ class ForkGate(AbstractContextManager["ForkGate"]):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._held = False
-        reference = weakref.ref(self)  # what is registered stays so for good
+        gates = _watched_gates()
+        key = id(self)
+        gates[key] = weakref.ref(self, lambda _: gates.pop(key, None))
 
-        def before() -> None:
-            if (gate := reference()) is not None:
-                gate._held = gate._lock.acquire(timeout=_PATIENCE)  # noqa: SLF001  (its own)
+    def _before(self) -> None:
+        self._held = self._lock.acquire(timeout=_PATIENCE)
 
-        def in_parent() -> None:
-            if (gate := reference()) is not None and gate._held:  # noqa: SLF001
-                gate._held = False  # noqa: SLF001
-                gate._lock.release()  # noqa: SLF001
+    def _in_parent(self) -> None:
+        if self._held:
+            self._held = False
+            self._lock.release()
 
-        def in_child() -> None:
-            if (gate := reference()) is not None:
-                gate._lock, gate._held = threading.RLock(), False  # noqa: SLF001
-
-        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+    def _in_child(self) -> None:
+        self._lock, self._held = threading.RLock(), False
 
     def __enter__(self) -> ForkGate:  # noqa: PYI034
         self._lock.acquire()
@@ -43,3 +43,24 @@ class ForkGate(AbstractContextManager["ForkGate"]):
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+@cache
+def _watched_gates() -> dict[int, weakref.ref[ForkGate]]:
+    """The gates there are, which a fork from now on asks. What is registered stays so for good."""
+    gates: dict[int, weakref.ref[ForkGate]] = {}
+
+    def tell(what: Callable[[ForkGate], None]) -> Callable[[], None]:
+        def tell_all() -> None:
+            for reference in list(gates.values()):
+                if (gate := reference()) is not None:
+                    what(gate)
+
+        return tell_all
+
+    os.register_at_fork(
+        before=tell(ForkGate._before),  # noqa: SLF001
+        after_in_parent=tell(ForkGate._in_parent),  # noqa: SLF001
+        after_in_child=tell(ForkGate._in_child),  # noqa: SLF001
+    )
+    return gates

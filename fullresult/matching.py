@@ -27,11 +27,13 @@ _OF_MESSAGE = ("queue", "root_id", "group_id", "retry_of")
 
 def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
     """Those of *records* that *query* asks for: its page, in its order. Raises as `matcher`."""
-    found = list(filter(matcher(query), records))
+    newest = query.order == "newest"
+    found = filter(matcher(query), records)
+    ordered = sorted(found, key=_place, reverse=newest)
     if (position := query.position) is not None:
-        after = (lambda p: p < position) if query.order == "newest" else (lambda p: p > position)
-        found = [record for record in found if after(_place(record))]
-    return sorted(found, key=_place, reverse=query.order == "newest")[: query.limit]
+        later = [r for r in ordered if (_place(r) < position if newest else _place(r) > position)]
+        return later[: query.limit]
+    return ordered[: query.limit]
 
 
 def count(query: TaskQuery, records: Iterable[TaskRecord]) -> int:

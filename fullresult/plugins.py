@@ -34,13 +34,24 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def router(settings: Settings, plugins: Iterable[object]) -> Router:
-    """What decides which tasks wait in the storage: a plugin's, else `EtaRouter`."""
+    """What decides which tasks wait in the storage: a plugin's, else `EtaRouter`.
+
+    The last of *plugins* is asked first, and what is installed after them.
+    """
     manager = _manager()
-    for plugin in plugins:
-        manager.register(plugin)
     manager.load_setuptools_entrypoints(OTHERS)
+    for plugin in plugins:
+        if not manager.is_registered(plugin):
+            manager.register(plugin)
+    manager.check_pending()
     chosen: Router | None = manager.hook.fullresult_router(settings=settings)
-    return EtaRouter(settings.schedule_min_delay) if chosen is None else chosen
+    if chosen is None:
+        return EtaRouter(settings.schedule_min_delay)
+    if not callable(getattr(chosen, "diverts", None)):
+        raise ImproperlyConfigured(
+            f"fullresult_router answered {chosen!r}: a router has a method diverts(outgoing)"
+        )
+    return chosen
 
 
 def schema_sql(settings: Settings) -> str | None:

@@ -30,14 +30,23 @@ def watch_control(full: FullResult) -> None:
         made.broadcast = _watched(full, made.broadcast)
         return
     # Not made here: that would read the configuration, which may not be there yet.
-    make = app.control_cls
+    app.control_cls = _WatchedControl(full, app.control_cls)
 
-    def watched_control(app: Celery) -> Any:
-        control = symbol_by_name(make)(app=app)
-        control.broadcast = _watched(full, control.broadcast)
+
+class _WatchedControl:
+    """Makes the watched control of an app. The pickled copy of an app makes a plain one."""
+
+    def __init__(self, full: FullResult, make: Any) -> None:
+        self._full = full
+        self._make = make
+
+    def __call__(self, app: Celery) -> Any:
+        control = symbol_by_name(self._make)(app=app)
+        control.broadcast = _watched(self._full, control.broadcast)
         return control
 
-    app.control_cls = watched_control
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
+        return symbol_by_name, (self._make,)
 
 
 def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., Any]:

@@ -112,6 +112,7 @@ class Sweeper:
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
         self._unmarked: Batch | None = None
+        self._unanswered: str | None = None
         self._noted = self._looked = self._rescued = -_LOOK_EVERY
         self._others: frozenset[str] = frozenset()
         self.swept = Swept()
@@ -196,7 +197,9 @@ class Sweeper:
             self._sender.ready()  # before the claim: while the broker is away nothing is claimed
             began = time.monotonic()
             now, claim = self._storage.now(), uuid4().hex
+            self._unanswered = claim
             schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
+            self._unanswered = None
         if not schedules:
             return Swept()
         batch = Batch(claim, now, began, schedules)
@@ -265,6 +268,7 @@ class Sweeper:
 
     def _mark_what_was_sent(self) -> None:
         """Close what was sent and give back what was not. Raises `StorageError`, to be repeated."""
+        self._give_back_unanswered()
         batch = self._unmarked
         if batch is None:
             return
@@ -289,6 +293,17 @@ class Sweeper:
             # Where it does not answer, that takes long: the others are not asked for.
             if not tell_revoked(self._full.app, batch.ended.pop(), "expired"):
                 batch.ended = []
+
+    def _give_back_unanswered(self) -> None:
+        """Release a claim of which the storage's answer did not come: nothing of it was sent."""
+        claim = self._unanswered
+        if claim is None:
+            return
+        query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
+        found = self._storage.find_schedules(query)
+        if ids := [schedule.schedule_id for schedule in found if schedule.claim == claim]:
+            self._storage.release(ids, claim)
+        self._unanswered = None
 
     def _pace(self, sent: int, took: float) -> None:
         """Claim next time as many as go out in `_CLAIM`."""

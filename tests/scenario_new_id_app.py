@@ -9,9 +9,9 @@ from celery import Task, chain
 from celery.exceptions import Ignore
 
 from tests.scenario_app import app_of_worker, make_app, task
-from tests.scenario_canvas_app import replaced_by_group, tsum
+from tests.scenario_canvas_app import errback_published, replaced_by_group, tsum
 
-__all__ = ["app", "make_app", "replaced_by_group", "tsum"]
+__all__ = ["app", "errback_published", "make_app", "replaced_by_group", "tsum"]
 
 
 @task(bind=True, max_retries=3)
@@ -32,12 +32,6 @@ def replaced_by_chain(self: Task, x: int) -> Any:
 def note(value: object, path: str) -> None:
     with Path(path).open("a") as file:
         file.write(f"{value}\n")
-
-
-@task()
-def note_error(task_id: str, path: str) -> None:
-    with Path(path).open("a") as file:
-        file.write(f"{task_id}\n")
 
 
 @task(bind=True)

@@ -65,7 +65,8 @@ def sweep_until_stopped(settings: dict[str, Any]) -> None:
     """Be a sweeper, until SIGTERM. Nothing of this process outlives its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    logging.getLogger("fullresult").addHandler(logging.NullHandler())
+    for name in ("fullresult", "psycopg"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     sweeper = Sweeper(make(settings))
     signal.signal(signal.SIGTERM, lambda *_: sweeper.stop())
     sweeper.run()

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,9 @@ def test_every_setting_has_a_section_that_names_its_default(field: Any) -> None:
 
     assert default, f"{key} has no line `Default: …`"
     app = Celery(set_as_current=False)
+    by_itself = getattr(Settings.of(app), field.name)
     app.conf[key] = ast.literal_eval(default[1])
-    assert getattr(Settings.of(app), field.name) == field.default
+    assert getattr(Settings.of(app), field.name) == by_itself
 
 
 def test_no_page_names_a_setting_that_is_not_there() -> None:
@@ -98,7 +100,8 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
         "fullresult_schema",
         "fullresult_storage_sql",
     }
-    other |= {"fullresult_open_storage", "fullresult_schema_sql"}
+    other |= {"fullresult_open_storage", "fullresult_schema_sql", "fullresult_router"}
+    other |= {"fullresult_original_id", "fullresult_storage_journal"}
     pages = [path for path in PAGES if path.name != "design.md"]
 
     named = {
@@ -265,6 +268,20 @@ def test_the_examples_of_recording_and_removing_run(shop: Celery) -> None:
     hidden = shop.fullresult.find(name="shop.login")
     assert [record.argsrepr for record in hidden] == ["('ada', '***')"]
     assert [record.args for record in hidden] == [None]
+
+
+def test_the_examples_of_scheduling_run_from_top_to_bottom(shop: Celery) -> None:
+    shop.conf.fullresult_schedule_eta = True
+    known = {**names(shop), "datetime": datetime, "timedelta": timedelta, "timezone": timezone}
+    settings = ("app.conf.fullresult_storage", "app.conf.fullresult_namespace")
+
+    for code in blocks(DOCS / "scheduling.md", "python"):
+        if not code.startswith(settings):
+            exec(compile(code, "scheduling.md", "exec"), known)
+
+    waiting = shop.fullresult.scheduled()
+    assert [schedule.name for schedule in waiting] == ["shop.charge"] * 2
+    assert shop.fullresult.get(known["task"].id).state == "REVOKED"
 
 
 def test_the_settings_in_the_examples_are_taken() -> None:

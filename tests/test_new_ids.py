@@ -166,16 +166,18 @@ def test_its_link_runs_once(running: workers.Scene, tmp_path: Path) -> None:
     assert (tmp_path / "links").read_text() == "3\n"
 
 
-def test_its_errback_runs_once(running: workers.Scene, tmp_path: Path) -> None:
-    errback = running.task("note_error").s(str(tmp_path / "errors"))
+def test_its_errback_runs_once(running: workers.Scene) -> None:
+    """An errback is told of the new id, under which the task failed."""
+    errback = running.task("errback_published").s()
     task_id = running.send("fail", "broken", countdown=SOON, link_error=errback)
 
     with pytest.raises(ValueError, match="broken"):
         outcome(running, task_id)
 
-    assert workers.until((tmp_path / "errors").exists)
     running.settle()
-    assert (tmp_path / "errors").read_text() == f"{new_id_of(running, task_id)}\n"
+    told = running.full.find(name="scenario.errback_published")
+    new_id = new_id_of(running, task_id)
+    assert [record.args for record in told if record.parent_id == new_id] == [[new_id]]
 
 
 def test_a_task_that_goes_over_its_time_fails(running: workers.Scene) -> None:
@@ -208,13 +210,19 @@ def test_what_a_task_stored_before_it_is_ignored_comes_back(running: workers.Sce
     assert result == "stored"
 
 
-def test_a_success_with_a_failing_hook_comes_back(running: workers.Scene) -> None:
+def test_a_result_comes_back_though_a_hook_failed(running: workers.Scene) -> None:
     """What was stored before Celery failed around the task is stored under both ids."""
     task_id = running.send("with_hooks", "on_success", countdown=SOON)
 
-    result = outcome(running, task_id)
+    assert outcome(running, task_id) == "on_success"
 
-    assert result == outcome(running, new_id_of(running, task_id))
+
+def test_a_failure_comes_back_though_a_hook_failed(running: workers.Scene) -> None:
+    task_id = running.send("with_hooks", "on_failure", countdown=SOON)
+
+    # Up to Celery 5.4 the hook's own error replaces it, a moment later.
+    with pytest.raises((ValueError, RuntimeError), match=r"the body failed|on_failure raised"):
+        outcome(running, task_id)
 
 
 def test_a_result_that_is_not_wanted_is_not_stored(running: workers.Scene) -> None:
@@ -234,7 +242,7 @@ def test_cancelled_before_it_is_due(running: workers.Scene) -> None:
     with pytest.raises(TaskRevokedError):
         outcome(running, task_id)
     assert cancelled
-    assert running.eventually(task_id, workers.has_state("REVOKED"))
+    running.eventually(task_id, workers.has_state("REVOKED"))
 
 
 def test_revoked_before_it_is_due(running: workers.Scene) -> None:
@@ -244,7 +252,7 @@ def test_revoked_before_it_is_due(running: workers.Scene) -> None:
 
     with pytest.raises(TaskRevokedError):
         outcome(running, task_id)
-    assert running.eventually(task_id, workers.has_state("REVOKED"))
+    running.eventually(task_id, workers.has_state("REVOKED"))
 
 
 def test_revoked_while_it_waits_behind_another(redis_server: str, tmp_path: Path) -> None:
@@ -263,7 +271,7 @@ def test_revoked_while_it_waits_behind_another(redis_server: str, tmp_path: Path
         with pytest.raises(TaskRevokedError):
             outcome(running, task_id)
         assert outcome(running, first.id) == "done"
-        assert running.eventually(new_id, workers.has_state("REVOKED"))
+        running.eventually(new_id, workers.has_state("REVOKED"))
 
 
 def test_terminated_while_it_runs(running: workers.Scene) -> None:
@@ -281,10 +289,11 @@ def test_revoked_before_its_retry_is_due(running: workers.Scene) -> None:
     task_id = running.send("retry_later", LATER, countdown=SOON)
     second = new_id_of(running, task_id)
     running.eventually(second, workers.has_state("SCHEDULED", 1))
+    assert workers.until(lambda: result_of(running, second).state == "RETRY")
 
     running.app.control.revoke(task_id)
 
-    assert running.eventually(second, workers.has_state("REVOKED"))
+    running.eventually(second, workers.has_state("REVOKED"))
     with pytest.raises(TaskRevokedError):
         outcome(running, second)
     with pytest.raises(TaskRevokedError):
@@ -318,7 +327,7 @@ def test_expired_after_it_was_sent(redis_server: str, tmp_path: Path) -> None:
 
         with pytest.raises(TaskRevokedError, match="expired"):
             outcome(running, task_id)
-        assert running.eventually(new_id, workers.has_state("REVOKED"))
+        running.eventually(new_id, workers.has_state("REVOKED"))
 
 
 def test_members_of_a_group_keep_their_id(running: workers.Scene) -> None:

@@ -26,7 +26,7 @@ def recycle(broker_url: str, storage_url: str, directory: Path, *, tasks: int) -
     """Run *tasks*, half of them scheduled, each in a child of its own. Fails where one hangs."""
     with workers.scene(broker_url, storage_url, directory, **SETTINGS) as scene:
         # Finished in the order of their ids: less than that is a child that hangs.
-        with scene.worker("--max-tasks-per-child=1", concurrency=8):
+        with scene.worker("--max-tasks-per-child=1", concurrency=4):
             done = 0
             while done < tasks:
                 some = min(200, tasks - done)
@@ -48,7 +48,7 @@ def test_no_child_hangs_when_each_is_replaced_after_one_task(
     request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, storage: str
 ) -> None:
     with workers.storage(storage, request, tmp_path) as url:
-        recycle(redis_url, url, tmp_path, tasks=200)
+        recycle(redis_url, url, tmp_path, tasks=100)
 
 
 @pytest.mark.campaign

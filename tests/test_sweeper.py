@@ -458,6 +458,7 @@ def test_a_connection_that_rabbitmq_closed_meanwhile_costs_nothing(
     sweeper = Sweeper(app.fullresult)
     sweeper.sweep()
     close_all(rabbitmq_server, vhost(rabbitmq_url))
+    until(sweeper._sender._may_be_dead)
     overdue(app, "two")
 
     swept = sweeper.sweep()
@@ -469,7 +470,7 @@ def test_a_connection_that_rabbitmq_closed_meanwhile_costs_nothing(
 
 
 def close_all(server: servers.RabbitMQ, of_vhost: str) -> None:
-    """Have RabbitMQ close the connections of a virtual host."""
+    """Have RabbitMQ say goodbye on the connections of a virtual host."""
 
     def names() -> list[str]:
         return [c["name"] for c in manage(server, "connections") if c.get("vhost") == of_vhost]
@@ -477,7 +478,6 @@ def close_all(server: servers.RabbitMQ, of_vhost: str) -> None:
     until(names)  # they are listed a little late
     for name in names():
         manage(server, f"connections/{urllib.parse.quote(name, safe='')}", "DELETE")
-    until(lambda: not names())
 
 
 def test_a_connection_that_valkey_closed_meanwhile_costs_nothing(
@@ -580,7 +580,7 @@ def test_a_broker_that_hangs_does_not_keep_the_sweeper_for_ever(
     """Whatever it hangs in: what was to be sent waits, or stays claimed for a person."""
     monkeypatch.setattr("fullresult.sending._TIMEOUT", 0.5)
     with through_proxy(rabbitmq_url) as (between, through):
-        app = make(through)
+        app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")
         sweeper = Sweeper(app.fullresult)
         sweeper.sweep()
@@ -606,7 +606,7 @@ def test_an_idle_connection_is_asked_before_a_claim_and_one_that_hangs_is_given_
     monkeypatch.setattr("fullresult.sending._FRESH", 0.0)
     monkeypatch.setattr("fullresult.sending._FRESH_REDIS", 0.0)
     with through_proxy(request.getfixturevalue(f"{broker}_url")) as (between, through):
-        app = make(through)
+        app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")
         sweeper = Sweeper(app.fullresult)
         sweeper.sweep()

@@ -22,6 +22,7 @@ from kombu import Exchange, Queue
 from fullresult import FullResult
 from fullresult.resend import CannotResend
 from fullresult.sending import BrokerDown
+from fullresult.storage import StorageError
 from fullresult.sweeper import Sweeper, sweep
 from tests import servers, sweeping, workers
 from tests.campaigns import at_most_once
@@ -430,6 +431,44 @@ def test_a_sweeper_gives_back_what_it_has_had_for_too_long(
         between.heal()
         sweep(full)
         assert Counter(sweeping.redis_ids(redis_url)) == Counter(ids)
+
+
+class Unheard:
+    """A storage whose answer to the first claim is lost, after the claim was made."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> Any:
+        found = self._storage.claim_due(namespace, now, claim, limit)
+        if not self._lost:
+            self._lost = True
+            raise StorageError("the answer did not come")
+        return found
+
+
+def test_a_claim_that_the_sweeper_never_heard_of_is_given_back(
+    redis_url: str, storage_url: str
+) -> None:
+    """Nothing of it was sent: no person has to look at it."""
+    with app(redis_url, storage_url) as full:
+        ids = scheduled_and_due(full, 5)
+        sweeper = Sweeper(full)
+        sweeper._storage = Unheard(full.storage)
+        with pytest.raises(StorageError):
+            sweeper.sweep()
+        assert sweeping.Ledger.of(full).claimed == set(ids)
+
+        swept = sweeper.sweep()
+        sweeper.close()
+
+        assert swept.sent == 5
+        assert Counter(sweeping.redis_ids(redis_url)) == Counter(ids)
+        assert not full.scheduled()
 
 
 # --- A claim is small

@@ -12,16 +12,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import sqlite3
 import sys
 import time
 import urllib.parse
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import redis
 
 from fullresult.sweeper import sweep
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 MARKERS = {"redis": b"LPUSH", "rabbitmq": b"\x00\x3c\x00\x28"}
 """What a client says where it publishes; of AMQP, the number of `basic.publish`."""
-TROUBLES = ("none", "network", "network", "refused", "broker")
+TROUBLES = ("none", "network", "network", "refused", "broker", "storage")
 _PATIENCE = 60.0
 
 
@@ -99,6 +101,8 @@ class Campaign:
             self.between.accept()
         elif trouble == "broker":
             self.break_broker(choice)
+        elif trouble == "storage":
+            break_storage(self.storage, choice)
 
     def _settle(self) -> None:
         """Wait until the sweepers have nothing to take."""
@@ -218,6 +222,24 @@ def _break_redis(url: str, choice: random.Random) -> None:
             client.replicaof(servers.HOST, servers.free_port())
             time.sleep(choice.uniform(0, 0.5))
             client.replicaof("NO", "ONE")
+
+
+def break_storage(url: str, choice: random.Random) -> None:
+    """Connections end in the middle of what they do, or nobody can write for a moment."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as locking:
+            locking.isolation_level = None
+            locking.execute("BEGIN IMMEDIATE")
+            time.sleep(choice.uniform(0, 1))
+            locking.execute("ROLLBACK")
+        return
+    with psycopg.connect(url, autocommit=True) as ending:
+        for _ in range(8):
+            ending.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            time.sleep(choice.uniform(0, 0.1))
 
 
 # --- The command

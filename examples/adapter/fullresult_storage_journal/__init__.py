@@ -1,0 +1,1 @@
+"""An adapter of fullresult that keeps records in an append-only file: `journal:///file`."""

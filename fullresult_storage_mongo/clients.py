@@ -1,0 +1,132 @@
+"""The connection to MongoDB: one client in each process, made when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Collection as Names
+from datetime import timezone
+from typing import Any, NamedTuple
+
+from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+
+from fullresult.config import without_password
+from fullresult.storage import StorageError
+
+Document = dict[str, Any]
+
+DURABLE = WriteConcern(w="majority", j=True)
+RELAXED = WriteConcern(w=1)
+_OLDEST_WIRE, _OLDEST = 17, "6.0"
+_WAITS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
+_CONCERNS = ("w", "journal", "wtimeoutms")
+
+
+class Client(MongoClient[Document]):
+    """A client that is meant to end with its process."""
+
+    def __del__(self) -> None:
+        # PyMongo warns of a client left open.
+        pass
+
+
+class Handle(NamedTuple):
+    """A client and our collections. What matters most is read from the primary."""
+
+    client: Client
+    tasks: Collection[Document]
+    """Read as the URL says, written for good."""
+    relaxed: Collection[Document]
+    """The same, written as the URL says, or by one node."""
+    schedules: Collection[Document]
+    sweeps: Collection[Document]
+    versions: Collection[Document]
+    transactions: bool
+    """Whether the server has them: a replica set or a sharded cluster, not a single server."""
+
+
+class Clients:
+    """This process's handle.
+
+    A fork leaves the parent's client to the parent: the child keeps a reference, since Python would
+    close it otherwise, and makes its own.
+    """
+
+    def __init__(
+        self, url: str, database: str, prefix: str, timeout: float, given: Names[str]
+    ) -> None:
+        self.url, self.database, self.prefix = url, database, prefix
+        self.timeout = None if {"timeoutms", "sockettimeoutms"} & {*given} else timeout
+        """Seconds for one call; None where the URL says how long to wait."""
+        self._options: dict[str, Any] = {
+            name: int(timeout * 1000) for name in _WAITS if name.lower() not in given
+        }
+        self._relaxed = not {*_CONCERNS} & {*given}
+        self._handle: Handle | None = None
+        self._inherited: list[Handle] = []
+        self._lock = threading.Lock()
+        reference = weakref.ref(self)  # what is registered stays so for good
+
+        def leave() -> None:
+            if (clients := reference()) is not None:
+                clients._leave()
+
+        os.register_at_fork(after_in_child=leave)
+
+    def __repr__(self) -> str:
+        return without_password(self.url)
+
+    def handle(self) -> Handle:
+        """Raises PyMongo's errors, and `StorageError` for a server that is too old."""
+        if self._handle is None:
+            with self._lock:
+                if self._handle is None:
+                    self._handle = self._connect()
+        return self._handle
+
+    def is_closed(self, handle: Handle) -> bool:
+        return self._handle is not handle
+
+    def close(self) -> None:
+        with self._lock:
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.client.close()
+
+    def _leave(self) -> None:
+        self._lock = threading.Lock()
+        if self._handle is not None:
+            self._inherited.append(self._handle)
+            self._handle = None
+
+    def _connect(self) -> Handle:
+        client = Client(self.url, tz_aware=True, tzinfo=timezone.utc, **self._options)
+        try:
+            hello = client.admin.command("hello")
+            if hello.get("maxWireVersion", 0) < _OLDEST_WIRE:
+                raise StorageError(f"{self!r}: fullresult needs MongoDB {_OLDEST} or newer")
+        except BaseException:
+            client.close()
+            raise
+        return self._handle_of(client, hello)
+
+    def _handle_of(self, client: Client, hello: Document) -> Handle:
+        database = client[self.database]
+        tasks = database[f"{self.prefix}task"]
+        primary: dict[str, Any] = {
+            "read_preference": ReadPreference.PRIMARY,
+            "read_concern": ReadConcern("local"),
+            "write_concern": DURABLE,
+        }
+        return Handle(
+            client,
+            tasks.with_options(write_concern=DURABLE),
+            tasks.with_options(write_concern=RELAXED) if self._relaxed else tasks,
+            database[f"{self.prefix}schedule"].with_options(**primary),
+            database[f"{self.prefix}sweep"].with_options(**{**primary, "write_concern": RELAXED}),
+            database[f"{self.prefix}schema"].with_options(**primary),
+            "setName" in hello or hello.get("msg") == "isdbgrid",
+        )

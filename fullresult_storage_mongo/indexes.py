@@ -1,0 +1,116 @@
+"""What `setup` makes: collections, and an index for every question that is asked often.
+
+All of it may be done by many at once, and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.collection import Collection
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.matching import is_name
+from fullresult_storage_mongo.records import CLAIMED, WAITING
+
+VERSION = 1
+_SCHEMA = "schema"
+_WITHDRAWN_FOR = 7 * 86_400
+"""By then, what was withdrawn cannot be on its way any more."""
+_EXISTS = 48
+
+_TEXT = {"$gte": ""}
+"""Any text, but nothing else: MongoDB sees that what equals a text is among them."""
+_TASKS = (
+    IndexModel([("date_created", 1), ("_id", 1)], name="created"),
+    IndexModel(
+        [("bucket", 1), ("date_created", 1), ("_id", 1)],
+        name="bucket",
+        partialFilterExpression={"bucket": _TEXT},
+    ),
+    IndexModel([("name", 1), ("date_created", 1), ("_id", 1)], name="name"),
+    IndexModel(
+        [("other_root", 1), ("date_created", 1)],
+        name="root",
+        partialFilterExpression={"other_root": _TEXT},
+    ),
+    IndexModel(
+        [("group_id", 1), ("date_created", 1)],
+        name="group",
+        partialFilterExpression={"group_id": _TEXT},
+    ),
+    IndexModel([("retry_of", 1)], name="retry_of", partialFilterExpression={"retry_of": _TEXT}),
+    IndexModel(
+        [("expire_at", 1)],
+        name="expire",
+        expireAfterSeconds=0,
+        partialFilterExpression={"expire_at": {"$exists": True}},
+    ),
+)
+_SCHEDULES = (
+    IndexModel(
+        [("namespace", 1), ("due", 1), ("_id", 1)],
+        name="waiting",
+        partialFilterExpression={"status": WAITING},
+    ),
+    IndexModel([("due", 1), ("_id", 1)], name="due"),
+    IndexModel(
+        [("due", 1), ("_id", 1)],
+        name="claimed",
+        partialFilterExpression={"status": CLAIMED},
+    ),
+    IndexModel([("task_id", 1)], name="task"),
+    IndexModel(
+        [("date_withdrawn", 1)],
+        name="withdrawn",
+        expireAfterSeconds=_WITHDRAWN_FOR,
+        partialFilterExpression={"date_withdrawn": {"$exists": True}},
+    ),
+    IndexModel(
+        [("pending_since", 1)],
+        name="pending",
+        partialFilterExpression={"pending_since": {"$exists": True}},
+    ),
+)
+
+
+def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
+    # Not made by their first document: that may come in a transaction.
+    for collection in (handle.tasks, handle.schedules, handle.sweeps, handle.versions):
+        _create(collection)
+    handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
+    handle.schedules.create_indexes(_SCHEDULES)
+    update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
+    handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
+
+
+def is_set_up(handle: Handle, index_kwargs: Sequence[str]) -> bool:
+    """Whether all is there, also an index for each of *index_kwargs*."""
+    found = handle.versions.find_one({"_id": _SCHEMA}) or {}
+    return found.get("version", 0) >= VERSION and {*_fit(index_kwargs)} <= {*found["kwargs"]}
+
+
+def _create(collection: Collection[Document]) -> None:
+    try:
+        collection.database.create_collection(collection.name)
+    except CollectionInvalid:
+        pass
+    except OperationFailure as error:
+        if error.code != _EXISTS:
+            raise
+
+
+def _fit(index_kwargs: Sequence[str]) -> list[str]:
+    """Those that can be the name of a field: others are found without an index."""
+    return [key for key in index_kwargs if is_name(key)]
+
+
+def _argument(key: str) -> IndexModel:
+    field = f"kwargs.{key}"
+    keys: list[tuple[str, Any]] = [(field, 1), ("date_created", 1), ("_id", 1)]
+    return IndexModel(
+        keys, name=f"argument {key}", partialFilterExpression={field: {"$exists": True}}
+    )

@@ -1,0 +1,90 @@
+"""Whether a task was called with certain arguments, as MongoDB is asked.
+
+A path like "kwargs.a.b" looks into arrays and stops at dots and dollars: it serves an index, and
+says too much. What decides is an expression.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fullresult import encoding
+from fullresult_storage_mongo.clients import Document
+from fullresult_storage_mongo.merging import literal
+from fullresult_storage_mongo.values import TAG, fitting, ordered
+
+Path = tuple[str, ...]
+
+
+def keywords(asked: Mapping[str, Any]) -> Iterator[Document]:
+    """`TaskQuery.kwargs`."""
+    value = _plain(dict(asked))
+    yield {"kwargs": {"$type": "object"}}
+    for path, leaf in _leaves(value):
+        yield from _indexed("kwargs", path, leaf)
+    yield {"$expr": {"$and": list(_parts("$kwargs", value))}}
+
+
+def first(asked: Sequence[Any]) -> Iterator[Document]:
+    """`TaskQuery.args`."""
+    values = [_plain(value) for value in asked]
+    if not values:
+        return
+    conditions: list[Document] = [{"$gte": [{"$size": "$$args"}, len(values)]}]
+    for index, value in enumerate(values):
+        conditions += _parts({"$arrayElemAt": ["$$args", index]}, value)
+    args = {"$cond": [{"$isArray": ["$args"]}, "$args", literal([])]}
+    yield {"$expr": {"$let": {"vars": {"args": args}, "in": {"$and": conditions}}}}
+
+
+def _plain(value: Any) -> Any:
+    """*value* as it stands in recorded JSON, with kombu's types as the objects kombu makes of them.
+
+    Raises `ValueError` for what JSON cannot hold.
+    """
+    try:
+        return ordered(json.loads(encoding.dumps_strict(value)))
+    except encoding.Unstorable as error:
+        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
+
+
+def is_name(key: str) -> bool:
+    """Whether *key* means itself in a path."""
+    return key.replace("-", "_").isidentifier()
+
+
+def _indexed(field: str, path: Path, leaf: Any) -> Iterator[Document]:
+    if path and all(map(is_name, path)) and isinstance(leaf, (str, int, float)):
+        value = fitting(leaf)
+        if not isinstance(value, dict):
+            yield {".".join((field, *path)): {"$eq": value}}
+
+
+def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The (path, value) of everything in nested objects that is no object itself."""
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, (*path, key))
+
+
+def _parts(stored: Any, asked: Any, depth: int = 0) -> Iterator[Document]:
+    """*stored* is *asked*, or has it in it if that is an object."""
+    value = fitting(asked, depth)
+    if not isinstance(asked, dict) or value.keys() == {TAG}:
+        yield {"$eq": [stored, literal(value)]}
+        return
+    # The field of a null would be null.
+    yield {"$eq": [{"$type": stored}, "object"]}
+    if not asked:
+        # What stands for something else is an object, too.
+        yield {"$not": {"$regexMatch": {"input": _field(stored, TAG), "regex": "^[^{]"}}}
+    for key, item in asked.items():
+        yield from _parts(_field(stored, key), item, depth + 1)
+
+
+def _field(stored: Any, key: str) -> Document:
+    return {"$getField": {"field": literal(key), "input": stored}}

@@ -1,0 +1,70 @@
+"""Merging an event into a document on the server, in one update.
+
+Pipelines evaluate what they are given: a text like "$name" would become a field's content, and an
+object like {"$function": …} would run. So every value stands in `$literal`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fullresult_storage_mongo.clients import Document
+from fullresult_storage_mongo.records import Told
+
+MOST_ENTRIES = 1_000
+"""The newest so many executions are kept of each task."""
+
+
+def pipeline(told: Told) -> list[Document]:
+    """An update that merges what was *told*: of outcomes the greatest stamp stays, of others the
+    least.
+    """
+    parts: list[Any] = ["$$ROOT", _dates(told.dates)]
+    if told.outcome:
+        stamp = literal(told.outcome["outcome_stamp"])
+        parts.append(_if({"$gt": [stamp, "$outcome_stamp"]}, told.outcome))
+    if told.message:
+        parts.append(_if_first("message_stamp", told.message))
+    if told.start:
+        parts.append(_if_first("start_stamp", told.start))
+    if told.entries:
+        parts.append({"entries": _newest({"$mergeObjects": [literal(told.entries), "$entries"]})})
+    return [{"$replaceWith": {"$mergeObjects": parts}}]
+
+
+def instead(document: Document) -> list[Document]:
+    """An update that puts *document* in the place of what was there."""
+    return [{"$replaceWith": literal(document)}]
+
+
+def literal(value: Any) -> Document:
+    return {"$literal": value}
+
+
+def _dates(dates: Document) -> Document:
+    # $min and $max pass over what is missing.
+    return {
+        name: {"$max" if name == "date_updated" else "$min": [f"${name}", literal(date)]}
+        for name, date in dates.items()
+    }
+
+
+def _if_first(stamp: str, part: Document) -> Document:
+    return _if({"$lt": [literal(part[stamp]), {"$ifNull": [f"${stamp}", literal("~")]}]}, part)
+
+
+def _if(condition: Document, part: Document) -> Document:
+    return {"$cond": [condition, literal(part), literal({})]}
+
+
+def _newest(entries: Document) -> Document:
+    """The greatest stamps. Those of a union are the same in whatever order it grew."""
+    by_stamp = {"$sortArray": {"input": {"$objectToArray": "$$all"}, "sortBy": {"k": -1}}}
+    newest = {"$arrayToObject": {"$slice": [by_stamp, MOST_ENTRIES]}}
+    count = {"$size": {"$objectToArray": "$$all"}}
+    return {
+        "$let": {
+            "vars": {"all": entries},
+            "in": {"$cond": [{"$gt": [count, MOST_ENTRIES]}, newest, "$$all"]},
+        }
+    }

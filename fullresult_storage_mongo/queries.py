@@ -1,0 +1,146 @@
+"""A `TaskQuery` or a `ScheduleQuery` as MongoDB's filters, orders and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Values
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from fullresult import encoding
+from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.schedule import ScheduleQuery
+from fullresult.storage import TaskQuery
+from fullresult_storage_mongo import globs, matching
+from fullresult_storage_mongo.clients import Document
+from fullresult_storage_mongo.records import CLAIMED, OPEN, WAITING
+
+Order = list[tuple[str, int]]
+
+_EQUAL = ("queue", "worker", "group_id", "retry_of")
+_TEXTS = ("name", "_id", "exception_type", "exception_message")
+_OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
+"""The states that are a bucket by themselves."""
+_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, OPEN}
+
+DUE: Order = [("due", 1), ("_id", 1)]
+
+
+def order(query: TaskQuery) -> Order:
+    direction = -1 if query.order == "newest" else 1
+    return [("date_created", direction), ("_id", direction)]
+
+
+def page(query: TaskQuery) -> Document:
+    """All that *query* asks for, but how many."""
+    return _all_of(_conditions(query))
+
+
+def everything(query: TaskQuery) -> Document:
+    """What *query* asks for on any page."""
+    return page(replace(query, after=None))
+
+
+def schedules(query: ScheduleQuery) -> Document:
+    """What *query* asks of a schedule itself, but how many."""
+    return _all_of(_schedule_conditions(query))
+
+
+def _all_of(conditions: Iterator[Document]) -> Document:
+    found = list(conditions)
+    if len(found) == 1:
+        return found[0]
+    return {"$and": found} if found else {}
+
+
+def _conditions(query: TaskQuery) -> Iterator[Document]:
+    yield from _state_conditions(query)
+    if query.name is not None:
+        yield {"name": _regex(query.name) if query.name_is_glob else {"$eq": query.name}}
+    if query.root_id is not None:
+        root = encoding.key(query.root_id)
+        yield {"$or": [{"_id": root, "root_id": root}, {"other_root": {"$eq": root}}]}
+    for name in _EQUAL:
+        if (value := getattr(query, name)) is not None:
+            yield {name: {"$eq": encoding.key(value)}}
+    yield from _date_conditions(query)
+    if query.text is not None:
+        contains = {"$regex": globs.containing(query.text), "$options": "is"}
+        yield {"$or": [{name: contains} for name in _TEXTS]}
+    if query.kwargs is not None:
+        yield from matching.keywords(query.kwargs)
+    if query.args is not None:
+        yield from matching.first(query.args)
+
+
+def _regex(glob: str) -> Document:
+    return {"$regex": globs.as_regex(glob), "$options": "s"}
+
+
+def _state_conditions(query: TaskQuery) -> Iterator[Document]:
+    if (buckets := _buckets(query)) is not None:
+        yield {"bucket": _one_of(buckets)}
+    if query.states is not None:
+        yield {"state": _one_of(query.states)}
+    if query.not_state:
+        yield {"state": {"$nin": sorted(query.not_state), "$gte": ""}}
+    if query.open is False:
+        yield {"bucket": {"$ne": OPEN}}
+
+
+def _one_of(values: Values[str]) -> Document:
+    return {"$in": sorted(values)}
+
+
+def _buckets(query: TaskQuery) -> frozenset[str] | None:
+    """The buckets that have all *query* asks for; None: they are no help."""
+    known = []
+    if query.states and SUCCESS not in query.states:
+        known.append(frozenset(bucket for state in query.states for bucket in _buckets_of(state)))
+    if SUCCESS in query.not_state:
+        known.append(_BUCKETS - (_OWN_BUCKET & frozenset(query.not_state)))
+    if query.open:
+        known.append(frozenset({OPEN}))
+    return frozenset.intersection(*known) if known else None
+
+
+def _buckets_of(state: str) -> tuple[str, ...]:
+    if state == SCHEDULED_SENT:
+        return SCHEDULED_SENT, OPEN
+    return (state,) if state in _OWN_BUCKET else (OPEN,)
+
+
+def _date_conditions(query: TaskQuery) -> Iterator[Document]:
+    if query.since is not None:
+        yield {"date_created": {"$gte": query.since}}
+    if query.until is not None:
+        yield {"date_created": {"$lt": query.until}}
+    if query.moved_before is not None:
+        # Nothing moved before it was created: this bounds the index.
+        yield {"date_created": {"$lte": query.moved_before}}
+        yield {"stale_from": {"$lte": query.moved_before}}
+    if query.position is not None:
+        beyond = "$lt" if query.order == "newest" else "$gt"
+        yield from _beyond("date_created", beyond, *query.position)
+
+
+def _beyond(field: str, beyond: str, date: datetime, identity: str) -> Iterator[Document]:
+    yield {field: {f"{beyond}e": date}}  # this bounds the index
+    yield {"$or": [{field: {beyond: date}}, {field: date, "_id": {beyond: identity}}]}
+
+
+def _schedule_conditions(query: ScheduleQuery) -> Iterator[Document]:
+    kept = {None: {"$in": [WAITING, CLAIMED]}, True: CLAIMED, False: WAITING}
+    yield {"status": kept[query.claimed]}
+    if query.schedule_ids is not None:
+        yield {"_id": {"$in": list(query.schedule_ids)}}
+    if query.task_ids is not None:
+        yield {"task_id": {"$in": list(query.task_ids)}}
+    if query.namespace is not None:
+        yield {"namespace": {"$eq": query.namespace}}
+    if query.not_namespace is not None:
+        yield {"namespace": {"$ne": query.not_namespace}}
+    if query.due_until is not None:
+        yield {"due": {"$lte": query.due_until}}
+    if query.position is not None:
+        yield from _beyond("due", "$gt", *query.position)

@@ -1,0 +1,159 @@
+"""Records and schedules as documents, and back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record import PENDING, STARTED, SUCCESS, Entry, Message, Outcome, Start, TaskRecord
+from fullresult.schedule import Schedule
+from fullresult_storage_mongo.clients import Document
+from fullresult_storage_mongo.values import to_bson, to_json
+
+WAITING = "waiting"
+CLAIMED = "claimed"
+WITHDRAWN = "withdrawn"
+ARRIVING = "arriving"
+"""A schedule whose event is not merged yet; see `outbox`."""
+CLOSING = "closing"
+"""The same of one that is to go."""
+OPEN = "OPEN"
+"""The bucket of all tasks of which something is still expected."""
+
+_MAY_WAIT = frozenset({PENDING, STARTED})
+
+
+class Told(NamedTuple):
+    """What an event says, as parts of a document."""
+
+    task_id: str
+    dates: Document
+    outcome: Document | None
+    message: Document | None
+    start: Document | None
+    entries: Document | None
+    """By stamp."""
+
+
+def told(event: TaskRecord) -> Told:
+    return Told(
+        event.task_id,
+        {
+            "date_created": event.date_created,
+            "date_updated": event.date_updated,
+            "date_published": event.date_published,
+        },
+        event.outcome and _outcome_part(event.outcome),
+        event.message and _message_part(event.message, event.task_id),
+        event.start and _start_part(event.start),
+        {entry.stamp: _entry_part(entry) for entry in event.entries} or None,
+    )
+
+
+def document(told: Told) -> Document:
+    """The document of a task of which only this was told."""
+    whole: Document = {"_id": told.task_id, **told.dates}
+    for part in (told.outcome, told.message, told.start):
+        whole |= part or {}
+    if told.entries:
+        whole["entries"] = told.entries
+    return whole
+
+
+def may_wait(event: TaskRecord) -> bool:
+    """Whether *event* need not be safe from everything when its write returns.
+
+    Were it lost, the worker's next event would tell most of it again.
+    """
+    return event.outcome is not None and event.outcome.state in _MAY_WAIT
+
+
+def _outcome_part(outcome: Outcome) -> Document:
+    part = outcome._asdict()
+    del part["stamp"]
+    part["result"] = to_bson(outcome.result)
+    bucket = OPEN if outcome.open else None if outcome.state == SUCCESS else outcome.state
+    return {"outcome_stamp": outcome.stamp, **part, "bucket": bucket}
+
+
+def _message_part(message: Message, task_id: str) -> Document:
+    part = message._asdict()
+    del part["stamp"]
+    part["args"] = to_bson(message.args, ordered=True)
+    part["kwargs"] = to_bson(message.kwargs, ordered=True)
+    # Its index leaves out the many tasks that are their own root.
+    other_root = None if message.root_id == task_id else message.root_id
+    return {"message_stamp": message.stamp, **part, "other_root": other_root}
+
+
+def _start_part(start: Start) -> Document:
+    return {
+        "start_stamp": start.stamp,
+        "start_worker": start.worker,
+        "start_date": start.date_started,
+    }
+
+
+def _entry_part(entry: Entry) -> Document:
+    part = entry._asdict()
+    del part["stamp"]
+    return {name: value for name, value in part.items() if value is not None}
+
+
+def record(found: Document) -> TaskRecord:
+    """The record of a document."""
+    get = found.get
+    entries: Document = get("entries") or {}
+    return TaskRecord(
+        task_id=found["_id"],
+        date_created=found["date_created"],
+        date_updated=found["date_updated"],
+        date_published=get("date_published"),
+        outcome=_outcome(found) if get("outcome_stamp") is not None else None,
+        message=_message(found) if get("message_stamp") is not None else None,
+        start=_start(found) if get("start_stamp") is not None else None,
+        entries=tuple(_entry(stamp, entries[stamp]) for stamp in sorted(entries)),
+    )
+
+
+def _outcome(found: Document) -> Outcome:
+    known = {name: found.get(name) for name in Outcome._fields}
+    known |= {"stamp": found["outcome_stamp"], "result": to_json(found.get("result"))}
+    return Outcome(**known)
+
+
+def _message(found: Document) -> Message:
+    known = {name: found.get(name) for name in Message._fields}
+    known |= {
+        "stamp": found["message_stamp"],
+        "args": to_json(found.get("args")),
+        "kwargs": to_json(found.get("kwargs")),
+    }
+    return Message(**known)
+
+
+def _start(found: Document) -> Start:
+    return Start(found["start_stamp"], found["start_worker"], found["start_date"])
+
+
+def _entry(stamp: str, part: Document) -> Entry:
+    values: dict[str, Any] = {name: part.get(name) for name in Entry._fields}
+    return Entry(**{**values, "stamp": stamp})
+
+
+def schedule_document(schedule: Schedule) -> Document:
+    """The document of a schedule that nobody has claimed, without its id."""
+    known = schedule._asdict()
+    del known["schedule_id"]
+    kept = {name: value for name, value in known.items() if value is not None}
+    return {**kept, "status": WAITING}
+
+
+def schedule(found: Document) -> Schedule:
+    known = {name: found.get(name) for name in Schedule._fields}
+    return Schedule(**{**known, "schedule_id": found["_id"]})
+
+
+def claimed(claim: str, now: datetime) -> Document:
+    """What a claim sets."""
+    return {"status": CLAIMED, "claim": claim, "date_claimed": now}
