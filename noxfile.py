@@ -11,7 +11,7 @@ import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_CELERY, NEWEST_CELERY = "5.4", "5.7"
-PACKAGES = ["fullresult", "fullresult_storage_sql"]
+PACKAGES = ["fullresult", "fullresult_storage_sql", "fullresult_storage_mongo"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 nox.needs_version = ">=2025.2.9"

@@ -51,6 +51,14 @@ class NotDivertible(Exception):
 class _Failed(Exception):
     """The storage did not take the message. Not one of kombu's, after which Celery would retry."""
 
+    def __init__(
+        self, text: str, call: Call | None = None, schedule: Schedule | None = None
+    ) -> None:
+        super().__init__(text)
+        self.call = call
+        self.schedule = schedule
+        """What may have been stored all the same."""
+
 
 class Diverter:
     """Stores the tasks of one app that are to run later."""
@@ -63,7 +71,7 @@ class Diverter:
         self._storage = storage
         self._recorder = recorder
         self._router = router
-        self._clock = StorageClock(storage.now)
+        self._clock = StorageClock(recorder.storage_now)
         self._withdrawals = Withdrawals(storage)
         self._warned: set[str] = set()
         self._looked = 0.0
@@ -145,8 +153,7 @@ class Diverter:
         try:
             self._recorder.scheduled(call, schedule)
         except Uncertain as error:
-            self._withdrawals.withdraw(schedule.schedule_id)
-            raise _Failed(str(error)) from error
+            raise _Failed(str(error), call, schedule) from error
         except StorageError as error:
             raise _Failed(str(error)) from error
 
@@ -219,7 +226,12 @@ class Diverter:
 
     def _fall_back(self, task_id: str, failed: _Failed) -> None:
         """Raise `NotDivertible` where the broker is to have it, and else `OperationalError`."""
-        if self._settings.on_divert_error == "broker" or workers.is_worker():
+        told = OperationalError(f"task {task_id} is not scheduled: {failed}")
+        goes_on = self._settings.on_divert_error == "broker" or workers.is_worker()
+        if failed.call and failed.schedule:
+            event = self._recorder.not_scheduled(failed.call, failed.schedule, told)
+            self._withdrawals.withdraw(failed.schedule.schedule_id, None if goes_on else event)
+        if goes_on:
             logger.error(
                 "fullresult: task %s is not scheduled in the storage and goes to the broker with "
                 "its ETA: %s",
@@ -227,7 +239,7 @@ class Diverter:
                 failed,
             )
             raise NotDivertible(str(failed)) from failed
-        raise OperationalError(f"task {task_id} is not scheduled: {failed}") from failed
+        raise told from failed
 
     def _warn(self, name: str, why: str) -> None:
         if name not in self._warned:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from celery import Celery
 
-from fullresult.sweeper import sweep
+from fullresult.sweeper import Sweeper
 
 if TYPE_CHECKING:
+    from celery.beat import Scheduler
+
     from fullresult.config import Settings
     from fullresult.extension import FullResult
 
@@ -19,21 +21,34 @@ _LATEST = 5.0
 
 def register(full: FullResult) -> None:
     """Add the task to the app: it sends what is due, and returns how many tasks it sent."""
+    idle: list[Sweeper] = []  # what one knows of the sweeps before, and says once, is kept
 
     def sweep_due() -> int:
-        return sweep(full, full.settings.sweep_limit).sent
+        try:
+            sweeper = idle.pop()
+        except IndexError:
+            sweeper = Sweeper(full)
+        try:
+            return sweeper.sweep(full.settings.sweep_limit).sent
+        finally:
+            sweeper.close()
+            idle.append(sweeper)
 
     full.app.task(name=TASK, shared=False, ignore_result=True)(sweep_due)
 
 
-def add_entry(app: Celery, settings: Settings) -> None:
-    """Have beat send the task, as often as `fullresult_sweep_interval` says."""
+def add_entry(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
+    """Have beat send the task, as often as `fullresult_sweep_interval` says.
+
+    An entry of that name in `beat_schedule` is left as it is.
+    """
+    if TASK in app.conf.beat_schedule:
+        return
     seconds = settings.sweep_interval.total_seconds()
-    app.conf.beat_schedule.setdefault(
-        TASK,
-        {
-            "task": TASK,
-            "schedule": settings.sweep_interval,
-            "options": {"expires": max(seconds, _LATEST)},
-        },
-    )
+    entry = {
+        "task": TASK,
+        "schedule": settings.sweep_interval,
+        "options": {"expires": max(seconds, _LATEST)},
+    }
+    # The scheduler has read the configuration when the first signal of beat comes.
+    scheduler.update_from_dict({TASK: entry})

@@ -168,7 +168,7 @@ def on_worker_shutdown(**_: Any) -> None:
 def on_beat_init(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
     if full is not None and full.settings.schedule_eta and full.settings.sweeper == "beat":
-        periodic.add_entry(sender.app, full.settings)
+        periodic.add_entry(sender.app, full.settings, sender.scheduler)
 
 
 RECEIVERS: dict[str, Callable[..., None]] = {

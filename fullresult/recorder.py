@@ -100,18 +100,28 @@ class Recorder:
         """Store *schedule*, which holds the message of *call*. Raises `StorageError`."""
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
-        described = message.capture(call, attempt.stamp(SCHEDULED, now), self._limits)
-        if not self.records(str(call.headers["task"])):
-            described = message.without_content(described)
+        described = self._of_schedule(call, schedule, attempt.stamp(SCHEDULED, now))
         outcome = outcome_of(SCHEDULED, attempt, now, eta=schedule.due)
-        event = TaskRecord(
-            schedule.task_id,
-            now.at,
-            now.at,
-            outcome=outcome,
-            message=described._replace(eta=schedule.due),
-        )
+        event = TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
         self._breaker.ask(lambda: self._storage.schedule(schedule, event))
+
+    def not_scheduled(self, call: Call, schedule: Schedule, error: BaseException) -> TaskRecord:
+        """The event that *schedule* was withdrawn; *error* goes on to the caller."""
+        now = self._clock.moment()
+        attempt = attempt_in(call.headers)
+        described = self._of_schedule(call, schedule, attempt.stamp(UNSENT, now))
+        outcome = self._unsent(attempt, now, error)
+        return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
+
+    def _of_schedule(self, call: Call, schedule: Schedule, stamp: str) -> Message:
+        described = message.capture(call, stamp, self._limits)._replace(eta=schedule.due)
+        if self.records(str(call.headers["task"])):
+            return described
+        return message.without_content(described)
+
+    def storage_now(self) -> datetime:
+        """The storage's time. Raises `StorageError`, at once where it is not asked."""
+        return self._breaker.ask(self._storage.now)
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
         """The broker did not take the message with *headers*; *error* goes on to the caller.
@@ -119,12 +129,12 @@ class Recorder:
         A task whose retry or replacement was not taken is over: Celery makes it fail.
         """
         now = self._clock.moment()
-        attempt = attempt_in(headers)
-        failure = describe(error, None, self._limits.text)
-        outcome = outcome_of(
-            UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure
-        )
+        outcome = self._unsent(attempt_in(headers), now, error)
         self._write(headers["id"], now, outcome=outcome)
+
+    def _unsent(self, attempt: Attempt, now: Moment, error: BaseException) -> Outcome:
+        failure = describe(error, None, self._limits.text)
+        return outcome_of(UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure)
 
     def received(self, request: Request) -> None:
         """The worker's main process has a message.

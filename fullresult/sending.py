@@ -42,6 +42,10 @@ class BrokerDown(Exception):
     """The broker does not take messages now. Of the one in question, no byte left."""
 
 
+class QueueRefused(BrokerDown):
+    """The broker answers, and does not take this message: its queue is full, for instance."""
+
+
 class Unconfirmed(Exception):
     """The broker may or may not have the message."""
 
@@ -125,7 +129,7 @@ class Sender:
     def send(self, schedule: Schedule, now: datetime) -> bool:
         """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
 
-        Raises `Unsendable`, `BrokerDown` or `Unconfirmed`.
+        Raises `Unsendable`, `BrokerDown` (or, of it, `QueueRefused`) or `Unconfirmed`.
         """
         try:
             stored = schedule.message
@@ -164,10 +168,9 @@ class Sender:
             self._used = time.monotonic()
         except Exception as error:
             refused = _is_refusal(error)
-            only = refused and _goes_to_one_queue(self._producer.channel, stored)
+            if refused and _goes_to_one_queue(self._producer.channel, stored):
+                raise QueueRefused(_text(error)) from error
             self.close()
-            if refused and only:
-                raise BrokerDown(_text(error)) from error
             if refused or isinstance(error, (*connection.connection_errors, OSError)):
                 raise Unconfirmed(f"it may have been sent: {_text(error)}") from error
             raise Unsendable(_text(error)) from error
@@ -252,7 +255,7 @@ def _is_refusal(error: Exception) -> bool:
     known: BaseException | None = error
     while known is not None:
         if type(known).__module__.startswith("redis.") and type(known).__name__ in _REFUSALS:
-            return True
+            return "WRONGTYPE" not in str(known)  # its queue is something else, and stays so
         if type(known).__name__ == "MessageNacked":
             return True
         known = known.__cause__ or known.__context__

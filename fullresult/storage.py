@@ -112,7 +112,8 @@ class Storage(Protocol):
     """Where records are kept.
 
     Every method is one atomic write or one consistent read, may be called from any thread and in
-    any process, and raises `StorageError` and nothing else. The storage connects when it is first
+    any process, and raises `StorageError` and nothing else, but for the `ValueError` of a query
+    that JSON cannot hold. The storage connects when it is first
     asked something, in the process that asks. A process may fork at any time: parent and child both
     go on with the storage, and neither disturbs the other.
 

@@ -20,7 +20,7 @@ from fullresult.forking import ForkGate
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
-from fullresult.sending import BrokerDown, Sender, Unconfirmed, Unsendable
+from fullresult.sending import BrokerDown, QueueRefused, Sender, Unconfirmed, Unsendable
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ class Batch:
         self.events: list[TaskRecord] = []
         self.sent = self.expired = self.failed = self.released = 0
         self.problems: list[tuple[Schedule, str]] = []
+        self.refused: list[Schedule] = []
+        self.refusals: dict[str | None, QueueRefused] = {}
+        """By queue."""
+
+    @property
+    def unsent(self) -> list[Schedule]:
+        """What is to be given back."""
+        return self.waiting + self.refused
 
     @property
     def done(self) -> Swept:
@@ -222,6 +230,8 @@ class Sweeper:
             with self._gate:
                 self._send_one(batch)
         self._pace(count - len(batch.waiting), time.monotonic() - began)
+        for error in batch.refusals.values():
+            raise BrokerDown(str(error)) from error
 
     def _is_old(self, batch: Batch) -> bool:
         """Whether another sweeper may soon rescue what is left of *batch*."""
@@ -230,6 +240,9 @@ class Sweeper:
 
     def _send_one(self, batch: Batch) -> None:
         schedule = batch.waiting[0]
+        if schedule.queue in batch.refusals:
+            batch.refused.append(batch.waiting.pop(0))
+            return
         try:
             # What is left of an interrupted batch is given back: not so the one in question.
             if self._sender.send(schedule, batch.at):
@@ -240,6 +253,10 @@ class Sweeper:
                 batch.events.append(self._events.ended(schedule, "expired"))
                 batch.ended.append(schedule)
             batch.closed.append(schedule)
+        except QueueRefused as error:
+            # Other queues may be well: they do not wait for this one.
+            batch.refusals[schedule.queue] = error
+            batch.refused.append(schedule)
         except BrokerDown:
             raise  # it stays in `waiting`, and is given back with the others
         except (Unsendable, Unconfirmed) as error:
@@ -280,10 +297,10 @@ class Sweeper:
             schedule, problem = batch.problems[0]
             self._storage.mark_problem(batch.claim, schedule.schedule_id, problem)
             batch.problems.pop(0)
-        if batch.waiting:
-            ids = [schedule.schedule_id for schedule in batch.waiting]
+        if batch.unsent:
+            ids = [schedule.schedule_id for schedule in batch.unsent]
             batch.released += len(self._storage.release(ids, batch.claim))
-            batch.waiting = []
+            batch.waiting, batch.refused = [], []
         self._unmarked = None
         self._tell_expired(batch)
 

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 
-from fullresult.storage import Storage, StorageError
+from fullresult.record import TaskRecord
+from fullresult.storage import Refused, Storage, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -25,18 +26,26 @@ class Withdrawals:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def withdraw(self, schedule_id: str) -> None:
-        """Make sure that *schedule_id* is never claimed. Neither waits nor raises."""
+    def withdraw(self, schedule_id: str, event: TaskRecord | None = None) -> None:
+        """Make sure that *schedule_id* is never claimed, and then write *event*.
+
+        Neither waits nor raises.
+        """
         # A thread each: after the first of them the breaker lets few others begin.
         threading.Thread(
-            target=self._work, args=[schedule_id], name="fullresult-withdrawal", daemon=True
+            target=self._work, args=[schedule_id, event], name="fullresult-withdrawal", daemon=True
         ).start()
 
-    def _work(self, schedule_id: str) -> None:
+    def _work(self, schedule_id: str, event: TaskRecord | None) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
                 self._storage.withdraw(schedule_id)
+                if event is not None:
+                    self._storage.write((event,))
+            except Refused as error:
+                logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
+                return
             except StorageError as error:
                 logger.warning(
                     "fullresult: schedule %s is not yet withdrawn: %s", schedule_id, error

@@ -82,7 +82,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     for collection in (handle.tasks, handle.schedules, handle.sweeps, handle.versions):
         _create(collection)
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
-    handle.schedules.create_indexes(_SCHEDULES)
+    handle.schedules.create_indexes([*_SCHEDULES])
     update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
     handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
 

@@ -58,6 +58,12 @@ def mongodb_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mongodb_single_server() -> Iterator[str]:
+    with _needed(servers.mongodb_single_server()) as url:
+        yield url
+
+
 @pytest.fixture
 def mongodb_url(mongodb_server: str) -> Iterator[str]:
     """A new database of a replica set of one."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from typing import Any
 
-from celery import Task, chord, group
+from celery import Task, chord, group, signals
 
 from tests.scenario_app import app_of_worker, make_app, task
 from tests.scenario_canvas_app import tsum
 
 __all__ = ["app", "make_app", "tsum"]
+
+logger = logging.getLogger(__name__)
 
 
 @task(bind=True)
@@ -101,4 +104,12 @@ def killed_and_retried_later(self: Task) -> str:
     return "retried"
 
 
+def tell_eta(request: Any, **_: Any) -> None:
+    """Log what a worker is to hold until later: Celery does not say."""
+    if request.eta:
+        logger.info("held with eta: %s[%s]", request.name, request.id)
+
+
 app = app_of_worker()
+if app is not None:
+    signals.task_received.connect(tell_eta)

@@ -156,7 +156,7 @@ class Flaky:
         full: FullResult = app.fullresult
         storage, recorder = full._opened or full._open()
         flaky = cls(storage)
-        full._opened = flaky, recorder  # type: ignore[assignment]
+        full._opened = flaky, recorder
         return flaky
 
     def fail(self, method: str, times: int = 10**9) -> None:

@@ -237,17 +237,31 @@ def mongodb() -> Iterator[str]:
     if url := _given("MONGODB"):
         yield url
         return
+    with _mongod("--replSet", "rs0") as port:
+        yield _mongodb_replica_set(port)
+
+
+@contextmanager
+def mongodb_single_server() -> Iterator[str]:
+    """A MongoDB server that is no replica set, and so has no transactions."""
+    with _mongod() as port:
+        yield f"mongodb://{HOST}:{port}/"
+
+
+@contextmanager
+def _mongod(*options: str) -> Iterator[int]:
     program = _mongodb_program()
     port = free_port()
     with _directory("mongodb") as directory:
         command: Command = [
             program,
             *("--dbpath", directory, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
-            *("--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25"),
+            *("--wiredTigerCacheSizeGB", "0.25"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *options,
         ]
         with _running(command, ready=lambda: _listens(port), directory=directory):
-            yield _mongodb_replica_set(port)
+            yield port
 
 
 @contextmanager

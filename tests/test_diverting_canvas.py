@@ -430,7 +430,7 @@ def test_no_message_went_to_the_broker_with_its_eta(matrix: Matrix) -> None:
         settled(matrix.scene, matrix.started[name][1])
 
     log = matrix.scene.workers[0].read_log()
-    lines = [line for line in log.splitlines() if "eta:[" in line]
+    lines = [line for line in log.splitlines() if "held with eta" in line]
 
     assert [line for line in lines if "celery.chord_unlock" not in line] == []
     assert matrix.scene.full.scheduled() == []

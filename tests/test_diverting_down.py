@@ -280,6 +280,7 @@ def test_diverting_goes_on_when_the_storage_is_back(between: Between, redis_url:
     with app_of(redis_url, between.url) as app:
         app.send_task("down.work", task_id="before", countdown=HOUR)
         between.network.refuse()
+        time.sleep(0.2)  # The proxy's connections end within a tick of it.
         with pytest.raises(OperationalError):
             app.send_task("down.work", task_id="refused", countdown=HOUR)
         between.network.accept()
@@ -325,16 +326,12 @@ def test_what_was_stored_though_the_answer_was_lost_is_withdrawn(
 
         scheduling.until(lambda: scheduling.waiting(other) == ["before"])
         assert between.network.faults == 1
-        assert was_stored(other, "lost-answer")
         with scheduling.running(other):
             scheduling.until(lambda: due_has_passed(other, 1))
         assert scheduling.received(other) == []
-
-
-def was_stored(app: Celery, task_id: str) -> bool:
-    """Its record, committed with its schedule, stays; a withdrawn schedule does not."""
-    record = app.fullresult.get(task_id)
-    return record is not None and record.state == "SCHEDULED"
+        record = workers.eventually(other.fullresult, "lost-answer", workers.has_state("UNSENT"))
+        assert (record.name, record.args) == ("down.work", [])
+        assert record.exception_type == "kombu.exceptions.OperationalError"
 
 
 def due_has_passed(app: Celery, seconds: float) -> bool:
@@ -428,7 +425,7 @@ def test_what_a_worker_publishes_goes_to_the_broker_while_the_storage_is_away(
         log = scene.workers[0].read_log()
         assert told[:-1] == ["later", 10, 6, 2]
         assert of_others == [13, "failed", 3]
-        assert log.count(TO_THE_BROKER) == log.count("eta:[") == 7
+        assert log.count(TO_THE_BROKER) == log.count("held with eta") == 7
         assert scene.full.scheduled() == []
         del results
 
@@ -461,7 +458,7 @@ def test_a_retry_whose_answer_was_lost_runs_exactly_once(
         record = scene.final(task_id, "SUCCESS", retries=1)
         log = scene.workers[0].read_log()
         assert between.network.faults == 1
-        assert [run.state for run in record.executions] == ["RETRY", "SUCCESS"]
+        assert [run.retries for run in record.executions] == [0, 1]
         assert record.result == "later"
         assert log.count(f"[{task_id}] received") == 2
         assert log.count(TO_THE_BROKER) == 1

@@ -50,7 +50,7 @@ def running(
         scene.worker(concurrency=2),
     ):
         yield scene
-        assert "eta:[" not in without_unlocking(scene.workers[0].read_log())
+        assert "held with eta" not in without_unlocking(scene.workers[0].read_log())
 
 
 def without_unlocking(log: str) -> str:

@@ -228,7 +228,7 @@ def test_a_misspelt_hook_is_named(make: MakeApp) -> None:
 
 
 def test_a_router_without_the_method_is_a_mistake_that_is_named(make: MakeApp) -> None:
-    app = make(SimpleNamespace())  # type: ignore[arg-type]
+    app = make(SimpleNamespace())
 
     with pytest.raises(ImproperlyConfigured, match=r"fullresult_router .* diverts"):
         app.send_task("shop.charge", countdown=90)

@@ -192,7 +192,7 @@ def test_claims_shrink_to_what_a_slow_broker_takes_in_a_twentieth_of_a_second(
 
     def slowly(*given: Any, **options: Any) -> None:
         time.sleep(0.01)
-        put(*given, **options)
+        put(*given, **options)  # type: ignore[no-untyped-call]
 
     app = make()
     for number in range(30):
@@ -332,6 +332,9 @@ BAD_FOR_AMQP = {
         "declare": [{"name": "bad", "queue_arguments": {"x-max-length": "many"}}]
     },
     "a queue whose name is reserved": {"declare": [{"name": "amq.ours"}]},
+    "a queue of an exchange that no broker has": {
+        "declare": [{"name": "bad", "exchange": {"name": "odd", "type": "x-odd"}}]
+    },
     "a priority that is no number": {"priority": "high"},
 }
 
@@ -364,6 +367,44 @@ def test_a_header_that_amqp_cannot_carry_is_skipped(make: MakeApp, rabbitmq_url:
     assert swept == Swept(2, 1, failed=1)
     assert received(app) == ["good"]
     assert only(app, "bad").problem
+
+
+def test_a_queue_that_is_none_on_redis_does_not_stop_the_others(
+    make: MakeApp, redis_url: str
+) -> None:
+    """Something else has its name."""
+    import redis
+
+    app = make(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("taken", "by a text")
+    overdue(app, "bad", by=5 * SECOND, queue="taken")
+    overdue(app, "good")
+
+    swept = sweep(app.fullresult)
+
+    assert swept == Swept(2, 1, failed=1)
+    assert received(app) == ["good"]
+    assert "WRONGTYPE" in (only(app, "bad").problem or "")
+
+
+def test_a_redis_that_is_full_keeps_all_waiting(make: MakeApp, redis_url: str) -> None:
+    """It said no: nothing is left claimed."""
+    import redis
+
+    app = make(redis_url)
+    overdue(app, "one")
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(BrokerDown, match=r"OOM|OutOfMemory"):
+                sweep(app.fullresult)
+        finally:
+            client.config_set("maxmemory", before)
+
+    assert waiting(app) == ["one"]
+    assert sweep(app.fullresult) == Swept(1, 1)
 
 
 # --- Queues
@@ -723,7 +764,7 @@ def test_an_interrupt_in_the_middle_leaves_one_claimed_and_gives_the_rest_back(
         taken.append(given)
         if len(taken) == 3:
             raise KeyboardInterrupt
-        put(*given, **options)
+        put(*given, **options)  # type: ignore[no-untyped-call]
 
     app = make()
     for seconds in range(9, 3, -1):

@@ -1,0 +1,144 @@
+"""Schedules and events changed together without transactions: on a single server.
+
+First the schedule is written with its event beside it, in one write; then the event is merged; then
+the schedule is shown, freed of the event, or deleted. Whoever dies in between leaves an event that
+is pending, and a sweeper finishes that: merging twice is merging once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TypeVar
+
+import bson
+from pymongo.errors import PyMongoError
+
+from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule
+from fullresult.storage import StorageError, Uncertain
+from fullresult_storage_mongo import records, writing
+from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal
+from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, told
+
+T = TypeVar("T")
+
+_MEND_EVERY = 10.0
+_PATIENCE = 2
+"""After so many timeouts, whoever was at it is not any more."""
+_LONGEST = 60.0
+_FREE: Document = {"$unset": {"pending": 1, "pending_since": 1}}
+
+
+class Outbox:
+    """What `storage.Together` says."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._mended = 0.0
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        known: Document = {"_id": schedule.schedule_id}
+        document = {**records.schedule_document(schedule), **_pending(event), "status": ARRIVING}
+
+        def keep(handle: Handle) -> None:
+            again(
+                lambda: handle.schedules.update_one(known, {"$setOnInsert": document}, upsert=True)
+            )
+
+        def arrive(handle: Handle) -> None:
+            try:
+                writing.write(handle, [event])
+            except PyMongoError as error:
+                if is_refusal(error):
+                    handle.schedules.delete_one({**known, "status": ARRIVING})
+                raise
+            _finish(handle, schedule.schedule_id, ARRIVING)
+
+        try:
+            self._database.run(keep)
+        except StorageError as error:
+            if isinstance(error.__cause__, PyMongoError) and is_lost(error.__cause__):
+                raise Uncertain(str(error)) from error
+            raise
+        self._afterwards(arrive)
+
+    def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
+        update = {"$set": {**_pending(event), **({"status": CLOSING} if changes is None else changes)}}
+        waiting = {"_id": schedule_id, "status": WAITING}
+
+        def both(handle: Handle) -> bool:
+            if not handle.schedules.update_one(waiting, update).matched_count:
+                return False
+            writing.write(handle, [event])
+            _finish(handle, schedule_id, CLOSING if changes is None else WAITING)
+            return True
+
+        return self._database.run(both)
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        """The events first: what stops in between is a claim that is not marked, and can be seen."""
+        mine: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED, "claim": claim}
+
+        def both(handle: Handle) -> list[str]:
+            writing.write(handle, events)
+            found = _ids(handle, mine)
+            if not found:
+                return []
+            named = {"_id": {"$in": found}}
+            deleted = handle.schedules.delete_many({**mine, **named}).deleted_count
+            left = {*_ids(handle, named)} if deleted < len(found) else set()
+            return [schedule_id for schedule_id in found if schedule_id not in left]
+
+        return self._database.run(both)
+
+    def mend(self, handle: Handle) -> None:
+        """Finish what others left half done. Raises PyMongo's errors."""
+        if time.monotonic() - self._mended < _MEND_EVERY:
+            return
+        self._mended = time.monotonic()
+        patience = min(_PATIENCE * (self._database.timeout or _LONGEST), _LONGEST)
+        before = _now() - timedelta(seconds=patience)
+        for found in handle.schedules.find({"pending_since": {"$lt": before}}):
+            event = records.record(bson.decode(found["pending"], _OPTIONS))
+            writing.write(handle, [event])
+            _finish(handle, found["_id"], found["status"])
+
+    def _afterwards(self, do: Callable[[Handle], None]) -> None:
+        try:
+            self._database.run(do)
+        except StorageError as error:
+            if isinstance(error.__cause__, PyMongoError) and is_refusal(error.__cause__):
+                raise
+            raise Uncertain(f"{error}; the schedule will be kept") from error
+
+
+def _finish(handle: Handle, schedule_id: str, status: str) -> None:
+    """What is pending for a schedule of this *status* is merged."""
+    known: Document = {"_id": schedule_id, "status": status}
+    if status == CLOSING:
+        handle.schedules.delete_one(known)
+    elif status == ARRIVING:
+        handle.schedules.update_one(known, {"$set": {"status": WAITING}, **_FREE})
+    else:
+        handle.schedules.update_one(known, _FREE)
+
+
+def _pending(event: TaskRecord) -> Document:
+    # As bytes, for updates take some keys of objects for operators.
+    return {"pending": bson.encode(records.document(told(event))), "pending_since": _now()}
+
+
+def _ids(handle: Handle, asked: Document) -> list[str]:
+    return [each["_id"] for each in handle.schedules.find(asked, {"_id": 1})]
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+_OPTIONS = bson.CodecOptions[Document](tz_aware=True, tzinfo=timezone.utc)

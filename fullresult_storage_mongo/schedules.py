@@ -1,0 +1,229 @@
+"""What waits in MongoDB until it is due."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from operator import attrgetter
+from typing import Protocol
+from uuid import uuid4
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from fullresult.record import TaskRecord
+from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult_storage_mongo import queries, records
+from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.database import Database, again
+from fullresult_storage_mongo.records import CLAIMED, WAITING, WITHDRAWN
+
+_TRIES = 20
+_FREED: Document = {"$unset": {"claim": 1, "date_claimed": 1, "problem": 1}}
+
+
+class Together(Protocol):
+    """Changes of schedules and events, both or neither. Each raises `StorageError`."""
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        """`Storage.schedule`."""
+        ...
+
+    def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
+        """Set *changes* in a schedule that waits, or delete it, and merge *event*."""
+        ...
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        """`Storage.mark_sent`."""
+        ...
+
+    def mend(self, handle: Handle) -> None:
+        """Finish what others left half done. Raises PyMongo's errors."""
+        ...
+
+
+class MongoSchedules:
+    """The methods of `fullresult.storage.Storage` that are about schedules."""
+
+    @abstractmethod
+    def _prepared(self) -> Database:
+        """The database, all collections and indexes known to be there."""
+
+    @abstractmethod
+    def _together(self) -> Together:
+        """The way in which this server changes several documents."""
+
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        self._prepared()
+        self._together().schedule(schedule, event)
+
+    def withdraw(self, schedule_id: str) -> None:
+        self._prepared().run(lambda handle: _withdraw(handle, schedule_id))
+
+    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
+        def take(handle: Handle) -> list[Schedule]:
+            together.mend(handle)
+            return _claim_due(handle, namespace, now, claim, limit)
+
+        database, together = self._prepared(), self._together()
+        return sorted(database.run(take), key=attrgetter("due", "schedule_id"))
+
+    def mark_sent(
+        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
+    ) -> list[str]:
+        self._prepared()
+        return self._together().mark_sent(claim, schedule_ids, events)
+
+    def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
+        mine = {"_id": schedule_id, "status": CLAIMED, "claim": claim}
+        update = {"$set": {"problem": problem}}
+        self._prepared().run(lambda handle: handle.schedules.update_one(mine, update))
+
+    def release(self, schedule_ids: Collection[str], claim: str | None = None) -> list[str]:
+        asked: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED}
+        if claim is not None:
+            asked["claim"] = claim
+        return self._prepared().run(lambda handle: _release(handle, asked))
+
+    def take_over(
+        self, schedule_id: str, claim: str, now: datetime, *, instead_of: str | None
+    ) -> Schedule | None:
+        asked: Document = {"_id": schedule_id, "status": WAITING}
+        if instead_of is not None:
+            asked |= {"status": CLAIMED, "claim": instead_of}
+        update = {"$set": records.claimed(claim, now), "$unset": {"problem": 1}}
+        found = self._prepared().run(
+            lambda handle: handle.schedules.find_one_and_update(
+                asked, update, return_document=ReturnDocument.AFTER
+            )
+        )
+        return records.schedule(found) if found else None
+
+    def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
+        self._prepared()
+        return self._together().change(schedule_id, None, event)
+
+    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+        self._prepared()
+        return self._together().change(schedule_id, {"due": due}, event)
+
+    def next_due(self, namespace: str) -> datetime | None:
+        waiting = {"namespace": namespace, "status": WAITING}
+        found = self._prepared().run(
+            lambda handle: handle.schedules.find_one(
+                waiting, {"due": 1}, sort=queries.DUE
+            )
+        )
+        return found["due"] if found else None
+
+    def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
+        database = self._prepared()
+        if query.limit == 0:
+            return []
+
+
+        def find(handle: Handle) -> list[Schedule]:
+            steps = _steps(handle, query, {"$sort": dict(queries.DUE)})
+            if query.limit is not None:
+                steps.append({"$limit": query.limit})
+            return [*map(records.schedule, handle.schedules.aggregate(steps, allowDiskUse=True))]
+
+        return database.read(find)
+
+    def count_schedules(self, query: ScheduleQuery) -> int:
+        def count(handle: Handle) -> int:
+            steps = [*_steps(handle, replace(query, after=None)), {"$count": "count"}]
+            found = list(handle.schedules.aggregate(steps))
+            return int(found[0]["count"]) if found else 0
+
+        return self._prepared().run(count)
+
+    def note_sweep(self, namespace: str, at: datetime) -> None:
+        known, update = {"_id": namespace}, {"$max": {"at": at}}
+        self._prepared().run(
+            lambda handle: again(lambda: handle.sweeps.update_one(known, update, upsert=True))
+        )
+
+    def last_sweep(self, namespace: str) -> datetime | None:
+        found = self._prepared().run(lambda handle: handle.sweeps.find_one({"_id": namespace}))
+        return found["at"] if found else None
+
+
+def _steps(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Document]:
+    """The steps of an aggregation that has the schedules *query* asks for."""
+    steps: list[Document] = [{"$match": queries.schedules(query)}, *sort]
+    tasks = queries.everything(query.tasks) if query.tasks else {}
+    if tasks:
+        task = {
+            "from": handle.tasks.name,
+            "localField": "task_id",
+            "foreignField": "_id",
+            "pipeline": [{"$match": tasks}, {"$project": {"_id": 1}}],
+            "as": "task",
+        }
+        steps += [{"$lookup": task}, {"$match": {"task": {"$ne": []}}}]
+    return steps
+
+
+def _claim_due(
+    handle: Handle, namespace: str, now: datetime, claim: str, limit: int
+) -> list[Schedule]:
+    """A few commands for any number: who is due, mark those nobody else marks first, read them."""
+    waiting: Document = {"namespace": namespace, "due": {"$lte": now}, "status": WAITING}
+    taken: list[Schedule] = []
+    for _ in range(_TRIES):
+        wanted = limit - len(taken)
+        if wanted < 1:
+            break
+        due = handle.schedules.find(waiting, {"_id": 1}, sort=queries.DUE, limit=wanted)
+        ids = [each["_id"] for each in due]
+        if not ids:
+            break
+        named: Document = {"_id": {"$in": ids}}
+        update = {"$set": records.claimed(claim, now)}
+        if handle.schedules.update_many({**waiting, **named}, update).modified_count:
+            mine = {**named, "status": CLAIMED, "claim": claim}
+            taken += map(records.schedule, handle.schedules.find(mine))
+        if len(ids) < wanted:
+            break
+    return taken
+
+
+def _release(handle: Handle, asked: Document) -> list[str]:
+    ids = [each["_id"] for each in handle.schedules.find(asked, {"_id": 1})]
+    if not ids:
+        return []
+    token = uuid4().hex
+    update = {**_FREED, "$set": {"status": WAITING, "released": token}}
+    freed = handle.schedules.update_many({**asked, "_id": {"$in": ids}}, update).modified_count
+    if freed == len(ids):
+        return ids
+    mine = {"_id": {"$in": ids}, "released": token}  # somebody else was faster with others
+    return [each["_id"] for each in handle.schedules.find(mine, {"_id": 1})] if freed else []
+
+
+def _withdraw(handle: Handle, schedule_id: str) -> None:
+    """The mark stays where the schedule was or would be, in the way of one that is still to come.
+
+    An index forgets it after some days.
+    """
+    known: Document = {"_id": schedule_id}
+    mark = {
+        "status": WITHDRAWN,
+        "date_withdrawn": datetime.now(timezone.utc),
+        **dict.fromkeys(("body", "headers", "how"), ""),
+    }
+    for _ in range(_TRIES):
+        try:
+            handle.schedules.update_one(
+                {**known, "status": {"$ne": CLAIMED}}, {"$set": mark}, upsert=True
+            )
+        except DuplicateKeyError:
+            if handle.schedules.find_one({**known, "status": CLAIMED}, {"_id": 1}):
+                return
+        else:
+            return

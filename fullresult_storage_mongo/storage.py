@@ -1,0 +1,125 @@
+"""The storage over MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fullresult.record import TaskRecord
+from fullresult.storage import StorageError, TaskQuery
+from fullresult_storage_mongo import indexes, queries, records, writing
+from fullresult_storage_mongo.clients import Handle
+from fullresult_storage_mongo.database import Database
+from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.schedules import MongoSchedules, Together
+from fullresult_storage_mongo.transactions import Transactions
+
+_PORTION = 5_000
+"""So many records are deleted by one command."""
+
+
+class MongoStorage(MongoSchedules):
+    """A `fullresult.storage.Storage` over a `Database`."""
+
+    def __init__(
+        self, database: Database, *, auto_setup: bool, index_kwargs: Sequence[str] = ()
+    ) -> None:
+        self._database = database
+        self._auto_setup = auto_setup
+        self._index_kwargs = index_kwargs
+        self._transactions = Transactions(database)
+        self._outbox = Outbox(database)
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"<MongoStorage {self._database!r}>"
+
+    def setup(self) -> None:
+        self._set_up(patient=True)
+        self._ready = True
+
+    def close(self) -> None:
+        self._database.close()
+
+    def now(self) -> datetime:
+        when: datetime = self._database.run(
+            lambda handle: handle.client.admin.command("hello")["localTime"]
+        )
+        return when
+
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
+        return self._prepared().run(lambda handle: writing.write(handle, events))
+
+    def get(self, task_id: str) -> TaskRecord | None:
+        found = self._prepared().run(lambda handle: handle.tasks.find_one({"_id": task_id}))
+        return records.record(found) if found else None
+
+    def find(self, query: TaskQuery) -> list[TaskRecord]:
+        database = self._prepared()
+        if query.limit == 0:
+            return []
+        where, order = queries.page(query), queries.order(query)
+        return database.read(
+            lambda handle: [
+                *map(
+                    records.record,
+                    handle.tasks.find(
+                        where, sort=order, limit=query.limit or 0, allow_disk_use=True
+                    ),
+                )
+            ]
+        )
+
+    def count(self, query: TaskQuery) -> int:
+        where = queries.everything(query)
+        return self._prepared().read(lambda handle: handle.tasks.count_documents(where))
+
+    def delete(self, query: TaskQuery) -> int:
+        database = self._prepared()
+        if query.limit == 0:
+            return 0
+        where = queries.page(query)
+        if query.limit is None:
+            return database.read(lambda handle: handle.tasks.delete_many(where).deleted_count)
+        ids = database.read(lambda handle: _ids(handle, query))
+        portions = [ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION)]
+        return sum(database.run(lambda handle, p=p: _delete(handle, p)) for p in portions)
+
+    def _prepared(self) -> Database:
+        if not self._ready:
+            self._get_ready()
+        return self._database
+
+    def _together(self) -> Together:
+        return self._transactions if self._database.has_transactions() else self._outbox
+
+    def _get_ready(self) -> None:
+        database, wanted = self._database, self._index_kwargs
+        if not database.run(lambda handle: indexes.is_set_up(handle, wanted)):
+            if not self._auto_setup:
+                raise StorageError(
+                    f"{database!r}: its collections or indexes are missing or old, and "
+                    "fullresult_auto_setup is False; run `celery -A proj fullresult setup`"
+                )
+            self._set_up(patient=False)
+        self._ready = True
+
+    def _set_up(self, *, patient: bool) -> None:
+        self._database.run(
+            lambda handle: indexes.set_up(handle, self._index_kwargs), patient=patient
+        )
+
+
+def _ids(handle: Handle, query: TaskQuery) -> list[str]:
+    found = handle.tasks.find(
+        queries.page(query),
+        {"_id": 1},
+        sort=queries.order(query),
+        limit=query.limit or 0,
+        allow_disk_use=True,
+    )
+    return [each["_id"] for each in found]
+
+
+def _delete(handle: Handle, ids: Sequence[str]) -> int:
+    return handle.tasks.delete_many({"_id": {"$in": ids}}).deleted_count
