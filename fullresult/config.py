@@ -91,11 +91,10 @@ def namespace_of(app: Celery) -> str:
 
 
 def _fingerprint(options: Mapping[str, Any]) -> str:
-    """A short text that is the same for the same options."""
-    plain = {
-        str(name): value for name, value in options.items() if isinstance(value, (str, int, float))
-    }
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+    """A short text that is the same for the same folders, regions or prefixes, however used."""
+    # Not of numbers, which tune and may differ; a publisher's folder out is a worker's folder in.
+    texts = sorted({value for value in options.values() if isinstance(value, str)})
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
 
 def duration(text: str) -> timedelta:

@@ -90,13 +90,23 @@ class Diverter:
             return None  # Celery's own polling, and ours
         delay = due if isinstance(due, timedelta) else due - datetime.now(timezone.utc)
         outgoing = Outgoing(name, delay, lambda: self._queue_of(name, given, options))
-        if not self._router.diverts(outgoing):
+        if not self._is_routed_here(outgoing):
             return None
         why = self._unfit(name, options)
         if why is not None:
             self._warn(name, why)
             return None
         return due
+
+    def _is_routed_here(self, outgoing: Outgoing) -> bool:
+        try:
+            return self._router.diverts(outgoing)
+        except Exception:
+            if not workers.is_worker():
+                raise
+            # Here that would make a failure of a task that succeeded.
+            logger.exception("fullresult: task %s goes to the broker", outgoing.name)
+            return False
 
     def _unfit(self, name: str, options: Mapping[str, Any]) -> str | None:
         """Why a task's message is not to be stored, as far as its call says."""

@@ -20,6 +20,8 @@ from fullresult.schedule import Schedule, StoredMessage, Unreadable
 
 logger = logging.getLogger(__name__)
 
+UNSURE = "it may have been sent"
+"""How the problem of a schedule begins that was perhaps sent."""
 _TIMEOUT = 5.0
 """Seconds to wait for the broker to take a connection or to confirm a message."""
 _FRESH = 10.0
@@ -172,7 +174,7 @@ class Sender:
                 raise QueueRefused(_text(error)) from error
             self.close()
             if refused or isinstance(error, (*connection.connection_errors, OSError)):
-                raise Unconfirmed(f"it may have been sent: {_text(error)}") from error
+                raise Unconfirmed(f"{UNSURE}: {_text(error)}") from error
             raise Unsendable(_text(error)) from error
 
     def _declare(self, connection: Any, definition: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from fullresult.forking import ForkGate
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
-from fullresult.sending import BrokerDown, QueueRefused, Sender, Unconfirmed, Unsendable
+from fullresult.sending import UNSURE, BrokerDown, QueueRefused, Sender, Unconfirmed, Unsendable
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class Sweeper:
             logger.exception("fullresult: task %s was not sent", schedule.task_id)
             self._set_aside(batch, schedule, encoding.safe_str(error))
         except BaseException:
-            self._set_aside(batch, schedule, "its sweeper was interrupted; it may have been sent")
+            self._set_aside(batch, schedule, f"{UNSURE}: its sweeper was interrupted")
             batch.waiting.pop(0)
             raise
         batch.waiting.pop(0)
@@ -376,7 +376,10 @@ class Sweeper:
         query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
         claims: dict[str, list[Schedule]] = {}
         for schedule in self._storage.find_schedules(query):
-            if schedule.claim and schedule.date_claimed and schedule.date_claimed <= before:
+            hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
+            if hopeless or not schedule.claim or not schedule.date_claimed:
+                continue
+            if schedule.date_claimed <= before:
                 claims.setdefault(schedule.claim, []).append(schedule)
         yield from claims.items()
 

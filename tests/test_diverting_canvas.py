@@ -344,7 +344,7 @@ FAILING = {
 WITHOUT_RESULT = {"result_ignored", "pickle_is_not_accepted"}
 COMBINATIONS = [
     pytest.param(("redis", "redis"), id="redis-redis"),
-    pytest.param(("rabbitmq", "database"), id="rabbitmq-database"),
+    pytest.param(("rabbitmq", "database"), id="rabbitmq-database", marks=pytest.mark.slow),
     pytest.param(("redis", "database"), id="redis-database", marks=pytest.mark.campaign),
     pytest.param(("rabbitmq", "redis"), id="rabbitmq-redis", marks=pytest.mark.campaign),
 ]

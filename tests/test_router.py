@@ -16,7 +16,7 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
-from fullresult import FullResult
+from fullresult import FullResult, workers
 from fullresult.config import Settings
 from fullresult.hookspecs import hookimpl
 from fullresult.router import EtaRouter, Outgoing, Router
@@ -246,6 +246,23 @@ def test_what_a_router_raises_reaches_who_publishes_and_nothing_is_kept(make: Ma
 
     assert app.fullresult.get("one") is None
     assert app.fullresult.get("without an ETA").state == "PENDING"
+
+
+def test_in_a_worker_a_router_that_raises_leaves_the_task_to_the_broker(
+    make: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the error would make a failure of the task that publishes."""
+
+    def broken(task: Outgoing) -> bool:
+        raise ZeroDivisionError(f"no rule for {task.name}")
+
+    app = make(Noting(broken))
+    monkeypatch.setattr(workers, "_worker", True)
+
+    app.send_task("shop.charge", task_id="one", countdown=60)
+
+    assert app.fullresult.get("one").state == "PENDING"
+    assert app.fullresult.scheduled() == []
 
 
 def test_what_a_plugin_raises_reaches_who_publishes(make: MakeApp) -> None:

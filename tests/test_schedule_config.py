@@ -186,6 +186,17 @@ def test_brokers_without_a_host_are_told_apart_by_their_options(app: Celery) -> 
     assert names[3] == names[0]
 
 
+def test_publishers_and_workers_of_one_folder_share_its_name(app: Celery) -> None:
+    """What is a publisher's folder out is a worker's folder in, and each polls as it likes."""
+    names = set()
+    for out, into, interval in (("a", "b", 1.0), ("b", "a", 0.1)):
+        options = {"data_folder_out": out, "data_folder_in": into, "polling_interval": interval}
+        app.conf.update(broker_url="filesystem://", broker_transport_options=options)
+        names.add(namespace_of(app))
+
+    assert len(names) == 1
+
+
 def test_a_broker_without_a_host_does_not_show_its_credentials(app: Celery) -> None:
     app.conf.update(broker_url="sqs://key:secret@")
 

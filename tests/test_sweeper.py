@@ -831,6 +831,23 @@ def test_without_rescue_what_is_claimed_stays(make: MakeApp) -> None:
     assert claimed(app) == ["old"]
 
 
+def test_what_no_broker_would_take_is_not_rescued_again_and_again(make: MakeApp) -> None:
+    app = make(fullresult_rescue_after=60)
+    full = app.fullresult
+    problems = {"unsure": "it may have been sent: reset", "hopeless": "its headers are broken"}
+    long_ago = full.storage.now() - timedelta(hours=1)
+    for task_id, problem in problems.items():
+        schedule = overdue(app, task_id, by=timedelta(hours=2))
+        assert full.storage.take_over(schedule.schedule_id, task_id, long_ago, instead_of=None)
+        full.storage.mark_problem(task_id, schedule.schedule_id, problem)
+
+    swept = sweep(full)
+
+    assert swept == Swept(1, 1)
+    assert received(app) == ["unsure"]
+    assert claimed(app) == ["hopeless"]
+
+
 # --- The loop
 
 
