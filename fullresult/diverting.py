@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from fullresult.events import to_utc
 from fullresult.message import Call, Payload
 from fullresult.router import Outgoing, Router
 from fullresult.schedule import Schedule
+from fullresult.silence import silent_backend
 from fullresult.storage import Storage, StorageError, Uncertain
 from fullresult.withdrawals import Withdrawals
 
@@ -41,7 +41,6 @@ _NOT_STORED = frozenset(
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery's routers do not see."""
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
-_diverting: ContextVar[bool] = ContextVar("fullresult_diverting", default=False)
 
 
 class NotDivertible(Exception):
@@ -139,14 +138,11 @@ class Diverter:
         producer = CapturingProducer(
             options["task_id"], hidden, lambda call: self._store(call, due), self._refuse
         )
-        _gate(self._app.backend)
-        token = _diverting.set(True)
         try:
-            result = send_task(*given, **options, producer=producer)
+            with silent_backend(self._app):
+                result = send_task(*given, **options, producer=producer)
         except _Failed as failed:
             self._fall_back(options["task_id"], failed)
-        finally:
-            _diverting.reset(token)
         if not producer.captured:
             raise RuntimeError(f"task {options['task_id']}: its message was not published")
         self._look_for_a_sweeper()
@@ -344,19 +340,6 @@ class _NoConnection:
     @contextmanager
     def _reraise_as_library_errors(self, *_: Any, **__: Any) -> Iterator[None]:
         yield
-
-
-def _gate(backend: Any) -> None:
-    """Keep *backend* from subscribing to results, or declaring queues, for what is only stored."""
-    on_task_call = backend.on_task_call
-    if getattr(on_task_call, "fullresult_gate", False):
-        return
-
-    def gated(producer: Any, task_id: str) -> Any:
-        return None if _diverting.get() else on_task_call(producer, task_id)
-
-    gated.fullresult_gate = True  # type: ignore[attr-defined]
-    backend.on_task_call = gated
 
 
 def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:

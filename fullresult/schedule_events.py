@@ -10,6 +10,7 @@ from typing import Any
 from kombu import Queue
 
 from fullresult import encoding
+from fullresult.config import is_recorded
 from fullresult.events import FIRST, Attempt, Clock, Moment
 from fullresult.message import Limits, Payload, capture_payload
 from fullresult.outcomes import Failure
@@ -23,14 +24,17 @@ _REVOKED = "celery.exceptions.TaskRevokedError"
 class ScheduleEvents:
     """Makes the events of schedules. They are written with the schedule's own change."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, ignored: tuple[str, ...] = ()) -> None:
         self._limits = limits
+        self._ignored = ignored
         self._clock = Clock()
 
     def sent(self, schedule: Schedule) -> list[TaskRecord]:
         """The broker has the message."""
         now = self._clock.moment()
         outcome = outcome_of(SCHEDULED_SENT, _attempt(schedule), now)
+        if not is_recorded(schedule.name or "", self._ignored):
+            outcome = outcome._replace(open=False)  # nobody will tell how it went on
         if schedule.new_task_id is None:
             return [_event(schedule, now.at, outcome, date_published=now.at)]
         result = json.dumps({"new_task_id": schedule.new_task_id})

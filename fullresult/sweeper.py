@@ -112,7 +112,7 @@ class Sweeper:
         self._full = full
         self._storage = full.storage
         self._settings = full.settings
-        self._events = ScheduleEvents(full.settings.limits)
+        self._events = ScheduleEvents(full.settings.limits, full.settings.ignore)
         self._sender = Sender(full.app)
         self._clock = StorageClock(full.storage.now)
         self._gate = ForkGate()

@@ -22,6 +22,7 @@ DURABLE = WriteConcern(w="majority", j=True)
 RELAXED = WriteConcern(w=1)
 _OLDEST_WIRE, _OLDEST = 17, "6.0"
 _WAITS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
+_WAITS_OF_URL = ("sockettimeoutms", "serverselectiontimeoutms")
 _CONCERNS = ("w", "journal", "wtimeoutms")
 
 
@@ -59,7 +60,7 @@ class Clients:
         self, url: str, database: str, prefix: str, timeout: float, given: Names[str]
     ) -> None:
         self.url, self.database, self.prefix = url, database, prefix
-        self.timeout = None if {"timeoutms", "sockettimeoutms"} & {*given} else timeout
+        self.timeout = None if {"timeoutms", *_WAITS_OF_URL} & {*given} else timeout
         """Seconds for one call; None where the URL says how long to wait."""
         self._options: dict[str, Any] = {
             name: int(timeout * 1000) for name in _WAITS if name.lower() not in given
@@ -72,7 +73,7 @@ class Clients:
 
         def leave() -> None:
             if (clients := reference()) is not None:
-                clients._leave()
+                clients._leave()  # noqa: SLF001  (its own)
 
         os.register_at_fork(after_in_child=leave)
 

@@ -85,8 +85,8 @@ class Database:
         return nullcontext() if self.timeout is None else pymongo.timeout(self.timeout)
 
     def _use(self, do: Callable[[Handle], T], limit: AbstractContextManager[Any]) -> T:
+        handle = self._clients.handle()  # which takes no longer than it may, however patient
         with limit:
-            handle = self._clients.handle()
             try:
                 return do(handle)
             except InvalidOperation:

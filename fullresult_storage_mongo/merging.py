@@ -16,8 +16,9 @@ MOST_ENTRIES = 1_000
 
 
 def pipeline(told: Told) -> list[Document]:
-    """An update that merges what was *told*: of outcomes the greatest stamp stays, of others the
-    least.
+    """An update that merges what was *told*.
+
+    Of outcomes the one with the greatest stamp stays, of messages and starts the least.
     """
     parts: list[Any] = ["$$ROOT", _dates(told.dates)]
     if told.outcome:

@@ -41,12 +41,10 @@ class Outbox:
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         known: Document = {"_id": schedule.schedule_id}
-        document = {**records.schedule_document(schedule), **_pending(event), "status": ARRIVING}
 
         def keep(handle: Handle) -> None:
-            again(
-                lambda: handle.schedules.update_one(known, {"$setOnInsert": document}, upsert=True)
-            )
+            whole = {**records.schedule_document(schedule), **_pending(event), "status": ARRIVING}
+            again(lambda: handle.schedules.update_one(known, {"$setOnInsert": whole}, upsert=True))
 
         def arrive(handle: Handle) -> None:
             try:
@@ -55,7 +53,7 @@ class Outbox:
                 if is_refusal(error):
                     handle.schedules.delete_one({**known, "status": ARRIVING})
                 raise
-            _finish(handle, schedule.schedule_id, ARRIVING)
+            _finish(handle, schedule.schedule_id, ARRIVING, ARRIVING)
 
         try:
             self._database.run(keep)
@@ -66,10 +64,11 @@ class Outbox:
         self._afterwards(arrive)
 
     def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
-        update = {"$set": {**_pending(event), **({"status": CLOSING} if changes is None else changes)}}
         waiting = {"_id": schedule_id, "status": WAITING}
+        changed = {"status": CLOSING} if changes is None else changes
 
         def both(handle: Handle) -> bool:
+            update = {"$set": {**changed, **_pending(event)}}
             if not handle.schedules.update_one(waiting, update).matched_count:
                 return False
             writing.write(handle, [event])
@@ -81,7 +80,7 @@ class Outbox:
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
-        """The events first: what stops in between is a claim that is not marked, and can be seen."""
+        """The events first: who dies in between leaves a claim that is not marked, to be seen."""
         mine: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED, "claim": claim}
 
         def both(handle: Handle) -> list[str]:
@@ -104,9 +103,15 @@ class Outbox:
         patience = min(_PATIENCE * (self._database.timeout or _LONGEST), _LONGEST)
         before = _now() - timedelta(seconds=patience)
         for found in handle.schedules.find({"pending_since": {"$lt": before}}):
-            event = records.record(bson.decode(found["pending"], _OPTIONS))
-            writing.write(handle, [event])
-            _finish(handle, found["_id"], found["status"])
+            status = found["status"]
+            try:
+                writing.write(handle, [records.record(bson.decode(found["pending"], _OPTIONS))])
+            except PyMongoError as error:
+                if not is_refusal(error):
+                    raise
+                # Whoever wrote it was told so, too.
+                status = CLOSING if status == ARRIVING else status
+            _finish(handle, found["_id"], found["status"], status)
 
     def _afterwards(self, do: Callable[[Handle], None]) -> None:
         try:

@@ -114,9 +114,7 @@ class MongoSchedules:
     def next_due(self, namespace: str) -> datetime | None:
         waiting = {"namespace": namespace, "status": WAITING}
         found = self._prepared().run(
-            lambda handle: handle.schedules.find_one(
-                waiting, {"due": 1}, sort=queries.DUE
-            )
+            lambda handle: handle.schedules.find_one(waiting, {"due": 1}, sort=queries.DUE)
         )
         return found["due"] if found else None
 
@@ -124,7 +122,6 @@ class MongoSchedules:
         database = self._prepared()
         if query.limit == 0:
             return []
-
 
         def find(handle: Handle) -> list[Schedule]:
             steps = _steps(handle, query, {"$sort": dict(queries.DUE)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError, TaskQuery
@@ -42,10 +43,7 @@ class MongoStorage(MongoSchedules):
         self._database.close()
 
     def now(self) -> datetime:
-        when: datetime = self._database.run(
-            lambda handle: handle.client.admin.command("hello")["localTime"]
-        )
-        return when
+        return self._database.run(_now)
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         return self._prepared().run(lambda handle: writing.write(handle, events))
@@ -83,7 +81,7 @@ class MongoStorage(MongoSchedules):
             return database.read(lambda handle: handle.tasks.delete_many(where).deleted_count)
         ids = database.read(lambda handle: _ids(handle, query))
         portions = [ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION)]
-        return sum(database.run(lambda handle, p=p: _delete(handle, p)) for p in portions)
+        return sum(database.run(partial(_delete, ids=portion)) for portion in portions)
 
     def _prepared(self) -> Database:
         if not self._ready:
@@ -108,6 +106,12 @@ class MongoStorage(MongoSchedules):
         self._database.run(
             lambda handle: indexes.set_up(handle, self._index_kwargs), patient=patient
         )
+
+
+def _now(handle: Handle) -> datetime:
+    options = handle.tasks.codec_options  # a command has none of its own
+    when: datetime = handle.client.admin.command("hello", codec_options=options)["localTime"]
+    return when
 
 
 def _ids(handle: Handle, query: TaskQuery) -> list[str]:

@@ -100,9 +100,7 @@ def _write_all(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
     return lacking + _without_message(handle, batch)
 
 
-def _write_batch(
-    handle: Handle, tasks: Collection[Document], events: Sequence[TaskRecord]
-) -> None:
+def _write_batch(handle: Handle, tasks: Collection[Document], events: Sequence[TaskRecord]) -> None:
     left = list(events)
     while left:
         try:

@@ -831,6 +831,19 @@ def test_without_rescue_what_is_claimed_stays(make: MakeApp) -> None:
     assert claimed(app) == ["old"]
 
 
+def test_a_sent_task_whose_end_will_not_be_recorded_does_not_become_stale(make: MakeApp) -> None:
+    app = make(fullresult_ignore=["shop.secret"], fullresult_schedule_redacted=True)
+    full = app.fullresult
+    overdue(app, "ignored", name="shop.secret")
+    overdue(app, "recorded")
+
+    sweep(full)
+
+    stale = full.get_stale_tasks(timedelta(seconds=-60))
+    assert [record.task_id for record in stale] == ["recorded"]
+    assert full.get("ignored").state == "SCHEDULED_SENT"
+
+
 def test_what_no_broker_would_take_is_not_rescued_again_and_again(make: MakeApp) -> None:
     app = make(fullresult_rescue_after=60)
     full = app.fullresult
