@@ -116,7 +116,11 @@ def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
         if original and not ignored:
             _store(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
     except Exception:
-        logger.exception("fullresult: that task %s is %s is not stored", schedule.task_id, reason)
+        logger.exception(
+            "fullresult: the result backend was not told that task %s is %s",
+            schedule.task_id,
+            reason,
+        )
         return False
     return True
 

@@ -40,6 +40,7 @@ _NOT_STORED = frozenset(
 """Keywords of `Producer.publish` that are not the message's."""
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery's routers do not see."""
+_MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
 
 
@@ -73,6 +74,7 @@ class Diverter:
         self._clock = StorageClock(recorder.storage_now)
         self._withdrawals = Withdrawals(storage)
         self._warned: set[str] = set()
+        self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._looked = 0.0
 
     def diverts(
@@ -180,7 +182,7 @@ class Diverter:
             # No priority at all is not kombu's default of 0.
             if (value is not None or name == "priority") and name not in _NOT_STORED
         }
-        how["declare"] = [_definition(entity) for entity in how.get("declare") or ()]
+        how["declare"] = [self._definition(entity) for entity in how.get("declare") or ()]
         exchange = how.get("exchange")
         how["exchange"] = getattr(exchange, "name", exchange) or ""
         how["content_type"] = payload.content_type
@@ -201,6 +203,16 @@ class Diverter:
             how=_json("properties", how),
             new_task_id=str(uuid4()) if new_id else None,
         )
+
+    def _definition(self, entity: Any) -> dict[str, Any]:
+        """What is stored of a queue, made once: it takes longer than all else that is stored."""
+        known, definition = self._definitions.get(id(entity), (None, {}))
+        if known is not entity:
+            definition = _definition(entity)
+            if len(self._definitions) >= _MOST_QUEUES:
+                self._definitions.clear()
+            self._definitions[id(entity)] = entity, definition
+        return definition
 
     def _check(self, call: Call, payload: Payload) -> None:
         """Raise `NotDivertible` for a message of which the record may not keep all."""
@@ -273,7 +285,8 @@ class Diverter:
             return  # a sweeper that starts together with its publishers
         try:
             last = self._storage.last_sweep(self._settings.namespace)
-            if last is not None and self._clock.now() - last < _SWEEPERS_ARE_LATE:
+            late = _SWEEPERS_ARE_LATE + self._settings.sweep_interval
+            if last is not None and self._clock.now() - last < late:
                 return
         except StorageError:
             return

@@ -21,21 +21,22 @@ class ForkGate(AbstractContextManager["ForkGate"]):
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._held = False
+        self._forking = threading.local()  # several threads may fork at once
         gates = _watched_gates()
         key = id(self)
         gates[key] = weakref.ref(self, lambda _: gates.pop(key, None))
 
     def _before(self) -> None:
-        self._held = self._lock.acquire(timeout=_PATIENCE)
+        self._forking.holds = self._lock.acquire(timeout=_PATIENCE)
 
     def _in_parent(self) -> None:
-        if self._held:
-            self._held = False
+        # A gate made by another thread since this one began to fork was not asked.
+        if getattr(self._forking, "holds", False):
+            self._forking.holds = False
             self._lock.release()
 
     def _in_child(self) -> None:
-        self._lock, self._held = threading.RLock(), False
+        self._lock, self._forking = threading.RLock(), threading.local()
 
     def __enter__(self) -> ForkGate:  # noqa: PYI034
         self._lock.acquire()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import select
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from kombu import Exchange, Producer, Queue, binding
 from fullresult import encoding, message
 from fullresult.message import Payload
 from fullresult.schedule import Schedule, StoredMessage, Unreadable
+from fullresult.sockets import is_readable
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ UNSURE = "it may have been sent"
 """How the problem of a schedule begins that was perhaps sent."""
 _TIMEOUT = 5.0
 """Seconds to wait for the broker to take a connection or to confirm a message."""
+_FAREWELL = 1.0
+"""The same for it to answer a goodbye."""
+_NOBODY = "fullresult.nobody"
+"""A routing key, of the default exchange, that no queue has."""
 _FRESH = 10.0
 """Seconds that an idle connection is taken to be alive."""
 _FRESH_REDIS = 0.05
@@ -74,7 +78,7 @@ class Sender:
             if self._producer is None:
                 self._connect()
         except Exception as error:
-            self.close()
+            self._hang_up()
             raise BrokerDown(_text(error)) from error
 
     def _connect(self) -> None:
@@ -95,7 +99,8 @@ class Sender:
             max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
         )
         if connection.transport.driver_type == "amqp":
-            _limit_waiting(connection)
+            _limit_waiting(connection.connection, _TIMEOUT)
+            _try_publishing(connection)
         elif connection.transport.driver_type == "redis":
             _forget_retries(connection.default_channel)
             _keep_client(connection.default_channel)
@@ -109,11 +114,7 @@ class Sender:
         if idle > (_FRESH_REDIS if self._connection.transport.driver_type == "redis" else _FRESH):
             return True
         socket = getattr(self._connection.connection, "sock", None)
-        if socket is None:
-            return False
-        watch = select.poll()
-        watch.register(socket, select.POLLIN)
-        return bool(watch.poll(0))
+        return socket is not None and is_readable(socket)
 
     def _check_alive(self) -> None:
         connection = self._connection
@@ -126,7 +127,7 @@ class Sender:
                     client.ping()
             self._used = time.monotonic()
         except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
-            self.close()
+            self._hang_up()
 
     def send(self, schedule: Schedule, now: datetime) -> bool:
         """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
@@ -146,7 +147,7 @@ class Sender:
             for definition in stored.how.pop("declare"):
                 self._declare(connection, definition)
         except Exception as error:
-            self.close()
+            self._hang_up()
             if _is_of_the_broker(error, connection):
                 raise BrokerDown(_text(error)) from error
             raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
@@ -172,7 +173,7 @@ class Sender:
             refused = _is_refusal(error)
             if refused and _goes_to_one_queue(self._producer.channel, stored):
                 raise QueueRefused(_text(error)) from error
-            self.close()
+            self._hang_up()
             if refused or isinstance(error, (*connection.connection_errors, OSError)):
                 raise Unconfirmed(f"{UNSURE}: {_text(error)}") from error
             raise Unsendable(_text(error)) from error
@@ -200,11 +201,18 @@ class Sender:
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             with suppress(Exception):
-                if connection.transport.driver_type == "amqp":
-                    # No farewell that it might never answer. (The property would connect again.)
-                    connection._connection.collapse()  # noqa: SLF001
+                _limit_waiting(connection._connection, _FAREWELL)  # noqa: SLF001
             with suppress(Exception):
                 connection.release()
+
+    def _hang_up(self) -> None:
+        """Let go of a connection that may never answer a goodbye."""
+        # Not the property, which would connect again. Only AMQP's says goodbye.
+        collect = getattr(getattr(self._connection, "_connection", None), "collect", None)
+        if collect is not None:
+            with suppress(Exception):
+                collect()
+        self.close()
 
 
 def _forget_retries(channel: Any) -> None:
@@ -237,12 +245,24 @@ def _lives(stored: StoredMessage, now: datetime) -> bool:
     return left > 0
 
 
-def _limit_waiting(connection: Any) -> None:
+def _limit_waiting(driver: Any, seconds: float) -> None:
     """Have what waits for an answer of the broker give up: most of that has no limit of its own."""
     # Not by the driver's `read_timeout`, after which it goes on reading.
-    sock = getattr(connection.connection, "sock", None)
-    if sock is not None:
-        sock.settimeout(_TIMEOUT)
+    if getattr(driver, "connected", False) and (sock := getattr(driver, "sock", None)):
+        sock.settimeout(seconds)
+
+
+def _try_publishing(connection: Any) -> None:
+    """Have RabbitMQ confirm a message to nobody.
+
+    While it is short of memory or disk it answers all else, and takes no messages.
+    """
+    channel = connection.channel()
+    with suppress(connection.channel_errors):  # one that may not use that exchange is answered too
+        Producer(channel, auto_declare=False).publish(
+            "", exchange="", routing_key=_NOBODY, delivery_mode=1, retry=False
+        )
+    channel.close()
 
 
 def _is_of_the_broker(error: Exception, connection: Any) -> bool:

@@ -6,17 +6,16 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from fullresult import encoding
 from fullresult.bridge import tell_revoked
 from fullresult.clock import StorageClock
-from fullresult.config import without_password
 from fullresult.events import fold
 from fullresult.forking import ForkGate
+from fullresult.housekeeping import Housekeeping
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
@@ -31,10 +30,7 @@ logger = logging.getLogger(__name__)
 _CLAIM = 0.05
 """Seconds that it should take to send what one claim takes: one crash leaves no more to mend."""
 _FIRST_CLAIM = 10
-_NOTE_EVERY = 20.0
-_LOOK_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_OTHERS_ARE_LATE = timedelta(minutes=1)
 
 
 class Swept(NamedTuple):
@@ -121,8 +117,7 @@ class Sweeper:
         self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
         self._unmarked: Batch | None = None
         self._unanswered: str | None = None
-        self._noted = self._looked = self._rescued = -_LOOK_EVERY
-        self._others: frozenset[str] = frozenset()
+        self._housekeeping = Housekeeping(full)
         self.swept = Swept()
         """All that it did."""
 
@@ -161,7 +156,7 @@ class Sweeper:
     def _step(self) -> Swept:
         with self._gate:
             self._mark_what_was_sent()  # before it could be rescued
-            self._housekeep()
+            self._housekeeping.do()
         return self._batch(self._size)
 
     def _sleep(self, seconds: float) -> None:
@@ -188,7 +183,7 @@ class Sweeper:
         """Send what is due now; see `sweep`."""
         with self._gate:
             self._mark_what_was_sent()  # before it could be rescued
-            self._housekeep()
+            self._housekeeping.do()
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
@@ -327,61 +322,6 @@ class Sweeper:
         if sent:
             possible = sent / max(took, 1e-6) * _CLAIM
             self._size = int(min(max(possible, 1), self._size * 2, self._settings.sweep_limit))
-
-    # ---- now and then
-
-    def _housekeep(self) -> None:
-        now = time.monotonic()
-        if now - self._noted >= _NOTE_EVERY:
-            self._storage.note_sweep(self._settings.namespace, self._storage.now())
-            self._noted = now
-        if now - self._looked >= _LOOK_EVERY:
-            self._report_others()
-            self._looked = now
-        rescue = self._settings.rescue_after
-        if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
-            self._rescue(rescue)
-            self._rescued = now
-
-    def _report_others(self) -> None:
-        """Warn of what is overdue in namespaces that are not ours to send."""
-        late = ScheduleQuery(
-            not_namespace=self._settings.namespace,
-            claimed=False,
-            due_until=self._storage.now() - _OTHERS_ARE_LATE,
-        )
-        found = frozenset(schedule.namespace for schedule in self._storage.find_schedules(late))
-        for namespace in sorted(found - self._others):
-            logger.warning(
-                "fullresult: tasks scheduled for %s are overdue and not sent from here, which is "
-                "%s; run a sweeper for it, or set fullresult_namespace if it is the same broker",
-                without_password(namespace),
-                without_password(self._settings.namespace),
-            )
-        self._others = found
-
-    def _rescue(self, after: timedelta) -> None:
-        """Give back what was claimed too long ago: perhaps sent, perhaps not."""
-        before = self._storage.now() - after
-        for claim, schedules in self._claimed_before(before):
-            ids = [schedule.schedule_id for schedule in schedules]
-            for schedule_id in self._storage.release(ids, claim):
-                logger.warning(
-                    "fullresult: schedule %s was claimed more than %s ago and is sent (again)",
-                    schedule_id,
-                    after,
-                )
-
-    def _claimed_before(self, before: datetime) -> Iterator[tuple[str, list[Schedule]]]:
-        query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
-        claims: dict[str, list[Schedule]] = {}
-        for schedule in self._storage.find_schedules(query):
-            hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
-            if hopeless or not schedule.claim or not schedule.date_claimed:
-                continue
-            if schedule.date_claimed <= before:
-                claims.setdefault(schedule.claim, []).append(schedule)
-        yield from claims.items()
 
     def close(self) -> None:
         """Let go of the broker. What was sent and could not be marked stays claimed."""

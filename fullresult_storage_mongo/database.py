@@ -67,12 +67,13 @@ class Database:
 
         def whole(handle: Handle) -> T:
             with handle.client.start_session(causal_consistency=False) as session:
-                return session.with_transaction(
+                done: T = session.with_transaction(
                     lambda session: do(handle, session),
                     read_concern=ReadConcern("snapshot"),
                     write_concern=DURABLE,
                     read_preference=ReadPreference.PRIMARY,
                 )
+                return done
 
         return self.run(lambda handle: again(lambda: whole(handle)))
 
@@ -127,25 +128,23 @@ def again(do: Callable[[], T]) -> T:
     return do()
 
 
-def is_lost(error: Exception) -> bool:
+def is_lost(error: BaseException) -> bool:
     """Whether what was sent may have been done: the answer did not come."""
     if isinstance(error, ServerSelectionTimeoutError):
         return False
     return isinstance(error, AutoReconnect) or (isinstance(error, PyMongoError) and error.timeout)
 
 
-def is_too_large(error: Exception) -> bool:
+def is_too_large(error: BaseException) -> bool:
     return isinstance(error, DocumentTooLarge) or bool(codes_of(error) & TOO_LARGE)
 
 
 def is_refusal(error: PyMongoError) -> bool:
-    if isinstance(error, DocumentTooLarge):
-        return True
     codes = codes_of(error)
     return bool(codes) and codes <= _REFUSALS
 
 
-def codes_of(error: Exception) -> set[int | None]:
+def codes_of(error: BaseException) -> set[int | None]:
     """The server's codes for what it did not do."""
     if isinstance(error, BulkWriteError):
         return {each.get("code") for each in error.details.get("writeErrors", ())}

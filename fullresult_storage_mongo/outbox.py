@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
 import bson
-from pymongo.errors import PyMongoError
+from pymongo.errors import DocumentTooLarge, PyMongoError
 
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule
-from fullresult.storage import StorageError, Uncertain
+from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal
@@ -43,6 +44,13 @@ class Outbox:
         known: Document = {"_id": schedule.schedule_id}
 
         def keep(handle: Handle) -> None:
+            try:
+                insert(handle, event)
+            except DocumentTooLarge:
+                # Both have the body. What is pending without it would be merged only if we died.
+                insert(handle, replace(event, message=None))
+
+        def insert(handle: Handle, event: TaskRecord) -> None:
             whole = {**records.schedule_document(schedule), **_pending(event), "status": ARRIVING}
             again(lambda: handle.schedules.update_one(known, {"$setOnInsert": whole}, upsert=True))
 
@@ -51,14 +59,14 @@ class Outbox:
                 writing.write(handle, [event])
             except PyMongoError as error:
                 if is_refusal(error):
-                    handle.schedules.delete_one({**known, "status": ARRIVING})
+                    _finish(handle, schedule.schedule_id, ARRIVING, refused=True)
                 raise
-            _finish(handle, schedule.schedule_id, ARRIVING, ARRIVING)
+            _finish(handle, schedule.schedule_id, ARRIVING)
 
         try:
             self._database.run(keep)
         except StorageError as error:
-            if isinstance(error.__cause__, PyMongoError) and is_lost(error.__cause__):
+            if error.__cause__ and is_lost(error.__cause__):
                 raise Uncertain(str(error)) from error
             raise
         self._afterwards(arrive)
@@ -103,29 +111,28 @@ class Outbox:
         patience = min(_PATIENCE * (self._database.timeout or _LONGEST), _LONGEST)
         before = _now() - timedelta(seconds=patience)
         for found in handle.schedules.find({"pending_since": {"$lt": before}}):
-            status = found["status"]
+            refused = False
             try:
                 writing.write(handle, [records.record(bson.decode(found["pending"], _OPTIONS))])
             except PyMongoError as error:
                 if not is_refusal(error):
                     raise
-                # Whoever wrote it was told so, too.
-                status = CLOSING if status == ARRIVING else status
-            _finish(handle, found["_id"], found["status"], status)
+                refused = True  # and whoever wrote it was told so
+            _finish(handle, found["_id"], found["status"], refused=refused)
 
     def _afterwards(self, do: Callable[[Handle], None]) -> None:
         try:
             self._database.run(do)
         except StorageError as error:
-            if isinstance(error.__cause__, PyMongoError) and is_refusal(error.__cause__):
+            if isinstance(error, Refused):
                 raise
             raise Uncertain(f"{error}; the schedule will be kept") from error
 
 
-def _finish(handle: Handle, schedule_id: str, status: str) -> None:
-    """What is pending for a schedule of this *status* is merged."""
+def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = False) -> None:
+    """What is pending for a schedule of this *status* is merged, or cannot be."""
     known: Document = {"_id": schedule_id, "status": status}
-    if status == CLOSING:
+    if status == CLOSING or (status == ARRIVING and refused):
         handle.schedules.delete_one(known)
     elif status == ARRIVING:
         handle.schedules.update_one(known, {"$set": {"status": WAITING}, **_FREE})

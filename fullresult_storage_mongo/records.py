@@ -117,13 +117,13 @@ def record(found: Document) -> TaskRecord:
 
 
 def _outcome(found: Document) -> Outcome:
-    known = {name: found.get(name) for name in Outcome._fields}
+    known: Document = {name: found.get(name) for name in Outcome._fields}
     known |= {"stamp": found["outcome_stamp"], "result": to_json(found.get("result"))}
     return Outcome(**known)
 
 
 def _message(found: Document) -> Message:
-    known = {name: found.get(name) for name in Message._fields}
+    known: Document = {name: found.get(name) for name in Message._fields}
     known |= {
         "stamp": found["message_stamp"],
         "args": to_json(found.get("args")),
@@ -150,7 +150,7 @@ def schedule_document(schedule: Schedule) -> Document:
 
 
 def schedule(found: Document) -> Schedule:
-    known = {name: found.get(name) for name in Schedule._fields}
+    known: Document = {name: found.get(name) for name in Schedule._fields}
     return Schedule(**{**known, "schedule_id": found["_id"]})
 
 

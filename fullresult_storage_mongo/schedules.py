@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from operator import attrgetter
 from typing import Protocol
 from uuid import uuid4
@@ -19,6 +20,7 @@ from fullresult_storage_mongo import queries, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again
 from fullresult_storage_mongo.records import CLAIMED, WAITING, WITHDRAWN
+from fullresult_storage_mongo.writing import twice
 
 _TRIES = 20
 _FREED: Document = {"$unset": {"claim": 1, "date_claimed": 1, "problem": 1}}
@@ -170,6 +172,9 @@ def _claim_due(
     handle: Handle, namespace: str, now: datetime, claim: str, limit: int
 ) -> list[Schedule]:
     """A few commands for any number: who is due, mark those nobody else marks first, read them."""
+    # Not by the claim: two who take part in a race might both be called so.
+    token = uuid4().hex
+    update = {"$set": {**records.claimed(claim, now), "token": token}}
     waiting: Document = {"namespace": namespace, "due": {"$lte": now}, "status": WAITING}
     taken: list[Schedule] = []
     for _ in range(_TRIES):
@@ -181,10 +186,10 @@ def _claim_due(
         if not ids:
             break
         named: Document = {"_id": {"$in": ids}}
-        update = {"$set": records.claimed(claim, now)}
-        if handle.schedules.update_many({**waiting, **named}, update).modified_count:
-            mine = {**named, "status": CLAIMED, "claim": claim}
-            taken += map(records.schedule, handle.schedules.find(mine))
+        mark = partial(handle.schedules.update_many, {**waiting, **named}, update)
+        twice(mark)
+        mine = {**named, "status": CLAIMED, "token": token}
+        taken += map(records.schedule, handle.schedules.find(mine))
         if len(ids) < wanted:
             break
     return taken
@@ -195,11 +200,11 @@ def _release(handle: Handle, asked: Document) -> list[str]:
     if not ids:
         return []
     token = uuid4().hex
-    update = {**_FREED, "$set": {"status": WAITING, "released": token}}
+    update = {**_FREED, "$set": {"status": WAITING, "token": token}}
     freed = handle.schedules.update_many({**asked, "_id": {"$in": ids}}, update).modified_count
     if freed == len(ids):
         return ids
-    mine = {"_id": {"$in": ids}, "released": token}  # somebody else was faster with others
+    mine = {"_id": {"$in": ids}, "token": token}  # somebody else was faster with others
     return [each["_id"] for each in handle.schedules.find(mine, {"_id": 1})] if freed else []
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 import bson
 from pymongo import ReadPreference, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    PyMongoError,
+)
 
 from fullresult.events import fold, merge
 from fullresult.record import TaskRecord
@@ -32,7 +38,7 @@ _STAMPS = ("outcome_stamp", "message_stamp", "start_stamp")
 def write(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
     """Merge *events*; the ids of those whose record has no message. Raises PyMongo's errors."""
     if len(events) == 1:
-        return _twice(lambda: _write_one(handle, events[0]))
+        return twice(lambda: _write_one(handle, events[0]))
     return _write_all(handle, fold(events)) if events else []
 
 
@@ -62,7 +68,7 @@ def _write_one(handle: Handle, event: TaskRecord) -> list[str]:
     tasks = handle.relaxed if records.may_wait(event) else handle.tasks
     try:
         return _lacking(tasks, told(event))
-    except PyMongoError as error:
+    except (PyMongoError, DocumentTooLarge) as error:
         if not is_too_large(error):
             raise
     rewrite(handle, [event])
@@ -95,7 +101,7 @@ def _write_all(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
     batch = [event for event, size in zip(events, sizes, strict=True) if size <= _LARGE]
     wait = not all(map(records.may_wait, events))
     tasks = handle.tasks if wait else handle.relaxed
-    _twice(lambda: _write_batch(handle, tasks, batch))
+    twice(lambda: _write_batch(handle, tasks, batch))
     lacking = [task_id for event in large for task_id in write(handle, [event])]
     return lacking + _without_message(handle, batch)
 
@@ -162,8 +168,8 @@ def _rewritten(handle: Handle, event: TaskRecord, session: ClientSession | None)
 _COUNT = {"$size": {"$objectToArray": {"$ifNull": ["$entries", {}]}}}
 
 
-def _twice(do: Callable[[], T]) -> T:
-    """`do()`, again where a connection broke: to merge an event twice is to merge it once."""
+def twice(do: Callable[[], T]) -> T:
+    """`do()`, again where a connection broke: what it does once may be done twice."""
     try:
         return do()
     except AutoReconnect as error:

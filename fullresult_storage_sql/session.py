@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import psycopg
 from psycopg import errors, generators, pq, waiting
 from psycopg.abc import PQGen
 
+from fullresult.sockets import is_readable
 from fullresult_storage_sql.rows import Parameter
 
 RV = TypeVar("RV")
@@ -39,9 +39,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     def has_hung_up(self) -> bool:
         """Whether the server said something while nobody asked: most likely that it is over."""
-        poll = select.poll()
-        poll.register(self.pgconn.socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return is_readable(self.pgconn.socket)
 
     def __del__(self, _warn: Any = None, /) -> None:
         # psycopg warns of a connection left open. Ours are meant to end with the process.

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DRIVERS = {"psycopg", "pymongo", "sqlite3"}
 CORE = sorted((ROOT / "fullresult").rglob("*.py"))
-ADAPTERS = sorted((ROOT / "fullresult_storage_sql").rglob("*.py"))
+PACKAGES = ("fullresult_storage_sql", "fullresult_storage_mongo")
+ADAPTERS = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
 def imports(file: Path) -> set[str]:
@@ -31,7 +32,7 @@ def packages(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", CORE, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_core_imports_no_adapter_and_no_driver(file: Path) -> None:
-    assert not packages(file) & {*DRIVERS, "fullresult_storage_sql", "fullresult_storage_mongo"}
+    assert not packages(file) & {*DRIVERS, *PACKAGES}
 
 
 @pytest.mark.parametrize("file", ADAPTERS, ids=lambda file: file.relative_to(ROOT).as_posix())
@@ -39,6 +40,13 @@ def test_an_adapter_imports_of_celery_only_its_configuration_error(file: Path) -
     celery = {module for module in imports(file) if module.startswith(("celery", "kombu"))}
 
     assert celery <= {"celery.exceptions", "celery.exceptions.ImproperlyConfigured"}
+
+
+@pytest.mark.parametrize("file", ADAPTERS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_an_adapter_imports_no_other(file: Path) -> None:
+    others = {*PACKAGES} - {file.relative_to(ROOT).parts[0]}
+
+    assert not packages(file) & others
 
 
 def test_only_the_extension_opens_a_storage() -> None:

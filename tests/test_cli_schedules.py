@@ -613,7 +613,7 @@ def test_release_all_releases_what_was_claimed_for_too_long(app: Celery) -> None
     assert ids(result)[-1] == "stale"
     assert only(app, "just claimed").claim == "alive"
     assert again.exit_code == 0
-    assert "Nothing is overdue for 1 h 00 m." in again.stderr
+    assert "Nothing is overdue and claimed for 1 h 00 m;" in again.stderr
 
 
 @pytest.mark.parametrize("command", ["resend-scheduled", "release"])

@@ -133,6 +133,40 @@ def test_who_is_inside_may_fork(tmp_path: object) -> None:
     assert script(body, tmp_path) == "0 True True"
 
 
+def test_threads_that_fork_at_once_leave_it_open(tmp_path: object) -> None:
+    """One had no patience left, and what it then finds is the other's."""
+    body = """
+    import fullresult.forking
+    fullresult.forking._PATIENCE = 0.2
+    gate, inside, leave = ForkGate(), threading.Event(), threading.Event()
+    def work():
+        with gate:
+            inside.set()
+            leave.wait()
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait()
+    gate._before()  # in vain
+    leave.set()
+    thread.join()
+    meanwhile, done = threading.Event(), threading.Event()
+    def other():
+        gate._before()
+        meanwhile.set()
+        done.wait()
+        gate._in_parent()
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    meanwhile.wait()
+    gate._in_parent()
+    done.set()
+    thread.join()
+    print(take(gate, 1))
+    """
+
+    assert script(body, tmp_path) == "True"
+
+
 def test_many_forks_beside_a_busy_thread(tmp_path: object) -> None:
     """No child finds the work half done."""
     body = """

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
+from typing import Any
 
+import pymongo
 import pytest
+from bson import json_util
 
 from fullresult.testing import StorageSuite
 from tests import servers
 
+OLD = Path(__file__).parent / "old_schemas"
 _numbers = count()
 
 
@@ -39,6 +44,15 @@ class TestReplicaSet(StorageSuite):
     @pytest.fixture
     def unreachable_url(self) -> str:
         return f"mongodb://{servers.HOST}:{servers.free_port()}/db?serverSelectionTimeoutMS=300"
+
+    @pytest.fixture(params=sorted(OLD.glob("mongodb_*.json")), ids=lambda file: file.stem)
+    def old_url(self, mongodb_url: str, request: pytest.FixtureRequest) -> str:
+        left = json_util.loads(request.param.read_text(encoding="utf-8"))
+        with pymongo.MongoClient[dict[str, Any]](mongodb_url) as client:
+            for name, documents in left.items():
+                if documents:
+                    client.get_default_database()[name].insert_many(documents)
+        return mongodb_url
 
 
 class TestSingleServer(StorageSuite):

@@ -323,10 +323,14 @@ def _close(app: Celery) -> None:
 
 @contextmanager
 def storage(kind: str, request: Any, directory: Path) -> Iterator[str]:
-    """The URL of a new storage: *kind* is "sqlite" or "postgresql"; *request* is pytest's."""
+    """The URL of a new storage; *kind* is "sqlite", "postgresql", or "mongodb".
+
+    *request* is pytest's.
+    """
     if kind == "sqlite":
         directory.mkdir(parents=True, exist_ok=True)
         yield f"sqlite:///{directory / 'fullresult.db'}"
         return
-    with servers.postgresql_database(request.getfixturevalue("postgresql_server")) as url:
+    lend = servers.mongodb_database if kind == "mongodb" else servers.postgresql_database
+    with lend(request.getfixturevalue(f"{kind}_server")) as url:
         yield url

@@ -49,7 +49,7 @@ _PAGE = (
     click.option(
         "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
     ),
-    click.option("--after", type=cursor, help="Go on where a listing ended."),
+    click.option("--after", type=cursor, metavar="CURSOR", help="Go on where a listing ended."),
     click.option("--oldest-first", is_flag=True, help="Else the newest come first."),
 )
 FILTERS = (

@@ -64,7 +64,8 @@ def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> No
     For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
     whether the task was sent. If it was, it is now sent twice. Name their ids, or say --all for
     those that are due for too long, which is what the options add up to, else
-    `fullresult_stale_after` (1 hour). You see them before anything is sent.
+    `fullresult_stale_after` (1 hour); not what was claimed within the last minute. You see them
+    before anything is sent.
 
     Prints the id of each task sent. One that cannot be sent is reported, the others go on, and the
     exit code is 1.
@@ -94,7 +95,8 @@ def release(context: click.Context, /, yes: bool, **options: Any) -> None:
     For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
     whether the task was sent. If it was, the next sweep sends it twice. Name ids, or say --all for
     those that are due and claimed for too long, which is what the options add up to, else
-    `fullresult_stale_after` (1 hour). You see them before anything is released.
+    `fullresult_stale_after` (1 hour), and no less than a minute. You see them before anything is
+    released.
 
     Prints the id of each task released. One that is not claimed is reported, the others go on, and
     the exit code is 1.
@@ -136,7 +138,12 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
     with ages.within_time(age):
         found = _take(islice(_stale(full, age, claimed), limit))
     if not found.ids:
-        say(f"Nothing is overdue for {span(age.total_seconds())}.", err=True)
+        what = "overdue and claimed" if claimed else "overdue"
+        say(
+            f"Nothing is {what} for {span(age.total_seconds())}; claims of the last minute are "
+            "left to their sweepers.",
+            err=True,
+        )
     return found
 
 

@@ -73,11 +73,16 @@ def _timeline(record: TaskRecord) -> Iterator[str]:
 
 
 def _moments(record: TaskRecord) -> Iterator[tuple[datetime, str]]:
+    by = f" by {record.origin}" if record.origin else ""
+    by += " (periodic)" if record.periodic else ""
+    waited = _waited(record)
+    if waited:
+        yield record.date_created, f"scheduled{by}"
     if record.date_published:
-        origin = f" by {record.origin}" if record.origin else ""
-        yield record.date_published, f"published{origin}{' (periodic)' if record.periodic else ''}"
+        yield record.date_published, "sent to the broker" if waited else f"published{by}"
     if record.eta:
-        yield record.eta, "due (eta)"
+        # Rescheduling does not change the message.
+        yield record.eta, "due (eta), as first scheduled" if waited else "due (eta)"
     if record.expires:
         yield record.expires, "expires"
     for run in record.executions:
@@ -88,8 +93,13 @@ def _moments(record: TaskRecord) -> Iterator[tuple[datetime, str]]:
             yield run.date_done, f"{attempt} ended: {run.state}"
     if record.date_done and not record.executions:
         yield record.date_done, record.state
-    if record.state not in FINISHED:
+    elif record.state not in FINISHED:
         yield record.date_updated, f"last heard of: {record.state}"
+
+
+def _waited(record: TaskRecord) -> bool:
+    """Whether its message was kept in the storage, which sends it without an ETA."""
+    return record.eta is not None and not record.headers.get("eta")
 
 
 def _schedule(schedule: Schedule) -> Iterator[str]:

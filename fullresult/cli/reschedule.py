@@ -19,7 +19,7 @@ from fullresult.cli.words import local_exactly
     cls=Command,
     examples=[
         "reschedule 3f0c9a4e-… --countdown 2h",
-        "reschedule 3f0c9a4e-… --eta 2026-01-31T14:00",
+        "reschedule 3f0c9a4e-… --eta 2030-01-31T14:00",
         "reschedule 3f0c9a4e-… --eta now",
     ],
 )
@@ -39,8 +39,8 @@ def reschedule(
 ) -> None:
     """Move a scheduled task to another time.
 
-    It may be sooner or later, now too. A task that a sweeper has claimed, or that was sent, stays
-    as it is, and the exit code is 1.
+    It may be sooner or later; if that time is past, it is sent at once. A task that a sweeper has
+    claimed, or that was sent, stays as it is, and the exit code is 1.
     """
     if (eta is None) == (countdown is None):
         raise click.UsageError("say when: either --eta or --countdown")
@@ -54,4 +54,5 @@ def reschedule(
     assert eta is not None
     if not full.reschedule(task_id, eta):
         raise Failure(why_not(full, task_id))
-    say(f"{safe(task_id)} is due at {local_exactly(eta)}.")
+    past = ": a sweeper sends it at once" if eta < full.storage.now() else ""
+    say(f"{safe(task_id)} is due at {local_exactly(eta)}{past}.")

@@ -41,7 +41,9 @@ from fullresult.config import without_password
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
 )
-@click.option("--after", type=schedule_cursor, help="Go on where a listing ended.")
+@click.option(
+    "--after", type=schedule_cursor, metavar="CURSOR", help="Go on where a listing ended."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context
 def scheduled(

@@ -98,8 +98,8 @@ def _parts(full: FullResult, schedules: Sequence[Schedule]) -> list[Part]:
         Part(
             [schedule for schedule in claimed if not is_being_sent(schedule, now)],
             "claimed and never marked sent: maybe sent, maybe not.",
-            "`resend-scheduled ID` sends one now, `release ID` gives it back to the sweepers; a "
-            "task that was sent before is then sent twice.",
+            "`show ID` says whether it ran. `resend-scheduled ID` sends one now, `release ID` "
+            "gives it back to the sweepers; a task that was sent before is then sent twice.",
         ),
         Part(
             [schedule for schedule in claimed if is_being_sent(schedule, now)],

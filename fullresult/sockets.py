@@ -1,0 +1,15 @@
+"""What a socket has to say, asked without waiting."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+
+def is_readable(socket: Any) -> bool:
+    """Whether something has come on *socket*, a socket or its number, or its other end hung up."""
+    if not hasattr(select, "poll"):  # eventlet takes it away, and Windows never had it
+        return bool(select.select([socket], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
