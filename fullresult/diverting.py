@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -42,6 +43,12 @@ _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery's routers do not see."""
 _MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
+_capturing: ContextVar[CapturingProducer | None] = ContextVar("fullresult_capture", default=None)
+
+
+def current_capture() -> CapturingProducer | None:
+    """What takes the message of the task that this thread is in the middle of storing."""
+    return _capturing.get()
 
 
 class NotDivertible(Exception):
@@ -137,17 +144,22 @@ class Diverter:
             if name not in {"eta", "countdown", "producer", "publisher", "connection"}
         }
         hidden = message.hidden_by(options)
-        producer = CapturingProducer(
-            options["task_id"], hidden, lambda call: self._store(call, due), self._refuse
-        )
+        producer = CapturingProducer(hidden, lambda call: self._store(call, due), self._refuse)
+        token = _capturing.set(producer)
         try:
             with silent_backend(self._app):
                 result = send_task(*given, **options, producer=producer)
         except _Failed as failed:
             self._fall_back(options["task_id"], failed)
-        if not producer.captured:
-            raise RuntimeError(f"task {options['task_id']}: its message was not published")
-        self._look_for_a_sweeper()
+        finally:
+            _capturing.reset(token)
+        if producer.captured:
+            self._look_for_a_sweeper()
+        elif producer.announced:
+            raise RuntimeError(
+                f"task {options['task_id']} was to wait, and was sent at once: the app's own "
+                "send_task published it by a producer of its own"
+            )
         return result
 
     def _store(self, call: Call, due: timedelta | datetime) -> None:
@@ -307,21 +319,19 @@ class CapturingProducer:
 
     def __init__(
         self,
-        task_id: str,
         hidden: frozenset[str],
         store: Callable[[Call], None],
         refuse: Callable[[Call, Exception], None],
     ) -> None:
-        self._task_id = task_id
         self._hidden = hidden
         self._store = store
         self._refuse = refuse
-        self.captured = False
+        self.announced = self.captured = False
         self.connection = _NoConnection()
 
     def publish(self, body: Any, **how: Any) -> None:
         headers = how.get("headers") or {}
-        if self.captured or headers.get("id") != self._task_id:
+        if self.captured or "task" not in headers:
             return  # the event that a task was sent: it was not
         try:
             payload = message.serialise(body, how.get("serializer"))

@@ -20,7 +20,7 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     started (revoked, expired, unknown to the worker) was no run.
     """
     runs: list[Entry] = []
-    for entry in sorted(_known(record), key=_by_attempt):
+    for entry in sorted(known_of_runs(record), key=_by_attempt):
         twin = _same_run(runs, entry)
         if twin is None:
             runs.append(entry)
@@ -30,7 +30,8 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     return tuple(Execution(*entry[1:]) for entry in started)
 
 
-def _known(record: TaskRecord) -> Iterator[Entry]:
+def known_of_runs(record: TaskRecord) -> Iterator[Entry]:
+    """All that was kept of the runs of the task, their beginnings and ends apart."""
     if record.start:
         yield _started(record.start)
     yield from record.entries

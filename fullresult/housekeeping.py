@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from fullresult import encoding
 from fullresult.config import without_password
-from fullresult.events import fold
+from fullresult.events import Attempt, fold
+from fullresult.executions import known_of_runs
 from fullresult.record import TaskRecord
 from fullresult.recorder import attempt_in
 from fullresult.schedule import Schedule, ScheduleQuery
@@ -114,8 +115,10 @@ def _began(record: TaskRecord, schedule: Schedule) -> bool:
     headers = encoding.loads(schedule.headers)
     if claimed is None or not isinstance(headers, dict):
         return False
-    retries = attempt_in(headers).retries
+    attempt = attempt_in(headers)
     return any(
-        run.retries == retries and run.date_started is not None and run.date_started >= claimed
-        for run in record.executions
+        Attempt.in_stamp(known.stamp) == attempt
+        and known.date_started is not None
+        and known.date_started >= claimed
+        for known in known_of_runs(record)
     )

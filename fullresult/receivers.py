@@ -16,6 +16,7 @@ from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
 from fullresult import bridge, periodic, workers
+from fullresult.diverting import current_capture
 from fullresult.publishing import current_publish
 from fullresult.record import FAILURE, IGNORED, REJECTED
 from fullresult.recorder import Recorder
@@ -57,6 +58,8 @@ def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None
     # The message is not yet whole: other receivers may add headers, and the producer serialises it.
     if (publish := current_publish()) is not None:
         publish.announce(headers, body)
+    elif (capture := current_capture()) is not None:
+        capture.announced = True
 
 
 def on_task_received(sender: Any, request: Request, **_: Any) -> None:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _CLAIM = 0.05
 """Seconds that it should take to send what one claim takes: one crash leaves no more to mend."""
 _FIRST_CLAIM = 10
+_TELL_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -118,6 +119,8 @@ class Sweeper:
         self._unmarked: Batch | None = None
         self._unanswered: str | None = None
         self._housekeeping = Housekeeping(full)
+        self._refusal: QueueRefused | None = None
+        self._told = -_TELL_EVERY
         self.swept = Swept()
         """All that it did."""
 
@@ -143,7 +146,9 @@ class Sweeper:
         while not self._stop.is_set():
             try:
                 swept = self._step()
-                if not swept.claimed:
+                if self._refusal is not None and not swept.sent:
+                    self._sleep(self._refused_for(self._refusal))
+                elif not swept.claimed:
                     self._sleep(self._idle_for())
                 pause = self._recovered(pause)
             except Exception as error:  # noqa: BLE001  (a sweeper that ends sends nothing more)
@@ -172,6 +177,14 @@ class Sweeper:
                 return interval
             return min((due - self._clock.now()).total_seconds(), interval)
 
+    def _refused_for(self, refusal: QueueRefused) -> float:
+        """Seconds until it is time to try again a queue that did not take its messages."""
+        now = time.monotonic()
+        if now - self._told >= _TELL_EVERY:
+            logger.error("fullresult: what is due for a queue waits: %s", refusal)
+            self._told = now
+        return _SHORTEST_PAUSE * random.uniform(0.8, 1.2)  # noqa: S311
+
     def _recovered(self, pause: float) -> float:
         if pause > _SHORTEST_PAUSE:
             logger.warning("fullresult: the sweeper goes on")
@@ -189,6 +202,8 @@ class Sweeper:
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
             some = self._batch(left)
             swept += some
+            if self._refusal is not None and not some.sent:
+                raise BrokerDown(str(self._refusal)) from self._refusal
             if not some.claimed:
                 break
         return swept
@@ -203,6 +218,7 @@ class Sweeper:
             self._unanswered = claim
             schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
             self._unanswered = None
+        self._refusal = None
         if not schedules:
             return Swept()
         batch = Batch(claim, now, began, schedules)
@@ -225,8 +241,7 @@ class Sweeper:
             with self._gate:
                 self._send_one(batch)
         self._pace(count - len(batch.waiting), time.monotonic() - began)
-        for error in batch.refusals.values():
-            raise BrokerDown(str(error)) from error
+        self._refusal = next(iter(batch.refusals.values()), None)
 
     def _is_old(self, batch: Batch) -> bool:
         """Whether another sweeper may soon rescue what is left of *batch*."""

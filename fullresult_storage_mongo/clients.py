@@ -68,7 +68,7 @@ class Clients:
         self._relaxed = not {*_CONCERNS} & {*given}
         self._handle: Handle | None = None
         self._inherited: list[Handle] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may publish
         reference = weakref.ref(self)  # what is registered stays so for good
 
         def leave() -> None:
@@ -98,7 +98,7 @@ class Clients:
             handle.client.close()
 
     def _leave(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may publish
         if self._handle is not None:
             self._inherited.append(self._handle)
             self._handle = None

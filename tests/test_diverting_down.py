@@ -372,7 +372,7 @@ def test_a_message_cut_off_on_its_way_to_the_storage_is_nowhere(
         with pytest.raises(OperationalError):
             app.send_task("down.work", task_id="cut-off", countdown=HOUR)
 
-        scheduling.until(lambda: state(other, "cut-off") == UNSENT)
+        workers.eventually(other.fullresult, "cut-off", workers.has_state("UNSENT"))
         assert scheduling.waiting(other) == ["before"]
         assert scheduling.received(other) == []
 

@@ -572,7 +572,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("how", BAD, ids=lambda how: str(how)[:40])
+@pytest.mark.parametrize("how", BAD, ids=lambda how: str(how)[:24])
 def test_what_is_no_time_is_refused_as_celery_refuses_it(app: Celery, how: dict[str, Any]) -> None:
     """Or taken, where Celery takes it, and then it goes to the broker."""
     stock = Celery("stock", broker="memory://", set_as_current=False)

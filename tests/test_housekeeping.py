@@ -11,7 +11,7 @@ from celery import Celery
 
 from fullresult.events import Attempt, Clock
 from fullresult.housekeeping import Housekeeping
-from fullresult.record import STARTED, TaskRecord
+from fullresult.record import STARTED, Start, TaskRecord
 from fullresult.recorder import outcome_of
 from fullresult.schedule import Schedule
 from tests.scheduling import app_on, claimed, overdue, waiting
@@ -25,9 +25,9 @@ def app(tmp_path: Path) -> Iterator[Celery]:
         yield app
 
 
-def left_behind(app: Celery, task_id: str, ago: timedelta = LONG_AGO) -> Schedule:
+def left_behind(app: Celery, task_id: str, ago: timedelta = LONG_AGO, **options: int) -> Schedule:
     """A schedule whose sweeper died, so long ago, before it could mark it sent."""
-    schedule = overdue(app, task_id, by=2 * LONG_AGO)
+    schedule = overdue(app, task_id, by=2 * LONG_AGO, **options)
     storage = app.fullresult.storage
     taken = storage.take_over(
         schedule.schedule_id, f"claim of {task_id}", storage.now() - ago, instead_of=None
@@ -42,7 +42,8 @@ def began(app: Celery, task_id: str, at: datetime, retries: int = 0) -> None:
     outcome = outcome_of(
         STARTED, Attempt(0, retries), Clock().moment(), worker="celery@host", date_started=at
     )
-    app.fullresult.storage.write([TaskRecord(task_id, at, at, outcome=outcome)])
+    start = Start(outcome.stamp, outcome.worker, at)
+    app.fullresult.storage.write([TaskRecord(task_id, at, at, outcome=outcome, start=start)])
 
 
 def test_what_has_begun_to_run_since_its_claim_was_sent(app: Celery) -> None:
@@ -75,6 +76,16 @@ def test_a_run_of_another_attempt_was_another(app: Celery) -> None:
     Housekeeping(app.fullresult).do()
 
     assert claimed(app) == ["retried"]
+
+
+def test_a_run_of_what_it_replaces_was_another(app: Celery) -> None:
+    """By a worker's clock, which may be ahead of the storage's, that began after the claim."""
+    left_behind(app, "replaced", replaced_task_nesting=1)
+    began(app, "replaced", app.fullresult.storage.now())
+
+    Housekeeping(app.fullresult).do()
+
+    assert claimed(app) == ["replaced"]
 
 
 def test_of_two_schedules_of_one_task_none_is_taken_for_the_other(app: Celery) -> None:

@@ -129,7 +129,7 @@ def test_one_that_hangs_is_left_without_a_goodbye(
 def test_one_that_is_well_is_told_goodbye(app: Celery, between: tuple[Proxy, str]) -> None:
     """Else RabbitMQ logs a warning for each connection."""
     pieces: list[bytes] = []
-    between[0].plan = pieces.append  # type: ignore[assignment]
+    between[0].plan = pieces.append
     overdue(app, "one")
 
     sweep(app.fullresult)
