@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +35,10 @@ T = TypeVar("T")
 TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
 """Codes of the server's for a document, or what would become one, beyond its limit."""
 _REFUSALS = frozenset({2, 14, 15, 52, 54, 55, 57, 121}) | TOO_LARGE
+_TRANSIENT, _UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResult"
+_LONGEST = 30.0
+"""Seconds for a transaction that is tried again, where the URL says how long to wait."""
+_PAUSE = 0.01
 _TRIES = 20
 _A_DAY = 86_400.0
 
@@ -65,15 +71,11 @@ class Database:
     def transaction(self, do: Callable[[Handle, ClientSession], T]) -> T:
         """All that *do* changes, or nothing; it may be called several times."""
 
+        deadline = time.monotonic() + (self.timeout or _LONGEST)
+
         def whole(handle: Handle) -> T:
             with handle.client.start_session(causal_consistency=False) as session:
-                done: T = session.with_transaction(
-                    lambda session: do(handle, session),
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=DURABLE,
-                    read_preference=ReadPreference.PRIMARY,
-                )
-                return done
+                return _whole(session, lambda: do(handle, session), deadline)
 
         return self.run(lambda handle: again(lambda: whole(handle)))
 
@@ -106,13 +108,52 @@ class Database:
 
     def _error(self, error: PyMongoError) -> StorageError:
         said = f"{self!r}: {error}"
-        if error.has_error_label("UnknownTransactionCommitResult"):
+        if error.has_error_label(_UNKNOWN):
             return Uncertain(f"{said}; whether it was written is not known")
         if is_refusal(error):
             return Refused(said)
         if isinstance(error, ConfigurationError):
             return StorageError(f"{said}; check fullresult_storage")
         return StorageError(said)
+
+
+def _whole(session: ClientSession, do: Callable[[], T], deadline: float) -> T:
+    """What PyMongo's `with_transaction` does, which in some versions does so for two minutes."""
+    while True:
+        session.start_transaction(ReadConcern("snapshot"), DURABLE, ReadPreference.PRIMARY)
+        try:
+            answer = do()
+        except BaseException as error:
+            session.abort_transaction()
+            if not _has_label(error, _TRANSIENT, deadline):
+                raise
+        else:
+            try:
+                _commit(session, deadline)
+            except PyMongoError as error:
+                if not _has_label(error, _TRANSIENT, deadline):
+                    raise
+            else:
+                return answer
+        time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  (no secret: others are at it, too)
+
+
+def _commit(session: ClientSession, deadline: float) -> None:
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if error.timeout or not _has_label(error, _UNKNOWN, deadline):
+                raise
+        else:
+            return
+
+
+def _has_label(error: BaseException, label: str, deadline: float) -> bool:
+    """Whether it may be tried again, and there is time."""
+    if time.monotonic() > deadline:
+        return False
+    return isinstance(error, PyMongoError) and error.has_error_label(label)
 
 
 def again(do: Callable[[], T]) -> T:
