@@ -33,7 +33,10 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests with this Python and the newest Celery, and report the coverage."""
     _install_for_tests(session, NEWEST_CELERY)
-    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+    session.run(
+        *("python", "-m", "pytest", "--cov", "--cov-report=term", "--durations=25"),
+        *session.posargs,
+    )
 
 
 @nox.session(python=PYTHONS)

@@ -70,7 +70,6 @@ class Database:
 
     def transaction(self, do: Callable[[Handle, ClientSession], T]) -> T:
         """All that *do* changes, or nothing; it may be called several times."""
-
         deadline = time.monotonic() + (self.timeout or _LONGEST)
 
         def whole(handle: Handle) -> T:

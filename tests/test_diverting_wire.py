@@ -28,6 +28,8 @@ from tests.test_resend_wire import (
     plain,
 )
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

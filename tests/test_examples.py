@@ -14,6 +14,8 @@ import pytest
 
 from tests import servers, workers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 ADAPTER = ROOT / "examples" / "adapter"
 PAGE = ROOT / "docs" / "adapters.md"

@@ -18,6 +18,8 @@ from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import open_storage, samples
 from fullresult.testing.fixtures import thorough
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 WORDS = ("a", "A", "b", "shop.pay", "shop.refund", "a*b")

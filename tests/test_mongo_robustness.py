@@ -30,10 +30,13 @@ from fullresult.schedule import ScheduleQuery
 from fullresult.storage import Refused, TaskQuery, Uncertain
 from fullresult.testing import samples
 from fullresult_storage_mongo import plugin
+from fullresult_storage_mongo.clients import Handle
 from fullresult_storage_mongo.merging import MOST_ENTRIES
 from fullresult_storage_mongo.storage import MongoStorage
 from tests import servers
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, once, proxy
+
+pytestmark = pytest.mark.slow
 
 MEGABYTE = 1024 * 1024
 Document = dict[str, Any]
@@ -202,6 +205,22 @@ def test_integers_beyond_64_bits_are_found_by_value(storage: MongoStorage) -> No
             assert [record.task_id for record in found] == [task_id]
 
 
+def test_what_is_no_json_is_kept_as_it_is(storage: MongoStorage) -> None:
+    told = samples.message()._replace(args="[1, 2", kwargs="")
+
+    storage.write([samples.event("a", message=told)])
+
+    assert known(storage, "a").message == told
+
+
+def test_a_text_with_a_nul_may_be_asked_for(storage: MongoStorage) -> None:
+    storage.write([samples.task("a", exception_message="x\0y"), samples.task("b")])
+
+    found = storage.find(TaskQuery(text="X\0Y"))
+
+    assert [record.task_id for record in found] == ["a"]
+
+
 def test_null_is_a_result_and_no_result_is_none(storage: MongoStorage) -> None:
     null = samples.task("null", result="null", result_form="json")
     nothing = samples.task("nothing", result_form=None)
@@ -308,6 +327,38 @@ def test_one_event_that_is_too_large_does_not_keep_the_others_of_its_batch(
 
     assert lacking == ["c"]
     assert storage.count(TaskQuery()) == 3
+
+
+@pytest.mark.parametrize("told", ["in a batch", "with a schedule"])
+def test_an_event_that_makes_a_record_too_large_is_merged_all_the_same(
+    storage: MongoStorage, told: str
+) -> None:
+    """Neither alone is too large."""
+    storage.write([samples.task("a", state=STARTED, body=b"x" * (13 * MEGABYTE))])
+    result = json.dumps("y" * (7 * MEGABYTE // 2))
+    end = samples.became("a", SUCCESS, samples.after(1), result=result, result_form="json")
+
+    if told == "in a batch":
+        storage.write([end, samples.task("b")])
+    else:
+        storage.schedule(samples.schedule("s"), end)
+
+    record = known(storage, "a")
+    assert (record.state, record.result_form) == (SUCCESS, "cut")
+    assert record.message is not None
+    assert record.message.body is not None
+    assert storage.count(TaskQuery()) == (2 if told == "in a batch" else 1)
+
+
+def test_a_large_result_that_json_cannot_hold_is_cut_and_says_so(storage: MongoStorage) -> None:
+    text = json.dumps(["NUL \0", "y" * (17 * MEGABYTE)])
+    event = samples.became("a", SUCCESS, result_text=text, result_form="text")
+
+    storage.write([event])
+
+    record = known(storage, "a")
+    assert record.result_form == "cut"
+    assert str(record.result).startswith('["NUL')
 
 
 def test_a_batch_may_be_larger_than_a_command(storage: MongoStorage) -> None:
@@ -762,6 +813,20 @@ def test_a_client_is_used_only_in_the_process_that_made_it(storage: MongoStorage
     assert os.waitpid(child, 0)[1] == 0
     assert clients.handle().client is mine
     assert storage.count(TaskQuery()) == 2
+
+
+def test_a_call_goes_on_though_the_storage_is_closed_meanwhile(storage: MongoStorage) -> None:
+    storage.write([samples.task("a")])
+    closed: list[bool] = []
+
+    def count(handle: Handle) -> int:
+        if not closed:
+            closed.append(True)
+            storage.close()
+        return handle.tasks.count_documents({})
+
+    assert vars(storage)["_database"].run(count) == 1
+    assert closed
 
 
 def test_a_storage_closed_by_one_thread_goes_on_in_another(storage: MongoStorage) -> None:

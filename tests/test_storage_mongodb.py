@@ -14,6 +14,8 @@ from bson import json_util
 from fullresult.testing import StorageSuite
 from tests import servers
 
+pytestmark = pytest.mark.slow
+
 OLD = Path(__file__).parent / "old_schemas"
 _numbers = count()
 

@@ -23,6 +23,7 @@ def database(postgresql_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 class TestPostgreSQL(StorageSuite):
     @pytest.fixture
     def url(self, database: str) -> str:

@@ -28,6 +28,8 @@ from tests import servers, sweeping, workers
 from tests.campaigns import at_most_once
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, once, proxy
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
