@@ -7,9 +7,7 @@ from pathlib import Path
 
 from benchmarks.places import make_app
 
-app = make_app(
-    os.environ["BENCHMARK_BROKER"], os.environ.get("BENCHMARK_STORE"), sweeper="worker"
-)
+app = make_app(os.environ["BENCHMARK_BROKER"], os.environ.get("BENCHMARK_STORE"), sweeper="worker")
 
 
 @app.task(name="tell")  # type: ignore[untyped-decorator]

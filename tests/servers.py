@@ -244,6 +244,9 @@ def mongodb() -> Iterator[str]:
 @contextmanager
 def mongodb_single_server() -> Iterator[str]:
     """A MongoDB server that is no replica set, and so has no transactions."""
+    if url := _given("MONGODB_SINGLE"):
+        yield url
+        return
     with _mongod() as port:
         yield f"mongodb://{HOST}:{port}/"
 
