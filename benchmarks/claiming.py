@@ -7,12 +7,15 @@ import time
 from contextlib import closing
 from datetime import timedelta
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
+import pymongo
 
 from benchmarks.places import make_app
+from fullresult.schedule import Schedule
+from fullresult_storage_mongo.records import schedule_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,7 @@ SELECT hex(randomblob(16)), hex(randomblob(16)), '{_NAMESPACE}',
 FROM numbers
 """
 _CLAIMS, _SIZE = 30, 100
+_BATCH = 5_000
 
 
 def run(places: Places, storage: str, _broker: str, scale: float) -> Iterator[str]:
@@ -64,10 +68,37 @@ def _fill(url: str, many: int, first: datetime) -> None:
             connection.execute(_SQLITE, {"many": many, "first": f"{first:%Y-%m-%d %H:%M:%S}"})
             connection.commit()
         return
+    if url.startswith("mongodb"):
+        _fill_mongodb(url, many, first)
+        return
     with psycopg.connect(url, autocommit=True) as connection:
         values = {"seed": uuid4().hex, "many": many, "first": first.isoformat()}
         connection.execute(_POSTGRESQL, values)
         connection.execute("ANALYZE fullresult_schedule")
+
+
+def _fill_mongodb(url: str, many: int, first: datetime) -> None:
+    with pymongo.MongoClient[dict[str, Any]](url, w=1) as client:
+        schedules = client.get_default_database()["fullresult_schedule"]
+        for start in range(1, many + 1, _BATCH):
+            numbers = range(start, min(start + _BATCH, many + 1))
+            schedules.insert_many([_document(first, number) for number in numbers], ordered=False)
+
+
+def _document(first: datetime, number: int) -> dict[str, Any]:
+    schedule = Schedule(
+        schedule_id=uuid4().hex,
+        task_id=uuid4().hex,
+        namespace=_NAMESPACE,
+        due=first + timedelta(milliseconds=number),
+        date_scheduled=first,
+        name="shop.pay",
+        queue="celery",
+        body=b"x" * 200,
+        headers="h" * 600,
+        how="p" * 300,
+    )
+    return {"_id": schedule.schedule_id, **schedule_document(schedule)}
 
 
 def _claim(storage: Storage) -> float:

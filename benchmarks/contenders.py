@@ -62,6 +62,11 @@ def _install_backend(app: Celery, url: str) -> None:
     app.conf.update(result_backend=url, result_extended=True, task_track_started=True)
 
 
+def _install_mongodb(app: Celery, url: str) -> None:
+    app.conf.mongodb_backend_settings = {"w": "majority", "journal": True}
+    _install_backend(app, url)
+
+
 def _install_database(app: Celery, url: str) -> None:
     _install_backend(app, "db+" + url.replace("postgresql://", "postgresql+psycopg://"))
 
@@ -145,7 +150,7 @@ _OURS = ("fullresult", "fullresult_storage_sql")
 
 NONE = Contender("none", "", _install_nothing, _record_nothing)
 REDIS = Contender("redis", "redis", _install_backend, _recorded_by_redis)
-MONGODB = Contender("mongodb", "mongodb", _install_backend, _recorded_by_mongodb)
+MONGODB = Contender("mongodb", "mongodb", _install_mongodb, _recorded_by_mongodb)
 DATABASE_POSTGRESQL = Contender(
     "database-postgresql", "postgresql", _install_database, _recorded_by_database, ("sqlalchemy",)
 )
@@ -172,6 +177,13 @@ OURS_POSTGRESQL = Contender(
     "ours-postgresql", "postgresql", _install_ours, _recorded_by_ours, _OURS
 )
 OURS_SQLITE = Contender("ours-sqlite", "sqlite", _install_ours, _recorded_by_ours, _OURS)
+OURS_MONGODB = Contender(
+    "ours-mongodb",
+    "mongodb",
+    _install_ours,
+    _recorded_by_ours,
+    ("fullresult", "fullresult_storage_mongo"),
+)
 
 # In the order of a round: what is compared runs close together, as the machine's speed drifts.
 CONTENDERS = {
@@ -179,6 +191,7 @@ CONTENDERS = {
     for contender in (
         REDIS,
         MONGODB,
+        OURS_MONGODB,
         DJANGO,
         DJANGO_PUBLISH,
         DATABASE_POSTGRESQL,
@@ -192,8 +205,11 @@ CONTENDERS = {
 BARE_POSTGRESQL = Limit("bare-postgresql", "postgresql")
 BARE_SQLITE = Limit("bare-sqlite", "sqlite")
 BARE_SQLITE_NORMAL = Limit("bare-sqlite-normal", "sqlite", synchronous="NORMAL")
+BARE_MONGODB = Limit("bare-mongodb", "mongodb")
 
-LIMITS = {limit.name: limit for limit in (BARE_POSTGRESQL, BARE_SQLITE, BARE_SQLITE_NORMAL)}
+LIMITS = {
+    limit.name: limit for limit in (BARE_POSTGRESQL, BARE_SQLITE, BARE_SQLITE_NORMAL, BARE_MONGODB)
+}
 
 
 def chosen() -> Contender:

@@ -33,13 +33,13 @@ _NAMES = (
     *(f"reports.build_{n}" for n in range(15)),
     *(f"sync.partner_{n}.pull" for n in range(15)),
 )
-_NEWEST_OPEN = 400
+NEWEST_OPEN = 400
 """So many of the newest are not finished."""
 _STALE = 20
 """So many of the others never finished."""
 _CHUNK = 500_000
 
-# Both databases run this: what they say differently are functions. `i` counts from 1; `h` is
+# PostgreSQL and SQLite run this: what they say differently are functions. `i` counts from 1; `h` is
 # spread over 0..999, `j` over 0..99,990.
 _FILL = """
 INSERT INTO fullresult_task (
@@ -155,6 +155,10 @@ class Filled:
         return EPOCH + timedelta(milliseconds=self.step * i)
 
     @property
+    def stale_every(self) -> int:
+        return max(self.rows // _STALE, 100)
+
+    @property
     def end(self) -> datetime:
         """When the last was created."""
         return self.created(self.rows)
@@ -171,8 +175,8 @@ class Filled:
             "rare_name": RARE_NAME,
             "rare_queue": RARE_QUEUE,
             "rows": self.rows,
-            "newest_open": _NEWEST_OPEN,
-            "stale_every": max(self.rows // _STALE, 100),
+            "newest_open": NEWEST_OPEN,
+            "stale_every": self.stale_every,
             "first": first,
             "last": min(first + _CHUNK - 1, self.rows),
         }

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Round
 
-_NAMES = [*CONTENDERS, *LIMITS]
+_ALL = {**CONTENDERS, **LIMITS}
+_NAMES = [*_ALL]
+_STORES = sorted({each.store for each in _ALL.values()} - {NONE.store})
 
 
 def main() -> int:
@@ -50,8 +52,16 @@ def _options() -> argparse.Namespace:
         default=_NAMES,
         help=f"beginnings of names, separated by commas; all are {', '.join(_NAMES)}",
     )
+    parser.add_argument(
+        "--storage",
+        choices=_STORES,
+        help="only those that record in this; the names of --only are narrowed further",
+    )
     parser.add_argument("--json", type=Path, help="write the figures of every run to this file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.storage:
+        options.only = [name for name in options.only if _ALL[name].store in ("", options.storage)]
+    return options
 
 
 def _names(text: str) -> list[str]:

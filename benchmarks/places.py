@@ -41,6 +41,11 @@ class Places:
                 self._started[kind] = server
             with servers.postgresql_database(str(self._started[kind])) as url:
                 yield url
+        elif kind == "mongodb":
+            if kind not in self._started:
+                self._started[kind] = self._running.enter_context(servers.mongodb())
+            with servers.mongodb_database(str(self._started[kind])) as url:
+                yield url
         else:
             with TemporaryDirectory() as directory:
                 yield f"sqlite:///{directory}/tasks.db"

@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
+import pymongo
 from celery import Celery
 
 from benchmarks import writing
+from benchmarks.documents import fill_mongodb
 from benchmarks.filling import fill_postgresql, fill_sqlite
 from benchmarks.questions import INDEXED_KWARGS, Question, questions
 from fullresult import FullResult
+from fullresult_storage_mongo import queries as mongo_queries
+from fullresult_storage_mongo.storage import MongoStorage
 from fullresult_storage_sql import queries
 from fullresult_storage_sql.storage import SqlStorage
 from tests import servers
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.filling import Filled
+    from fullresult.storage import Storage
 
+_KINDS = ("postgresql", "sqlite", "mongodb")
 _WRITE_ROWS = 50_000
 """What the stores already hold whose writes are timed."""
 _FRESH = 100_000
@@ -44,6 +50,9 @@ _SECONDARY = {
     "AND indexname NOT LIKE '%_pkey'",
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
 }
+
+
+_SOURCES = ("inputStage", "innerStage", "outerStage", "queryPlan", "thenStage", "elseStage")
 
 
 @dataclass(frozen=True)
@@ -75,13 +84,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="of writes (%(default)s)")
     parser.add_argument(
         "--storage",
-        type=lambda text: ["postgresql", "sqlite"] if text == "both" else [text],
-        default="both",
-        help="postgresql, sqlite or both (%(default)s)",
+        type=_kinds,
+        default=[*_KINDS],
+        help=f"some of {', '.join(_KINDS)}, separated by commas; without, all",
     )
     parser.add_argument("--explain", action="store_true", help="print every plan, not only three")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = text.split(",")
+    if unknown := set(kinds) - set(_KINDS):
+        raise argparse.ArgumentTypeError(f"{unknown.pop()!r} is none of {', '.join(_KINDS)}")
+    return kinds
 
 
 def _measure(kind: str, options: argparse.Namespace, running: ExitStack) -> dict[str, Any]:
@@ -115,6 +131,9 @@ def _stores(kind: str) -> Iterator[Any]:
         if kind == "postgresql":
             server = running.enter_context(servers.postgresql(durable=True))
             yield lambda: servers.postgresql_database(server)
+        elif kind == "mongodb":
+            server = running.enter_context(servers.mongodb())
+            yield lambda: servers.mongodb_database(server)
         else:
             yield _file
 
@@ -125,14 +144,12 @@ def _file() -> Iterator[str]:
         yield f"sqlite:///{Path(directory, 'store.sqlite')}"
 
 
-def _storage(url: str, keys: Sequence[str] = ()) -> SqlStorage:
+def _storage(url: str, keys: Sequence[str] = ()) -> Storage:
     app = Celery()
     app.conf.update(
         fullresult_storage=url, fullresult_timeout=600, fullresult_index_kwargs=list(keys)
     )
-    storage = FullResult(app).storage
-    assert isinstance(storage, SqlStorage)
-    return storage
+    return FullResult(app).storage
 
 
 def _fill(kind: str, url: str, rows: int, keys: Sequence[str]) -> Filled:
@@ -141,11 +158,13 @@ def _fill(kind: str, url: str, rows: int, keys: Sequence[str]) -> Filled:
     storage.close()
     if kind == "postgresql":
         return fill_postgresql(url, rows)
+    if kind == "mongodb":
+        return fill_mongodb(url, rows)
     return fill_sqlite(Path(url.removeprefix("sqlite:///")), rows)
 
 
 def ask(
-    kind: str, storage: SqlStorage, filled: Filled, runs: int, *, explain: bool
+    kind: str, storage: Storage, filled: Filled, runs: int, *, explain: bool
 ) -> list[tuple[Question, Answer]]:
     """Ask everything, and some of it again after many writes. Prints the plans to be shown."""
     asked = questions(filled, storage)
@@ -167,7 +186,7 @@ def ask(
     return answers
 
 
-def _answer(storage: SqlStorage, question: Question, runs: int) -> Answer:
+def _answer(storage: Storage, question: Question, runs: int) -> Answer:
     records, taken = 0, []
     for _ in range(runs + 1):
         start = time.perf_counter()
@@ -179,7 +198,10 @@ def _answer(storage: SqlStorage, question: Question, runs: int) -> Answer:
     return Answer(records, median(warm), min(warm), max(warm))
 
 
-def _plan(kind: str, storage: SqlStorage, question: Question) -> str:
+def _plan(kind: str, storage: Storage, question: Question) -> str:
+    if isinstance(storage, MongoStorage):
+        return _plan_of_mongodb(storage, question)
+    assert isinstance(storage, SqlStorage)
     database = storage._database  # noqa: SLF001
     statement = "count" if question.counts else "select"
     make = queries.count if question.counts else queries.select
@@ -190,6 +212,39 @@ def _plan(kind: str, storage: SqlStorage, question: Question) -> str:
         return "\n".join(line[0][:160] for line in lines)
     lines = database.ask(f"EXPLAIN QUERY PLAN {database.sql[statement]}{sql}", values)
     return "\n".join(str(line[3]) for line in lines)
+
+
+def _plan_of_mongodb(storage: MongoStorage, question: Question) -> str:
+    query = question.query
+    asked: dict[str, Any] = {"filter": mongo_queries.page(query)}
+    if not question.counts:
+        asked |= {"sort": dict(mongo_queries.order(query)), "limit": query.limit or 0}
+
+    def explain(handle: Any) -> dict[str, Any]:
+        command = {"find": handle.tasks.name, **asked}
+        database = handle.tasks.database
+        return dict(database.command("explain", command, verbosity="executionStats"))
+
+    found = storage._database.read(explain)  # noqa: SLF001
+    stats = found["executionStats"]
+    counted = (
+        f"{stats['nReturned']} returned, {stats['totalKeysExamined']} keys and "
+        f"{stats['totalDocsExamined']} documents examined, {stats['executionTimeMillis']} ms"
+    )
+    return "\n".join([counted, *_stages(stats["executionStages"])])
+
+
+def _stages(stage: dict[str, Any], depth: int = 0) -> Iterator[str]:
+    """One line for each step of a plan, its sources indented below it."""
+    index = f" {stage['indexName']} {_bounds(stage)}" if "indexName" in stage else ""
+    yield f"{'  ' * depth}{stage['stage']}{index}"[:160]
+    sources = stage.get("inputStages") or [stage[key] for key in _SOURCES if key in stage]
+    for source in sources:
+        yield from _stages(source, depth + 1)
+
+
+def _bounds(stage: dict[str, Any]) -> str:
+    return ", ".join(f"{field} {' '.join(found)}" for field, found in stage["indexBounds"].items())
 
 
 def _costs(kind: str, store: Any, rounds: int, running: ExitStack) -> dict[str, writing.Cost]:
@@ -208,6 +263,10 @@ def _costs(kind: str, store: Any, rounds: int, running: ExitStack) -> dict[str, 
 
 
 def _drop_indexes(kind: str, url: str) -> None:
+    if kind == "mongodb":
+        with pymongo.MongoClient[dict[str, Any]](url) as client:
+            client.get_default_database()["fullresult_task"].drop_indexes()
+        return
     connection: Any
     if kind == "postgresql":
         connection = psycopg.connect(url, autocommit=True)

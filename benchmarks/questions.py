@@ -18,7 +18,7 @@ LISTING = 10.0
 STALE = 1.0
 KWARGS = 50.0
 INDEXED_KWARGS = ("order_id", "flag", "batch")
-"""The `fullresult_index_kwargs` of the SQLite file."""
+"""The `fullresult_index_kwargs` of the SQLite file and of MongoDB."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Question:
     name: str
     query: TaskQuery
     promised: float | None = None
-    on_sqlite: bool = True
-    """Whether the promise holds on SQLite."""
+    everywhere: bool = True
+    """Whether the promise holds on SQLite and MongoDB, too."""
     counts: bool = False
     shown: bool = False
     """Whether its plan is always printed."""
@@ -39,7 +39,7 @@ class Question:
         return storage.count(self.query) if self.counts else len(storage.find(self.query))
 
     def bound(self, kind: str) -> float | None:
-        return self.promised if self.on_sqlite or kind == "postgresql" else None
+        return self.promised if self.everywhere or kind == "postgresql" else None
 
 
 def questions(filled: Filled, storage: Storage) -> list[Question]:
@@ -132,8 +132,8 @@ def _kwargs(filled: Filled) -> list[Question]:
         asked(
             "kwargs of one hour", True, {"customer": "c-77"}, since=filled.end - timedelta(hours=1)
         ),
-        Question("args, few", TaskQuery(args=[55, "item-12345"]), KWARGS, on_sqlite=False),
-        Question("args, no record", TaskQuery(args=["none"]), KWARGS, on_sqlite=False),
+        Question("args, few", TaskQuery(args=[55, "item-12345"]), KWARGS, everywhere=False),
+        Question("args, no record", TaskQuery(args=["none"]), KWARGS, everywhere=False),
     ]
 
 

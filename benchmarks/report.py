@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from benchmarks.benches import Run
 from benchmarks.contenders import (
+    BARE_MONGODB,
     BARE_POSTGRESQL,
     BARE_SQLITE,
     BARE_SQLITE_NORMAL,
@@ -16,7 +17,9 @@ from benchmarks.contenders import (
     DATABASE_SQLITE,
     DJANGO_PUBLISH,
     LIMITS,
+    MONGODB,
     NONE,
+    OURS_MONGODB,
     OURS_POSTGRESQL,
     OURS_SQLITE,
 )
@@ -54,11 +57,14 @@ PROMISES = (
     Promise("publisher wall", OURS_POSTGRESQL.name, DJANGO_PUBLISH.name, 0.5),
     Promise("worker CPU", OURS_SQLITE.name, DATABASE_SQLITE.name, 0.2),
     Promise("worker wall", OURS_SQLITE.name, DATABASE_SQLITE.name, 0.2),
+    Promise("worker CPU", OURS_MONGODB.name, MONGODB.name, 0.8),
+    Promise("worker wall", OURS_MONGODB.name, MONGODB.name, 1.0),
 )
 _DISTANCES = (
     (OURS_POSTGRESQL.name, BARE_POSTGRESQL.name),
     (OURS_SQLITE.name, BARE_SQLITE.name),
     (OURS_SQLITE.name, BARE_SQLITE_NORMAL.name),
+    (OURS_MONGODB.name, BARE_MONGODB.name),
 )
 
 

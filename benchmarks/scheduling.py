@@ -36,7 +36,7 @@ PARTS = {
     "memory": Part("What waiting tasks cost a worker", memory.run, True),
     "claiming": Part("Claiming among few and among many", claiming.run, False),
 }
-STORAGES = ("postgresql", "sqlite")
+STORAGES = ("postgresql", "sqlite", "mongodb")
 BROKERS = ("redis", "rabbitmq")
 
 

@@ -1,0 +1,65 @@
+"""The app of `results.py`, in its own process and in workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from celery import Celery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def ended_at() -> float:
+    """A chord's member: it does nothing but tell when."""
+    return time.time()
+
+
+def latest(times: list[float]) -> tuple[float, float]:
+    """A chord's body: when its last member ended, and now."""
+    return max(times), time.time()
+
+
+def build(broker: str, backend: str, store: str) -> Celery:
+    """An app with the tasks; it records in *store*, unless that is empty."""
+    app = Celery("results", broker=broker, backend=backend, set_as_current=False)
+    app.conf.update(
+        task_default_queue="benchmark",
+        broker_connection_retry_on_startup=True,
+        # A thousand members must be there in time also where each is asked for on its own.
+        result_chord_join_timeout=60,
+        database_engine_options={"pool_size": 10},
+    )
+    for function in (ended_at, latest):
+        app.task(name=f"results.{function.__name__}")(function)
+    if store:
+        from fullresult import FullResult  # Only where it takes part.
+
+        app.conf.fullresult_storage = store
+        app.conf.result_backend = "fullresult://"
+        FullResult(app)
+    return app
+
+
+@contextmanager
+def make_app(broker: str, backend: str, store: str) -> Iterator[Celery]:
+    app = build(broker, backend, store)
+    try:
+        if store:
+            app.fullresult.setup()
+        yield app
+    finally:
+        if store:
+            app.fullresult.close()
+        app.close()
+
+
+if "BENCHMARK_BACKEND" in os.environ:
+    app = build(
+        os.environ["BENCHMARK_BROKER"],
+        os.environ["BENCHMARK_BACKEND"],
+        os.environ["BENCHMARK_STORE"],
+    )
