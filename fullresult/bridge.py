@@ -65,14 +65,14 @@ def _copy(
 ) -> None:
     """Store an outcome under the first id as well, as it was stored under the task's own."""
     original = _original(_pointer(request), request.id)
-    if original is None or _is_ignored(task, request, state):
+    if original is None or _follows(task.backend) or _is_ignored(task, request, state):
         return
     _store(task.backend, original, result, state, traceback, request)
 
 
 def _copy_known(task: Task, request: Context) -> None:
     """Store what the backend says of a task that ended without telling, if it says anything."""
-    if _original(_pointer(request), request.id) is None:
+    if _original(_pointer(request), request.id) is None or _follows(task.backend):
         return
     known = task.backend.get_task_meta(request.id)
     if known["status"] in states.READY_STATES:
@@ -86,6 +86,11 @@ def _store(
         backend.store_result(original, result, state, traceback=traceback, request=request)
     except Exception:
         logger.exception("fullresult: the outcome of task %s is not stored", original)
+
+
+def _follows(backend: Any) -> bool:
+    """Whether *backend* finds by itself what a task goes on as: it reads the records."""
+    return bool(getattr(backend, "follows_new_ids", False))
 
 
 def _is_ignored(task: Task, request: Any, state: str) -> bool:
@@ -109,8 +114,9 @@ def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
     try:
         request = _request_of(schedule)
         task = app.tasks.get(schedule.name)
-        ignored = task is not None and _is_ignored(task, request, states.REVOKED)
         backend = (app if task is None else task).backend
+        ignored = task is not None and _is_ignored(task, request, states.REVOKED)
+        ignored = ignored or _follows(backend)  # its record says so already
         backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
         original = _original(_pointer(request), schedule.task_id)
         if original and not ignored:
@@ -203,7 +209,7 @@ def on_task_revoked(
 def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
     headers = message.headers or {}
     original = _original(_pointer(message), str(headers.get("id")))
-    if original and _of(sender.app):
+    if original and _of(sender.app) and not _follows(sender.app.backend):
         _store(sender.app.backend, original, NotRegistered(name), states.FAILURE, None, None)
 
 

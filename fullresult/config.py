@@ -17,9 +17,12 @@ from celery.exceptions import ImproperlyConfigured
 
 from fullresult import encoding
 from fullresult.message import Limits
+from fullresult.retention import Retention
 
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
 
+_DEFAULT_EXPIRES = timedelta(days=1)
+"""Celery's. A memory of one day is nothing that somebody would want without saying so."""
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _PASSWORD = re.compile(r"(?<=://)([^/@]*?)(:[^/]*)?@")
@@ -41,6 +44,7 @@ class Settings:
     timeout: timedelta = timedelta(seconds=5)
     max_size: int = 1024 * 1024
     max_body: int = 16 * 1024 * 1024
+    retention: Retention | None = None
     stale_after: timedelta = timedelta(hours=1)
     schedule_eta: bool = False
     schedule_min_delay: timedelta = timedelta(0)
@@ -72,9 +76,21 @@ class Settings:
                 "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
             )
+        if "retention" not in given and (kept := _result_expires(app)) is not None:
+            given["retention"] = Retention((("*", kept),))
         if not given.get("namespace"):
             given["namespace"] = namespace_of(app)
         return cls(**given)
+
+
+def _result_expires(app: Celery) -> timedelta | None:
+    """Celery's own word for the same, where its results are our records and it was changed."""
+    if not str(app.conf.result_backend or "").startswith("fullresult"):
+        return None
+    expires = app.conf.result_expires
+    if not expires or expires == _DEFAULT_EXPIRES:
+        return None
+    return _time("result_expires", expires)
 
 
 def namespace_of(app: Celery) -> str:
@@ -197,6 +213,18 @@ def _time(key: str, value: object) -> timedelta:
     return read
 
 
+def _retention(key: str, value: object) -> Retention:
+    rules = value if isinstance(value, Mapping) else {"*": value}
+    if any(not isinstance(pattern, str) or not pattern for pattern in rules):
+        raise _wrong(key, value, "a length of time, or a dict of them by state or by name")
+    return Retention(
+        tuple(
+            (pattern, None if kept is None else _time(f"{key}[{pattern!r}]", kept))
+            for pattern, kept in rules.items()
+        )
+    )
+
+
 def _names(key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -218,6 +246,7 @@ _READ: dict[str, Callable[[str, object], Any]] = {
     "timeout": _time,
     "max_size": _whole_number,
     "max_body": _whole_number,
+    "retention": _retention,
     "stale_after": _time,
     "schedule_eta": _bool,
     "schedule_min_delay": _time_from_zero,

@@ -31,6 +31,7 @@ from fullresult.record import (
     Message,
     Outcome,
     Start,
+    Stored,
     TaskRecord,
 )
 
@@ -54,7 +55,8 @@ CUSTOM_STATE = "41"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
-_T = TypeVar("_T", Message, Start)
+_First = TypeVar("_First", Message, Start)
+_Last = TypeVar("_Last", Outcome, Stored)
 
 
 class Moment(NamedTuple):
@@ -148,6 +150,7 @@ def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
         outcome=_greatest(a.outcome, b.outcome),
         message=_least(a.message, b.message),
         start=_least(a.start, b.start),
+        stored=_greatest(a.stored, b.stored),
         entries=_union(a.entries, b.entries),
     )
 
@@ -165,11 +168,11 @@ def _earliest(a: datetime | None, b: datetime | None) -> datetime | None:
     return min(a, b) if a and b else a or b
 
 
-def _greatest(a: Outcome | None, b: Outcome | None) -> Outcome | None:
-    return max(a, b, key=lambda outcome: outcome.stamp) if a and b else a or b
+def _greatest(a: _Last | None, b: _Last | None) -> _Last | None:
+    return max(a, b, key=lambda part: part.stamp) if a and b else a or b
 
 
-def _least(a: _T | None, b: _T | None) -> _T | None:
+def _least(a: _First | None, b: _First | None) -> _First | None:
     return min(a, b, key=lambda part: part.stamp) if a and b else a or b
 
 

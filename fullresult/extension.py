@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from celery import Celery
 from celery.local import Proxy
 from celery.result import AsyncResult
 
-from fullresult import encoding, periodic, plugins, receivers, stale
+from fullresult import encoding, periodic, plugins, purging, receivers, stale
 from fullresult.bridge import Bridge, tell_revoked
 from fullresult.config import Settings
 from fullresult.diverting import Diverter
@@ -151,6 +151,14 @@ class FullResult:
         Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
         """
         return self.storage.delete(replace(_query(query, filters), limit=limit, after=None))
+
+    def purge(self, advance: Callable[[int], None] | None = None) -> int:
+        """Delete the records whose time, by `fullresult_retention`, is over; returns how many.
+
+        Only tasks that have ended ever expire. In small batches, of each of which *advance* is told
+        how many records it had. Raises `StorageError`.
+        """
+        return purging.purge(self.storage, advance)
 
     def get_stale_tasks(
         self,

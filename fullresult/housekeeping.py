@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -36,22 +36,24 @@ class Housekeeping:
     def __init__(self, full: FullResult) -> None:
         self._storage = full.storage
         self._settings = full.settings
-        self._events = ScheduleEvents(full.settings.limits, full.settings.ignore)
+        self._events = ScheduleEvents(full.settings)
         self._noted = self._looked = self._rescued = -_LOOK_EVERY
         self._others: frozenset[str] = frozenset()
 
-    def do(self) -> None:
-        """Do what is due. Raises `StorageError`."""
+    def do(self, settle: Callable[[], None]) -> None:
+        """Do what is due; *settle* first, where claims are looked at. Raises `StorageError`."""
         now = time.monotonic()
         if now - self._noted >= _NOTE_EVERY:
             self._storage.note_sweep(self._settings.namespace, self._storage.now())
             self._noted = now
         if now - self._looked >= _LOOK_EVERY:
+            settle()
             self._report_others()
             self._close_what_ran(self._storage.now() - _LEFT_BEHIND)
             self._looked = now
         rescue = self._settings.rescue_after
         if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
+            settle()
             self._rescue(rescue)
             self._rescued = now
 

@@ -63,6 +63,12 @@ def describe(exception: Any, einfo: Any, limit: int) -> Failure:
     return Failure(_type_name(exception), message, _traceback(einfo, limit))
 
 
+def describe_stored(value: Any, traceback: Any, limit: int) -> Failure:
+    """What is kept of *value*, which a result backend is to give back as an exception."""
+    text = None if traceback is None else encoding.clip(encoding.safe_str(traceback), limit)
+    return describe(value, None, limit)._replace(traceback=text)
+
+
 def _type_name(exception: Any) -> str:
     kind = type(exception)
     module, name = kind.__module__, kind.__qualname__

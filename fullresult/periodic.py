@@ -1,7 +1,8 @@
-"""The Celery task `fullresult.sweep`, and its entry in beat's schedule."""
+"""The Celery tasks `fullresult.sweep` and `fullresult.purge`, and their entries in beat's plan."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celery import Celery
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
     from fullresult.config import Settings
     from fullresult.extension import FullResult
 
-TASK = "fullresult.sweep"
+SWEEP = "fullresult.sweep"
+PURGE = "fullresult.purge"
+_HOUR = timedelta(hours=1)
 _LATEST = 5.0
 """Seconds after which a sweep that nobody ran yet is left to the next one."""
 
 
 def register(full: FullResult) -> None:
-    """Add the task to the app: it sends what is due, and returns how many tasks it sent."""
+    """Add the tasks to the app.
+
+    `fullresult.sweep` sends what is due, and returns how many tasks it sent; `fullresult.purge`
+    deletes what has expired, and returns how many records.
+    """
     idle: list[Sweeper] = []  # what one knows of the sweeps before, and says once, is kept
 
     def sweep_due() -> int:
@@ -34,21 +41,28 @@ def register(full: FullResult) -> None:
             sweeper.close()
             idle.append(sweeper)
 
-    full.app.task(name=TASK, shared=False, ignore_result=True)(sweep_due)
+    def purge() -> int:
+        return full.purge()
+
+    for name, body in ((SWEEP, sweep_due), (PURGE, purge)):
+        full.app.task(name=name, shared=False, ignore_result=True)(body)
 
 
-def add_entry(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
-    """Have beat send the task, as often as `fullresult_sweep_interval` says.
+def add_entries(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
+    """Have beat send the task that sweeps, if it is to, and hourly the one that purges, if need be.
 
     An entry of that name in `beat_schedule` is left as it is.
     """
-    if TASK in app.conf.beat_schedule:
+    if settings.schedule_eta and settings.sweeper == "beat":
+        _add(app, scheduler, SWEEP, settings.sweep_interval)
+    if settings.retention is not None:
+        _add(app, scheduler, PURGE, _HOUR)
+
+
+def _add(app: Celery, scheduler: Scheduler, task: str, interval: timedelta) -> None:
+    if task in app.conf.beat_schedule:
         return
-    seconds = settings.sweep_interval.total_seconds()
-    entry = {
-        "task": TASK,
-        "schedule": settings.sweep_interval,
-        "options": {"expires": max(seconds, _LATEST)},
-    }
+    expires = max(interval.total_seconds(), _LATEST)
+    entry = {"task": task, "schedule": interval, "options": {"expires": expires}}
     # The scheduler has read the configuration when the first signal of beat comes.
-    scheduler.update_from_dict({TASK: entry})
+    scheduler.update_from_dict({task: entry})

@@ -166,12 +166,13 @@ def on_worker_shutting_down(**_: Any) -> None:
 def on_worker_shutdown(**_: Any) -> None:
     for full in list(_swept_here):
         full.stop_sweeper(timedelta(seconds=_PATIENCE))
+    workers.was_worker()
 
 
 def on_beat_init(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
-    if full is not None and full.settings.schedule_eta and full.settings.sweeper == "beat":
-        periodic.add_entry(sender.app, full.settings, sender.scheduler)
+    if full is not None:
+        periodic.add_entries(sender.app, full.settings, sender.scheduler)
 
 
 RECEIVERS: dict[str, Callable[..., None]] = {

@@ -68,6 +68,8 @@ class Outcome(NamedTuple):
     traceback: str | None
     children: str | None
     """JSON: a list of task ids, a group as [group_id, [task ids]]."""
+    expire_at: datetime | None = None
+    """When the record may be deleted; None: never."""
 
 
 class Message(NamedTuple):
@@ -107,6 +109,16 @@ class Start(NamedTuple):
     stamp: str
     worker: str | None
     date_started: datetime
+
+
+class Stored(NamedTuple):
+    """What a result backend was given of a task. Of two, that with the greater stamp is true."""
+
+    stamp: str
+    body: bytes
+    """As the result serializer made it. It is never cut, and never unpickled but by the backend."""
+    content_type: str
+    content_encoding: str
 
 
 class Entry(NamedTuple):
@@ -153,6 +165,7 @@ class TaskRecord:
     outcome: Outcome | None = None
     message: Message | None = None
     start: Start | None = None
+    stored: Stored | None = None
     entries: tuple[Entry, ...] = ()
 
     def __repr__(self) -> str:

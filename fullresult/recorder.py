@@ -9,14 +9,16 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from celery import Celery
 from celery.app.task import Context
+from celery.states import EXCEPTION_STATES
 from celery.worker.request import Request
 from kombu.message import Message as Delivery
+from kombu.utils.encoding import ensure_bytes
 
 from fullresult import encoding, message
 from fullresult.breaker import Breaker
 from fullresult.config import Settings, is_recorded
 from fullresult.events import Attempt, Clock, Moment, is_open
-from fullresult.message import Call, Limits
+from fullresult.message import Call, Limits, Payload
 from fullresult.outcomes import (
     NO_FAILURE,
     NO_RESULT,
@@ -24,6 +26,7 @@ from fullresult.outcomes import (
     Result,
     describe,
     describe_children,
+    describe_stored,
     encode_result,
 )
 from fullresult.record import (
@@ -41,10 +44,12 @@ from fullresult.record import (
     Message,
     Outcome,
     Start,
+    Stored,
     TaskRecord,
 )
 from fullresult.schedule import Schedule
 from fullresult.storage import OverlappingStorage, Refused, Storage
+from fullresult.told import Told
 
 T = TypeVar("T")
 Describe = Callable[[str], Message]
@@ -67,6 +72,9 @@ class Recorder:
         self._json_results = settings.use_json or _writes_json(app.conf.result_serializer)
         self._starts: WeakKeyDictionary[Context, datetime] = WeakKeyDictionary()
         self._received: WeakValueDictionary[str, Request] = WeakValueDictionary()
+        self._told = Told()
+        self.start_body: Callable[[Context], Payload] | None = None
+        """What the result backend, if it is ours and wants to know of starts, would be given."""
 
     def records(self, name: str) -> bool:
         """Whether tasks called *name* are recorded."""
@@ -130,7 +138,7 @@ class Recorder:
         """
         now = self._clock.moment()
         outcome = self._unsent(attempt_in(headers), now, error)
-        self._write(headers["id"], now, outcome=outcome)
+        self._write(headers["id"], now, outcome=self._dated(outcome, headers.get("task")))
 
     def _unsent(self, attempt: Attempt, now: Moment, error: BaseException) -> Outcome:
         failure = describe(error, None, self._limits.text)
@@ -153,30 +161,42 @@ class Recorder:
         start = Start(outcome.stamp, outcome.worker, now.at)
         again = attempt != (0, 0) or _is_redelivered(request)
         entries = (entry_of(outcome, None),) if again else ()
-        lacking = self._write(task_id, now, outcome=outcome, start=start, entries=entries)
+        stored = self.start_body and _stored(outcome, self.start_body(request))
+        lacking = self._write(
+            task_id, now, outcome=outcome, start=start, entries=entries, stored=stored or None
+        )
         self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
+
+    def told_start(self, request: Context | None) -> bool:
+        """Whether the start of this run is recorded with what the result backend is given."""
+        return self.start_body is not None and request is not None and request in self._starts
 
     def succeeded(
         self, request: Context, name: str, result: Any, runtime: float | None, ignored: bool
     ) -> None:
         """A task returned *result*, and its result backend took it."""
+        if self._told.take(request.id, SUCCESS):
+            return
         now = self._clock.moment()
-        kept = NO_RESULT
-        if not ignored:
-            kept = encode_result(
-                result,
-                as_json=self._json_results,
-                force_json=self.settings.force_json,
-                limit=self._limits.text,
-            )
+        kept = NO_RESULT if ignored else self._kept(result)
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
-        # The first delivery may still be running, and its success would then take the row.
-        entries = (entry_of(outcome, now.at),) if _is_redelivered(request) else ()
-        lacking = self._write(request.id, now, outcome=outcome, entries=entries)
+        lacking = self._write(
+            request.id, now, outcome=outcome, entries=_entries(outcome, request, now)
+        )
         self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
+
+    def _kept(self, result: Any) -> Result:
+        return encode_result(
+            result,
+            as_json=self._json_results,
+            force_json=self.settings.force_json,
+            limit=self._limits.text,
+        )
 
     def failed(self, task_id: str, name: str, request: Context, exception: Any, einfo: Any) -> None:
         """A task raised, was lost, or went over its time."""
+        if self._told.take(task_id, FAILURE):
+            return
         now = self._clock.moment()
         failure = describe(exception, einfo, self._limits.text)
         if request.id == task_id:
@@ -184,6 +204,7 @@ class Recorder:
         else:
             attempt, worker = self._attempt_of(task_id)
             outcome = outcome_of(FAILURE, attempt, now, worker=worker, failure=failure)
+            outcome = self._dated(outcome, name)
         lacking = self._finish(task_id, now, outcome)
         if request.id == task_id:
             self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
@@ -198,6 +219,8 @@ class Recorder:
 
     def retried(self, request: Context, reason: Any, einfo: Any) -> None:
         """An attempt asked for another one."""
+        if self._told.take(request.id, RETRY):
+            return
         now = self._clock.moment()
         cause = getattr(reason, "exc", None)
         failure = describe(reason if cause is None else cause, einfo, self._limits.text)
@@ -206,6 +229,8 @@ class Recorder:
 
     def revoked(self, request: Context, name: str, reason: str) -> None:
         """A task was revoked or had expired; *reason* is Celery's word for which."""
+        if self._told.take(request.id, REVOKED):
+            return
         now = self._clock.moment()
         failure = Failure("celery.exceptions.TaskRevokedError", reason)
         outcome = self._ended(REVOKED, request, now, failure=failure)
@@ -223,6 +248,56 @@ class Recorder:
         outcome = self._ended(state, request, now)
         self._write(request.id, now, entries=(entry_of(outcome, now.at),))
 
+    def stored(
+        self,
+        task_id: str,
+        state: str,
+        value: Any,
+        body: Payload | None,
+        traceback: str | None,
+        request: Context | None,
+    ) -> None:
+        """The result backend was given *value*, which its serializer wrote as *body*.
+
+        Without *body*, the record's JSON says all of it. What Celery's signal tells of the same is
+        not written again. Raises `StorageError`.
+        """
+        # A worker that does not know a task makes up a request without an id.
+        own = request if getattr(request, "id", None) == task_id else None
+        now = self._clock.moment()
+        outcome = self._of_backend(task_id, state, value, traceback, own, now)
+        entries = _entries(outcome, own, now)
+        event = TaskRecord(
+            encoding.key(task_id),
+            now.at,
+            now.at,
+            outcome=outcome,
+            entries=entries,
+            stored=body and _stored(outcome, body),
+        )
+        lacking = self._breaker.ask(lambda: self._storage.write((event,)))
+        self._told.put(task_id, state)
+        if own is not None and own.task and self.records(own.task):
+            self._describe(task_id, lacking, outcome.stamp, self._of_backends(own))
+
+    def _of_backend(
+        self,
+        task_id: str,
+        state: str,
+        value: Any,
+        traceback: str | None,
+        request: Context | None,
+        now: Moment,
+    ) -> Outcome:
+        failed = state in EXCEPTION_STATES
+        failure = describe_stored(value, traceback, self._limits.text) if failed else NO_FAILURE
+        kept = NO_RESULT if failed else self._kept(value)
+        if request is not None:
+            return self._ended(state, request, now, result=kept, failure=failure)
+        attempt, worker = self._attempt_of(task_id)
+        outcome = outcome_of(state, attempt, now, worker=worker, result=kept, failure=failure)
+        return self._dated(outcome, None)
+
     def refused(self, delivery: Delivery, state: str, worker: str | None, exception: Any) -> None:
         """The worker could not make a task of a message."""
         headers = delivery.headers or {}
@@ -232,6 +307,7 @@ class Recorder:
         attempt = attempt_in(headers)
         failure = describe(exception, None, self._limits.text)
         outcome = outcome_of(state, attempt, now, worker=worker, failure=failure)
+        outcome = self._dated(outcome, headers.get("task"))
         lacking = self._write(task_id, now, outcome=outcome)
         self._describe(
             task_id,
@@ -250,7 +326,7 @@ class Recorder:
         result: Result = NO_RESULT,
         runtime: float | None = None,
     ) -> Outcome:
-        return outcome_of(
+        outcome = outcome_of(
             state,
             _attempt(request),
             now,
@@ -262,6 +338,12 @@ class Recorder:
             runtime=runtime,
             children=describe_children(vars(request).get("_children")),
         )
+        return self._dated(outcome, request.task)
+
+    def _dated(self, outcome: Outcome, name: str | None) -> Outcome:
+        """*outcome*, saying how long its record is to be kept."""
+        retention = self.settings.retention
+        return outcome if retention is None else retention.of(outcome, name)
 
     def _finish(self, task_id: str, now: Moment, outcome: Outcome) -> Collection[str]:
         return self._write(task_id, now, outcome=outcome, entries=(entry_of(outcome, now.at),))
@@ -278,6 +360,13 @@ class Recorder:
 
     def _of_request(self, request: Context, name: str) -> Describe:
         return lambda stamp: message.capture_request(request, name, stamp, self._limits)
+
+    def _of_backends(self, request: Context) -> Describe:
+        """As `_of_request`; the tail of a chain that failed never had a message, but has a name."""
+        describe_message = self._of_request(request, request.task)
+        if request.delivery_info:
+            return describe_message
+        return lambda stamp: message.without_content(describe_message(stamp))
 
     def _describe(
         self, task_id: str, lacking: Collection[str], stamp: str, describe_message: Describe
@@ -357,6 +446,20 @@ def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
         outcome.exception_message,
         outcome.traceback,
     )
+
+
+def _stored(outcome: Outcome, body: Payload) -> Stored:
+    return Stored(outcome.stamp, ensure_bytes(body.data), *body[1:])
+
+
+def _entries(outcome: Outcome, request: Context | None, now: Moment) -> tuple[Entry, ...]:
+    """What is kept for good of a run that ended: of one that simply succeeded, nothing."""
+    if outcome.state == SUCCESS:
+        # The first delivery may still be running, and its success would then take the row.
+        kept = request is not None and _is_redelivered(request)
+    else:
+        kept = outcome.state in FINISHED or outcome.state == RETRY
+    return (entry_of(outcome, now.at),) if kept else ()
 
 
 def attempt_in(headers: Mapping[str, Any]) -> Attempt:

@@ -10,9 +10,9 @@ from typing import Any
 from kombu import Queue
 
 from fullresult import encoding
-from fullresult.config import is_recorded
+from fullresult.config import Settings, is_recorded
 from fullresult.events import FIRST, Attempt, Clock, Moment
-from fullresult.message import Limits, Payload, capture_payload
+from fullresult.message import Payload, capture_payload
 from fullresult.outcomes import Failure
 from fullresult.record import PENDING, REVOKED, SCHEDULED, SCHEDULED_SENT, Outcome, TaskRecord
 from fullresult.recorder import attempt_in, entry_of, outcome_of
@@ -24,22 +24,23 @@ _REVOKED = "celery.exceptions.TaskRevokedError"
 class ScheduleEvents:
     """Makes the events of schedules. They are written with the schedule's own change."""
 
-    def __init__(self, limits: Limits, ignored: tuple[str, ...] = ()) -> None:
-        self._limits = limits
-        self._ignored = ignored
+    def __init__(self, settings: Settings) -> None:
+        self._limits = settings.limits
+        self._ignored = settings.ignore
+        self._retention = settings.retention
         self._clock = Clock()
 
-    def sent(self, schedule: Schedule) -> list[TaskRecord]:
-        """The broker has the message."""
+    def sent(self, schedule: Schedule, attempt: Attempt | None = None) -> list[TaskRecord]:
+        """The broker has the message; *attempt* is what its headers say, where they were read."""
         now = self._clock.moment()
-        outcome = outcome_of(SCHEDULED_SENT, _attempt(schedule), now)
+        outcome = outcome_of(SCHEDULED_SENT, attempt or _attempt(schedule), now)
         if not is_recorded(schedule.name or "", self._ignored):
             outcome = outcome._replace(open=False)  # nobody will tell how it went on
         if schedule.new_task_id is None:
-            return [_event(schedule, now.at, outcome, date_published=now.at)]
+            return [self._event(schedule, now.at, outcome, date_published=now.at)]
         result = json.dumps({"new_task_id": schedule.new_task_id})
         over = outcome._replace(open=False, date_done=now.at, result=result, result_form="json")
-        old = _event(schedule, now.at, over, date_published=now.at)
+        old = self._event(schedule, now.at, over, date_published=now.at)
         return [old, self._published(schedule, schedule.new_task_id, now)]
 
     def _published(self, schedule: Schedule, task_id: str, now: Moment) -> TaskRecord:
@@ -57,17 +58,20 @@ class ScheduleEvents:
         """It will not be sent: it had expired, or was revoked."""
         now = self._clock.moment()
         outcome = outcome_of(REVOKED, _attempt(schedule), now, failure=Failure(_REVOKED, reason))
-        return _event(schedule, now.at, outcome, entries=(entry_of(outcome, now.at),))
+        return self._event(schedule, now.at, outcome, entries=(entry_of(outcome, now.at),))
 
     def moved(self, schedule: Schedule, due: datetime) -> TaskRecord:
         """It is due at another time."""
         now = self._clock.moment()
         outcome = outcome_of(SCHEDULED, _attempt(schedule), now)
-        return _event(schedule, now.at, outcome._replace(stale_from=due))
+        return self._event(schedule, now.at, outcome._replace(stale_from=due))
 
-
-def _event(schedule: Schedule, at: datetime, outcome: Outcome, **known: Any) -> TaskRecord:
-    return TaskRecord(schedule.task_id, at, at, outcome=outcome, **known)
+    def _event(
+        self, schedule: Schedule, at: datetime, outcome: Outcome, **known: Any
+    ) -> TaskRecord:
+        if self._retention is not None:
+            outcome = self._retention.of(outcome, schedule.name)
+        return TaskRecord(schedule.task_id, at, at, outcome=outcome, **known)
 
 
 def _attempt(schedule: Schedule) -> Attempt:

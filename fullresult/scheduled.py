@@ -33,7 +33,7 @@ class Scheduled:
         self._settings = settings
         self._storage = storage
         self._tell_revoked = tell_revoked
-        self._events = ScheduleEvents(settings.limits, settings.ignore)
+        self._events = ScheduleEvents(settings)
 
     def cancel(self, task_id: str) -> bool:
         """Cancel what waits of *task_id*; whether there was anything that a sweeper had not."""

@@ -129,15 +129,20 @@ class Sender:
         except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
             self._hang_up()
 
-    def send(self, schedule: Schedule, now: datetime) -> bool:
-        """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
-
-        Raises `Unsendable`, `BrokerDown` (or, of it, `QueueRefused`) or `Unconfirmed`.
-        """
+    def read(self, schedule: Schedule) -> StoredMessage:
+        """The message of *schedule*. Raises `Unsendable`."""
         try:
-            stored = schedule.message
+            return schedule.message
         except Unreadable as error:
             raise Unsendable(str(error)) from error
+
+    def send(self, schedule: Schedule, now: datetime, stored: StoredMessage | None = None) -> bool:
+        """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
+
+        *stored* is the message, where it was read before. Raises `Unsendable`, `BrokerDown` (or, of
+        it, `QueueRefused`) or `Unconfirmed`.
+        """
+        stored = stored or self.read(schedule)
         if not _lives(stored, now):
             return False
         self.ready()

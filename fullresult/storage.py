@@ -173,6 +173,15 @@ class Storage(Protocol):
         """
         ...
 
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        """Delete up to *limit* records whose outcome's `expire_at` is *now* or earlier.
+
+        Those that expired first go first, with their entries, and as many expired groups and
+        chords as well, where there are such. Returns how many records. Several may do so at once:
+        what another is about to delete, or is being written, may be left to a later call.
+        """
+        ...
+
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         """Keep *schedule*, which has no claim, and merge *event*, both or neither.
 
@@ -276,4 +285,68 @@ class OverlappingStorage(Protocol):
         It is called once, in the same thread, and returns and raises what `write` does. An event
         on its way is written even if its process ends before that call.
         """
+        ...
+
+
+@runtime_checkable
+class ResultStorage(Protocol):
+    """Optional: what a result backend of Celery's keeps and asks, beside records.
+
+    Ids are any text, as task ids are. What is kept here is as safe as the end of a task when the
+    call returns, and may be gone once its *expire_at* is past; None: never.
+    """
+
+    def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """The records of those of *task_ids* that have one, each once, in any order.
+
+        As `get` would answer them, but for their entries, which may be missing.
+        """
+        ...
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        """Those of *task_ids* whose state is in `fullresult.record.FINISHED`, in any order.
+
+        Whoever waits for results asks this often, so it is to be answered fast.
+        """
+        ...
+
+    def forget(self, task_id: str) -> None:
+        """Delete the record of this task with its entries, if there is one."""
+        ...
+
+    def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
+        """Keep *value* for this group, in the place of what was kept before."""
+        ...
+
+    def restore_group(self, group_id: str) -> bytes | None:
+        """What is kept for this group; None where nothing is."""
+        ...
+
+    def delete_group(self, group_id: str) -> None:
+        """Keep nothing for this group, whether anything was kept or not."""
+        ...
+
+    def join_chord(
+        self,
+        chord_id: str,
+        member: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> bool:
+        """Note that *member* of the chord has ended; whether *size* members are now known.
+
+        True for exactly one call: that by which the last of *size* different members became
+        known, however many are told at once. A member that was known already counts no more and
+        answers False, and so does one beyond *size*. The chord expires no earlier than any
+        *expire_at* that a new member came with.
+
+        Raises `Uncertain` where it may or may not have been noted, or may yet be. For a call that
+        is then made again, *call* is a name of its own: the same call answers the same.
+        """
+        ...
+
+    def forget_chord(self, chord_id: str) -> None:
+        """Delete what is known of the members of this chord, whether any are known or not."""
         ...

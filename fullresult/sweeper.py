@@ -16,7 +16,9 @@ from fullresult.clock import StorageClock
 from fullresult.events import fold
 from fullresult.forking import ForkGate
 from fullresult.housekeeping import Housekeeping
+from fullresult.marking import Marker
 from fullresult.record import TaskRecord
+from fullresult.recorder import attempt_in
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
 from fullresult.sending import UNSURE, BrokerDown, QueueRefused, Sender, Unconfirmed, Unsendable
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLAIM = 0.05
-"""Seconds that it should take to send what one claim takes: one crash leaves no more to mend."""
+"""Seconds that it should take to send what one claim takes.
+
+One crash leaves no more to mend than this claim and the one before, which is marked meanwhile.
+"""
 _FIRST_CLAIM = 10
 _TELL_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -88,6 +93,11 @@ class Batch:
         """By queue."""
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all of it was sent, so that it has only to be marked."""
+        return not (self.waiting or self.refused or self.problems or self.ended)
+
+    @property
     def unsent(self) -> list[Schedule]:
         """What is to be given back."""
         return self.waiting + self.refused
@@ -109,14 +119,15 @@ class Sweeper:
         self._full = full
         self._storage = full.storage
         self._settings = full.settings
-        self._events = ScheduleEvents(full.settings.limits, full.settings.ignore)
+        self._events = ScheduleEvents(full.settings)
         self._sender = Sender(full.app)
         self._clock = StorageClock(full.storage.now)
         self._gate = ForkGate()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
-        self._unmarked: Batch | None = None
+        self._unmarked: list[Batch] = []
+        self._marker = Marker(self._mark)
         self._unanswered: str | None = None
         self._housekeeping = Housekeeping(full)
         self._refusal: QueueRefused | None = None
@@ -160,8 +171,7 @@ class Sweeper:
 
     def _step(self) -> Swept:
         with self._gate:
-            self._mark_what_was_sent()  # before it could be rescued
-            self._housekeeping.do()
+            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
         return self._batch(self._size)
 
     def _sleep(self, seconds: float) -> None:
@@ -195,8 +205,7 @@ class Sweeper:
     def sweep(self, limit: int | None = None) -> Swept:
         """Send what is due now; see `sweep`."""
         with self._gate:
-            self._mark_what_was_sent()  # before it could be rescued
-            self._housekeeping.do()
+            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
@@ -206,12 +215,15 @@ class Sweeper:
                 raise BrokerDown(str(self._refusal)) from self._refusal
             if not some.claimed:
                 break
+        with self._gate:
+            self._mark_what_was_sent()
         return swept
 
     def _batch(self, size: int) -> Swept:
-        """Claim up to *size* of what is due, send and mark it."""
+        """Claim up to *size* of what is due, and send it; mark it, or what was sent before it."""
         with self._gate:
-            self._mark_what_was_sent()
+            if not self._may_wait():
+                self._mark_what_was_sent()
             self._sender.ready()  # before the claim: while the broker is away nothing is claimed
             began = time.monotonic()
             now, claim = self._storage.now(), uuid4().hex
@@ -220,16 +232,27 @@ class Sweeper:
             self._unanswered = None
         self._refusal = None
         if not schedules:
+            with self._gate:
+                self._mark_what_was_sent()
             return Swept()
         batch = Batch(claim, now, began, schedules)
+        self._marker.start(self._unmarked)  # while this one is sent
         try:
             self._send_all(batch)
         finally:
-            self._unmarked = batch
-            with self._gate:
-                self._mark_what_was_sent()
+            self._marker.join()
+            self._unmarked.append(batch)
+            if len(schedules) < size or not self._may_wait():
+                with self._gate:
+                    self._mark_what_was_sent()
             self.swept += batch.done
         return batch.done
+
+    def _may_wait(self) -> bool:
+        """Whether what was sent may be marked later: all is well, and more of it is on its way."""
+        return self._unanswered is None and (
+            not self._unmarked or (len(self._unmarked) == 1 and self._unmarked[0].is_plain)
+        )
 
     def _send_all(self, batch: Batch) -> None:
         count, began = len(batch.waiting), time.monotonic()
@@ -255,9 +278,10 @@ class Sweeper:
             return
         try:
             # What is left of an interrupted batch is given back: not so the one in question.
-            if self._sender.send(schedule, batch.at):
+            stored = self._sender.read(schedule)
+            if self._sender.send(schedule, batch.at, stored):
                 batch.sent += 1
-                batch.events += self._events.sent(schedule)
+                batch.events += self._events.sent(schedule, attempt_in(stored.headers))
             else:
                 batch.expired += 1
                 batch.events.append(self._events.ended(schedule, "expired"))
@@ -296,9 +320,11 @@ class Sweeper:
     def _mark_what_was_sent(self) -> None:
         """Close what was sent and give back what was not. Raises `StorageError`, to be repeated."""
         self._give_back_unanswered()
-        batch = self._unmarked
-        if batch is None:
-            return
+        while self._unmarked:
+            self._mark(self._unmarked[0])
+            self._tell_expired(self._unmarked.pop(0))
+
+    def _mark(self, batch: Batch) -> None:
         if batch.closed:
             ids = [schedule.schedule_id for schedule in batch.closed]
             self._storage.mark_sent(batch.claim, ids, fold(batch.events))
@@ -311,8 +337,6 @@ class Sweeper:
             ids = [schedule.schedule_id for schedule in batch.unsent]
             batch.released += len(self._storage.release(ids, batch.claim))
             batch.waiting, batch.refused = [], []
-        self._unmarked = None
-        self._tell_expired(batch)
 
     def _tell_expired(self, batch: Batch) -> None:
         """Have the result backend say of what expired that it is over."""

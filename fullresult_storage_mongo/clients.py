@@ -42,8 +42,12 @@ class Handle(NamedTuple):
     """Read as the URL says, written for good."""
     relaxed: Collection[Document]
     """The same, written as the URL says, or by one node."""
+    results: Collection[Document]
+    """The same, read from the primary: whoever waits for a result asks two questions of it."""
     schedules: Collection[Document]
     sweeps: Collection[Document]
+    groups: Collection[Document]
+    chords: Collection[Document]
     versions: Collection[Document]
     transactions: bool
     """Whether the server has them: a replica set or a sharded cluster, not a single server."""
@@ -126,8 +130,11 @@ class Clients:
             client,
             tasks.with_options(write_concern=DURABLE),
             tasks.with_options(write_concern=RELAXED) if self._relaxed else tasks,
+            tasks.with_options(**primary),
             database[f"{self.prefix}schedule"].with_options(**primary),
             database[f"{self.prefix}sweep"].with_options(**{**primary, "write_concern": RELAXED}),
+            database[f"{self.prefix}group"].with_options(**primary),
+            database[f"{self.prefix}chord"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
             "setName" in hello or hello.get("msg") == "isdbgrid",
         )

@@ -16,11 +16,19 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
 """By then, what was withdrawn cannot be on its way any more."""
-_EXISTS = 48
+_EXISTS, _NOT_FOUND = 48, 27
+_EXPIRY = IndexModel(
+    [("expire_at", 1)],
+    name="expiry",
+    expireAfterSeconds=0,
+    partialFilterExpression={"expire_at": {"$type": "date"}},
+)
+_OLD_EXPIRY = "expire"
+"""That of version 1 had all documents with the field, also with null in it."""
 
 _TEXT = {"$gte": ""}
 """Any text, but nothing else: MongoDB sees that what equals a text is among them."""
@@ -43,12 +51,7 @@ _TASKS = (
         partialFilterExpression={"group_id": _TEXT},
     ),
     IndexModel([("retry_of", 1)], name="retry_of", partialFilterExpression={"retry_of": _TEXT}),
-    IndexModel(
-        [("expire_at", 1)],
-        name="expire",
-        expireAfterSeconds=0,
-        partialFilterExpression={"expire_at": {"$exists": True}},
-    ),
+    _EXPIRY,
 )
 _SCHEDULES = (
     IndexModel(
@@ -81,7 +84,11 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     # Not made by their first document: that may come in a transaction.
     for collection in (handle.tasks, handle.schedules, handle.sweeps, handle.versions):
         _create(collection)
+    for collection in (handle.groups, handle.chords):
+        _create(collection)
+        collection.create_indexes([_EXPIRY])
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
+    _drop_index(handle.tasks, _OLD_EXPIRY)
     handle.schedules.create_indexes([*_SCHEDULES])
     update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
     handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
@@ -100,6 +107,14 @@ def _create(collection: Collection[Document]) -> None:
         pass
     except OperationFailure as error:
         if error.code != _EXISTS:
+            raise
+
+
+def _drop_index(collection: Collection[Document], name: str) -> None:
+    try:
+        collection.drop_index(name)
+    except OperationFailure as error:
+        if error.code != _NOT_FOUND:
             raise
 
 

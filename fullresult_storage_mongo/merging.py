@@ -18,16 +18,18 @@ MOST_ENTRIES = 1_000
 def pipeline(told: Told) -> list[Document]:
     """An update that merges what was *told*.
 
-    Of outcomes the one with the greatest stamp stays, of messages and starts the least.
+    Of outcomes, and of what a result backend was given, the one with the greatest stamp stays, of
+    messages and starts the least.
     """
     parts: list[Any] = ["$$ROOT", _dates(told.dates)]
     if told.outcome:
-        stamp = literal(told.outcome["outcome_stamp"])
-        parts.append(_if({"$gt": [stamp, "$outcome_stamp"]}, told.outcome))
+        parts.append(_if_last("outcome_stamp", told.outcome))
     if told.message:
         parts.append(_if_first("message_stamp", told.message))
     if told.start:
         parts.append(_if_first("start_stamp", told.start))
+    if told.stored:
+        parts.append(_if_last("stored_stamp", told.stored))
     if told.entries:
         parts.append({"entries": _newest({"$mergeObjects": [literal(told.entries), "$entries"]})})
     return [{"$replaceWith": {"$mergeObjects": parts}}]
@@ -48,6 +50,10 @@ def _dates(dates: Document) -> Document:
         name: {"$max" if name == "date_updated" else "$min": [f"${name}", literal(date)]}
         for name, date in dates.items()
     }
+
+
+def _if_last(stamp: str, part: Document) -> Document:
+    return _if({"$gt": [literal(part[stamp]), f"${stamp}"]}, part)
 
 
 def _if_first(stamp: str, part: Document) -> Document:

@@ -1,8 +1,8 @@
 """Schedules and events changed together without transactions: on a single server.
 
-First the schedule is written with its event beside it, in one write; then the event is merged; then
-the schedule is shown, freed of the event, or deleted. Whoever dies in between leaves an event that
-is pending, and a sweeper finishes that: merging twice is merging once.
+First the schedule is written with its events beside it, in one write; then they are merged; then
+the schedule is shown, freed of them, or deleted. Whoever dies in between leaves events that are
+pending, and a sweeper finishes that: merging twice is merging once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
 import bson
+from pymongo import UpdateOne
 from pymongo.errors import DocumentTooLarge, PyMongoError
 
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
-from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.clients import RELAXED, Document, Handle
 from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal
 from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, told
 
@@ -88,18 +89,26 @@ class Outbox:
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
-        """The events first: who dies in between leaves a claim that is not marked, to be seen."""
-        mine: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED, "claim": claim}
+        """Closed first: what a broker has is never seen to wait, whoever dies in between."""
+        mine: Document = {
+            "_id": {"$in": [*schedule_ids]},
+            "status": {"$in": [CLAIMED, CLOSING]},  # closed by a call whose answer did not come
+            "claim": claim,
+        }
 
         def both(handle: Handle) -> list[str]:
-            writing.write(handle, events)
-            found = _ids(handle, mine)
-            if not found:
-                return []
-            named = {"_id": {"$in": found}}
-            deleted = handle.schedules.delete_many({**mine, **named}).deleted_count
-            left = {*_ids(handle, named)} if deleted < len(found) else set()
-            return [schedule_id for schedule_id in found if schedule_id not in left]
+            for event in events:
+                writing.checked(event)
+            found = [*handle.schedules.find(mine, {"task_id": 1, "new_task_id": 1})]
+            if found:
+                _close(handle, mine, found, events)
+            try:
+                writing.write(handle, events)
+            except PyMongoError as error:
+                if is_refusal(error):
+                    handle.schedules.update_many(mine, {"$set": {"status": CLAIMED}, **_FREE})
+                raise
+            return _gone(handle, mine, [each["_id"] for each in found])
 
         return self._database.run(both)
 
@@ -113,7 +122,8 @@ class Outbox:
         for found in handle.schedules.find({"pending_since": {"$lt": before}}):
             refused = False
             try:
-                writing.write(handle, [records.record(bson.decode(found["pending"], _OPTIONS))])
+                for pending in found["pending"]:
+                    writing.write(handle, [records.record(bson.decode(pending, _OPTIONS))])
             except PyMongoError as error:
                 if not is_refusal(error):
                     raise
@@ -129,6 +139,31 @@ class Outbox:
             raise Uncertain(f"{error}; the schedule will be kept") from error
 
 
+def _close(
+    handle: Handle, mine: Document, found: Sequence[Document], events: Sequence[TaskRecord]
+) -> None:
+    # The body of a task that goes on under a new id is told again by the worker that runs it.
+    of_task = {event.task_id: replace(event, message=None) for event in events}
+    closed = []
+    for each in found:
+        ids = (each["task_id"], each.get("new_task_id"))
+        pending = _pending(*(of_task[task_id] for task_id in ids if task_id in of_task))
+        update = {"$set": {"status": CLOSING, **pending}}
+        closed.append(UpdateOne({**mine, "_id": each["_id"]}, update))
+    # Safe as soon as what is written next is.
+    handle.schedules.with_options(write_concern=RELAXED).bulk_write(closed, ordered=False)
+
+
+def _gone(handle: Handle, mine: Document, ids: Sequence[str]) -> list[str]:
+    """Those of *ids* that are *mine*, and deleted now."""
+    if not ids:
+        return []
+    named = {"_id": {"$in": ids}}
+    deleted = handle.schedules.delete_many({**mine, **named}).deleted_count
+    left = {*_ids(handle, named)} if deleted < len(ids) else set()
+    return [schedule_id for schedule_id in ids if schedule_id not in left]
+
+
 def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = False) -> None:
     """What is pending for a schedule of this *status* is merged, or cannot be."""
     known: Document = {"_id": schedule_id, "status": status}
@@ -140,9 +175,10 @@ def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = Fa
         handle.schedules.update_one(known, _FREE)
 
 
-def _pending(event: TaskRecord) -> Document:
+def _pending(*events: TaskRecord) -> Document:
     # As bytes, for updates take some keys of objects for operators.
-    return {"pending": bson.encode(records.document(told(event))), "pending_since": _now()}
+    pending = [bson.encode(records.document(told(event))) for event in events]
+    return {"pending": pending, "pending_since": _now()}
 
 
 def _ids(handle: Handle, asked: Document) -> list[str]:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.record import PENDING, STARTED, SUCCESS, Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record import (
+    PENDING,
+    STARTED,
+    SUCCESS,
+    Entry,
+    Message,
+    Outcome,
+    Start,
+    Stored,
+    TaskRecord,
+)
 from fullresult.schedule import Schedule
+from fullresult.storage import Refused
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.values import to_bson, to_json
 
@@ -20,6 +31,8 @@ CLOSING = "closing"
 OPEN = "OPEN"
 """The bucket of all tasks of which something is still expected."""
 
+MOST_STORED = 12 * 1024 * 1024
+"""Bytes that are kept of what a result backend was given; there is room for the rest beside it."""
 _MAY_WAIT = frozenset({PENDING, STARTED})
 
 
@@ -31,11 +44,13 @@ class Told(NamedTuple):
     outcome: Document | None
     message: Document | None
     start: Document | None
+    stored: Document | None
     entries: Document | None
     """By stamp."""
 
 
 def told(event: TaskRecord) -> Told:
+    """Raises `Refused` for a result that is too large, for none is cut."""
     return Told(
         event.task_id,
         {
@@ -46,6 +61,7 @@ def told(event: TaskRecord) -> Told:
         event.outcome and _outcome_part(event.outcome),
         event.message and _message_part(event.message, event.task_id),
         event.start and _start_part(event.start),
+        event.stored and _stored_part(event.stored),
         {entry.stamp: _entry_part(entry) for entry in event.entries} or None,
     )
 
@@ -53,7 +69,7 @@ def told(event: TaskRecord) -> Told:
 def document(told: Told) -> Document:
     """The document of a task of which only this was told."""
     whole: Document = {"_id": told.task_id, **told.dates}
-    for part in (told.outcome, told.message, told.start):
+    for part in (told.outcome, told.message, told.start, told.stored):
         whole |= part or {}
     if told.entries:
         whole["entries"] = told.entries
@@ -94,6 +110,14 @@ def _start_part(start: Start) -> Document:
     }
 
 
+def _stored_part(stored: Stored) -> Document:
+    if len(stored.body) > MOST_STORED:
+        raise Refused(
+            f"a result of {len(stored.body)} bytes: MongoDB keeps at most {MOST_STORED} of them"
+        )
+    return {f"stored_{name}": value for name, value in stored._asdict().items()}
+
+
 def _entry_part(entry: Entry) -> Document:
     part = entry._asdict()
     del part["stamp"]
@@ -112,6 +136,7 @@ def record(found: Document) -> TaskRecord:
         outcome=_outcome(found) if get("outcome_stamp") is not None else None,
         message=_message(found) if get("message_stamp") is not None else None,
         start=_start(found) if get("start_stamp") is not None else None,
+        stored=_stored(found) if get("stored_stamp") is not None else None,
         entries=tuple(_entry(stamp, entries[stamp]) for stamp in sorted(entries)),
     )
 
@@ -134,6 +159,10 @@ def _message(found: Document) -> Message:
 
 def _start(found: Document) -> Start:
     return Start(found["start_stamp"], found["start_worker"], found["start_date"])
+
+
+def _stored(found: Document) -> Stored:
+    return Stored(*(found[f"stored_{name}"] for name in Stored._fields))
 
 
 def _entry(stamp: str, part: Document) -> Entry:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from pymongo.collection import Collection
+
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError, TaskQuery
 from fullresult_storage_mongo import indexes, queries, records, writing
-from fullresult_storage_mongo.clients import Handle
+from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules, Together
 from fullresult_storage_mongo.transactions import Transactions
 
@@ -19,8 +22,8 @@ _PORTION = 5_000
 """So many records are deleted by one command."""
 
 
-class MongoStorage(MongoSchedules):
-    """A `fullresult.storage.Storage` over a `Database`."""
+class MongoStorage(MongoSchedules, MongoResults):
+    """A `fullresult.storage.Storage` and `ResultStorage` over a `Database`."""
 
     def __init__(
         self, database: Database, *, auto_setup: bool, index_kwargs: Sequence[str] = ()
@@ -83,6 +86,14 @@ class MongoStorage(MongoSchedules):
         portions = [ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION)]
         return sum(database.run(partial(_delete, ids=portion)) for portion in portions)
 
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        database = self._prepared()
+        if limit < 1:
+            return 0
+        for name in ("groups", "chords"):
+            database.run(partial(_delete_expired, name=name, now=now, limit=limit))
+        return database.run(partial(_delete_expired, name="results", now=now, limit=limit))
+
     def _prepared(self) -> Database:
         if not self._ready:
             self._get_ready()
@@ -127,3 +138,11 @@ def _ids(handle: Handle, query: TaskQuery) -> list[str]:
 
 def _delete(handle: Handle, ids: Sequence[str]) -> int:
     return handle.tasks.delete_many({"_id": {"$in": ids}}).deleted_count
+
+
+def _delete_expired(handle: Handle, name: str, now: datetime, limit: int) -> int:
+    collection: Collection[Document] = getattr(handle, name)
+    expired: Document = {"expire_at": {"$lte": now, "$type": "date"}}  # as the index has it
+    found = collection.find(expired, {"_id": 1}, sort=[("expire_at", 1)], limit=limit)
+    ids = [each["_id"] for each in found]
+    return collection.delete_many({"_id": {"$in": ids}, **expired}).deleted_count if ids else 0

@@ -13,10 +13,11 @@ from pymongo.errors import (
     BulkWriteError,
     DocumentTooLarge,
     DuplicateKeyError,
+    OperationFailure,
     PyMongoError,
 )
 
-from fullresult.events import fold, merge
+from fullresult.events import FIRST, Attempt, fold, merge
 from fullresult.record import TaskRecord
 from fullresult_storage_mongo import merging, records
 from fullresult_storage_mongo.clients import Document, Handle
@@ -32,7 +33,8 @@ T = TypeVar("T")
 _LARGE = 4 * 1024 * 1024
 """Bytes of an event that goes alone: a command takes 48 MB."""
 _DUPLICATE = 11000
-_STAMPS = ("outcome_stamp", "message_stamp", "start_stamp")
+_WRONG = frozenset({"writeErrors", "writeConcernError"})
+_STAMPS = ("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp")
 
 
 def write(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
@@ -78,14 +80,15 @@ def _write_one(handle: Handle, event: TaskRecord) -> list[str]:
 def _lacking(tasks: Collection[Document], part: Told) -> list[str]:
     """One command where the record has a message, or is new."""
     known, pipeline = {"_id": part.task_id}, merging.pipeline(part)
-    if part.message is None:
-        try:
-            has_message = {**known, "message_stamp": {"$gt": ""}}
-            answer = tasks.update_one(has_message, pipeline, upsert=True)
-        except DuplicateKeyError:
-            pass  # there is a record, without a message, or since a moment ago
-        else:
-            return [part.task_id] if answer.upserted_id is not None else []
+    if _is_new(part):
+        answer = _answer(tasks, {"insert": tasks.name, "documents": [records.document(part)]})
+    else:
+        asked = known if part.message else {**known, "message_stamp": {"$gt": ""}}
+        update = {"q": asked, "u": pipeline, "upsert": True}
+        answer = _answer(tasks, {"update": tasks.name, "updates": [update]})
+    if answer is not None:
+        return [part.task_id] if part.message is None and "upserted" in answer else []
+    # There is a record, or one without a message, or since a moment ago; or no answer came.
     again(lambda: tasks.update_one(known, pipeline, upsert=True))
     if part.message is not None:
         return []
@@ -93,6 +96,30 @@ def _lacking(tasks: Collection[Document], part: Told) -> list[str]:
         known, {"message_stamp": 1}
     )
     return [] if found and found.get("message_stamp") else [part.task_id]
+
+
+def _is_new(part: Told) -> bool:
+    """Whether this is most likely the first that is told of a task: its publish."""
+    if part.message is None or part.outcome is None or part.entries:
+        return False
+    return Attempt.in_stamp(part.outcome["outcome_stamp"]) == FIRST
+
+
+def _answer(tasks: Collection[Document], command: Document) -> Document | None:
+    """The server's to a write of one document; None where it did not do it, or may not have.
+
+    The command goes without what a driver and a server do so that none is done twice: a merge may
+    be, and that is a third of the server's work.
+    """
+    try:
+        answer = tasks.database.command({**command, "writeConcern": tasks.write_concern.document})
+    except (AutoReconnect, OperationFailure) as error:
+        if error.timeout:
+            raise
+        return None
+    except DocumentTooLarge:
+        return None
+    return answer if answer.get("n") == 1 and _WRONG.isdisjoint(answer) else None
 
 
 def _write_all(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:

@@ -22,7 +22,7 @@ from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.edges import START, Edges, Position
 from fullresult_storage_sql.queries import Condition, Path
-from fullresult_storage_sql.rows import Parameter
+from fullresult_storage_sql.rows import Kind, Parameter
 from fullresult_storage_sql.session import REFUSALS, Session
 
 T = TypeVar("T")
@@ -32,62 +32,69 @@ _SETUP_LOCK = 7310293058
 _SQL = statements.read("postgresql.sql")
 
 
-def _writes(relaxed: str) -> dict[tuple[bool, bool], str]:
-    """The statement for an event, by whether it has a message and whether it has entries."""
+Statements = dict[tuple[Kind, bool], str]
+"""By the kind of event, and by whether there are entries."""
+
+
+def _writes(relaxed: str) -> Statements:
+    """The statement for an event."""
     return {
-        (has_message, has_entries): statements.numbered(
-            (_SQL["entries"] + "\n" if has_entries else "")
-            + _SQL["write" if has_message else "write_outcome"]
-            + relaxed
+        (kind, has_entries): statements.numbered(
+            (_SQL["entries"] + "\n" if has_entries else "") + _write(kind) + relaxed
         )
-        for has_message in (True, False)
-        for has_entries in (True, False)
+        for kind, has_entries in _EACH
     }
 
 
-def _batches() -> dict[tuple[bool, bool], str]:
+def _batches() -> Statements:
     """The same for many events at once: it answers each id, and whether a message is lacking."""
     return {
-        (has_messages, has_entries): statements.numbered(
-            (_SQL["batch_entries"] + "\n" if has_entries else "")
-            + _for_many("write" if has_messages else "write_outcome")
+        (kind, has_entries): statements.numbered(
+            (_SQL["batch_entries"] + "\n" if has_entries else "") + _for_many(kind)
         )
-        for has_messages in (True, False)
-        for has_entries in (True, False)
+        for kind, has_entries in _EACH
     }
 
 
-def _for_many(name: str) -> str:
-    columns = rows.COLUMNS if name == "write" else rows.WITHOUT_MESSAGE
+def _for_many(kind: Kind) -> str:
     of_each = ", ".join(
         f"(e.{name} #>> '{{}}')::{rows.JSON[name]}" if name in rows.JSON else f"e.{name}"
-        for name in columns
+        for name in rows.columns(kind)
     )
-    before, _, after = _SQL[name].partition("VALUES (")
+    before, _, after = _write(kind).partition("VALUES (")
     _, _, after = after.partition("\n)\n")
     values = _SQL["batch"].format(columns=of_each)
     return f"{before}{values}\n{after}".replace("RETURNING ", "RETURNING t.task_id, ")
 
 
-def _schedules() -> dict[tuple[bool, bool], str]:
+def _schedules() -> Statements:
     """The same with a schedule, durable whatever the defaults."""
     return {
-        kind: statements.numbered(
-            (_SQL["entries"] + ", " if kind[1] else "WITH ")
+        (kind, has_entries): statements.numbered(
+            (_SQL["entries"] + ", " if has_entries else "WITH ")
             + _SQL["schedule"]
             + "\n"
-            + _SQL["write" if kind[0] else "write_outcome"]
+            + _write(kind)
             + f", ({_SQL['durable']})"
         )
-        for kind in _WRITES
+        for kind, has_entries in _EACH
     }
 
 
+def _write(kind: Kind) -> str:
+    return statements.write(_SQL, message=kind.message, stored=kind.stored)
+
+
+_EACH = [(kind, has_entries) for kind in rows.KINDS for has_entries in (True, False)]
 _WRITES = _writes("")
 # In RETURNING it costs no round trip of its own.
 _RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
 _BATCHES = _batches()
 _SCHEDULES = _schedules()
+_RESULTS, _FINISHED, _JOIN, _COMPLETED_BY = (
+    statements.numbered(_SQL[name])
+    for name in ("get_results", "get_finished", "join_chord", "completed_by")
+)
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
 _SETTINGS = (
     "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
@@ -202,8 +209,7 @@ class PostgreSQL:
     ) -> list[Sequence[Any]]:
         def both(session: Session) -> list[Sequence[Any]]:
             with session.transaction():
-                session.execute(self.sql["durable"])
-                session.execute(self.sql["by_index"])
+                session.execute(self.sql["durable_by_index"])
                 answer = session.execute(sql, values, prepare=False).fetchall()
                 if answer and event is not None:
                     session.send(*_statement(event, _WRITES), prepare=self._prepare)
@@ -294,6 +300,72 @@ class PostgreSQL:
                 return session.execute(self.sql["delete"], [ids, ids], prepare=False).rowcount
 
         return self._run(both)
+
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        expired = [now, max(limit, 0)]
+
+        def all_of_them(session: Session) -> int:
+            with session.transaction():
+                session.execute(self.sql["by_index"])
+                # Two statements, as in `delete`.
+                locked = session.execute(self.sql["lock_expired"], expired, prepare=False)
+                ids = [row[0] for row in locked]
+                if ids:
+                    session.execute(self.sql["delete"], [ids, ids], prepare=False)
+                session.execute(self.sql["delete_expired_groups"], expired, prepare=False)
+                chords = session.execute(self.sql["delete_expired_chords"], expired, prepare=False)
+                gone = [row[0] for row in chords]
+                session.execute(self.sql["forget_members"], [gone], prepare=False)
+            return len(ids)
+
+        return self._run(all_of_them)
+
+    def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        ids = [_array(task_ids)]
+        return self._run(lambda session: list(self._execute(session, _RESULTS, ids).fetchall()))
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        ids = [_array(task_ids)]
+
+        def ask(session: Session) -> list[str]:
+            session.send(_FINISHED, ids, prepare=self._prepare)
+            return [value.decode() for value in session.first_values() if value is not None]
+
+        return self._run(ask)
+
+    def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        return self.ask(sql, values)
+
+    def join_chord(
+        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
+    ) -> bool:
+        expires = None if expire_at is None else rows.date_text(expire_at)
+        known = [chord_id, member, call, expires, str(size), str(size)]
+        sent = False
+
+        def join(session: Session) -> bool:
+            nonlocal sent
+            sent = True
+            session.send(_JOIN, known, prepare=self._prepare)
+            if answer := session.first_values():
+                return answer == [b"t"]
+            session.send(_COMPLETED_BY, [call, str(size), chord_id], prepare=self._prepare)
+            return session.first_values() == [b"t"]
+
+        try:
+            return self._run(join)
+        except StorageError as error:
+            if sent and not _was_refused(error):
+                raise Uncertain(f"{error}; whether {member} was counted is not known") from error
+            raise
+
+    def forget_chord(self, chord_id: str) -> None:
+        def both(session: Session) -> None:
+            with session.transaction():
+                session.execute(self.sql["forget_chord"], [chord_id], prepare=False)
+                session.execute(self.sql["forget_members"], [[chord_id]], prepare=False)
+
+        self._run(both)
 
     def migrate(self, *, patient: bool) -> None:
         if self._run(self._version) < statements.newest("postgresql"):
@@ -436,32 +508,27 @@ class PostgreSQL:
 
 
 def _statement(
-    event: TaskRecord, writes: dict[tuple[bool, bool], str], before: Sequence[Parameter] = ()
+    event: TaskRecord, writes: Statements, before: Sequence[Parameter] = ()
 ) -> tuple[str, list[Parameter]]:
-    sql = writes[event.message is not None, bool(event.entries)]
-    if event.message is None:
-        values = rows.parameters_without_message(event)
-    else:
-        values = rows.parameters(event)
+    kind = rows.kind_of(event)
+    sql, values = writes[kind, bool(event.entries)], rows.parameters(event, kind)
     if event.entries:
         return sql, [event.task_id, rows.entries_json(event.entries), *before, *values]
     return sql, [*before, *values]
 
 
 def _batch(events: Sequence[TaskRecord]) -> tuple[str, list[str]]:
-    has_messages = any(event.message for event in events)
+    kind = rows.kind_of_all(events)
     has_entries = any(event.entries for event in events)
-    values = rows.events_json(events) if has_messages else rows.outcomes_json(events)
     before = [rows.all_entries_json(events)] if has_entries else []
-    return _BATCHES[has_messages, has_entries], [*before, values]
+    return _BATCHES[kind, has_entries], [*before, rows.events_json(events, kind)]
 
 
 @contextmanager
 def _durable(session: Session) -> Iterator[None]:
     """A transaction of one round trip, on the disk when it ends; answers are read after it."""
     with session.pipeline(), session.transaction():
-        session.execute(_SQL["durable"])
-        session.execute(_SQL["by_index"])
+        session.execute(_SQL["durable_by_index"])
         yield
 
 
@@ -480,6 +547,20 @@ def _lacking(session: Session, event: TaskRecord) -> list[str]:
 
 def _is_stale(session: Session, error: BaseException, *, used: bool) -> bool:
     return used and session.broken and isinstance(error, psycopg.OperationalError)
+
+
+def _array(ids: Collection[str]) -> str:
+    """*ids* as PostgreSQL writes an array."""
+    quoted = (each.replace("\\", "\\\\").replace('"', '\\"') for each in ids)
+    return "{" + ",".join(f'"{each}"' for each in quoted) + "}"
+
+
+def _was_refused(error: StorageError) -> bool:
+    """Whether the server said that it did not do it."""
+    cause = error.__cause__
+    if isinstance(error, Refused) or not isinstance(cause, psycopg.Error):
+        return True
+    return cause.diag.severity_nonlocalized == "ERROR"
 
 
 def _is_uncertain(session: Session, error: psycopg.Error) -> bool:

@@ -7,14 +7,16 @@ INSERT INTO fullresult_task AS t (
     task_id, date_created, date_updated, date_published,
     outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
     result, result_text, result_form, exception_type, exception_message, traceback, children,
+    expire_at,
     message_stamp, name, args, kwargs, embed, body, content_type, content_encoding, headers,
     properties, exchange, routing_key, queue, priority, eta, expires, root_id, parent_id,
     group_id, retry_of, notes,
-    start_stamp, start_worker, start_date
+    start_stamp, start_worker, start_date{stored_columns}
 )
 VALUES (
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s{stored_values}
 )
 ON CONFLICT (task_id) DO UPDATE SET
     date_created = LEAST(t.date_created, excluded.date_created),
@@ -52,6 +54,8 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.traceback ELSE t.traceback END,
     children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
         THEN excluded.children ELSE t.children END,
+    expire_at = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.expire_at ELSE t.expire_at END,
     message_stamp = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
         THEN excluded.message_stamp ELSE t.message_stamp END,
     name = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
@@ -99,7 +103,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_worker ELSE t.start_worker END,
     start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_date ELSE t.start_date END
+        THEN excluded.start_date ELSE t.start_date END{stored_set}
 RETURNING message_stamp IS NULL;
 
 -- name: write_outcome
@@ -108,10 +112,12 @@ INSERT INTO fullresult_task AS t (
     task_id, date_created, date_updated, date_published,
     outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
     result, result_text, result_form, exception_type, exception_message, traceback, children,
-    start_stamp, start_worker, start_date
+    expire_at,
+    start_stamp, start_worker, start_date{stored_columns}
 )
 VALUES (
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s{stored_values}
 )
 ON CONFLICT (task_id) DO UPDATE SET
     date_created = LEAST(t.date_created, excluded.date_created),
@@ -149,13 +155,34 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.traceback ELSE t.traceback END,
     children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
         THEN excluded.children ELSE t.children END,
+    expire_at = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.expire_at ELSE t.expire_at END,
     start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_stamp ELSE t.start_stamp END,
     start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_worker ELSE t.start_worker END,
     start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_date ELSE t.start_date END
+        THEN excluded.start_date ELSE t.start_date END{stored_set}
 RETURNING message_stamp IS NULL;
+
+-- name: stored_columns
+-- Put into `write` and `write_outcome` for an event that has what a result backend was given, as
+-- `stored_values` and `stored_set`: one that has it not is told and decided without.
+, stored_stamp, stored_body, stored_content_type, stored_content_encoding
+
+-- name: stored_values
+, %s, %s, %s, %s
+
+-- name: stored_set
+,
+    stored_stamp = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_stamp ELSE t.stored_stamp END,
+    stored_body = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_body ELSE t.stored_body END,
+    stored_content_type = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_content_type ELSE t.stored_content_type END,
+    stored_content_encoding = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_content_encoding ELSE t.stored_content_encoding END
 
 -- name: entries
 -- Put before `write`, so that a row and its entries come in one statement.
@@ -190,10 +217,12 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
-    t.traceback, t.children, t.message_stamp, t.name, t.args::text, t.kwargs::text, t.embed,
-    t.body, t.content_type, t.content_encoding, t.headers, t.properties, t.exchange,
+    t.traceback, t.children, t.expire_at, t.message_stamp, t.name, t.args::text,
+    t.kwargs::text, t.embed, t.body, t.content_type, t.content_encoding, t.headers,
+    t.properties, t.exchange,
     t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
     t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding,
     (
         SELECT json_agg(json_build_array(
             e.stamp, e.retries, e.state, e.worker,
@@ -205,6 +234,26 @@ SELECT
         WHERE e.task_id = t.task_id
     )
 FROM fullresult_task AS t;
+
+-- name: get_results
+-- Records by their ids, without their entries.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
+    t.traceback, t.children, t.expire_at, t.message_stamp, t.name, t.args::text,
+    t.kwargs::text, t.embed, t.body, t.content_type, t.content_encoding, t.headers,
+    t.properties, t.exchange,
+    t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
+    t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+FROM fullresult_task AS t
+WHERE t.task_id = ANY(%s::text[]);
+
+-- name: get_finished
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.task_id = ANY(%s::text[])
+    AND t.state IN ('SUCCESS', 'FAILURE', 'REVOKED', 'REJECTED', 'IGNORED');
 
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
@@ -286,9 +335,39 @@ FOR UPDATE OF t;
 WITH entry AS (DELETE FROM fullresult_execution WHERE task_id = ANY(%s))
 DELETE FROM fullresult_task WHERE task_id = ANY(%s);
 
+-- name: lock_expired
+-- The ids of records that may be deleted. Nobody waits: neither for another who deletes, nor for a
+-- writer, who may be about to say that the record is to stay.
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.expire_at <= %s
+ORDER BY t.expire_at
+LIMIT %s
+FOR UPDATE SKIP LOCKED;
+
+-- name: delete_expired_groups
+DELETE FROM fullresult_group
+WHERE group_id = ANY(ARRAY(
+    SELECT g.group_id FROM fullresult_group AS g
+    WHERE g.expire_at <= %s
+    ORDER BY g.expire_at
+    LIMIT %s
+    FOR UPDATE SKIP LOCKED
+));
+
+-- name: delete_expired_chords
+DELETE FROM fullresult_chord
+WHERE chord_id = ANY(ARRAY(
+    SELECT c.chord_id FROM fullresult_chord AS c
+    WHERE c.expire_at <= %s
+    ORDER BY c.expire_at
+    LIMIT %s
+    FOR UPDATE SKIP LOCKED
+))
+RETURNING chord_id;
+
 -- name: by_index
 -- Statistics of what comes and goes are soon wrong. For one transaction: there is one good way to
--- schedules, and it is along an index, in its order.
+-- schedules, and to what expires, and it is along an index, in its order.
 SELECT
     set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
     set_config('enable_bitmapscan', 'off', true);
@@ -302,6 +381,14 @@ SELECT pg_stat_get_dead_tuples('fullresult_schedule'::regclass);
 -- role or database; and on standbys, where PostgreSQL waits for those.
 SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
     THEN set_config('synchronous_commit', 'on', true) END;
+
+-- name: durable_by_index
+-- Both at once, for what is done many times a second.
+SELECT
+    CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+    THEN set_config('synchronous_commit', 'on', true) END,
+    set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true);
 
 -- name: schedule
 -- Put before `write`, so that a schedule and its event come in one statement.
@@ -451,6 +538,48 @@ RETURNING set_config('synchronous_commit', 'off', true);
 
 -- name: last_sweep
 SELECT at FROM fullresult_sweep WHERE namespace = %s;
+
+-- name: save_group
+INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (%s, %s, %s)
+ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
+RETURNING 1;
+
+-- name: restore_group
+SELECT value FROM fullresult_group WHERE group_id = %s;
+
+-- name: delete_group
+DELETE FROM fullresult_group WHERE group_id = %s RETURNING 1;
+
+-- name: join_chord
+-- Answers no row where the member was known. Who adds one waits for the row that counts them, and so
+-- each member that is counted sees all those counted before. It expires within an hour of when it may:
+-- a date that changes seldom, for it is in an index.
+WITH new AS (
+    INSERT INTO fullresult_chord_member (chord_id, member) VALUES (%s, %s)
+    ON CONFLICT DO NOTHING
+    RETURNING chord_id
+)
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at)
+SELECT new.chord_id, 1, %s, date_trunc('hour', %s::timestamptz) + interval '1 hour'
+FROM new
+ON CONFLICT (chord_id) DO UPDATE SET
+    joined = c.joined + 1,
+    last_call = CASE WHEN c.joined < %s::integer THEN excluded.last_call ELSE c.last_call END,
+    expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
+        WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
+RETURNING joined = %s::integer;
+
+-- name: completed_by
+-- Whether a call completed a chord: for one that is told again.
+SELECT c.last_call = %s AND c.joined >= %s::integer FROM fullresult_chord AS c
+WHERE c.chord_id = %s;
+
+-- name: forget_chord
+-- Before `forget_members`, in one transaction: who adds a member meanwhile counts from one again.
+DELETE FROM fullresult_chord WHERE chord_id = %s RETURNING chord_id;
+
+-- name: forget_members
+DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
 
 -- name: now
 SELECT clock_timestamp();

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from fullresult.events import from_milliseconds
-from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, Stored, TaskRecord
 from fullresult.schedule import Schedule
 
 Parameter = str | bytes | None
@@ -19,8 +19,8 @@ DATES = ("date_created", "date_updated", "date_published")
 OUTCOME = ("outcome_stamp", *Outcome._fields[1:])
 MESSAGE = ("message_stamp", *Message._fields[1:])
 START = ("start_stamp", "start_worker", "start_date")
-COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START)
-WITHOUT_MESSAGE = ("task_id", *DATES, *OUTCOME, *START)
+STORED = tuple(f"stored_{name}" for name in Stored._fields)
+COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED)
 JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
@@ -28,26 +28,50 @@ _MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
 _NO_START = (None,) * len(START)
+_NO_STORED = (None,) * len(STORED)
 _OUTCOME_FROM = 1 + len(DATES)
 _MESSAGE_FROM = _OUTCOME_FROM + len(OUTCOME)
 _START_FROM = _MESSAGE_FROM + len(MESSAGE)
+_STORED_FROM = _START_FROM + len(START)
 _CLAIM_FROM = Schedule._fields.index("claim")
 
 
-def parameters(event: TaskRecord) -> list[Parameter]:
-    """The values of `COLUMNS`.
+class Kind(NamedTuple):
+    """What an event tells of: each kind is told and merged without the rest."""
 
-    All are text but the body: a statement is then prepared once, with the same types whatever is
+    message: bool
+    stored: bool
+
+
+KINDS = [Kind(message, stored) for message in (True, False) for stored in (True, False)]
+
+
+def kind_of(event: TaskRecord) -> Kind:
+    return Kind(event.message is not None, event.stored is not None)
+
+
+def kind_of_all(events: Sequence[TaskRecord]) -> Kind:
+    """What any of *events* tells of."""
+    kinds = [kind_of(event) for event in events]
+    return Kind(any(kind.message for kind in kinds), any(kind.stored for kind in kinds))
+
+
+def columns(kind: Kind) -> tuple[str, ...]:
+    """Those of `COLUMNS` that events of this kind have."""
+    message = MESSAGE if kind.message else ()
+    return ("task_id", *DATES, *OUTCOME, *message, *START, *(STORED if kind.stored else ()))
+
+
+def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
+    """The values of the `columns` of this kind.
+
+    All are text but the bodies: a statement is then prepared once, with the same types whatever is
     missing, and both databases read the text as their columns' types.
     """
-    outcome, message = event.outcome or _NO_OUTCOME, event.message or _NO_MESSAGE
-    return _texts((*_dates(event), *outcome, *message, *(event.start or _NO_START)))
-
-
-def parameters_without_message(event: TaskRecord) -> list[Parameter]:
-    """The values of `COLUMNS` without those of `MESSAGE`."""
     outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
-    return _texts((*_dates(event), *outcome, *start))
+    message = event.message or _NO_MESSAGE if kind.message else ()
+    stored = event.stored or _NO_STORED if kind.stored else ()
+    return _texts((*_dates(event), *outcome, *message, *start, *stored))
 
 
 def _dates(event: TaskRecord) -> tuple[Any, ...]:
@@ -61,15 +85,10 @@ def _texts(values: Iterable[Any]) -> list[Parameter]:
     ]
 
 
-def events_json(events: Sequence[TaskRecord]) -> str:
-    """Events as a JSON array of objects of `COLUMNS`, all but their entries."""
-    return json.dumps([_object(COLUMNS, parameters(event)) for event in events])
-
-
-def outcomes_json(events: Sequence[TaskRecord]) -> str:
-    """The same of events without messages."""
-    objects = [_object(WITHOUT_MESSAGE, parameters_without_message(event)) for event in events]
-    return json.dumps(objects)
+def events_json(events: Sequence[TaskRecord], kind: Kind) -> str:
+    """Events as a JSON array of objects of the `columns` of this kind."""
+    names = columns(kind)
+    return json.dumps([_object(names, parameters(event, kind)) for event in events])
 
 
 def _object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, str]:
@@ -129,13 +148,14 @@ def _entry_object(entry: Entry) -> dict[str, Any]:
     }
 
 
-def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
+def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
     """The record of a row of `COLUMNS` and of the JSON array of its entries' arrays."""
     dates = [_date(value) for value in row[1:_OUTCOME_FROM]]
-    outcome, message, start = (
+    outcome, message, start, stored = (
         row[_OUTCOME_FROM:_MESSAGE_FROM],
         row[_MESSAGE_FROM:_START_FROM],
-        row[_START_FROM:],
+        row[_START_FROM:_STORED_FROM],
+        row[_STORED_FROM:],
     )
     created, updated, published = dates
     assert created is not None
@@ -148,6 +168,7 @@ def record(row: Sequence[Any], entries: str | None) -> TaskRecord:
         outcome=_outcome(outcome) if outcome[0] is not None else None,
         message=_message(message) if message[0] is not None else None,
         start=Start(start[0], start[1], known_date(start[2])) if start[0] is not None else None,
+        stored=Stored(*stored) if stored[0] is not None else None,
         entries=tuple(_entry(values) for values in json.loads(entries)) if entries else (),
     )
 
@@ -174,6 +195,7 @@ def _outcome(values: Sequence[Any]) -> Outcome:
         date_started=_date(outcome.date_started),
         date_done=_date(outcome.date_done),
         stale_from=known_date(outcome.stale_from),
+        expire_at=_date(outcome.expire_at),
     )
 
 

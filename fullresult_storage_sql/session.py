@@ -79,6 +79,11 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         """The text of the first column of the first row of what was sent."""
         return self._answer().get_value(0, 0)
 
+    def first_values(self) -> list[bytes | None]:
+        """The texts of the first column of all rows of what was sent."""
+        answer = self._answer()
+        return [answer.get_value(row, 0) for row in range(answer.ntuples)]
+
     def _name_of(self, sql: str) -> bytes:
         if self._statement_names is None:
             self._statement_names = {}

@@ -34,6 +34,10 @@ _REFUSALS = (
     UnicodeError,
     OverflowError,
 )
+_SQL = statements.read("sqlite.sql")
+_WRITES = {
+    kind: statements.write(_SQL, message=kind.message, stored=kind.stored) for kind in rows.KINDS
+}
 
 
 class Session(sqlite3.Connection):
@@ -60,7 +64,7 @@ class SQLite:
     """One SQLite file, in WAL mode. Needs SQLite 3.35 or newer."""
 
     placeholder = "?"
-    sql = statements.read("sqlite.sql")
+    sql = _SQL
 
     def __init__(
         self,
@@ -142,12 +146,11 @@ class SQLite:
         return self._run(all_of_them)
 
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
-        answer = []
-        if event.message is None:
-            known = rows.parameters_without_message(event)
-            answer = session.execute(self.sql["write_outcome"], known).fetchall()
+        kind = rows.kind_of(event)
+        answer = session.execute(_WRITES[kind], rows.parameters(event, kind)).fetchall()
         if not answer:
-            answer = session.execute(self.sql["write"], rows.parameters(event)).fetchall()
+            whole = kind._replace(message=True)
+            answer = session.execute(_WRITES[whole], rows.parameters(event, whole)).fetchall()
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
@@ -227,6 +230,63 @@ class SQLite:
                 return len(deleted.fetchall())
 
         return self._run(both)
+
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        expired = [rows.date_text(now), max(limit, 0)]
+
+        def all_of_them(session: Session) -> int:
+            found = self.sql["expired"]
+            with _transaction(session):
+                session.execute(self.sql["delete_entries"].format(found=found), expired)
+                deleted = session.execute(self.sql["delete"].format(found=found), expired)
+                count = len(deleted.fetchall())
+                session.execute(self.sql["delete_expired_groups"], expired)
+                chords = session.execute(self.sql["delete_expired_chords"], expired).fetchall()
+                gone = self.many([row[0] for row in chords])
+                session.execute(self.sql["forget_members"], [gone])
+            return count
+
+        return self._run(all_of_them)
+
+    def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        return self.ask(self.sql["get_results"], [self.many(task_ids)])
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        return [row[0] for row in self.ask(self.sql["get_finished"], [self.many(task_ids)])]
+
+    def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        def run(session: Session) -> list[Sequence[Any]]:
+            session.wait_for_disk(self._synchronous or "FULL")
+            return session.execute(sql, values).fetchall()
+
+        return self._run(run)
+
+    def join_chord(
+        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
+    ) -> bool:
+        expires = None if expire_at is None else rows.date_text(expire_at)
+
+        def join(session: Session) -> bool:
+            session.wait_for_disk(self._synchronous or "FULL")
+            with _transaction(session):
+                if session.execute(self.sql["add_member"], [chord_id, member]).fetchall():
+                    counted = [chord_id, call, expires, size, size]
+                    answer = session.execute(self.sql["join_chord"], counted).fetchall()
+                else:
+                    known = [call, size, chord_id]
+                    answer = session.execute(self.sql["completed_by"], known).fetchall()
+            return answer == [(1,)]
+
+        return self._run(join)
+
+    def forget_chord(self, chord_id: str) -> None:
+        def both(session: Session) -> None:
+            session.wait_for_disk(self._synchronous or "FULL")
+            with _transaction(session):
+                session.execute(self.sql["forget_chord"], [chord_id])
+                session.execute(self.sql["forget_members"], [self.many([chord_id])])
+
+        self._run(both)
 
     def migrate(self, *, patient: bool) -> None:  # noqa: ARG002
         # SQLite waits for a lock no longer than the timeout, whoever asks.

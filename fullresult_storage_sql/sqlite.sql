@@ -8,14 +8,15 @@ INSERT INTO fullresult_task AS t (
     task_id, date_created, date_updated, date_published,
     outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
     result, result_text, result_form, exception_type, exception_message, traceback, children,
+    expire_at,
     message_stamp, name, args, kwargs, embed, body, content_type, content_encoding, headers,
     properties, exchange, routing_key, queue, priority, eta, expires, root_id, parent_id,
     group_id, retry_of, notes,
-    start_stamp, start_worker, start_date
+    start_stamp, start_worker, start_date{stored_columns}
 )
 VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?{stored_values}
 )
 ON CONFLICT (task_id) DO UPDATE SET
     date_created = min(t.date_created, excluded.date_created),
@@ -56,6 +57,8 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.traceback ELSE t.traceback END,
     children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
         THEN excluded.children ELSE t.children END,
+    expire_at = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.expire_at ELSE t.expire_at END,
     message_stamp = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
         THEN excluded.message_stamp ELSE t.message_stamp END,
     name = CASE WHEN excluded.message_stamp < COALESCE(t.message_stamp, '~')
@@ -103,7 +106,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_worker ELSE t.start_worker END,
     start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_date ELSE t.start_date END
+        THEN excluded.start_date ELSE t.start_date END{stored_set}
 RETURNING message_stamp IS NULL;
 
 -- Not in postgresql.sql: SQLite writes anew every index that has a column in the SET, changed or not.
@@ -115,9 +118,12 @@ INSERT INTO fullresult_task AS t (
     task_id, date_created, date_updated, date_published,
     outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
     result, result_text, result_form, exception_type, exception_message, traceback, children,
-    start_stamp, start_worker, start_date
+    expire_at,
+    start_stamp, start_worker, start_date{stored_columns}
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?{stored_values}
+)
 ON CONFLICT (task_id) DO UPDATE SET
     date_updated = max(t.date_updated, excluded.date_updated),
     date_published = min(
@@ -156,14 +162,35 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.traceback ELSE t.traceback END,
     children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
         THEN excluded.children ELSE t.children END,
+    expire_at = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
+        THEN excluded.expire_at ELSE t.expire_at END,
     start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_stamp ELSE t.start_stamp END,
     start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
         THEN excluded.start_worker ELSE t.start_worker END,
     start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_date ELSE t.start_date END
+        THEN excluded.start_date ELSE t.start_date END{stored_set}
 WHERE excluded.date_created >= t.date_created
 RETURNING message_stamp IS NULL;
+
+-- name: stored_columns
+-- Put into `write` and `write_outcome` for an event that has what a result backend was given, as
+-- `stored_values` and `stored_set`: one that has it not is told and decided without.
+, stored_stamp, stored_body, stored_content_type, stored_content_encoding
+
+-- name: stored_values
+, ?, ?, ?, ?
+
+-- name: stored_set
+,
+    stored_stamp = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_stamp ELSE t.stored_stamp END,
+    stored_body = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_body ELSE t.stored_body END,
+    stored_content_type = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_content_type ELSE t.stored_content_type END,
+    stored_content_encoding = CASE WHEN excluded.stored_stamp > COALESCE(t.stored_stamp, '')
+        THEN excluded.stored_content_encoding ELSE t.stored_content_encoding END
 
 -- name: entries
 INSERT INTO fullresult_execution
@@ -188,10 +215,11 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result, t.result_text, t.result_form, t.exception_type, t.exception_message, t.traceback,
-    t.children, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body, t.content_type,
-    t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
+    t.children, t.expire_at, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
+    t.content_type, t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
     t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
     t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding,
     (
         SELECT json_group_array(json_array(
             e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
@@ -200,6 +228,25 @@ SELECT
         FROM (SELECT * FROM fullresult_execution WHERE task_id = t.task_id ORDER BY stamp) AS e
     )
 FROM fullresult_task AS t;
+
+-- name: get_results
+-- Records by their ids, without their entries.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result, t.result_text, t.result_form, t.exception_type, t.exception_message, t.traceback,
+    t.children, t.expire_at, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
+    t.content_type, t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
+    t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
+    t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+FROM fullresult_task AS t
+WHERE t.task_id IN (SELECT value FROM json_each(?));
+
+-- name: get_finished
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.task_id IN (SELECT value FROM json_each(?))
+    AND t.state IN ('SUCCESS', 'FAILURE', 'REVOKED', 'REJECTED', 'IGNORED');
 
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
@@ -251,6 +298,32 @@ DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
 
 -- name: delete_entries
 DELETE FROM fullresult_execution WHERE task_id IN ({found});
+
+-- Differs from postgresql.sql: one writer at a time, so there is nothing to lock.
+-- name: expired
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.expire_at <= ?
+ORDER BY t.expire_at
+LIMIT ?;
+
+-- name: delete_expired_groups
+DELETE FROM fullresult_group
+WHERE group_id IN (
+    SELECT g.group_id FROM fullresult_group AS g
+    WHERE g.expire_at <= ?
+    ORDER BY g.expire_at
+    LIMIT ?
+);
+
+-- name: delete_expired_chords
+DELETE FROM fullresult_chord
+WHERE chord_id IN (
+    SELECT c.chord_id FROM fullresult_chord AS c
+    WHERE c.expire_at <= ?
+    ORDER BY c.expire_at
+    LIMIT ?
+)
+RETURNING chord_id;
 
 -- name: json_at
 -- A condition: what is at a path in the JSON of {column} meets {condition}. The path is given as JSON
@@ -379,6 +452,42 @@ ON CONFLICT (namespace) DO UPDATE SET at = max(s.at, excluded.at);
 
 -- name: last_sweep
 SELECT at FROM fullresult_sweep WHERE namespace = ?;
+
+-- name: save_group
+INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (?, ?, ?)
+ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
+RETURNING 1;
+
+-- name: restore_group
+SELECT value FROM fullresult_group WHERE group_id = ?;
+
+-- name: delete_group
+DELETE FROM fullresult_group WHERE group_id = ? RETURNING 1;
+
+-- Not in postgresql.sql, where it is a part of `join_chord`.
+-- name: add_member
+INSERT INTO fullresult_chord_member (chord_id, member) VALUES (?, ?)
+ON CONFLICT DO NOTHING
+RETURNING 1;
+
+-- name: join_chord
+-- One more member of the chord, after `add_member` in one transaction.
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at) VALUES (?, 1, ?, ?)
+ON CONFLICT (chord_id) DO UPDATE SET
+    joined = c.joined + 1,
+    last_call = CASE WHEN c.joined < ? THEN excluded.last_call ELSE c.last_call END,
+    expire_at = max(c.expire_at, excluded.expire_at)
+RETURNING joined = ?;
+
+-- name: completed_by
+-- Whether a call completed a chord: for one that is told again.
+SELECT c.last_call = ? AND c.joined >= ? FROM fullresult_chord AS c WHERE c.chord_id = ?;
+
+-- name: forget_chord
+DELETE FROM fullresult_chord WHERE chord_id = ? RETURNING chord_id;
+
+-- name: forget_members
+DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_each(?));
 
 -- name: now
 SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';

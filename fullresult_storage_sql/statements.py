@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -33,6 +34,13 @@ def migrations(dialect: str) -> tuple[tuple[int, str], ...]:
 def newest(dialect: str) -> int:
     """The version that the last migration makes."""
     return migrations(dialect)[-1][0]
+
+
+def write(sql: Mapping[str, str], *, message: bool, stored: bool) -> str:
+    """The statement for an event that has a message or not, and what a backend was given or not."""
+    parts = ("stored_columns", "stored_values", "stored_set")
+    statement = sql["write" if message else "write_outcome"]
+    return statement.format_map({part: sql[part] if stored else "" for part in parts})
 
 
 def numbered(sql: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql.results import ResultDatabase, SqlResults
 from fullresult_storage_sql.schedules import ScheduleDatabase, SqlSchedules
 
 
-class Database(ScheduleDatabase, Protocol):
+class Database(ScheduleDatabase, ResultDatabase, Protocol):
     """One database: its connections, its statements and how it runs them.
 
     Every method raises `StorageError` and nothing else.
@@ -28,6 +29,10 @@ class Database(ScheduleDatabase, Protocol):
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         """Delete the records whose ids the statement *found* selects, and their entries."""
+        ...
+
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        """`Storage.delete_expired`."""
         ...
 
     def migrate(self, *, patient: bool) -> None:
@@ -46,8 +51,8 @@ class Database(ScheduleDatabase, Protocol):
         ...
 
 
-class SqlStorage(SqlSchedules):
-    """A `fullresult.storage.Storage` over a `Database`."""
+class SqlStorage(SqlSchedules, SqlResults):
+    """A `fullresult.storage.Storage` and `ResultStorage` over a `Database`."""
 
     def __init__(self, database: Database, *, auto_setup: bool) -> None:
         self._database = database
@@ -95,6 +100,9 @@ class SqlStorage(SqlSchedules):
         database = self._prepared()
         page, values = queries.select(database, query)
         return database.delete(f"{database.sql['ids']}{page}", values)
+
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        return self._prepared().delete_expired(now, limit)
 
     def _records(self, sql: str, values: Sequence[Any]) -> list[TaskRecord]:
         return [rows.record(row[:-1], row[-1]) for row in self._database.ask(sql, values)]

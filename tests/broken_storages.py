@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import Phase, settings
@@ -20,7 +21,7 @@ settings.load_profile("broken")
 # ruff: noqa: E402
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage, TaskQuery
+from fullresult.storage import ResultStorage, Storage, TaskQuery
 from fullresult.testing import StorageSuite, open_storage
 
 
@@ -53,6 +54,9 @@ class Sound:
 
     def delete(self, query: TaskQuery) -> int:
         return self._storage.delete(query)
+
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        return self._storage.delete_expired(now, limit)
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         self._storage.schedule(schedule, event)
@@ -99,6 +103,43 @@ class Sound:
 
     def last_sweep(self, namespace: str) -> datetime | None:
         return self._storage.last_sweep(namespace)
+
+    @property
+    def _results(self) -> ResultStorage:
+        assert isinstance(self._storage, ResultStorage)
+        return self._storage
+
+    def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        return self._results.get_results(task_ids)
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        return self._results.get_finished(task_ids)
+
+    def forget(self, task_id: str) -> None:
+        self._results.forget(task_id)
+
+    def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
+        self._results.save_group(group_id, value, expire_at)
+
+    def restore_group(self, group_id: str) -> bytes | None:
+        return self._results.restore_group(group_id)
+
+    def delete_group(self, group_id: str) -> None:
+        self._results.delete_group(group_id)
+
+    def join_chord(
+        self,
+        chord_id: str,
+        member: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> bool:
+        return self._results.join_chord(chord_id, member, size, expire_at, call=call)
+
+    def forget_chord(self, chord_id: str) -> None:
+        self._results.forget_chord(chord_id)
 
 
 class LastArrivalWins(Sound):
@@ -176,6 +217,32 @@ class ChangesHalf(Sound):
             super().withdraw(schedule_id)
 
 
+class CountsTwice(Sound):
+    """Counts a member of a chord as often as it is told; keeps a date of expiry for good."""
+
+    def join_chord(
+        self,
+        chord_id: str,
+        member: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> bool:
+        told = f"{member} {uuid4()}"
+        return super().join_chord(chord_id, told, size, expire_at, call=call)
+
+    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
+        return super().write([self._expiring(event) for event in events])
+
+    def _expiring(self, event: TaskRecord) -> TaskRecord:
+        known = self.get(event.task_id)
+        if event.outcome is None or known is None or known.outcome is None:
+            return event
+        expire_at = event.outcome.expire_at or known.outcome.expire_at
+        return replace(event, outcome=event.outcome._replace(expire_at=expire_at))
+
+
 class Suite(StorageSuite):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
@@ -216,3 +283,9 @@ class TestChangesHalf(Suite):
     @staticmethod
     def open_storage(url: str) -> Storage:
         return ChangesHalf(url)
+
+
+class TestCountsTwice(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return CountsTwice(url)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import pytest
 from celery import _state
 
-from tests import servers
+from tests import servers, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -68,6 +69,19 @@ def mongodb_single_server() -> Iterator[str]:
 def mongodb_url(mongodb_server: str) -> Iterator[str]:
     """A new database of a replica set of one."""
     with servers.mongodb_database(mongodb_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=workers.storages("sqlite"))
+def storage_kind(request: pytest.FixtureRequest) -> str:
+    """SQLite and, in campaigns, any other storage: one of `workers.STORAGES`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def storage_url(storage_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new storage of that kind."""
+    with workers.storage(storage_kind, request, tmp_path) as url:
         yield url
 
 

@@ -75,7 +75,7 @@ def altered(app: Celery, task_id: str, by: timedelta = SECOND, **changes: Any) -
     due = full.storage.now() - by
     schedule = model._replace(**{**known, "due": due, **changes})
     sound = schedule._replace(headers=headers)
-    full.storage.schedule(schedule, ScheduleEvents(full.settings.limits).moved(sound, due))
+    full.storage.schedule(schedule, ScheduleEvents(full.settings).moved(sound, due))
     return schedule
 
 
@@ -183,4 +183,6 @@ def through_proxy(url: str) -> Iterator[tuple[Proxy, str]]:
     assert parts.port
     with proxy(parts.hostname, parts.port) as between:
         netloc = parts.netloc.replace(f":{parts.port}", f":{between.port}")
-        yield between, parts._replace(netloc=netloc).geturl()
+        # A replica set would tell where else it is.
+        query = "directConnection=true" if parts.scheme == "mongodb" else parts.query
+        yield between, parts._replace(netloc=netloc, query=query).geturl()

@@ -253,18 +253,22 @@ def mongodb_single_server() -> Iterator[str]:
 
 @contextmanager
 def _mongod(*options: str) -> Iterator[int]:
-    program = _mongodb_program()
     port = free_port()
-    with _directory("mongodb") as directory:
-        command: Command = [
-            program,
-            *("--dbpath", directory, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
-            *("--wiredTigerCacheSizeGB", "0.25"),
-            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            *options,
-        ]
-        with _running(command, ready=lambda: _listens(port), directory=directory):
-            yield port
+    with _directory("mongodb") as directory, _running_mongod(directory, port, *options):
+        yield port
+
+
+def _running_mongod(
+    directory: Path, port: int, *options: str
+) -> contextlib.AbstractContextManager[None]:
+    command: Command = [
+        _mongodb_program(),
+        *("--dbpath", directory, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
+        *("--wiredTigerCacheSizeGB", "0.25"),
+        *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        *options,
+    ]
+    return _running(command, ready=lambda: _listens(port), directory=directory)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import multiprocessing
 import random
 import signal
 import sys
+import time
 import urllib.parse
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import amqp
+import pymongo
 import redis
 from celery import Celery
 
@@ -65,7 +67,7 @@ def sweep_until_stopped(settings: dict[str, Any]) -> None:
     """Be a sweeper, until SIGTERM. Nothing of this process outlives its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    for name in ("fullresult", "psycopg"):
+    for name in ("fullresult", "psycopg", "pymongo"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     sweeper = Sweeper(make(settings))
     signal.signal(signal.SIGTERM, lambda *_: sweeper.stop())
@@ -174,9 +176,12 @@ def drain_rabbitmq(url: str) -> list[str]:
     return ids
 
 
+# --- Servers that come back
+
+
 @dataclass
-class RabbitMQNode:
-    """A RabbitMQ that can be stopped and started again, with what it has on its disk."""
+class Node:
+    """A server that can be stopped and started again, with what it has on its disk."""
 
     url: str
     _start: Any
@@ -190,8 +195,8 @@ class RabbitMQNode:
 
 
 @contextmanager
-def rabbitmq_node() -> Iterator[RabbitMQNode]:
-    """A started node of its own. Raises `ServerUnavailableError`."""
+def rabbitmq_node() -> Iterator[Node]:
+    """A started RabbitMQ of its own. Raises `ServerUnavailableError`."""
     program, epmd = servers._rabbitmq_programs()
     port, names, management = (servers.free_port() for _ in range(3))
     with servers._directory("rabbitmq") as directory:
@@ -211,12 +216,51 @@ def rabbitmq_node() -> Iterator[RabbitMQNode]:
         with servers._running(
             [epmd], ready=lambda: servers._listens(names), directory=directory, env=env
         ):
-            node = RabbitMQNode(f"amqp://guest:guest@{servers.HOST}:{port}//", start)
+            node = Node(f"amqp://guest:guest@{servers.HOST}:{port}//", start)
             node.start()
             try:
                 yield node
             finally:
                 node.stop()
+
+
+@contextmanager
+def mongodb_node(*, replica_set: bool) -> Iterator[Node]:
+    """A started mongod of its own, which is killed to be stopped. Raises `ServerUnavailableError`.
+
+    Of a replica set its URL leads to this member alone, whatever name it has there.
+    """
+    port = servers.free_port()
+    url = f"mongodb://{servers.HOST}:{port}/campaign?directConnection=true"
+    options = ["--replSet", "rs0"] if replica_set else []
+    with servers._directory("mongodb") as directory:
+
+        @contextmanager
+        def running() -> Iterator[None]:
+            with servers._running_mongod(directory, port, *options):
+                if replica_set and is_set_up:
+                    _wait_for_primary(url)
+                yield
+
+        is_set_up = False
+        node = Node(url, running)
+        node.start()
+        try:
+            if replica_set:
+                servers._mongodb_replica_set(port)
+            is_set_up = True
+            yield node
+        finally:
+            node.stop()
+
+
+def _wait_for_primary(url: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        while not client.admin.command("hello")["isWritablePrimary"]:
+            if time.monotonic() > deadline:
+                raise servers.ServerUnavailableError("the replica set has no primary again")
+            time.sleep(0.05)
 
 
 def seconds(number: float) -> timedelta:

@@ -43,6 +43,11 @@ CHANGING = {
     "test_of_two_threads_exactly_one_wins",
     "test_any_interleaving_keeps_count_of_every_schedule",
 }
+COUNTING = {
+    "test_a_member_that_is_told_again_counts_once",
+    "test_threads_complete_a_chord_once",
+    "test_a_later_outcome_that_does_not_expire_keeps_the_record",
+}
 SCHEDULED = {
     "test_every_field_of_a_schedule_comes_back",
     "test_the_first_due_are_claimed_first_up_to_a_limit",
@@ -54,6 +59,8 @@ UNTOUCHED = {
     "test_a_glob_means_what_it_means_in_fnmatch",
     "test_kwargs_are_among_those_of_the_task",
     "test_now_is_aware_in_utc_and_to_the_millisecond",
+    "test_the_last_member_of_a_chord_completes_it",
+    "test_what_expired_first_is_deleted_first_up_to_a_limit",
 }
 
 
@@ -106,8 +113,14 @@ def test_a_storage_that_changes_a_schedule_without_its_event_is_caught() -> None
     assert ended == dict.fromkeys(CHANGING, "FAILED") | dict.fromkeys(SCHEDULED, "PASSED")
 
 
+def test_a_storage_that_counts_a_member_of_a_chord_twice_is_caught() -> None:
+    ended = outcomes("TestCountsTwice", COUNTING | UNTOUCHED)
+
+    assert ended == dict.fromkeys(COUNTING, "FAILED") | dict.fromkeys(UNTOUCHED, "PASSED")
+
+
 def test_a_sound_storage_passes_the_same_tests() -> None:
     """So it is the faults that are found, and not the wrapper."""
-    tests = MERGING | KEEPING | MARKING | CLAIMING | CHANGING | SCHEDULED | UNTOUCHED
+    tests = MERGING | KEEPING | MARKING | CLAIMING | CHANGING | COUNTING | SCHEDULED | UNTOUCHED
 
     assert outcomes("TestSound", tests) == dict.fromkeys(tests, "PASSED")

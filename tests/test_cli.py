@@ -25,6 +25,7 @@ from fullresult.cli.table import fields, show_records
 from fullresult.cli.terminal import fit, lines, one_line, safe, width
 from fullresult.cli.words import span
 from fullresult.record import TaskRecord
+from tests import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -544,11 +545,12 @@ def test_setup_creates_the_schema_and_may_be_repeated(app: Celery) -> None:
     assert "memory.db is ready." in first.stdout
 
 
-def test_the_commands_work_on_postgresql(
-    postgresql_url: str, filesystem_broker: FilesystemBroker
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+def test_the_commands_work_on_every_storage(
+    storage_url: str, filesystem_broker: FilesystemBroker
 ) -> None:
     app = Celery("proj", set_as_current=False)
-    app.conf.update({**filesystem_broker.settings, "fullresult_storage": postgresql_url})
+    app.conf.update({**filesystem_broker.settings, "fullresult_storage": storage_url})
     full = FullResult(app)
     app.send_task("shop.charge", (7,), {"order_id": 7}, task_id="a")
     _fail(app, "a")

@@ -28,6 +28,7 @@ from fullresult.cli.schedules import show_schedules
 from fullresult.cli.terminal import width
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
+from tests import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def overdue(app: Celery, task_id: str, by: timedelta = 2 * HOUR, **changes: Any)
     schedule = made._replace(
         **{"schedule_id": uuid4().hex, "due": full.storage.now() - by, **changes, **texts}
     )
-    event = ScheduleEvents(full.settings.limits).moved(schedule, schedule.due)
+    event = ScheduleEvents(full.settings).moved(schedule, schedule.due)
     full.storage.schedule(schedule, event)
 
 
@@ -788,14 +789,15 @@ def test_a_table_is_as_wide_as_its_terminal_whatever_is_in_it(
 # --- Everywhere
 
 
-def test_the_commands_work_on_postgresql(
-    postgresql_url: str, filesystem_broker: FilesystemBroker
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+def test_the_commands_work_on_every_storage(
+    storage_url: str, filesystem_broker: FilesystemBroker
 ) -> None:
     app = Celery("proj", set_as_current=False)
     app.conf.update(
         {
             **filesystem_broker.settings,
-            "fullresult_storage": postgresql_url,
+            "fullresult_storage": storage_url,
             "fullresult_schedule_eta": True,
         }
     )

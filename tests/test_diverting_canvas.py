@@ -342,11 +342,21 @@ FAILING = {
     "retried_by_itself",
 }
 WITHOUT_RESULT = {"result_ignored", "pickle_is_not_accepted"}
+
+
+def _on(broker: str, backend: str, storage: str, marks: Any = ()) -> Any:
+    return pytest.param((broker, backend, storage), id=f"{broker}-{backend}-{storage}", marks=marks)
+
+
 COMBINATIONS = [
-    pytest.param(("redis", "redis"), id="redis-redis"),
-    pytest.param(("rabbitmq", "database"), id="rabbitmq-database", marks=pytest.mark.slow),
-    pytest.param(("redis", "database"), id="redis-database", marks=pytest.mark.campaign),
-    pytest.param(("rabbitmq", "redis"), id="rabbitmq-redis", marks=pytest.mark.campaign),
+    _on("redis", "redis", "sqlite"),
+    _on("rabbitmq", "database", "postgresql", pytest.mark.slow),
+    _on("redis", "redis", "mongodb", pytest.mark.slow),
+    _on("redis", "database", "sqlite", pytest.mark.campaign),
+    _on("rabbitmq", "redis", "postgresql", pytest.mark.campaign),
+    _on("rabbitmq", "database", "mongodb", pytest.mark.campaign),
+    _on("redis", "redis", "mongodb-single", pytest.mark.campaign),
+    _on("rabbitmq", "database", "mongodb-single", pytest.mark.campaign),
 ]
 
 
@@ -368,7 +378,7 @@ def matrix(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Matrix]:
     """One worker for all cases, which are all under way."""
-    broker, backend = request.param
+    broker, backend, kind = request.param
     directory = tmp_path_factory.mktemp("matrix")
     with ExitStack() as stack:
         settings: dict[str, Any] = {
@@ -378,7 +388,6 @@ def matrix(
             "accept_content": ["json", "yaml"],
         }
         url = stack.enter_context(_broker(broker, request))
-        kind = "sqlite" if broker == "redis" else "postgresql"
         storage = stack.enter_context(workers.storage(kind, request, directory))
         scene = stack.enter_context(
             workers.scene(url, storage, directory, module=MODULE, **settings)

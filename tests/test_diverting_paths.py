@@ -32,11 +32,13 @@ LATER: dict[str, Any] = {"countdown": HOUR}
 
 @pytest.fixture(scope="module", params=["redis", "database"])
 def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    storage_kind: str,
+    redis_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
     """A worker on a result backend that ends chords itself, and on one that polls for their end."""
     directory = tmp_path_factory.mktemp("paths")
-    storage = f"sqlite:///{directory}/records.db"
     polling = {
         "result_backend": f"db+sqlite:///{directory}/results.db",
         "result_chord_retry_interval": 0.2,
@@ -44,6 +46,7 @@ def running(
     settings = polling if request.param == "database" else {}
     with (
         servers.redis_database(redis_server) as broker,
+        workers.storage(storage_kind, request, directory) as storage,
         workers.scene(
             broker, storage, directory, module=MODULE, fullresult_schedule_eta=True, **settings
         ) as scene,
@@ -241,7 +244,9 @@ def test_what_is_to_wait_waits_in_the_storage(running: Scene, name: str) -> None
 
 
 @pytest.mark.parametrize("sweeper", ["worker", "beat"])
-def test_what_beat_sends_to_wait(redis_url: str, tmp_path: Path, sweeper: str) -> None:
+def test_what_beat_sends_to_wait(
+    redis_url: str, storage_url: str, tmp_path: Path, sweeper: str
+) -> None:
     """A task it knows by `apply_async`, another by `send_task`; its own sweeps never."""
     options = {"countdown": HOUR}
     schedule = {
@@ -251,7 +256,7 @@ def test_what_beat_sends_to_wait(redis_url: str, tmp_path: Path, sweeper: str) -
     with (
         workers.scene(
             redis_url,
-            f"sqlite:///{tmp_path}/records.db",
+            storage_url,
             tmp_path,
             module=MODULE,
             beat_schedule=schedule,
@@ -294,11 +299,6 @@ def app_of(storage: str, *plugins: object, **settings: Any) -> Iterator[Celery]:
     with closing(FullResult(app, plugins)) as full, closing(app):
         full.setup()
         yield app
-
-
-@pytest.fixture
-def storage_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/records.db"
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 
 from fullresult.forking import ForkGate
+from tests import workers
 from tests.scripts import run_script
 
 PRELUDE = """
@@ -213,3 +215,49 @@ def test_gates_that_come_and_go_leave_forks_as_fast_as_they_were(tmp_path: objec
     """
 
     assert int(script(body, tmp_path)) < 20
+
+
+# --- With storages
+
+
+@pytest.mark.parametrize("storage_kind", workers.storages(slow=("mongodb",)), indirect=True)
+def test_children_of_a_busy_process_record_without_a_warning(
+    storage_url: str, tmp_path: Path
+) -> None:
+    """Each is forked while threads of its parent write, and drivers warn of what they inherit."""
+    body = """
+    import sys
+    from celery import Celery
+    from fullresult import FullResult
+
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(fullresult_storage=sys.argv[1])
+    full = FullResult(app)
+    full.setup()
+    full.storage.now()
+
+    stop = threading.Event()
+    def work(number):
+        while not stop.is_set():
+            full.storage.note_sweep(f"thread {number}", full.storage.now())
+    threads = [threading.Thread(target=work, args=[number]) for number in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def record(number):
+        app.send_task("shop.pay", task_id=f"child {number}")
+        return 0 if full.get(f"child {number}") else 1
+
+    codes = {fork(lambda: record(number)) for number in range(10)}
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print(codes, full.count())
+    full.close()
+    """
+
+    # Python 3.12 warns of any fork of a process with threads, for which it is too late here.
+    warnings = "error,ignore:This process:DeprecationWarning"
+    printed = run_script(PRELUDE + body, storage_url, directory=tmp_path, PYTHONWARNINGS=warnings)
+
+    assert printed == "{0} 10"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -20,8 +19,8 @@ LONG_AGO = timedelta(minutes=10)
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with app_on({"broker_url": "memory://"}, f"sqlite:///{tmp_path}/tasks.db") as app:
+def app(storage_url: str) -> Iterator[Celery]:
+    with app_on({"broker_url": "memory://"}, storage_url) as app:
         yield app
 
 
@@ -52,7 +51,7 @@ def test_what_has_begun_to_run_since_its_claim_was_sent(app: Celery) -> None:
     assert schedule.date_claimed
     began(app, "ran", schedule.date_claimed)
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["did not run"]
     assert app.fullresult.get("ran").state == "STARTED"
@@ -64,7 +63,7 @@ def test_a_run_from_before_the_claim_was_another(app: Celery) -> None:
     assert schedule.date_claimed
     began(app, "reused", schedule.date_claimed - timedelta(milliseconds=1))
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["reused"]
 
@@ -73,7 +72,7 @@ def test_a_run_of_another_attempt_was_another(app: Celery) -> None:
     left_behind(app, "retried")
     began(app, "retried", app.fullresult.storage.now(), retries=1)
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["retried"]
 
@@ -83,7 +82,7 @@ def test_a_run_of_what_it_replaces_was_another(app: Celery) -> None:
     left_behind(app, "replaced", replaced_task_nesting=1)
     began(app, "replaced", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["replaced"]
 
@@ -93,7 +92,7 @@ def test_of_two_schedules_of_one_task_none_is_taken_for_the_other(app: Celery) -
     app.send_task("shop.charge", (7,), task_id="twice", countdown=3600)
     began(app, "twice", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["twice"]
     assert waiting(app) == ["twice"]
@@ -103,34 +102,32 @@ def test_a_claim_of_just_now_is_left_to_its_sweeper(app: Celery) -> None:
     left_behind(app, "at work", ago=timedelta(seconds=30))
     began(app, "at work", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do()
+    Housekeeping(app.fullresult).do(lambda: None)
 
     assert claimed(app) == ["at work"]
 
 
-def test_what_ran_is_not_rescued(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/tasks.db"
+def test_what_ran_is_not_rescued(storage_url: str) -> None:
     broker = {"broker_url": "memory://"}
-    with app_on(broker, storage, fullresult_rescue_after=300) as app:
+    with app_on(broker, storage_url, fullresult_rescue_after=300) as app:
         left_behind(app, "ran")
         left_behind(app, "did not run")
         began(app, "ran", app.fullresult.storage.now())
 
-        Housekeeping(app.fullresult).do()
+        Housekeeping(app.fullresult).do(lambda: None)
 
         assert claimed(app) == []
         assert waiting(app) == ["did not run"]
 
 
-def test_a_task_under_a_new_id_is_looked_for_there(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/tasks.db"
+def test_a_task_under_a_new_id_is_looked_for_there(storage_url: str) -> None:
     broker = {"broker_url": "memory://"}
-    with app_on(broker, storage, fullresult_schedule_new_id=True) as app:
+    with app_on(broker, storage_url, fullresult_schedule_new_id=True) as app:
         schedule = left_behind(app, "first")
         assert schedule.new_task_id
         began(app, schedule.new_task_id, app.fullresult.storage.now())
 
-        Housekeeping(app.fullresult).do()
+        Housekeeping(app.fullresult).do(lambda: None)
 
         assert claimed(app) == []
         first = app.fullresult.get("first")

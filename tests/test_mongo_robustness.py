@@ -427,18 +427,25 @@ def test_each_event_of_a_tasks_life_is_one_command(
     storage.write([samples.became("new", STARTED)])
     storage.write([samples.became("new", SUCCESS)])
 
-    assert commands.names() == ["update"] * 3
+    assert commands.names() == ["insert", "update", "update"]
 
 
 def test_only_a_publish_and_a_start_do_not_wait_for_a_majority(
     storage: MongoStorage, commands: Commands
 ) -> None:
+    concerns: dict[str, list[Any]] = {}
     for state in ("PENDING", STARTED, "RETRY", SUCCESS, "FAILURE", SCHEDULED):
+        commands.sent.clear()
         storage.write([samples.became("known", state)])
+        concerns[state] = [command.get("writeConcern") for command in commands.sent]
 
-    durable = {"w": "majority", "j": True}
-    concerns = [command.get("writeConcern") for command in commands.sent]
-    assert concerns == [{"w": 1}] * 2 + [durable] * 4
+    relaxed, durable = {"w": 1}, {"w": "majority", "j": True}
+    assert all(
+        each == (relaxed if state in ("PENDING", STARTED) else durable)
+        for state, found in concerns.items()
+        for each in found
+    )
+    assert all(concerns.values())
 
 
 def test_the_write_concern_of_the_url_is_that_of_publishes(mongodb_url: str) -> None:
@@ -459,7 +466,8 @@ def test_claims_and_marks_are_a_few_commands_for_any_number(
     storage: MongoStorage, commands: Commands
 ) -> None:
     for number in range(50):
-        storage.schedule(samples.schedule(f"{number:02}"), samples.became("known", SCHEDULED))
+        schedule = samples.schedule(f"{number:02}")
+        storage.schedule(schedule, samples.scheduled(schedule))
     commands.sent.clear()
 
     claimed = storage.claim_due("shop", samples.NOON, "x", 50)
@@ -489,6 +497,12 @@ def test_every_write_names_the_ids_of_its_documents(
     storage.withdraw("b")
     storage.delete(TaskQuery(limit=5))
     storage.note_sweep("shop", samples.NOON)
+    storage.write([samples.task("c", expire_at=samples.EXPIRY)])
+    storage.delete_expired(samples.EXPIRY, 10)
+    storage.save_group("a", b"", None)
+    storage.delete_group("a")
+    storage.join_chord("a", "1", 2, None)
+    storage.forget_chord("a")
 
     writes = [
         each
@@ -497,7 +511,7 @@ def test_every_write_names_the_ids_of_its_documents(
     ]
     found = [each["q"] for each in writes]
     found += [each["query"] for each in commands.sent if "findAndModify" in each]
-    assert len(found) > 12
+    assert len(found) > 18
     assert all("_id" in each for each in found)
 
 
@@ -568,10 +582,10 @@ def test_what_expires_has_an_index_that_is_empty_without_it(
 ) -> None:
     storage.write([samples.task("a")])
 
-    expire = tasks.index_information()["expire"]
+    expiry = tasks.index_information()["expiry"]
 
-    assert expire["expireAfterSeconds"] == 0
-    assert expire["partialFilterExpression"] == {"expire_at": {"$exists": True}}
+    assert expiry["expireAfterSeconds"] == 0
+    assert expiry["partialFilterExpression"] == {"expire_at": {"$type": "date"}}
 
 
 # --- URLs and settings
@@ -699,7 +713,7 @@ def test_a_cut_connection_costs_no_event(between: tuple[Proxy, str, str]) -> Non
         network.cut_all()
 
         storage.write([samples.task("b")])
-        network.plan = once(b"replaceWith", LoseAnswer())
+        network.plan = once(b"insert", LoseAnswer())
         storage.write([samples.task("c")])
         network.plan = once(b"replaceWith", Cut(100))
         storage.write([samples.task("d"), samples.task("e")])
@@ -710,7 +724,7 @@ def test_a_cut_connection_costs_no_event(between: tuple[Proxy, str, str]) -> Non
 
 def test_a_schedule_whose_answer_is_lost_is_kept_once(between: tuple[Proxy, str, str]) -> None:
     network, url, direct = between
-    for marker in (b"setOnInsert", b"replaceWith", b"commitTransaction"):
+    for marker in (b"setOnInsert", b"replaceWith", b"documents", b"commitTransaction"):
         with using(url) as storage, using(direct) as other:
             schedule = samples.schedule(marker.decode())
             storage.now()
@@ -770,7 +784,7 @@ def test_what_a_publisher_left_half_done_is_finished_by_a_sweeper(
         assert [each.schedule_id for each in other.find_schedules(ScheduleQuery())] == ["c"]
 
         with using(single_url, timeout=timedelta(milliseconds=500)) as sweeper:
-            until(lambda: mended(sweeper))
+            until(lambda: mended(sweeper) == 2)
 
         kept = other.find_schedules(ScheduleQuery())
         assert [each.schedule_id for each in kept] == ["c", "a"]
@@ -779,18 +793,45 @@ def test_what_a_publisher_left_half_done_is_finished_by_a_sweeper(
         ]
 
 
-def cut_off(network: Proxy, piece: bytes) -> Fault | None:
-    """Whoever merges an event is cut off before it, for good."""
-    if b"replaceWith" not in piece:
+def cut_off(network: Proxy, piece: bytes, marker: bytes = b"replaceWith") -> Fault | None:
+    """Whoever merges an event, or does what *marker* says, is cut off before it, for good."""
+    if marker not in piece:
         return None
     network.refuse()
     return Cut()
 
 
-def mended(sweeper: MongoStorage) -> bool:
+def mended(sweeper: MongoStorage) -> int:
+    """How many schedules there are when it has looked for what is half done."""
     vars(sweeper)["_outbox"]._mended = 0.0  # it looks only now and then
     sweeper.claim_due("another", samples.NOON, "x", 1)
-    return len(sweeper.find_schedules(ScheduleQuery())) == 2
+    return len(sweeper.find_schedules(ScheduleQuery()))
+
+
+@pytest.mark.parametrize("before", ["fullresult_task", "delete"])
+def test_what_a_sweeper_left_half_marked_is_not_sent_again(single_url: str, before: str) -> None:
+    """Nobody can release it, or take it over; another sweeper finishes it."""
+    parts = urlsplit(single_url)
+    schedule = samples.schedule("a")
+    with proxy(servers.HOST, parts.port or 0) as network, using(single_url) as other:
+        other.schedule(schedule, samples.became("task a", SCHEDULED))
+        url = f"mongodb://{servers.HOST}:{network.port}{parts.path}"
+        with using(url, timeout=timedelta(seconds=1)) as storage:
+            storage.claim_due(schedule.namespace, schedule.due, "x", 1)
+            network.plan = partial(cut_off, network, marker=before.encode())
+            with pytest.raises(StorageError):
+                storage.mark_sent("x", ["a"], [samples.became("task a", SCHEDULED_SENT)])
+
+        assert other.release(["a"]) == []
+        assert other.take_over("a", "y", samples.NOON, instead_of="x") is None
+        assert other.find_schedules(ScheduleQuery()) == []
+        with (
+            using(single_url, timeout=timedelta(milliseconds=500)) as sweeper,
+            pymongo.MongoClient[Document](single_url) as client,
+        ):
+            schedules = client.get_default_database()["fullresult_schedule"]
+            until(lambda: mended(sweeper) == schedules.count_documents({}) == 0)
+        assert known(other, "task a").state == SCHEDULED_SENT
 
 
 # --- Processes

@@ -26,7 +26,7 @@ LATER = 3600
 
 @contextmanager
 def scene(
-    kind: str, redis_server: str, directory: Path, **settings: Any
+    kind: str, redis_server: str, storage: str, directory: Path, **settings: Any
 ) -> Iterator[workers.Scene]:
     """An app with this result backend, whose worker sweeps."""
     with servers.redis_database(redis_server) as broker:
@@ -38,7 +38,6 @@ def scene(
             "fullresult_sweep_interval": 0.1,
             **settings,
         }
-        storage = f"sqlite:///{directory / 'fullresult.db'}"
         module = "tests.scenario_new_id_app"
         with workers.scene(broker, storage, directory, module=module, **wanted) as running:
             yield running
@@ -46,19 +45,26 @@ def scene(
 
 @pytest.fixture(scope="module", params=["redis", "database"])
 def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    storage_kind: str,
+    redis_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[workers.Scene]:
     """A worker with two processes."""
     if request.param == "database":
         pytest.importorskip("sqlalchemy")
     directory = tmp_path_factory.mktemp("new-ids")
-    with scene(request.param, redis_server, directory) as running, running.worker(concurrency=2):
+    with (
+        workers.storage(storage_kind, request, directory) as storage,
+        scene(request.param, redis_server, storage, directory) as running,
+        running.worker(concurrency=2),
+    ):
         yield running
 
 
 @pytest.fixture
-def without_worker(redis_server: str, tmp_path: Path) -> Iterator[workers.Scene]:
-    with scene("redis", redis_server, tmp_path) as running:
+def without_worker(redis_server: str, storage_url: str, tmp_path: Path) -> Iterator[workers.Scene]:
+    with scene("redis", redis_server, storage_url, tmp_path) as running:
         yield running
 
 
@@ -255,9 +261,14 @@ def test_revoked_before_it_is_due(running: workers.Scene) -> None:
     running.eventually(task_id, workers.has_state("REVOKED"))
 
 
-def test_revoked_while_it_waits_behind_another(redis_server: str, tmp_path: Path) -> None:
+def test_revoked_while_it_waits_behind_another(
+    redis_server: str, storage_url: str, tmp_path: Path
+) -> None:
     """Revoking the first id revokes the task that goes on for it."""
-    with scene("redis", redis_server, tmp_path) as running, running.worker(concurrency=1):
+    with (
+        scene("redis", redis_server, storage_url, tmp_path) as running,
+        running.worker(concurrency=1),
+    ):
         go = tmp_path / "go"
         first = running.app.send_task("scenario.wait_for", [str(go)])
         task_id = running.send("add", 1, 2, countdown=SOON)
@@ -313,9 +324,12 @@ def test_expired_when_it_is_due(running: workers.Scene) -> None:
     assert record.exception_message == "expired"
 
 
-def test_expired_after_it_was_sent(redis_server: str, tmp_path: Path) -> None:
+def test_expired_after_it_was_sent(redis_server: str, storage_url: str, tmp_path: Path) -> None:
     """A worker that gets it too late ends it, under both ids."""
-    with scene("redis", redis_server, tmp_path) as running, running.worker(concurrency=1):
+    with (
+        scene("redis", redis_server, storage_url, tmp_path) as running,
+        running.worker(concurrency=1),
+    ):
         go = tmp_path / "go"
         running.app.send_task("scenario.wait_for", [str(go)])
         expires = datetime.now(timezone.utc) + timedelta(seconds=1.5)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +20,11 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeApp]:
+def make(storage_url: str) -> Iterator[MakeApp]:
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Celery:
-            storage = f"sqlite:///{tmp_path / 'records.db'}"
-            return stack.enter_context(app_on({"broker_url": "memory://"}, storage, **settings))
+            return stack.enter_context(app_on({"broker_url": "memory://"}, storage_url, **settings))
 
         yield make
 

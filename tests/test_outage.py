@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import psycopg
+import pymongo
 import pytest
 from celery import Celery
 
@@ -20,11 +22,7 @@ from tests import servers
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
     """The server at *url* accepts connections, as the kernel does, and answers nothing."""
-    with psycopg.connect(url) as session:
-        row = session.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()").fetchone()
-        assert row is not None
-        postmaster = _parent(row[1])
-    processes = [postmaster, *_children(postmaster)]
+    processes = _of_mongodb(url) if url.startswith("mongodb") else _of_postgresql(url)
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -32,6 +30,19 @@ def frozen(url: str) -> Iterator[None]:
     finally:
         for pid in reversed(processes):
             os.kill(pid, signal.SIGCONT)
+
+
+def _of_mongodb(url: str) -> list[int]:
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        return [client.admin.command("serverStatus")["pid"]]
+
+
+def _of_postgresql(url: str) -> list[int]:
+    with psycopg.connect(url) as session:
+        row = session.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()").fetchone()
+    assert row is not None
+    postmaster = _parent(row[1])
+    return [postmaster, *_children(postmaster)]
 
 
 def _parent(pid: int) -> int:
@@ -46,18 +57,30 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def own_postgresql() -> Iterator[str]:
+def own_storage(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of its own, to be frozen."""
-    if os.environ.get("FULLRESULT_TEST_POSTGRESQL_URL"):
+    kind = getattr(request, "param", "postgresql")
+    if os.environ.get(f"FULLRESULT_TEST_{kind.upper()}_URL"):
         pytest.skip("would freeze a server that is not ours")
-    with servers.postgresql() as server, servers.postgresql_database(server) as url:
-        yield url
+    with ExitStack() as stack:
+        if kind == "postgresql":
+            server = stack.enter_context(servers.postgresql())
+            yield stack.enter_context(servers.postgresql_database(server))
+        else:
+            yield stack.enter_context(servers.mongodb())
+
+
+on_each_server = pytest.mark.parametrize(
+    "own_storage",
+    ["postgresql", pytest.param("mongodb", marks=pytest.mark.slow)],
+    indirect=True,
+)
 
 
 @pytest.fixture
-def full(own_postgresql: str) -> Iterator[FullResult]:
+def full(own_storage: str) -> Iterator[FullResult]:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=own_postgresql, fullresult_timeout=2)
+    app.conf.update(fullresult_storage=own_storage, fullresult_timeout=2)
     full = FullResult(app)
     full.setup()
     yield full
@@ -71,12 +94,13 @@ def publish(full: FullResult) -> tuple[str, float]:
     return task_id, time.monotonic() - began
 
 
+@on_each_server
 def test_a_server_that_hangs_delays_one_publish_by_the_timeout_and_the_rest_by_nothing(
-    full: FullResult, own_postgresql: str
+    full: FullResult, own_storage: str
 ) -> None:
     publish(full)
 
-    with frozen(own_postgresql):
+    with frozen(own_storage):
         _, first = publish(full)
         rest = [publish(full)[1] for _ in range(20)]
 
@@ -84,11 +108,12 @@ def test_a_server_that_hangs_delays_one_publish_by_the_timeout_and_the_rest_by_n
     assert max(rest) < 0.5
 
 
+@on_each_server
 def test_records_are_written_again_once_the_server_answers(
-    full: FullResult, own_postgresql: str, monkeypatch: pytest.MonkeyPatch
+    full: FullResult, own_storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fullresult.breaker._LONGEST", 0.1)
-    with frozen(own_postgresql):
+    with frozen(own_storage):
         publish(full)
     time.sleep(0.2)  # the pause of the breaker, for which there is nothing to wait but the clock
 
@@ -97,19 +122,20 @@ def test_records_are_written_again_once_the_server_answers(
     assert full.get(task_id) is not None
 
 
+@on_each_server
 def test_a_question_to_a_server_that_hangs_is_a_storage_error(
-    full: FullResult, own_postgresql: str
+    full: FullResult, own_storage: str
 ) -> None:
     publish(full)
 
-    with frozen(own_postgresql), pytest.raises(StorageError, match="timeout"):
+    with frozen(own_storage), pytest.raises(StorageError, match="timeout"):
         full.count()
 
 
-def test_a_connection_cut_while_idle_costs_nothing(full: FullResult, own_postgresql: str) -> None:
+def test_a_connection_cut_while_idle_costs_nothing(full: FullResult, own_storage: str) -> None:
     """As after a restart of the server: the event goes out on a new connection."""
     publish(full)
-    with psycopg.connect(own_postgresql, autocommit=True) as session:
+    with psycopg.connect(own_storage, autocommit=True) as session:
         session.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"

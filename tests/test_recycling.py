@@ -40,10 +40,11 @@ def recycle(broker_url: str, storage_url: str, directory: Path, *, tasks: int) -
                 assert finished, f"{told}\n{scene.logs()}"
         assert not scene.full.scheduled()
         assert "Traceback" not in scene.logs()
+        assert "before fork" not in scene.logs()  # what PyMongo warns of
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql"))
 def test_no_child_hangs_when_each_is_replaced_after_one_task(
     request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, storage: str
 ) -> None:
@@ -52,7 +53,7 @@ def test_no_child_hangs_when_each_is_replaced_after_one_task(
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("storage", workers.STORAGES)
 def test_no_child_of_thousands_hangs(
     request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, storage: str
 ) -> None:

@@ -16,7 +16,7 @@ from kombu.exceptions import EncodeError, OperationalError
 from kombu.transport.virtual import Channel
 
 from fullresult import CannotResend, FullResult, TaskRecord
-from tests import servers
+from tests import servers, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/records.db"
-    return str(request.getfixturevalue("postgresql_url"))
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
+def storage_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture

@@ -110,12 +110,12 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 @pytest.fixture
-def app(broker: Broker, tmp_path: Path) -> Iterator[Celery]:
+def app(broker: Broker, storage_url: str) -> Iterator[Celery]:
     """An app without workers, whose publishes stay in the broker."""
     app = Celery("wire", broker=broker.url, set_as_current=False)
     app.conf.task_default_queue = QUEUE
     app.conf.task_queues = [Queue(QUEUE), DIRECT, TOPIC, PRIORITY]
-    app.conf.fullresult_storage = f"sqlite:///{tmp_path}/records.db"
+    app.conf.fullresult_storage = storage_url
     with closing(FullResult(app)), closing(app):
         yield app
 

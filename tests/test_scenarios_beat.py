@@ -33,12 +33,17 @@ SCHEDULE = {
 
 
 @pytest.fixture(scope="module")
-def running(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def running(
+    storage_kind: str,
+    redis_server: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
     """A worker, and a beat that has sent each entry of the schedule at least once."""
     directory = tmp_path_factory.mktemp("beat")
-    storage = f"sqlite:///{directory}/records.db"
     with (
         servers.redis_database(redis_server) as broker,
+        workers.storage(storage_kind, request, directory) as storage,
         workers.scene(broker, storage, directory, module=MODULE, beat_schedule=SCHEDULE) as scene,
         scene.worker(concurrency=2),
     ):

@@ -20,12 +20,17 @@ CELERY = tuple(int(part) for part in celery.__version__.split(".")[:2])
 
 
 @pytest.fixture(scope="module")
-def running(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def running(
+    storage_kind: str,
+    redis_server: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
     """A worker with two processes, on a redis result backend."""
     directory = tmp_path_factory.mktemp("canvas")
-    storage = f"sqlite:///{directory}/records.db"
     with (
         servers.redis_database(redis_server) as broker,
+        workers.storage(storage_kind, request, directory) as storage,
         workers.scene(broker, storage, directory, module=MODULE) as scene,
         scene.worker(concurrency=2),
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import subprocess
 import threading
 import time
@@ -21,11 +20,6 @@ from tests import servers, workers
 
 MESSAGES = 30
 ONE_LINE = "no answer from the storage; tasks go on unrecorded"
-
-
-@pytest.fixture
-def storage_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/records.db"
 
 
 def make(broker: str, storage: str, **settings: object) -> FullResult:
@@ -148,19 +142,10 @@ def test_arguments_that_cannot_be_serialised_are_an_unsent_task(storage_url: str
 # --- The storage
 
 
-@pytest.fixture(params=["no directory", "closed port", "silent port", "wrong password"])
+@pytest.fixture(params=workers.DEAD_STORAGES)
 def dead_storage(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A storage that cannot be used, in each way that takes its own time to be noticed."""
-    with socket.create_server((servers.HOST, 0)) as silent:
-        if request.param == "no directory":
-            yield "sqlite:////no/such/directory/records.db"
-        elif request.param == "closed port":
-            yield f"postgresql://u:secret@{servers.HOST}:{servers.free_port()}/d"
-        elif request.param == "silent port":
-            yield f"postgresql://{servers.HOST}:{silent.getsockname()[1]}/d"
-        else:
-            server: str = request.getfixturevalue("postgresql_server")
-            yield server.replace("postgres@", "nobody:secret@")
+    with workers.dead_storage(request.param, request) as url:
+        yield url
 
 
 def test_publishing_goes_on_without_the_storage(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import celery
@@ -19,10 +18,10 @@ EAGER_HAS_ROOT = celery.VERSION[:2] >= (5, 5)
 
 
 @pytest.fixture
-def full(tmp_path: Path) -> Iterator[FullResult]:
+def full(storage_url: str) -> Iterator[FullResult]:
     """An app with a few tasks and no worker."""
     with Celery("eager", broker="memory://", backend="cache+memory://") as app:
-        app.conf.fullresult_storage = f"sqlite:///{tmp_path}/records.db"
+        app.conf.fullresult_storage = storage_url
         full = FullResult(app)
         for function, options in TASKS:
             app.task(name=f"eager.{function.__name__}", shared=False, **options)(function)

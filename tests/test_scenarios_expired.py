@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[workers.Scene]:
@@ -69,10 +69,12 @@ def test_expired_before_its_eta(running: workers.Scene) -> None:
     assert_expired(record)
 
 
-def test_expired_at_an_idle_worker_of_rabbitmq(rabbitmq_url: str, tmp_path: Path) -> None:
+def test_expired_at_an_idle_worker_of_rabbitmq(
+    rabbitmq_url: str, storage_url: str, tmp_path: Path
+) -> None:
     """RabbitMQ hands an expired message to a worker that waits for one."""
     with (
-        workers.scene(rabbitmq_url, f"sqlite:///{tmp_path}/fullresult.db", tmp_path) as scene,
+        workers.scene(rabbitmq_url, storage_url, tmp_path) as scene,
         scene.worker(),
     ):
         task_id = scene.send("add", 1, 2, expires=LONG_AGO)
@@ -82,9 +84,11 @@ def test_expired_at_an_idle_worker_of_rabbitmq(rabbitmq_url: str, tmp_path: Path
     assert_expired(record)
 
 
-def test_expired_in_a_queue_of_rabbitmq(rabbitmq_url: str, tmp_path: Path) -> None:
+def test_expired_in_a_queue_of_rabbitmq(
+    rabbitmq_url: str, storage_url: str, tmp_path: Path
+) -> None:
     """RabbitMQ drops what expires in a queue and says nothing: the record is pending, and stale."""
-    with workers.scene(rabbitmq_url, f"sqlite:///{tmp_path}/fullresult.db", tmp_path) as scene:
+    with workers.scene(rabbitmq_url, storage_url, tmp_path) as scene:
         task_id = scene.send("add", 1, 2, expires=0.5)
         wait_until_expired(scene, task_id)
 

@@ -32,7 +32,7 @@ IMPATIENT = {
 """Options of the redis transport: who does not acknowledge for so long is taken for lost."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[workers.Scene]:
@@ -48,10 +48,10 @@ def running(
 
 
 @pytest.fixture
-def still(redis_url: str, tmp_path: Path) -> Iterator[workers.Scene]:
+def still(redis_url: str, storage_url: str, tmp_path: Path) -> Iterator[workers.Scene]:
     """An app without a worker, impatient with those it will have."""
-    storage = f"sqlite:///{tmp_path}/fullresult.db"
-    with workers.scene(redis_url, storage, tmp_path, broker_transport_options=IMPATIENT) as scene:
+    options = {"broker_transport_options": IMPATIENT}
+    with workers.scene(redis_url, storage_url, tmp_path, **options) as scene:
         yield scene
 
 
@@ -197,11 +197,12 @@ def test_worker_killed_and_task_restored(
     assert_second_run_succeeded(record, worker=None)
 
 
-def test_worker_killed_and_task_redelivered(rabbitmq_url: str, tmp_path: Path) -> None:
+def test_worker_killed_and_task_redelivered(
+    rabbitmq_url: str, storage_url: str, tmp_path: Path
+) -> None:
     """RabbitMQ gives a late-acknowledged task to the next worker: two runs, two workers."""
     go = tmp_path / "go"
-    storage = f"sqlite:///{tmp_path}/fullresult.db"
-    with workers.scene(rabbitmq_url, storage, tmp_path) as scene:
+    with workers.scene(rabbitmq_url, storage_url, tmp_path) as scene:
         with scene.worker() as worker:
             task_id = scene.send("wait_for_late", str(go))
             scene.eventually(task_id, workers.is_started)

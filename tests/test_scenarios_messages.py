@@ -19,12 +19,17 @@ MODULE = "tests.scenario_messages_app"
 
 
 @pytest.fixture(scope="module")
-def running(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def running(
+    storage_kind: str,
+    redis_server: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
     """A worker with one process, which keeps what it cuts small."""
     directory = tmp_path_factory.mktemp("messages")
-    storage = f"sqlite:///{directory}/records.db"
     with (
         servers.redis_database(redis_server) as broker,
+        workers.storage(storage_kind, request, directory) as storage,
         workers.scene(broker, storage, directory, module=MODULE) as scene,
         scene.worker(),
     ):

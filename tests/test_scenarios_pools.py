@@ -15,19 +15,21 @@ from tests.workers import Pool, Scene
 
 SLOTS = 4
 TASKS = 100
-POOLS: list[tuple[Pool, str]] = [
-    ("solo", "sqlite"),
-    ("threads", "sqlite"),
-    ("threads", "postgresql"),
-    ("gevent", "sqlite"),
-    ("gevent", "postgresql"),
+POOLS = [
+    pytest.param((pool, kind.values[0]), id=f"{pool}-{kind.values[0]}", marks=kind.marks)
+    for pool, often in (
+        ("solo", ("sqlite",)),
+        ("threads", ("sqlite", "postgresql")),
+        ("gevent", ("sqlite", "postgresql")),
+    )
+    for kind in workers.storages(*often)
 ]
 GEVENT_ENDS_TASKS = celery.VERSION[:2] >= (5, 5)
 """Before, a hard time limit cut the greenlet and told nobody; terminating was not there."""
 REJECT_IS_A_FAILURE = celery.VERSION[:2] >= (5, 7)
 
 
-@pytest.fixture(scope="module", params=POOLS, ids="-".join)
+@pytest.fixture(scope="module", params=POOLS)
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
@@ -173,11 +175,10 @@ def test_terminated_while_running(running: Scene, pool: Pool, tmp_path: Path) ->
 # --- Recycled processes
 
 
-def test_recycled_processes(redis_url: str, tmp_path: Path) -> None:
+def test_recycled_processes(redis_url: str, storage_url: str, tmp_path: Path) -> None:
     """Every one of many tasks is recorded whole, though a process ends after each third."""
-    storage = f"sqlite:///{tmp_path}/records.db"
     with (
-        workers.scene(redis_url, storage, tmp_path) as scene,
+        workers.scene(redis_url, storage_url, tmp_path) as scene,
         scene.worker("--max-tasks-per-child=3", concurrency=4) as worker,
     ):
         first = set(worker.children())

@@ -16,7 +16,7 @@ REJECT_IS_A_FAILURE = celery.VERSION[:2] >= (5, 7)
 """A task that rejects its message for good has failed; before, only the message was rejected."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[workers.Scene]:

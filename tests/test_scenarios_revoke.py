@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fullresult import TaskRecord
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[workers.Scene]:

@@ -22,10 +22,9 @@ CELERY = tuple(int(part) for part in celery.__version__.split(".")[:2])
 
 
 @pytest.fixture
-def scene(redis_url: str, tmp_path: Path) -> Iterator[Scene]:
+def scene(redis_url: str, storage_url: str, tmp_path: Path) -> Iterator[Scene]:
     """An app without a worker as yet."""
-    storage = f"sqlite:///{tmp_path}/records.db"
-    with workers.scene(redis_url, storage, tmp_path, redis_socket_timeout=5) as scene:
+    with workers.scene(redis_url, storage_url, tmp_path, redis_socket_timeout=5) as scene:
         yield scene
 
 
@@ -175,15 +174,15 @@ def _manage(api: str | None, method: str, path: str) -> Any:
 def test_a_lost_connection(
     rabbitmq_server: servers.RabbitMQ,
     rabbitmq_url: str,
+    storage_url: str,
     tmp_path: Path,
     gate: Path,
     cancels: bool,
 ) -> None:
     """The late task is delivered again: cancelled first, or else while it still runs."""
     settings: dict[str, Any] = {"worker_cancel_long_running_tasks_on_connection_loss": cancels}
-    storage = f"sqlite:///{tmp_path}/records.db"
     with (
-        workers.scene(rabbitmq_url, storage, tmp_path, **settings) as scene,
+        workers.scene(rabbitmq_url, storage_url, tmp_path, **settings) as scene,
         scene.worker(concurrency=3) as worker,
     ):
         early, late = start_two(scene, gate)

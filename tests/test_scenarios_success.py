@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fullresult import TaskRecord
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql", slow=("mongodb",)))
 def running(
     request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[workers.Scene]:
@@ -152,16 +152,15 @@ def test_child_killed_after_success(running: workers.Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["wait_for", "wait_for_then_fail"])
-def test_result_backend_lost_while_running(redis_url: str, tmp_path: Path, name: str) -> None:
+def test_result_backend_lost_while_running(
+    redis_url: str, storage_url: str, tmp_path: Path, name: str
+) -> None:
     """A task whose outcome the result backend does not take has failed, as Celery sees it."""
     results, go = tmp_path / "results", tmp_path / "go"
     results.mkdir()
     with (
         workers.scene(
-            redis_url,
-            f"sqlite:///{tmp_path}/fullresult.db",
-            tmp_path,
-            result_backend=f"file://{results}",
+            redis_url, storage_url, tmp_path, result_backend=f"file://{results}"
         ) as scene,
         scene.worker(),
     ):

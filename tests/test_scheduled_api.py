@@ -20,7 +20,7 @@ from fullresult import FullResult, TaskQuery
 from fullresult.resend import CannotResend
 from fullresult.storage import StorageError
 from fullresult.sweeper import sweep
-from tests import servers
+from tests import servers, workers
 from tests.scheduling import (
     Flaky,
     altered,
@@ -41,25 +41,22 @@ MEMORY = {"broker_url": "memory://"}
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeApp]:
+def make(storage_url: str) -> Iterator[MakeApp]:
     """`make(broker settings, storage URL, **settings)`: an app, closed after the test."""
     with ExitStack() as stack:
 
-        def make(
-            broker: dict[str, Any] | str = MEMORY, storage: str | None = None, **settings: Any
-        ) -> Celery:
+        def make(broker: dict[str, Any] | str = MEMORY, **settings: Any) -> Celery:
             given = {"broker_url": broker} if isinstance(broker, str) else broker
-            url = storage or f"sqlite:///{tmp_path / 'records.db'}"
-            return stack.enter_context(app_on(given, url, **settings))
+            return stack.enter_context(app_on(given, storage_url, **settings))
 
         yield make
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def app(request: pytest.FixtureRequest, make: MakeApp) -> Celery:
+@pytest.fixture(params=workers.storages("sqlite", "postgresql"))
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
     """An app on each storage."""
-    postgresql = request.param == "postgresql"
-    return make(MEMORY, request.getfixturevalue("postgresql_url") if postgresql else None)
+    with workers.storage(request.param, request, tmp_path) as url, app_on(MEMORY, url) as app:
+        yield app
 
 
 def claim(app: Celery, *, ago: timedelta = timedelta(0)) -> None:
@@ -162,9 +159,8 @@ def test_it_can_be_asked_what_is_due_until_a_time(app: Celery) -> None:
     assert app.fullresult.count_scheduled(due_until=until) == 1
 
 
-def test_what_is_of_other_brokers_is_listed_too(make: MakeApp, tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/shared.db"
-    ours, theirs = (make(storage=storage, fullresult_namespace=name) for name in ("a", "b"))
+def test_what_is_of_other_brokers_is_listed_too(make: MakeApp) -> None:
+    ours, theirs = (make(fullresult_namespace=name) for name in ("a", "b"))
     later(ours, "ours")
     later(theirs, "theirs")
 
@@ -467,9 +463,8 @@ def test_what_is_no_message_stays_claimed_with_its_problem(make: MakeApp) -> Non
     assert "not readable" in (only(app, "bad").problem or "")
 
 
-def test_what_is_for_another_broker_is_not_sent(make: MakeApp, tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/shared.db"
-    ours, theirs = (make(storage=storage, fullresult_namespace=name) for name in ("a", "b"))
+def test_what_is_for_another_broker_is_not_sent(make: MakeApp) -> None:
+    ours, theirs = (make(fullresult_namespace=name) for name in ("a", "b"))
     later(theirs, "theirs")
 
     with pytest.raises(CannotResend, match="another broker"):
@@ -517,13 +512,13 @@ def test_a_scheduled_task_is_no_stale_task(app: Celery) -> None:
 
 
 @pytest.fixture(params=["before", "after"])
-def revoking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
+def revoking(request: pytest.FixtureRequest, storage_url: str) -> Iterator[Celery]:
     """An app whose control was made before `FullResult`, or after it."""
     with Celery("shop", set_as_current=False) as app:
         app.conf.update(
             broker_url="memory://",
             task_default_queue="revoking",
-            fullresult_storage=f"sqlite:///{tmp_path}/records.db",
+            fullresult_storage=storage_url,
             fullresult_schedule_eta=True,
         )
         if request.param == "before":

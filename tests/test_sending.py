@@ -42,10 +42,9 @@ def between(rabbitmq_url: str) -> Iterator[tuple[Proxy, str]]:
 
 
 @pytest.fixture
-def app(between: tuple[Proxy, str], tmp_path: Path) -> Iterator[Celery]:
+def app(between: tuple[Proxy, str], storage_url: str) -> Iterator[Celery]:
     """One whose broker is behind the proxy."""
-    storage = f"sqlite:///{tmp_path}/tasks.db"
-    with app_on({"broker_url": between[1]}, storage, fullresult_sweep_interval=0.05) as app:
+    with app_on({"broker_url": between[1]}, storage_url, fullresult_sweep_interval=0.05) as app:
         yield app
 
 

@@ -23,7 +23,7 @@ from kombu.transport import memory
 from fullresult.sending import BrokerDown
 from fullresult.storage import StorageError
 from fullresult.sweeper import Sweeper, Swept, sweep
-from tests import servers
+from tests import servers, workers
 from tests.proxy import Delay
 from tests.scheduling import (
     SECOND,
@@ -49,42 +49,37 @@ MEMORY = {"broker_url": "memory://"}
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeApp]:
+def make(storage_url: str) -> Iterator[MakeApp]:
     """`make(broker settings, storage URL, **settings)`: an app, closed after the test."""
     with ExitStack() as stack:
 
         def make(
-            broker: dict[str, Any] | str = MEMORY, storage: str | None = None, **settings: Any
+            broker: dict[str, Any] | str = MEMORY, storage: str = storage_url, **settings: Any
         ) -> Celery:
             given = {"broker_url": broker} if isinstance(broker, str) else broker
-            url = storage or f"sqlite:///{tmp_path / 'records.db'}"
-            return stack.enter_context(app_on(given, url, **settings))
+            return stack.enter_context(app_on(given, storage, **settings))
 
         yield make
 
 
 @pytest.fixture(
     params=[
-        ("memory", "sqlite"),
-        ("memory", "postgresql"),
-        ("filesystem", "sqlite"),
-        ("redis", "sqlite"),
-        ("redis", "postgresql"),
-        ("rabbitmq", "sqlite"),
-        ("rabbitmq", "postgresql"),
+        pytest.param((broker, kind.values[0]), id=f"{broker}-{kind.values[0]}", marks=kind.marks)
+        for broker in ("memory", "filesystem", "redis", "rabbitmq")
+        for kind in workers.storages("sqlite", *() if broker == "filesystem" else ("postgresql",))
     ],
-    ids="-".join,
 )
-def app(request: pytest.FixtureRequest, make: MakeApp) -> Celery:
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
     """An app on each broker and each storage."""
-    broker, storage = request.param
-    postgresql = request.getfixturevalue("postgresql_url") if storage == "postgresql" else None
+    broker, kind = request.param
     if broker == "memory":
-        return make(MEMORY, postgresql)
-    if broker == "filesystem":
-        folder: servers.FilesystemBroker = request.getfixturevalue("filesystem_broker")
-        return make(folder.settings, postgresql)
-    return make(request.getfixturevalue(f"{broker}_url"), postgresql)
+        settings = MEMORY
+    elif broker == "filesystem":
+        settings = request.getfixturevalue("filesystem_broker").settings
+    else:
+        settings = {"broker_url": request.getfixturevalue(f"{broker}_url")}
+    with workers.storage(kind, request, tmp_path) as url, app_on(settings, url) as app:
+        yield app
 
 
 # --- One sweep
@@ -223,11 +218,10 @@ def test_no_claim_is_larger_than_the_limit_of_a_sweep(make: MakeApp) -> None:
 
 
 def test_only_its_own_namespace_is_swept_and_others_that_are_late_reported_once(
-    make: MakeApp, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = f"sqlite:///{tmp_path}/shared.db"
-    ours = make(storage=storage, fullresult_namespace="ours")
-    theirs = make(storage=storage, fullresult_namespace="amqp://user:secret@theirs")
+    ours = make(fullresult_namespace="ours")
+    theirs = make(fullresult_namespace="amqp://user:secret@theirs")
     overdue(theirs, "very late", by=timedelta(minutes=2))
     overdue(theirs, "very late too", by=timedelta(minutes=3))
     overdue(ours, "ours")
@@ -246,11 +240,10 @@ def test_only_its_own_namespace_is_swept_and_others_that_are_late_reported_once(
 
 
 def test_what_is_a_little_late_elsewhere_is_not_reported(
-    make: MakeApp, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = f"sqlite:///{tmp_path}/shared.db"
-    ours = make(storage=storage, fullresult_namespace="ours")
-    theirs = make(storage=storage, fullresult_namespace="theirs")
+    ours = make(fullresult_namespace="ours")
+    theirs = make(fullresult_namespace="theirs")
     overdue(theirs, "late", by=30 * SECOND)
 
     sweep(ours.fullresult)
@@ -732,10 +725,11 @@ def test_a_storage_that_is_away_is_waited_for_with_two_lines(
     ]
 
 
-def test_postgresql_cut_off_for_a_while_costs_nothing(
-    make: MakeApp, postgresql_url: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql")[1:], indirect=True)
+def test_a_storage_cut_off_for_a_while_costs_nothing(
+    make: MakeApp, storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with through_proxy(postgresql_url) as (between, through):
+    with through_proxy(storage_url) as (between, through):
         app = make(storage=through, fullresult_sweep_interval=0.05, fullresult_timeout=1)
         overdue(app, "before")
         with running(app) as sweeper:
@@ -864,13 +858,10 @@ def test_what_no_broker_would_take_is_not_rescued_again_and_again(make: MakeApp)
 # --- The loop
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_due_task_leaves_at_its_time_and_never_before(
-    make: MakeApp, kind: str, redis_url: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("storage_kind", workers.storages("sqlite", "postgresql"), indirect=True)
+def test_a_due_task_leaves_at_its_time_and_never_before(make: MakeApp, redis_url: str) -> None:
     """However long the interval: it sleeps until then, and not until its next look."""
-    storage = request.getfixturevalue("postgresql_url") if kind == "postgresql" else None
-    app = make(redis_url, storage, fullresult_sweep_interval=30)
+    app = make(redis_url, fullresult_sweep_interval=30)
     now = app.fullresult.storage.now()
     due = {str(n): now + timedelta(milliseconds=400 + 37 * n) for n in range(20)}
     for task_id, eta in due.items():
@@ -911,10 +902,9 @@ def test_it_says_that_it_is_at_work(make: MakeApp) -> None:
     assert abs(full.storage.now() - at) < timedelta(minutes=1)
 
 
-def test_many_sweepers_side_by_side_send_each_task_once(
-    make: MakeApp, redis_url: str, postgresql_url: str
-) -> None:
-    apps = [make(redis_url, postgresql_url, task_default_queue="shared") for _ in range(4)]
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+def test_many_sweepers_side_by_side_send_each_task_once(make: MakeApp, redis_url: str) -> None:
+    apps = [make(redis_url, task_default_queue="shared") for _ in range(4)]
     for number in range(200):
         overdue(apps[0], str(number))
 

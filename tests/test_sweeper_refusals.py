@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +29,9 @@ def _blocked(app: Celery) -> Iterator[None]:
 
 
 @pytest.fixture
-def app(rabbitmq_url: str, tmp_path: Path) -> Iterator[Celery]:
+def app(rabbitmq_url: str, storage_url: str) -> Iterator[Celery]:
     with ExitStack() as stack:
-        storage = f"sqlite:///{tmp_path}/tasks.db"
-        app = stack.enter_context(app_on({"broker_url": rabbitmq_url}, storage))
+        app = stack.enter_context(app_on({"broker_url": rabbitmq_url}, storage_url))
         stack.enter_context(_blocked(app))
         yield app
 
@@ -67,9 +65,9 @@ def test_the_next_claims_are_larger_until_they_reach_other_queues(app: Celery) -
 
 
 def test_when_the_queue_takes_messages_again_they_are_sent(
-    rabbitmq_url: str, tmp_path: Path
+    rabbitmq_url: str, storage_url: str
 ) -> None:
-    with app_on({"broker_url": rabbitmq_url}, f"sqlite:///{tmp_path}/tasks.db") as app:
+    with app_on({"broker_url": rabbitmq_url}, storage_url) as app:
         with _blocked(app):
             overdue(app, "refused", queue=FULL)
             with pytest.raises(BrokerDown):

@@ -42,12 +42,12 @@ MakeScene = Callable[..., Any]
 
 
 @pytest.fixture
-def scene(redis_url: str, tmp_path: Path) -> MakeScene:
-    """What makes a scene on Valkey and SQLite that diverts."""
+def scene(redis_url: str, storage_url: str, tmp_path: Path) -> MakeScene:
+    """What makes a scene on Valkey that diverts."""
 
     def make(**settings: Any) -> Any:
         broker = settings.pop("broker", redis_url)
-        storage = settings.pop("storage", f"sqlite:///{tmp_path}/records.db")
+        storage = settings.pop("storage", storage_url)
         return workers.scene(broker, storage, tmp_path, **{**SETTINGS, **settings})
 
     return make
@@ -105,9 +105,10 @@ def test_a_warm_shutdown_ends_it_with_nothing_left_claimed(
 
 
 @pytest.mark.slow
-def test_workers_side_by_side_send_each_task_once(scene: MakeScene, postgresql_url: str) -> None:
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+def test_workers_side_by_side_send_each_task_once(scene: MakeScene) -> None:
     with (
-        scene(storage=postgresql_url) as here,
+        scene() as here,
         here.worker(pool="threads", concurrency=2),
         here.worker(pool="threads", concurrency=2),
         here.worker(pool="threads", concurrency=2),
@@ -150,6 +151,7 @@ def test_a_retry_with_a_countdown_waits_in_the_storage(scene: MakeScene) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("storage_kind", ["sqlite"], indirect=True)
 def test_a_storage_that_was_restarted_is_survived(scene: MakeScene, postgresql_url: str) -> None:
     """All sessions end, as when the server restarts."""
     with scene(storage=postgresql_url) as here, here.worker(pool="threads") as worker:
@@ -167,12 +169,11 @@ def test_a_storage_that_was_restarted_is_survived(scene: MakeScene, postgresql_u
 
 
 @pytest.mark.slow
-def test_a_storage_that_is_away_for_a_while_is_survived(
-    scene: MakeScene, postgresql_url: str
-) -> None:
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql")[1:], indirect=True)
+def test_a_storage_that_is_away_for_a_while_is_survived(scene: MakeScene, storage_url: str) -> None:
     with (
-        through_proxy(postgresql_url) as (between, url),
-        scene(storage=postgresql_url) as here,
+        through_proxy(storage_url) as (between, url),
+        scene() as here,
         here.worker(pool="threads", settings={"fullresult_storage": url}) as worker,
     ):
         succeed(here, send_later(here, count=2))
@@ -321,10 +322,9 @@ def test_the_task_is_registered_once_and_only_with_its_app(tmp_path: Path) -> No
 
 
 def test_the_task_sends_what_is_due_at_most_the_limit_and_keeps_nothing_open(
-    tmp_path: Path,
+    storage_url: str,
 ) -> None:
-    url = f"sqlite:///{tmp_path}/records.db"
-    with app_on({"broker_url": "memory://"}, url, fullresult_sweep_limit=3) as app:
+    with app_on({"broker_url": "memory://"}, storage_url, fullresult_sweep_limit=3) as app:
         for number in range(5):
             overdue(app, str(number))
         task = app.tasks["fullresult.sweep"]
@@ -336,13 +336,12 @@ def test_the_task_sends_what_is_due_at_most_the_limit_and_keeps_nothing_open(
 
 
 def test_sweeps_of_the_task_warn_of_others_once_and_not_every_second(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = f"sqlite:///{tmp_path}/records.db"
     memory = {"broker_url": "memory://"}
     with (
-        app_on(memory, url, fullresult_namespace="theirs") as theirs,
-        app_on(memory, url, fullresult_namespace="ours") as ours,
+        app_on(memory, storage_url, fullresult_namespace="theirs") as theirs,
+        app_on(memory, storage_url, fullresult_namespace="ours") as ours,
     ):
         overdue(theirs, "late", by=timedelta(minutes=5))
 

@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 
     from fullresult import TaskRecord
 
-STORAGES = ["sqlite", "postgresql"]
 NOW = timedelta(0)
 
 
-@pytest.fixture(params=STORAGES)
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with workers.storage(request.param, request, tmp_path) as url:
-        yield url
+@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
+def storage_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def sweep_until_empty(full: FullResult) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", workers.STORAGES)
 def test_no_task_is_sent_twice_whatever_happens(storage: str) -> None:
     """A few rounds of the campaign, with another seed each time."""
     seed = random.randrange(10**9)
@@ -119,7 +117,7 @@ def test_no_task_is_sent_twice_whatever_happens(storage: str) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", workers.STORAGES)
 def test_no_task_is_sent_twice_in_hundreds_of_rounds(storage: str, broker: str) -> None:
     at_most_once.main(["--rounds", "200", "--storage", storage, "--broker", broker])
 

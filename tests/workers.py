@@ -15,6 +15,7 @@
 `Worker` is that process: `name`, `pid`, `log`, `children()`, `wait_for_log(text)`,
   `signal(number)`, `stop()` (warm), `kill()` (SIGKILL to the group, as at the end of its block).
 `runs(record)` are its executions in short, `assert_consistent(record)` holds of any that ran.
+`storages("sqlite", …)` are the parameters of a fixture that lends a `storage(kind, …)`.
 
 A module with tasks of its own: `from tests.scenario_app import make_app, task`, add tasks by
 `@task()`, end with `app = app_of_worker()`, and give its dotted name as `scene(…, module=…)`.
@@ -26,6 +27,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +36,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import pytest
 
 from fullresult import FullResult, TaskRecord
 from fullresult.record import FINISHED
@@ -321,16 +326,53 @@ def _close(app: Celery) -> None:
     app.close()
 
 
+STORAGES = ("sqlite", "postgresql", "mongodb", "mongodb-single")
+"""What `storage` lends; the last is a server without transactions."""
+
+
+def storages(*always: str, slow: tuple[str, ...] = ()) -> list[Any]:
+    """The kinds of storages as parameters: in campaigns all, otherwise those named here.
+
+    Those named as *slow* are left out of the quick runs.
+    """
+    marks = {kind: pytest.mark.campaign for kind in STORAGES if kind not in always}
+    marks |= dict.fromkeys(slow, pytest.mark.slow)
+    return [pytest.param(kind, marks=marks.get(kind, ())) for kind in STORAGES]
+
+
+_DEAD = ("closed port", "silent port", "wrong password")
+DEAD_STORAGES = (
+    "no directory",
+    *(f"{trouble} of postgresql" for trouble in _DEAD),
+    *(pytest.param(f"{trouble} of mongodb", marks=pytest.mark.slow) for trouble in _DEAD),
+)
+"""Storages that cannot be used, in each way that takes its own time to be noticed."""
+
+
+@contextmanager
+def dead_storage(trouble: str, request: Any) -> Iterator[str]:
+    """The URL of one of `DEAD_STORAGES`; the password in it, if any, is "secret"."""
+    trouble, _, scheme = trouble.partition(" of ")
+    with socket.create_server((servers.HOST, 0)) as silent:
+        if trouble == "no directory":
+            yield "sqlite:////no/such/directory/records.db"
+        elif trouble == "closed port":
+            yield f"{scheme}://u:secret@{servers.HOST}:{servers.free_port()}/d"
+        elif trouble == "silent port":
+            yield f"{scheme}://{servers.HOST}:{silent.getsockname()[1]}/d"
+        else:
+            server = urlsplit(request.getfixturevalue(f"{scheme}_server"))
+            place = f"nobody:secret@{server.netloc.rpartition('@')[2]}"
+            yield server._replace(netloc=place).geturl()
+
+
 @contextmanager
 def storage(kind: str, request: Any, directory: Path) -> Iterator[str]:
-    """The URL of a new storage; *kind* is "sqlite", "postgresql", or "mongodb".
-
-    *request* is pytest's.
-    """
+    """The URL of a new storage; *kind* is one of `STORAGES`, and *request* is pytest's."""
     if kind == "sqlite":
         directory.mkdir(parents=True, exist_ok=True)
         yield f"sqlite:///{directory / 'fullresult.db'}"
         return
-    lend = servers.mongodb_database if kind == "mongodb" else servers.postgresql_database
-    with lend(request.getfixturevalue(f"{kind}_server")) as url:
+    lend = servers.postgresql_database if kind == "postgresql" else servers.mongodb_database
+    with lend(request.getfixturevalue(f"{kind.replace('-', '_')}_server")) as url:
         yield url

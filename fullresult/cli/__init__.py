@@ -9,6 +9,7 @@ from fullresult.cli.delete import delete
 from fullresult.cli.errors import Commands
 from fullresult.cli.listing import count, list_
 from fullresult.cli.mend import release, resend_scheduled
+from fullresult.cli.purge import purge
 from fullresult.cli.reschedule import reschedule
 from fullresult.cli.resend import resend
 from fullresult.cli.scheduled import scheduled
@@ -24,7 +25,7 @@ __all__ = ["fullresult"]
 @click.group(
     cls=Commands,
     commands=[
-        *(list_, show, count, stale, resend, delete, setup),
+        *(list_, show, count, stale, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
     ],
     examples=[

@@ -19,3 +19,22 @@ def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
         return
     with click.progressbar(length=total, label=label, show_pos=True, file=sys.stderr) as bar:
         yield bar.update
+
+
+@contextmanager
+def counting(label: str) -> Iterator[Callable[[int], None]]:
+    """The same where nobody knows how much there is to do."""
+    if not is_terminal(err=True):
+        yield lambda _: None
+        return
+    total = 0
+
+    def advance(more: int) -> None:
+        nonlocal total
+        total += more
+        click.echo(f"\r{label} {total:,}", nl=False, err=True)
+
+    try:
+        yield advance
+    finally:
+        click.echo("", err=True)

@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
     *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing", "scheduling")),
     *(f"{__name__}.{part}" for part in ("changing", "claiming", "listing", "schedules")),
+    *(f"{__name__}.{part}" for part in ("expiring", "results")),
     f"{__name__}.schedule_machine",
 )
 

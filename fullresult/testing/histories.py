@@ -15,6 +15,7 @@ from fullresult.record import (
     Message,
     Outcome,
     Start,
+    Stored,
     TaskRecord,
 )
 from fullresult.testing import samples
@@ -25,6 +26,10 @@ _texts = st.none() | st.sampled_from(["", "a", "é 中 🎉", "it's $1.50 100 %_
 _json = st.none() | st.sampled_from(["[]", '["a", 1.5]', '{"a": {"$b": null}}', "null"])
 _arguments = st.none() | st.sampled_from(['[1, "é"]', '{"a.b": [true]}', "{}"])
 _dates = st.none() | st.integers(-5_000, 5_000).map(samples.after)
+_expiries = st.none() | st.integers(-5_000, 5_000).map(samples.expiry)
+_bodies = st.binary(max_size=8)
+_types = st.sampled_from(["application/json", "application/x-python-serialize", "é"])
+_encodings = st.sampled_from(["utf-8", "binary", ""])
 _states = st.sampled_from([*STATES, "PROGRESS"])
 
 
@@ -41,6 +46,7 @@ def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
         outcome=draw(st.none() | _outcomes(stamps)),
         message=draw(st.none() | _messages(stamps)),
         start=draw(st.none() | st.builds(Start, stamps, _texts, st.just(at))),
+        stored=draw(st.none() | st.builds(Stored, stamps, _bodies, _types, _encodings)),
         entries=draw(_entries(number)),
     )
 
@@ -91,6 +97,7 @@ def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
         result=draw(_json),
         result_form=draw(st.none() | st.sampled_from(["json", "repr"])),
         children=draw(st.none() | st.just('["a"]')),
+        expire_at=draw(_expiries) if state in FINISHED else None,
         **known,
     )
 
@@ -103,7 +110,7 @@ def _messages(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Message:
         **{name: draw(_json) for name in ("embed", "headers", "properties", "notes")},
         "args": draw(_arguments),
         "kwargs": draw(_arguments),
-        "body": draw(st.none() | st.binary(max_size=8)),
+        "body": draw(st.none() | _bodies),
         "priority": draw(st.none() | st.integers(-10, 255)),
         "eta": draw(_dates),
         "expires": draw(_dates),

@@ -83,6 +83,7 @@ class Keeping(Fixtures):
             samples.event("with outcome", outcome=samples.outcome()),
             samples.event("with message", message=samples.message()),
             samples.event("with start", start=samples.start(worker=None)),
+            samples.event("with stored", stored=samples.stored(b"")),
             samples.event("with entry", entries=(samples.entry(),)),
         ]
 
@@ -236,6 +237,38 @@ class Keeping(Fixtures):
         storage.write([samples.event("a", outcome=samples.outcome("STARTED", samples.after(9)))])
 
         assert known(storage, "a").state == "SUCCESS"
+
+    def test_what_a_backend_was_given_last_is_kept_whatever_comes_last(
+        self, storage: Storage
+    ) -> None:
+        first, last = samples.stored(b"1", "PROGRESS"), samples.stored(b"2")
+        for task_id, order in {"a": (first, last), "b": (last, first)}.items():
+            for stored in order:
+                storage.write([samples.event(task_id, stored=stored)])
+
+        kept = [known(storage, task_id).stored for task_id in "ab"]
+
+        assert kept == [last, last]
+
+    def test_no_outcome_takes_away_what_a_backend_was_given(self, storage: Storage) -> None:
+        """A later attempt that is about to start has a result of the earlier one until it ends."""
+        storage.write([samples.task("a")])
+        storage.write([samples.event("a", stored=samples.RICH_STORED)])
+        outcome = samples.outcome("PENDING", retries=4)
+
+        storage.write([samples.event("a", outcome=outcome)])
+
+        record = known(storage, "a")
+        assert record.outcome == outcome
+        assert record.stored == samples.RICH_STORED
+
+    def test_what_a_backend_was_given_is_never_cut(self, storage: Storage) -> None:
+        stored = samples.stored(BIG.encode() * 4)
+
+        storage.write([samples.event("a", stored=stored)])
+        write(storage, [samples.event("b", stored=stored), samples.task("c")])
+
+        assert [known(storage, task_id).stored for task_id in "abc"] == [stored, stored, None]
 
     def test_an_outcome_replaces_another_whole(self, storage: Storage) -> None:
         """What the better outcome does not know is not filled in from the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -21,6 +22,7 @@ CALLS: dict[str, Callable[[Storage], object]] = {
     "find": lambda storage: storage.find(TaskQuery()),
     "count": lambda storage: storage.count(TaskQuery()),
     "delete": lambda storage: storage.delete(TaskQuery()),
+    "delete_expired": lambda storage: storage.delete_expired(samples.NOON, 10),
 }
 
 
@@ -133,9 +135,28 @@ class Life(Fixtures):
         assert record.name == "shop.pay"
         storage.close()
 
+    def test_records_of_an_older_version_expire_and_have_results_after_setup(
+        self, old_url: str, opener: OpenStorage
+    ) -> None:
+        storage = opener(old_url)
+        storage.setup()
+        ended = samples.outcome("SUCCESS", expire_at=samples.EXPIRY)
+
+        storage.write([samples.event("old open", outcome=ended, stored=samples.RICH_STORED)])
+
+        assert known(storage, "old open").stored == samples.RICH_STORED
+        assert storage.delete_expired(samples.EXPIRY, 10) == 1
+        assert storage.get("old open") is None
+        assert storage.count(TaskQuery()) == len(OLD_RECORDS) - 1
+        storage.close()
+
 
 OLD_RECORDS = (
-    samples.rich("old rich"),
+    replace(
+        samples.rich("old rich"),
+        outcome=samples.RICH_OUTCOME._replace(expire_at=None),
+        stored=None,
+    ),
     samples.task("old paid", kwargs={"order": 7}),
     samples.task("old open", state="STARTED"),
     samples.event("old outcome", outcome=samples.outcome("FAILURE")),

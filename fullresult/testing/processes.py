@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
-from fullresult.storage import OverlappingStorage, Storage
+from fullresult.storage import OverlappingStorage, ResultStorage, Storage, TaskQuery
 from fullresult.testing import samples
 
 OpenStorage = Callable[[str], Storage]
@@ -82,6 +83,24 @@ def _answer(
     storage.now()
     file.write_bytes(pickle.dumps(do(barrier, storage, *given)))
     storage.close()
+
+
+def join_chord(
+    barrier: Barrier, storage: Storage, chord_id: str, members: Sequence[str], size: int
+) -> list[bool]:
+    """Join with each of *members*, one after the other; returns the answers."""
+    assert isinstance(storage, ResultStorage)
+    barrier.wait()
+    return [storage.join_chord(chord_id, member, size, None) for member in members]
+
+
+def delete_expired(barrier: Barrier, storage: Storage, now: datetime, limit: int) -> int:
+    """Delete until nothing is left that expired; returns how many records that were."""
+    barrier.wait()
+    deleted = 0
+    while storage.find(TaskQuery(name="expires", limit=1)):
+        deleted += storage.delete_expired(now, limit)
+    return deleted
 
 
 def call_and_die(

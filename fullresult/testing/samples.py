@@ -18,6 +18,7 @@ from fullresult.record import (
     Message,
     Outcome,
     Start,
+    Stored,
     TaskRecord,
 )
 from fullresult.schedule import Schedule
@@ -25,6 +26,8 @@ from fullresult.schedule import Schedule
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
+EXPIRY = datetime(2999, 1, 31, 12, 0, tzinfo=timezone.utc)
+"""Some databases delete by themselves what has expired: nothing does while a test runs."""
 
 _JSON = ("args", "kwargs")
 
@@ -32,6 +35,11 @@ _JSON = ("args", "kwargs")
 def after(milliseconds: int) -> datetime:
     """So long after noon."""
     return NOON + timedelta(milliseconds=milliseconds)
+
+
+def expiry(milliseconds: int) -> datetime:
+    """So long after noon on the day when things expire."""
+    return EXPIRY + timedelta(milliseconds=milliseconds)
 
 
 def moment(at: datetime = NOON, tag: str = "") -> Moment:
@@ -76,6 +84,10 @@ def message(at: datetime = NOON, **known: Any) -> Message:
 
 def start(at: datetime = NOON, worker: str | None = "w1@host", *, tag: str = "") -> Start:
     return Start(stamp("STARTED", at, tag=tag), worker, at)
+
+
+def stored(body: bytes = b"{}", state: str = SUCCESS, at: datetime = NOON) -> Stored:
+    return Stored(stamp(state, at), body, "application/json", "utf-8")
 
 
 def entry(state: str = "FAILURE", at: datetime = NOON, **known: Any) -> Entry:
@@ -187,6 +199,7 @@ RICH_OUTCOME = Outcome(
     exception_message="$money > 100 %; DROP TABLE fullresult_task; --",
     traceback="Traceback (most recent call last):\n  File …\n",
     children='["a", ["g", ["b", "c"]]]',
+    expire_at=expiry(1),
 )
 """An outcome of which every field is known."""
 
@@ -215,6 +228,14 @@ RICH_MESSAGE = Message(
 )
 """A message of which every field is known."""
 
+RICH_STORED = Stored(
+    stamp=stamp("FAILURE", NOON, retries=3, tag="a1"),
+    body=bytes(range(256)),
+    content_type="application/x-python-serialize",
+    content_encoding="binary",
+)
+"""What a result backend was given, no part of which is plain text."""
+
 RICH_ENTRY = Entry(
     stamp=stamp("RETRY", NOON, retries=2, tag="a1"),
     retries=2,
@@ -239,6 +260,7 @@ def rich(task_id: str) -> TaskRecord:
         outcome=RICH_OUTCOME,
         message=RICH_MESSAGE,
         start=Start(stamp("STARTED", after(1), tag="a1"), "Wörker-0@höst", after(1)),
+        stored=RICH_STORED,
         entries=(RICH_ENTRY,),
     )
 

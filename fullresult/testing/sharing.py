@@ -28,18 +28,23 @@ def told(task_id: str, number: int) -> TaskRecord:
         "RETRY", at, retries=number, worker=text, result_text=text, traceback=text * 500
     )
     message = samples.message(at, name=text, queue=text, headers=text, body=text.encode() * 500)
-    return samples.event(task_id, at, outcome=outcome, message=message, entries=(entry,))
+    stored = samples.stored(text.encode() * 500, "RETRY", at)._replace(content_type=text)
+    return samples.event(
+        task_id, at, outcome=outcome, message=message, stored=stored, entries=(entry,)
+    )
 
 
 def check_whole(record: TaskRecord) -> None:
     """Of each event, all is in *record* that would be there at all."""
-    outcome, message = record.outcome, record.message
+    outcome, message, stored = record.outcome, record.message, record.stored
     assert outcome is not None
     assert message is not None
+    assert stored is not None
     text = str(outcome.retries)
     assert (outcome.worker, outcome.result_text, outcome.traceback) == (text, text, text * 500)
     assert message.body == (message.name or "").encode() * 500
     assert message.name == message.queue == message.headers
+    assert stored.body == stored.content_type.encode() * 500
     assert outcome.retries in [entry.retries for entry in record.entries]
     assert record.date_updated >= outcome.stale_from
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from fullresult.testing.arguments import Arguments
 from fullresult.testing.changing import Changing
 from fullresult.testing.claiming import Claiming
+from fullresult.testing.expiring import Expiring
 from fullresult.testing.finding import Finding
 from fullresult.testing.keeping import Keeping
 from fullresult.testing.life import Life
 from fullresult.testing.listing import Listing
 from fullresult.testing.overlapping import Overlapping
 from fullresult.testing.paging import Paging
+from fullresult.testing.results import Results
 from fullresult.testing.scheduling import Scheduling
 from fullresult.testing.sharing import Sharing
 
@@ -22,7 +24,9 @@ class StorageSuite(
     Arguments,
     Paging,
     Sharing,
+    Expiring,
     Overlapping,
+    Results,
     Scheduling,
     Changing,
     Claiming,

@@ -3,8 +3,9 @@
     python -m tests.campaigns.at_most_once --rounds 1000 --storage postgresql --broker rabbitmq
 
 Each round schedules tasks for a crowd of sweepers, kills some of them in the middle, and breaks
-the broker in a way chosen by the seed. Then every message on the broker is counted. A round that
-fails says its seed: `--seed` runs it again (what the processes do in between stays theirs).
+the broker or the storage in a way chosen by the seed. Then every message on the broker is counted.
+A round that fails says its seed: `--seed` runs it again (what the processes do in between stays
+theirs).
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ import sys
 import time
 import urllib.parse
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
+import pymongo
 import redis
 
 from fullresult.sweeper import sweep
 from tests import servers, sweeping
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, proxy
-from tests.workers import until
+from tests.workers import STORAGES, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MARKERS = {"redis": b"LPUSH", "rabbitmq": b"\x00\x3c\x00\x28"}
 """What a client says where it publishes; of AMQP, the number of `basic.publish`."""
@@ -40,11 +43,22 @@ TROUBLES = ("none", "network", "network", "refused", "broker", "storage")
 _PATIENCE = 60.0
 
 
+class Store(NamedTuple):
+    """A storage that can be broken."""
+
+    url: str
+    break_it: Callable[[random.Random], None]
+    heal: Callable[[], None] = lambda: None
+    """What `break_it` left broken."""
+    troubles: tuple[str, ...] = TROUBLES
+    """What may happen in a round, the more often the more often it is named."""
+
+
 @dataclass
 class Campaign:
     """One store, one broker, and all that was scheduled."""
 
-    storage: str
+    storage: Store
     broker: str
     between: Proxy
     break_broker: Callable[[random.Random], None]
@@ -63,8 +77,9 @@ class Campaign:
         self.settings = {
             "broker_url": f"{scheme}{servers.HOST}:{self.between.port}{path}",
             "broker_connection_timeout": 2,
-            "fullresult_storage": self.storage,
+            "fullresult_storage": self.storage.url,
             "fullresult_sweep_interval": 0.2,
+            "fullresult_timeout": 2,
             **self.settings,
         }
         self.full = sweeping.make(self.settings)
@@ -73,7 +88,7 @@ class Campaign:
     def round(self, seed: int, *, tasks: int, sweepers: int, kills: int) -> str:
         """One round, and the assertions after it; what happened in it."""
         choice = random.Random(seed)
-        trouble = choice.choice(TROUBLES)
+        trouble = choice.choice(self.storage.troubles)
         before = sweeping.Ledger.of(self.full)
         with sweeping.crowd(self.settings) as crowd:
             crowd.spawn(sweepers)
@@ -86,9 +101,10 @@ class Campaign:
                 crowd.kill_one(choice)
                 crowd.spawn(1)
             self.between.heal()
+            self.storage.heal()
             self._settle()
             crowd.stop()
-        sweep(self.full)  # what they gave back as they stopped
+        until(self._adds_up, _PATIENCE)
         self.kills += kills
         return f"{trouble}, {self._check(before)}"
 
@@ -102,21 +118,27 @@ class Campaign:
         elif trouble == "broker":
             self.break_broker(choice)
         elif trouble == "storage":
-            break_storage(self.storage, choice)
+            self.storage.break_it(choice)
 
     def _settle(self) -> None:
         """Wait until the sweepers have nothing to take."""
         done = until(lambda: not self.full.count_scheduled(claimed=False), _PATIENCE)
         assert done, f"{self.full.count_scheduled(claimed=False)} wait, and nobody takes them"
 
+    def _adds_up(self) -> bool:
+        """Whether nothing is missing, or there twice: sent, waiting or claimed."""
+        # What they gave back as they stopped, or left half done as they were killed.
+        sweep(self.full)
+        now = sweeping.Ledger.of(self.full)
+        return Counter([*now.waiting, *now.claimed, *now.sent]) == Counter(self.scheduled)
+
     def _check(self, before: sweeping.Ledger) -> str:
         new = self.take()
         self.arrived.update(new)
         twice = {task_id: count for task_id, count in self.arrived.items() if count > 1}
         assert not twice, f"sent more than once: {twice}"
+        assert self._adds_up(), "sent + waiting + claimed != scheduled"
         now = sweeping.Ledger.of(self.full)
-        told = [*now.waiting, *now.claimed, *now.sent]
-        assert Counter(told) == Counter(self.scheduled), "sent + waiting + claimed != scheduled"
         assert not now.waiting, "some wait although they are due"
         assert now.sent <= set(self.arrived), "marked as sent, and not on the broker"
         stale = self.full.get_stale_scheduled_tasks(sweeping.seconds(0))
@@ -161,17 +183,35 @@ def campaign(storage: str, broker: str) -> Iterator[Campaign]:
 
 
 @contextmanager
-def _storage(kind: str) -> Iterator[str]:
+def _storage(kind: str) -> Iterator[Store]:
     if kind == "postgresql":
         with servers.postgresql() as server, servers.postgresql_database(server) as url:
-            yield url
-    else:
+            yield Store(url, lambda choice: _break_postgresql(url, choice))
+    elif kind == "sqlite":
         with TemporaryDirectory(prefix="fullresult-campaign-") as directory:
-            yield f"sqlite:///{Path(directory) / 'fullresult.db'}"
+            file = Path(directory) / "fullresult.db"
+            yield Store(f"sqlite:///{file}", lambda choice: _break_sqlite(file, choice))
+    else:
+        with _mongodb(replica_set=kind == "mongodb") as store:
+            yield store
 
 
 @contextmanager
-def _with_redis(storage: str) -> Iterator[Campaign]:
+def _mongodb(*, replica_set: bool) -> Iterator[Store]:
+    with sweeping.mongodb_node(replica_set=replica_set) as node:
+        port = urllib.parse.urlsplit(node.url).port
+        assert port is not None
+        with proxy(servers.HOST, port) as between:
+            yield Store(
+                node.url.replace(f":{port}/", f":{between.port}/"),
+                lambda choice: _break_mongodb(node, between, choice),
+                between.heal,
+                (*TROUBLES, "storage", "storage", "storage"),
+            )
+
+
+@contextmanager
+def _with_redis(storage: Store) -> Iterator[Campaign]:
     with servers.redis() as url:
         port = urllib.parse.urlsplit(url).port
         assert port is not None
@@ -188,7 +228,7 @@ def _with_redis(storage: str) -> Iterator[Campaign]:
 
 
 @contextmanager
-def _with_rabbitmq(storage: str) -> Iterator[Campaign]:
+def _with_rabbitmq(storage: Store) -> Iterator[Campaign]:
     with sweeping.rabbitmq_node() as node:
         port = urllib.parse.urlsplit(node.url).port
         assert port is not None
@@ -224,15 +264,17 @@ def _break_redis(url: str, choice: random.Random) -> None:
             client.replicaof("NO", "ONE")
 
 
-def break_storage(url: str, choice: random.Random) -> None:
-    """Connections end in the middle of what they do, or nobody can write for a moment."""
-    if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as locking:
-            locking.isolation_level = None
-            locking.execute("BEGIN IMMEDIATE")
-            time.sleep(choice.uniform(0, 1))
-            locking.execute("ROLLBACK")
-        return
+def _break_sqlite(file: Path, choice: random.Random) -> None:
+    """Nobody can write for a moment."""
+    with closing(sqlite3.connect(file)) as locking:
+        locking.isolation_level = None
+        locking.execute("BEGIN IMMEDIATE")
+        time.sleep(choice.uniform(0, 1))
+        locking.execute("ROLLBACK")
+
+
+def _break_postgresql(url: str, choice: random.Random) -> None:
+    """Connections end in the middle of what they do."""
     with psycopg.connect(url, autocommit=True) as ending:
         for _ in range(8):
             ending.execute(
@@ -240,6 +282,38 @@ def break_storage(url: str, choice: random.Random) -> None:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             time.sleep(choice.uniform(0, 0.1))
+
+
+def _break_mongodb(node: sweeping.Node, between: Proxy, choice: random.Random) -> None:
+    """It crashes, ends what it is at, or the network before it fails, until it is healed."""
+    trouble = choice.choice(("crash", "kill", "cut", "faults", "refuse"))
+    if trouble == "crash":
+        node.stop()
+        time.sleep(choice.uniform(0, 0.5))
+        node.start()
+    elif trouble == "kill":
+        _kill_operations(node.url, choice)
+    elif trouble == "faults":
+        between.plan = faults(b"", choice)
+    elif trouble == "refuse":
+        between.refuse()
+        time.sleep(choice.uniform(0, 1))
+        between.accept()
+    else:
+        for _ in range(8):
+            between.cut_all()
+            time.sleep(choice.uniform(0, 0.1))
+
+
+def _kill_operations(url: str, choice: random.Random) -> None:
+    """What clients wait for ends with an error, and what they read on with is gone."""
+    ended = time.monotonic() + choice.uniform(0.1, 0.5)
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        while time.monotonic() < ended:
+            active = {"active": True, "ns": {"$regex": "^campaign"}}
+            for each in client.admin.aggregate([{"$currentOp": {}}, {"$match": active}]):
+                client.admin.command("killOp", op=each["opid"])
+            client.admin.command("killAllSessions", [])
 
 
 # --- The command
@@ -272,7 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.at_most_once")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--storage", choices=["postgresql", "sqlite"], default="sqlite")
+    parser.add_argument("--storage", choices=STORAGES, default="sqlite")
     parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
     parser.add_argument("--tasks", type=int, default=300, help="in each round")
     parser.add_argument("--sweepers", type=int, default=3, help="at any time")

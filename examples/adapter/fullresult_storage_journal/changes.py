@@ -10,10 +10,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.events import merge
-from fullresult.record import Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
 from fullresult.schedule import Schedule
 
-_PARTS: dict[str, Callable[..., Any]] = {"outcome": Outcome, "message": Message, "start": Start}
+_PARTS: dict[str, Callable[..., Any]] = {
+    "outcome": Outcome,
+    "message": Message,
+    "start": Start,
+    "stored": Stored,
+}
 
 
 class Change(NamedTuple):

@@ -79,6 +79,12 @@ class JournalStorage:
             self._keep(state, Change(deleted=found))
             return len(found)
 
+    def delete_expired(self, now: datetime, limit: int) -> int:
+        with self._state() as state:
+            expired = _expired(state, now)[:limit]
+            self._keep(state, Change(deleted=expired))
+            return len(expired)
+
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         with self._state() as state:
             known = schedule.schedule_id in state.schedules.keys() | state.withdrawn
@@ -184,6 +190,16 @@ def _lacks_message(state: State, event: TaskRecord) -> bool:
     """Whether the record of *event* has no message when that is merged into it."""
     known = state.records.get(event.task_id)
     return event.message is None and (known is None or known.message is None)
+
+
+def _expired(state: State, now: datetime) -> list[str]:
+    """The ids of records that may be deleted, those that expired first before others."""
+    dates = (
+        (record.outcome.expire_at, record.task_id)
+        for record in state.records.values()
+        if record.outcome and record.outcome.expire_at
+    )
+    return [task_id for expire_at, task_id in sorted(dates) if expire_at <= now]
 
 
 def _waiting(state: State, namespace: str) -> list[Schedule]:

@@ -1,0 +1,100 @@
+"""What a result backend keeps and asks, in any SQL database."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import uuid4
+
+from fullresult.record import TaskRecord
+from fullresult_storage_sql import rows
+
+
+class ResultDatabase(Protocol):
+    """What a database does for a result backend, on a schema known to be there.
+
+    Every method raises `StorageError` and nothing else, and what it changes is as safe as the end
+    of a task.
+    """
+
+    sql: dict[str, str]
+
+    def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        """`ResultStorage.get_results`, as rows of `rows.COLUMNS`."""
+        ...
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        """`ResultStorage.get_finished`."""
+        ...
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for a value in a statement."""
+        ...
+
+    def delete(self, found: str, values: Sequence[Any]) -> int:
+        """Delete the records whose ids the statement *found* selects, and their entries."""
+        ...
+
+    def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Run one statement that may be run twice, by itself, and return its rows."""
+        ...
+
+    def join_chord(
+        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
+    ) -> bool:
+        """`ResultStorage.join_chord`."""
+        ...
+
+    def forget_chord(self, chord_id: str) -> None:
+        """`ResultStorage.forget_chord`."""
+        ...
+
+
+class SqlResults:
+    """A `fullresult.storage.ResultStorage`."""
+
+    @abstractmethod
+    def _prepared(self) -> ResultDatabase:
+        """The database, its schema known to be there."""
+
+    def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        return [rows.record(row) for row in self._prepared().get_results(task_ids)]
+
+    def get_finished(self, task_ids: Collection[str]) -> list[str]:
+        return self._prepared().get_finished(task_ids)
+
+    def forget(self, task_id: str) -> None:
+        database = self._prepared()
+        where = f"{database.sql['ids']} WHERE t.task_id = {database.placeholder}"
+        database.delete(where, [task_id])
+
+    def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
+        expires = None if expire_at is None else rows.date_text(expire_at)
+        database = self._prepared()
+        database.keep(database.sql["save_group"], [group_id, value, expires])
+
+    def restore_group(self, group_id: str) -> bytes | None:
+        database = self._prepared()
+        found = database.keep(database.sql["restore_group"], [group_id])
+        return bytes(found[0][0]) if found else None
+
+    def delete_group(self, group_id: str) -> None:
+        database = self._prepared()
+        database.keep(database.sql["delete_group"], [group_id])
+
+    def join_chord(
+        self,
+        chord_id: str,
+        member: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> bool:
+        return self._prepared().join_chord(chord_id, member, size, expire_at, call or uuid4().hex)
+
+    def forget_chord(self, chord_id: str) -> None:
+        self._prepared().forget_chord(chord_id)

@@ -1,0 +1,123 @@
+"""What was sent is marked while more is sent, and none of it is forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from fullresult.marking import Marker
+from fullresult.storage import StorageError
+from fullresult.sweeper import Sweeper
+from tests.scheduling import Flaky, app_on, claimed, overdue, received, until, waiting
+
+MANY = 20
+
+
+@pytest.fixture
+def app(storage_url: str) -> Iterator[Celery]:
+    """Its sweepers claim no more than four at a time."""
+    broker = {"broker_url": "memory://"}
+    with app_on(broker, storage_url, fullresult_sweep_limit=4) as app:
+        yield app
+
+
+def fill(app: Celery) -> list[str]:
+    ids = [f"task {number}" for number in range(MANY)]
+    for task_id in ids:
+        overdue(app, task_id)
+    return ids
+
+
+def marks(flaky: Flaky) -> list[int]:
+    """How many schedules each call of `mark_sent` was for."""
+    return [len(given[1]) for name, given in flaky.calls if name == "mark_sent"]
+
+
+def test_all_that_is_sent_is_marked_batch_by_batch(app: Celery) -> None:
+    flaky = Flaky.under(app)
+    ids = fill(app)
+
+    swept = Sweeper(app.fullresult).sweep()
+
+    assert swept.sent == MANY
+    assert (claimed(app), waiting(app)) == ([], [])
+    assert sorted(received(app)) == sorted(ids)
+    assert sum(marks(flaky)) == MANY
+    assert max(marks(flaky)) <= 4
+    assert {app.fullresult.get(task_id).state for task_id in ids} == {"SCHEDULED_SENT"}
+
+
+def test_a_sweep_of_some_leaves_none_unmarked(app: Celery) -> None:
+    fill(app)
+
+    assert Sweeper(app.fullresult).sweep(8).sent == 8
+
+    assert claimed(app) == []
+    assert len(waiting(app)) == MANY - 8
+
+
+def test_what_could_not_be_marked_is_marked_before_anything_else_is_sent(app: Celery) -> None:
+    flaky = Flaky.under(app)
+    fill(app)
+    flaky.fail("mark_sent", times=2)
+    sweeper = Sweeper(app.fullresult)
+
+    with pytest.raises(StorageError):
+        sweeper.sweep()
+    sent = received(app)
+    left = claimed(app)
+    sweeper.sweep()
+
+    assert set(left) <= set(sent)
+    assert len(left) <= 8  # what is being sent, and what was sent before it
+    assert len(sent) + len(received(app)) == MANY
+    assert (claimed(app), waiting(app)) == ([], [])
+
+
+def test_a_sweeper_that_is_stopped_leaves_none_unmarked(app: Celery) -> None:
+    ids = fill(app)
+    sweeper = Sweeper(app.fullresult)
+    sweeper.start()
+    until(lambda: sweeper.swept.sent > 0)
+
+    sweeper.stop()
+    sweeper.join(10)
+
+    assert claimed(app) == []
+    assert sorted(received(app) + waiting(app)) == sorted(ids)
+
+
+def test_marking_goes_on_beside_its_caller() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def mark(_: Any) -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    batches = ["sent"]
+    marker = Marker(mark)
+    marker.start(batches)
+    assert begun.wait(10)
+    assert batches == ["sent"]
+
+    may_end.set()
+    marker.join()
+
+    assert batches == []
+
+
+def test_what_the_storage_refused_to_mark_stays(caplog: pytest.LogCaptureFixture) -> None:
+    def mark(_: Any) -> None:
+        raise StorageError("away")
+
+    batches = ["sent"]
+    marker = Marker(mark)
+    marker.start(batches)
+    marker.join()
+
+    assert batches == ["sent"]
+    assert caplog.text == ""  # who marks it next says so

@@ -1,0 +1,156 @@
+"""MongoDB's plain writes, one command for most events, say what the merge by a pipeline says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pymongo import monitoring
+
+from fullresult.config import Settings
+from fullresult.events import merge
+from fullresult.record import (
+    PENDING,
+    RETRY,
+    STARTED,
+    SUCCESS,
+    TaskRecord,
+)
+from fullresult.testing import samples
+from fullresult_storage_mongo import plugin
+from fullresult_storage_mongo.storage import MongoStorage
+
+pytestmark = pytest.mark.slow
+
+ODD: list[Any] = [
+    "$secret",
+    {"$set": {"a": "$_id"}},
+    {"$each": [1]},
+    {"$numberLong": "1"},
+    {"a.b": {"$c.d": ["$e"]}, ".": 1, "$": 2, "": 3},
+    [{"$ref": "tasks", "$id": 1}],
+    [[{"$fullresult": "x"}], None, 2**64],
+]
+
+
+class Updates(monitoring.CommandListener):
+    """Of the writes that every client made from now on sends: the kind of each."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name == "insert":
+            self.kinds.append("insert")
+        for each in event.command.get("updates", ()):
+            self.kinds.append("pipeline" if isinstance(each["u"], list) else "plain")
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+_UPDATES = Updates()
+monitoring.register(_UPDATES)
+
+
+@pytest.fixture
+def storage(mongodb_url: str) -> Iterator[MongoStorage]:
+    settings = Settings(storage=mongodb_url, timeout=timedelta(seconds=5))
+    storage = plugin.fullresult_open_storage(mongodb_url, settings)
+    assert isinstance(storage, MongoStorage)
+    storage.setup()
+    _UPDATES.kinds.clear()
+    yield storage
+    storage.close()
+
+
+def published(task_id: str) -> TaskRecord:
+    return samples.task(task_id, state=PENDING)
+
+
+def started(task_id: str, at: int = 1, **known: Any) -> TaskRecord:
+    when = samples.after(at)
+    outcome = samples.outcome(STARTED, when, worker="w1@host", date_started=when, **known)
+    return samples.event(task_id, when, outcome=outcome, start=samples.start(when))
+
+
+def ended(task_id: str, **known: Any) -> TaskRecord:
+    return samples.became(task_id, SUCCESS, samples.after(2), **known)
+
+
+def merged(*events: TaskRecord) -> TaskRecord:
+    whole = events[0]
+    for event in events[1:]:
+        whole = merge(whole, event)
+    return samples.plain(whole)
+
+
+def kept(storage: MongoStorage, task_id: str) -> TaskRecord:
+    record = storage.get(task_id)
+    assert record is not None
+    return samples.plain(record)
+
+
+def test_a_task_that_succeeds_is_an_insert_and_two_plain_updates(storage: MongoStorage) -> None:
+    events = [published("a"), started("a"), ended("a", result="[1]", result_form="json")]
+
+    lacking = [storage.write([event]) for event in events]
+
+    assert _UPDATES.kinds == ["insert", "update", "update"]
+    assert lacking == [[], [], []]
+    assert kept(storage, "a") == merged(*events)
+
+
+@pytest.mark.parametrize("value", ODD, ids=json.dumps)
+def test_a_result_that_looks_like_an_operator_is_kept_as_it_is(
+    storage: MongoStorage, value: Any
+) -> None:
+    events = [published("a"), ended("a", result=json.dumps(value), result_form="json")]
+
+    for event in events:
+        storage.write([event])
+
+    assert kept(storage, "a") == merged(*events)
+    assert storage.get("a").result == value  # type: ignore[union-attr]
+
+
+def test_what_a_plain_write_cannot_do_a_pipeline_does(storage: MongoStorage) -> None:
+    """Events that come late, twice, without a publish, or for a later attempt."""
+    again = samples.outcome(PENDING, samples.after(3), retries=1)
+    failed = samples.entry(RETRY, samples.after(2))
+    lives = {
+        "late": [ended("late"), started("late"), published("late")],
+        "twice": [published("twice"), started("twice"), ended("twice"), started("twice")],
+        "begun twice": [
+            published("begun twice"),
+            started("begun twice", 2),
+            started("begun twice"),
+        ],
+        "unpublished": [started("unpublished"), ended("unpublished")],
+        "published again": [published("published again"), published("published again")],
+        "retried": [
+            published("retried"),
+            samples.event("retried", samples.after(2), entries=(failed,)),
+            samples.event("retried", samples.after(3), outcome=again, message=samples.message()),
+        ],
+    }
+
+    for events in lives.values():
+        for event in events:
+            storage.write([event])
+
+    assert {name: kept(storage, name) for name in lives} == {
+        name: merged(*events) for name, events in lives.items()
+    }
+    assert "pipeline" in _UPDATES.kinds
+
+
+def test_a_record_without_a_message_is_said_to_lack_it(storage: MongoStorage) -> None:
+    assert storage.write([started("a")]) == ["a"]
+    assert storage.write([ended("a")]) == ["a"]
+    assert storage.write([published("a")]) == []
+    assert storage.write([ended("a")]) == []
