@@ -39,7 +39,6 @@ def build(broker: str, backend: str, store: str) -> Celery:
         from fullresult import FullResult  # Only where it takes part.
 
         app.conf.fullresult_storage = store
-        app.conf.result_backend = "fullresult://"
         FullResult(app)
     return app
 
@@ -54,6 +53,10 @@ def make_app(broker: str, backend: str, store: str) -> Iterator[Celery]:
     finally:
         if store:
             app.fullresult.close()
+        if consumer := getattr(app.backend, "result_consumer", None):
+            # Redis's: a result that lives on would connect again, to say that it no longer waits.
+            consumer.stop()
+            consumer._pubsub = None  # noqa: SLF001
         app.close()
 
 

@@ -7,16 +7,17 @@ import random
 import threading
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from fullresult import encoding
+from fullresult.beside import Beside
 from fullresult.bridge import tell_revoked
 from fullresult.clock import StorageClock
 from fullresult.events import fold
 from fullresult.forking import ForkGate
 from fullresult.housekeeping import Housekeeping
-from fullresult.marking import Marker
 from fullresult.record import TaskRecord
 from fullresult.recorder import attempt_in
 from fullresult.schedule import Schedule, ScheduleQuery
@@ -32,8 +33,11 @@ logger = logging.getLogger(__name__)
 _CLAIM = 0.05
 """Seconds that it should take to send what one claim takes.
 
-One crash leaves no more to mend than this claim and the one before, which is marked meanwhile.
+One crash leaves no more to mend than this claim, the one before and the next, for which the
+storage is asked meanwhile.
 """
+_AHEAD = 1.0
+"""Seconds after which what was claimed ahead is given back, and not sent."""
 _FIRST_CLAIM = 10
 _TELL_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -78,8 +82,12 @@ def _log(error: Exception) -> None:
 class Batch:
     """What one claim took, on its way to the broker."""
 
-    def __init__(self, claim: str, at: datetime, began: float, schedules: list[Schedule]) -> None:
+    def __init__(
+        self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
+    ) -> None:
         self.claim = claim
+        self.full = full
+        """Whether there may be more."""
         self.at = at
         self.began = began
         self.waiting = schedules
@@ -127,7 +135,10 @@ class Sweeper:
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
         self._unmarked: list[Batch] = []
-        self._marker = Marker(self._mark)
+        self._next: Batch | None = None
+        self._smooth = False
+        """All of the last batch was sent: the next may be claimed ahead."""
+        self._beside = Beside()
         self._unanswered: str | None = None
         self._housekeeping = Housekeeping(full)
         self._refusal: QueueRefused | None = None
@@ -172,7 +183,7 @@ class Sweeper:
     def _step(self) -> Swept:
         with self._gate:
             self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
-        return self._batch(self._size)
+        return self._batch(self._size, ahead=True)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(max(seconds, 0.001))
@@ -209,44 +220,93 @@ class Sweeper:
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
-            some = self._batch(left)
+            some = self._batch(left, ahead=limit is None)
             swept += some
             if self._refusal is not None and not some.sent:
                 raise BrokerDown(str(self._refusal)) from self._refusal
             if not some.claimed:
                 break
         with self._gate:
+            self._give_back_next()
             self._mark_what_was_sent()
         return swept
 
-    def _batch(self, size: int) -> Swept:
-        """Claim up to *size* of what is due, and send it; mark it, or what was sent before it."""
+    def _batch(self, size: int, *, ahead: bool) -> Swept:
+        """Claim up to *size* of what is due, or take what was claimed *ahead*, and send it.
+
+        It is marked then, or while the next is sent.
+        """
         with self._gate:
             if not self._may_wait():
                 self._mark_what_was_sent()
-            self._sender.ready()  # before the claim: while the broker is away nothing is claimed
-            began = time.monotonic()
-            now, claim = self._storage.now(), uuid4().hex
-            self._unanswered = claim
-            schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
-            self._unanswered = None
+            self._get_ready()
+            batch = self._take_next() or self._claim(size)
         self._refusal = None
-        if not schedules:
+        if batch is None:
             with self._gate:
                 self._mark_what_was_sent()
             return Swept()
-        batch = Batch(claim, now, began, schedules)
-        self._marker.start(self._unmarked)  # while this one is sent
+        more = self._size if ahead and batch.full and self._smooth else 0
+        if self._unmarked or more:
+            self._beside.start(partial(self._meanwhile, more))
+        sent = False
         try:
             self._send_all(batch)
+            sent = True
         finally:
-            self._marker.join()
+            self._beside.join()
+            self._smooth = sent and batch.is_plain
+            if not self._smooth:
+                self._give_back_next()
             self._unmarked.append(batch)
-            if len(schedules) < size or not self._may_wait():
+            if not batch.full or not self._may_wait():
                 with self._gate:
                     self._mark_what_was_sent()
             self.swept += batch.done
         return batch.done
+
+    def _claim(self, size: int) -> Batch | None:
+        began = time.monotonic()
+        now, claim = self._storage.now(), uuid4().hex
+        self._unanswered = claim
+        schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
+        self._unanswered = None
+        if not schedules:
+            return None
+        return Batch(claim, now, began, schedules, full=len(schedules) >= size)
+
+    def _get_ready(self) -> None:
+        """Before the claim, that nothing is claimed while the broker is away."""
+        try:
+            self._sender.ready()
+        except BrokerDown:
+            self._give_back_next()
+            self._mark_what_was_sent()
+            raise
+
+    def _meanwhile(self, more: int) -> None:
+        """Mark what was sent before, and claim what is sent next; in a thread of its own."""
+        while self._unmarked:
+            self._mark(self._unmarked[0])
+            self._unmarked.pop(0)
+        if more and not self._stop.is_set():
+            self._next = self._claim(more)
+
+    def _take_next(self) -> Batch | None:
+        """What was claimed ahead, unless that is long ago."""
+        batch = self._next
+        if batch is not None and time.monotonic() - batch.began > _AHEAD:
+            self._give_back_next()
+            self._mark_what_was_sent()
+            return None
+        self._next = None
+        return batch
+
+    def _give_back_next(self) -> None:
+        """Have what was claimed ahead given back, when what was sent is marked."""
+        batch, self._next = self._next, None
+        if batch is not None:
+            self._unmarked.append(batch)
 
     def _may_wait(self) -> bool:
         """Whether what was sent may be marked later: all is well, and more of it is on its way."""
@@ -365,6 +425,7 @@ class Sweeper:
     def close(self) -> None:
         """Let go of the broker. What was sent and could not be marked stays claimed."""
         with self._gate:
+            self._give_back_next()
             try:
                 self._mark_what_was_sent()
             except StorageError as error:

@@ -1,4 +1,6 @@
-"""Schedules and events changed together without transactions: on a single server.
+"""Schedules and events changed together without transactions.
+
+So on a single server; and so everywhere what was sent is marked.
 
 First the schedule is written with its events beside it, in one write; then they are merged; then
 the schedule is shown, freed of them, or deleted. Whoever dies in between leaves events that are

@@ -31,8 +31,11 @@ CLOSING = "closing"
 OPEN = "OPEN"
 """The bucket of all tasks of which something is still expected."""
 
-MOST_STORED = 12 * 1024 * 1024
-"""Bytes that are kept of what a result backend was given; there is room for the rest beside it."""
+MOST_STORED = 10 * 1024 * 1024
+"""Bytes that are kept of what a result backend was given; there is room for the rest beside it.
+
+Of a server with the smallest cache there is, 256 MB, a larger one takes too much: it never ends.
+"""
 _MAY_WAIT = frozenset({PENDING, STARTED})
 
 

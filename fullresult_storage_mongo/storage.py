@@ -31,8 +31,8 @@ class MongoStorage(MongoSchedules, MongoResults):
         self._database = database
         self._auto_setup = auto_setup
         self._index_kwargs = index_kwargs
-        self._transactions = Transactions(database)
         self._outbox = Outbox(database)
+        self._transactions = Transactions(database, self._outbox)
         self._ready = False
 
     def __repr__(self) -> str:

@@ -11,7 +11,8 @@ from fullresult.storage import Refused
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, is_too_large
-from fullresult_storage_mongo.records import CLAIMED, WAITING
+from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.records import WAITING
 
 if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
@@ -23,8 +24,9 @@ Merge = Callable[[Handle, Sequence[TaskRecord], "ClientSession"], None]
 class Transactions:
     """What `storage.Together` says."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         document = records.schedule_document(schedule)
@@ -58,20 +60,12 @@ class Transactions:
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
-        def both(handle: Handle, session: ClientSession, merge: Merge) -> list[str]:
-            mine: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED, "claim": claim}
-            closed = [
-                each["_id"] for each in handle.schedules.find(mine, {"_id": 1}, session=session)
-            ]
-            if closed:
-                handle.schedules.delete_many({**mine, "_id": {"$in": closed}}, session=session)
-            merge(handle, events, session)
-            return closed
-
-        return self._together(both)
+        # Not in a transaction. A sweeper killed in one would keep everybody from these tasks for
+        # more than a minute, until the server ends it; and their workers are already at them.
+        return self._outbox.mark_sent(claim, schedule_ids, events)
 
     def mend(self, handle: Handle) -> None:
-        """Nothing is ever half done."""
+        self._outbox.mend(handle)
 
     def _together(self, both: Callable[[Handle, ClientSession, Merge], T]) -> T:
         def run(merge: Merge) -> T:

@@ -255,7 +255,7 @@ class TestOrder(Contract):
         if place.kind.startswith("database"):
             pytest.skip("Celery's database backend does so since 5.7 only")
         task_id = succeed(app, "first")
-        value = ValueError("late") if state in {"FAILURE", "REVOKED", "RETRY"} else {}
+        value: Any = ValueError("late") if state in {"FAILURE", "REVOKED", "RETRY"} else {}
 
         self.tell(app, task_id, state, value)
 

@@ -358,7 +358,7 @@ class TestNativeJoin(NativeContract):
 
     def test_get_many_gives_up_in_time(self, app: Celery) -> None:
         ids = [succeed(app, 1), new_id()]
-        found = []
+        found: list[str] = []
 
         with stopwatch() as watch, pytest.raises(GetTimeout):
             found.extend(

@@ -809,13 +809,14 @@ def mended(sweeper: MongoStorage) -> int:
 
 
 @pytest.mark.parametrize("before", ["fullresult_task", "delete"])
-def test_what_a_sweeper_left_half_marked_is_not_sent_again(single_url: str, before: str) -> None:
-    """Nobody can release it, or take it over; another sweeper finishes it."""
-    parts = urlsplit(single_url)
+def test_what_a_sweeper_left_half_marked_is_not_sent_again(
+    between: tuple[Proxy, str, str], before: str
+) -> None:
+    """Nobody can release it, or take it over; its worker goes on; another sweeper finishes it."""
+    network, url, direct = between
     schedule = samples.schedule("a")
-    with proxy(servers.HOST, parts.port or 0) as network, using(single_url) as other:
+    with using(direct) as other:
         other.schedule(schedule, samples.became("task a", SCHEDULED))
-        url = f"mongodb://{servers.HOST}:{network.port}{parts.path}"
         with using(url, timeout=timedelta(seconds=1)) as storage:
             storage.claim_due(schedule.namespace, schedule.due, "x", 1)
             network.plan = partial(cut_off, network, marker=before.encode())
@@ -825,9 +826,10 @@ def test_what_a_sweeper_left_half_marked_is_not_sent_again(single_url: str, befo
         assert other.release(["a"]) == []
         assert other.take_over("a", "y", samples.NOON, instead_of="x") is None
         assert other.find_schedules(ScheduleQuery()) == []
+        other.write([samples.event("task a", samples.after(1))])
         with (
-            using(single_url, timeout=timedelta(milliseconds=500)) as sweeper,
-            pymongo.MongoClient[Document](single_url) as client,
+            using(direct, timeout=timedelta(milliseconds=500)) as sweeper,
+            pymongo.MongoClient[Document](direct) as client,
         ):
             schedules = client.get_default_database()["fullresult_schedule"]
             until(lambda: mended(sweeper) == schedules.count_documents({}) == 0)

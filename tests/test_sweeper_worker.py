@@ -80,7 +80,8 @@ def test_a_worker_sends_what_is_due_with_nothing_set_up(
         for record in records:
             assert record.date_started is not None
             assert record.date_started >= dues[record.task_id]
-        assert waiting(here.app) == claimed(here.app) == []
+        # A task may be over before its sending is marked.
+        until(lambda: here.full.count_scheduled() == 0)
         assert "Traceback" not in worker.read_log()
 
 
@@ -117,7 +118,8 @@ def test_workers_side_by_side_send_each_task_once(scene: MakeScene) -> None:
 
         succeed(here, ids)
 
-        assert here.full.count_scheduled() == 0
+        # A task may be over before its sending is marked.
+        until(lambda: here.full.count_scheduled() == 0)
 
 
 @pytest.mark.slow
