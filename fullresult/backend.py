@@ -222,11 +222,27 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         interval: float = 0.5,
         no_ack: bool = True,
         on_interval: Any = None,
+        on_message: Any = None,
     ) -> Meta:
         """Wait for the end of a task. Raises `celery.exceptions.TimeoutError`."""
-        for _, meta in self.get_many([task_id], timeout, interval, on_interval=on_interval):
+        told = {"on_interval": on_interval, "on_message": on_message}
+        for _, meta in self.get_many([task_id], timeout, interval, **told):
             return meta
         raise TimedOut("The operation timed out.")
+
+    def wait_for_pending(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        callback: Any = None,
+        propagate: bool = True,
+        **told: Any,
+    ) -> Any:
+        """Wait for what *result* stands for, as Celery's polling backends do; *told* is called."""
+        meta = self.wait_for(result.id, timeout, interval, **told)
+        result._maybe_set_cache(meta)  # noqa: SLF001
+        return result.maybe_throw(propagate=propagate, callback=callback)
 
     def get_many(
         self,
@@ -256,7 +272,8 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
             while ticket is not None and wanted:
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
                 ticket.news.wait(max(left, 0))
-                for key, record in self._news(ticket):
+                late = deadline is not None and time.monotonic() >= deadline
+                for key, record in self._news(ticket, wanted if late else ()):
                     meta = self._cache_ended(wanted[key], record)
                     if on_message is not None:
                         on_message(meta)
@@ -264,7 +281,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
                 iterations += 1
                 if not wanted or (max_iterations and iterations >= max_iterations):
                     return
-                if deadline is not None and time.monotonic() >= deadline:
+                if late:
                     raise TimedOut(f"Operation timed out ({timeout})")
                 if on_interval is not None:
                     on_interval()
@@ -276,13 +293,17 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         found = [(key, self._cache.get(key)) for key in wanted] if self._cache else []
         return [(key, meta) for key, meta in found if meta and _is_ready(meta)]
 
-    def _news(self, ticket: Ticket) -> list[tuple[str, TaskRecord]]:
+    def _news(self, ticket: Ticket, late: Collection[str]) -> list[tuple[str, TaskRecord]]:
+        """What has ended; of those that are *late* also what the thread had no time to find."""
+        ended: dict[str, TaskRecord] = {}
         try:
-            return ticket.take()
+            ended |= ticket.take()
+            if late:
+                ended |= self._here.waiter.look(late)
         except StorageError:
             if not self.always_retry:
                 raise
-            return []
+        return list(ended.items())
 
     def _cache_ended(self, task_id: str, record: TaskRecord) -> Meta:
         meta = self._meta(record, task_id)
@@ -317,6 +338,18 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         """Keep the header, for the worker of whichever member ends last."""
         self.ensure_chords_allowed()
         self.app.GroupResult(*header_result_args).save(backend=self)
+
+    def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
+        """Let the body of a chord fail; the chord that it is itself a member of gets to know.
+
+        Celery's own tell no one, and whoever waits for the outer chord waits for ever.
+        """
+        told = super().chord_error_from_stack(callback, exc)
+        if callback.options.get("chord"):
+            request = Context(callback.options)
+            request.id, request.group = callback.id, callback.options.get("group_id")
+            self.on_chord_part_return(request, states.FAILURE, exc)
+        return told
 
     def on_chord_part_return(
         self, request: Context, state: str, result: Any, **kwargs: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,7 +13,9 @@ from celery import Celery
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError
+from celery.exceptions import TimeoutError as TimedOut
 from celery.result import GroupResult
+from celery.states import PROPAGATE_STATES
 
 from fullresult import encoding
 from fullresult.storage import Refused, ResultStorage, StorageError
@@ -95,8 +98,8 @@ def _send_body(backend: FullResultBackend, header: GroupResult, callback: Any) -
             disable_sync_subtasks=False,
         )
     except Exception as error:
-        culprit = next(header._failed_join_report(), None)  # noqa: SLF001  (as Celery's own do)
-        reason = f"Dependency {culprit.id} raised {error!r}" if culprit else repr(error)
+        culprit = _culprit(backend, header, error)
+        reason = f"Dependency {culprit} raised {error!r}" if culprit else repr(error)
         logger.exception("fullresult: chord %s failed: %s", header.id, reason)
         _fail(backend, callback, reason, error)
         return
@@ -105,6 +108,25 @@ def _send_body(backend: FullResultBackend, header: GroupResult, callback: Any) -
     except Exception as error:
         logger.exception("fullresult: the body of chord %s is not sent", header.id)
         _fail(backend, callback, f"Callback error: {error!r}", error)
+
+
+def _culprit(backend: FullResultBackend, header: GroupResult, error: BaseException) -> str | None:
+    """The id of the member that raised *error*."""
+    try:
+        for task_id, meta in backend.get_many(list(_members(header)), timeout=0):
+            if meta["status"] in PROPAGATE_STATES and repr(meta["result"]) == repr(error):
+                return task_id
+    except (TimedOut, StorageError):
+        return None
+    return None
+
+
+def _members(header: GroupResult) -> Iterator[str]:
+    for member in header.results:
+        if isinstance(member, GroupResult):
+            yield from _members(member)
+        else:
+            yield member.id
 
 
 def _fail(backend: FullResultBackend, callback: Any, reason: str, cause: BaseException) -> None:

@@ -108,6 +108,11 @@ class Sender:
         self._declared = set()
         self._used = time.monotonic()
 
+    @property
+    def confirms(self) -> bool:
+        """Whether the broker is waited for with each message: while it works, others may."""
+        return self._connection is not None and (self._connection.transport.driver_type == "amqp")
+
     def _may_be_dead(self) -> bool:
         """Whether it was idle for long, or an AMQP broker said something unasked: goodbye, say."""
         idle = time.monotonic() - self._used

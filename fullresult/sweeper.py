@@ -246,7 +246,7 @@ class Sweeper:
             with self._gate:
                 self._mark_what_was_sent()
             return Swept()
-        more = self._size if ahead and batch.full and self._smooth else 0
+        more = self._size if ahead and batch.full and self._smooth and self._sender.confirms else 0
         if self._unmarked or more:
             self._beside.start(partial(self._meanwhile, more))
         sent = False
@@ -259,7 +259,7 @@ class Sweeper:
             if not self._smooth:
                 self._give_back_next()
             self._unmarked.append(batch)
-            if not batch.full or not self._may_wait():
+            if not (batch.full and self._sender.confirms and self._may_wait()):
                 with self._gate:
                     self._mark_what_was_sent()
             self.swept += batch.done

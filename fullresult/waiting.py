@@ -90,6 +90,13 @@ class Waiter:
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
 
+    def look(self, task_ids: Collection[str]) -> list[tuple[str, TaskRecord]]:
+        """Those that have ended by now, asked by the caller himself."""
+        ticket = Ticket(task_ids)
+        self._follow(ticket, ticket.began)
+        self._collect([ticket])
+        return list(ticket.ended)
+
     def _run(self) -> None:
         changed = self._changed
         while True:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from uuid import uuid4
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from fullresult.record import FINISHED, TaskRecord
 from fullresult.storage import StorageError, Uncertain
@@ -71,7 +71,7 @@ class MongoResults:
         try:
             return database.run(lambda handle: twice(lambda: joining.join(handle)))
         except StorageError as error:
-            if error.__cause__ and is_lost(error.__cause__):
+            if joining.may_be_done:
                 raise Uncertain(f"{error}; whether {member} was counted is not known") from error
             raise
 
@@ -85,6 +85,8 @@ class _Joining:
     def __init__(
         self, chord_id: str, member: str, size: int, expire_at: datetime, call: str
     ) -> None:
+        self.may_be_done = False
+        """Whether an answer was lost."""
         self._size, self._call = size, call
         self._missing = {"_id": chord_id, "members": {"$ne": member}, "joined": {"$lt": size}}
         self._known = {
@@ -100,6 +102,13 @@ class _Joining:
 
     def join(self, handle: Handle) -> bool:
         """Whether this call completed the chord. Raises PyMongo's errors."""
+        try:
+            return self._join(handle)
+        except PyMongoError as error:
+            self.may_be_done = self.may_be_done or is_lost(error)
+            raise
+
+    def _join(self, handle: Handle) -> bool:
         for _ in range(_TRIES):
             try:
                 found = handle.chords.find_one_and_update(

@@ -139,11 +139,11 @@ class TestExceptions(Contract):
             assert reader.AsyncResult(task_id).traceback == told
 
     def test_a_traceback_that_databases_refuse(self, app: Celery) -> None:
-        """A record leaves out what no database holds in a text; all else is there."""
+        """A record escapes what no database holds in a text."""
         task_id = new_id()
         app.backend.mark_as_failure(task_id, ValueError("x"), traceback="before\x00after")
 
-        assert app.backend.get_traceback(task_id).replace("\x00", "") == "beforeafter"
+        assert app.backend.get_traceback(task_id) in {"before\x00after", "before\\x00after"}
 
     def test_a_class_that_cannot_be_imported(
         self, app: Celery, place: Place, settings: dict[str, Any]

@@ -19,8 +19,9 @@ MANY = 20
 
 
 @pytest.fixture
-def app(storage_url: str) -> Iterator[Celery]:
-    """Its sweepers claim no more than four at a time."""
+def app(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """Its sweepers claim no more than four at a time, from a broker as slow as AMQP's."""
+    monkeypatch.setattr(Sender, "confirms", True)
     broker = {"broker_url": "memory://"}
     with app_on(broker, storage_url, fullresult_sweep_limit=4) as app:
         yield app

@@ -6,7 +6,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import billiard
 import celery
@@ -50,7 +50,7 @@ def running(
 @pytest.fixture
 def still(redis_url: str, storage_url: str, tmp_path: Path) -> Iterator[workers.Scene]:
     """An app without a worker, impatient with those it will have."""
-    options = {"broker_transport_options": IMPATIENT}
+    options: dict[str, Any] = {"broker_transport_options": IMPATIENT}
     with workers.scene(redis_url, storage_url, tmp_path, **options) as scene:
         yield scene
 

@@ -422,7 +422,7 @@ def test_a_sweeper_gives_back_what_it_has_had_for_too_long(
         between.plan = lambda piece: Delay(0.45) if b"LPUSH" in piece else None
         sweeper = Sweeper(full)
 
-        swept = sweeper._batch(10)
+        swept = sweeper._batch(10, ahead=False)
         sweeper.close()
 
         assert swept.claimed == 5
