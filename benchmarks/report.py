@@ -99,7 +99,7 @@ def _costs(rounds: Sequence[Round], names: Iterable[str]) -> str:
 
 def _promises(added: Sequence[Round]) -> str:
     rows = []
-    for promise in PROMISES:
+    for promise in _of_those(added, PROMISES):
         shares = _ratios(added, promise.measure, promise.ours, promise.theirs)
         sides = [promise.measure, promise.ours, promise.theirs]
         rows.append([*sides, _spread(shares), str(promise.limit), promise.verdict(shares)])
@@ -112,8 +112,14 @@ def _distances(added: Sequence[Round]) -> str:
     rows = [
         [f"{ours} / {bare}", *(_spread(_ratios(added, name, ours, bare)) for name in measures)]
         for ours, bare in _DISTANCES
+        if {ours, bare} & {*added[0]}
     ]
     return _table(["", *measures], rows)
+
+
+def _of_those(added: Sequence[Round], promises: Iterable[Promise]) -> list[Promise]:
+    """Those of which one side, at least, took part."""
+    return [promise for promise in promises if {promise.ours, promise.theirs} & {*added[0]}]
 
 
 def _ratios(added: Sequence[Round], measure: str, ours: str, theirs: str) -> list[float]:

@@ -23,6 +23,7 @@ from kombu.utils.encoding import ensure_bytes
 
 from fullresult import chords, encoding, plugins, views
 from fullresult.config import Settings, without_password
+from fullresult.events import RANK
 from fullresult.message import Payload
 from fullresult.purging import purge
 from fullresult.record import TaskRecord
@@ -160,7 +161,10 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         told_by_record = state == states.SUCCESS and self.content_type == _JSON
         if told_by_record and not children and _is_plain(result):
             return None
-        data = self.encode({"result": result, "children": children or None})
+        known: Meta = {"result": result, "children": children or None}
+        if state not in RANK:
+            known["status"] = state  # which a task that then wants to be ignored keeps
+        data = self.encode(known)
         return Payload(data, self.content_type, self.content_encoding)
 
     # ---- reading

@@ -147,8 +147,8 @@ def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
         recorder.refused(message, FAILURE, sender.hostname, NotRegistered(name))
 
 
-def on_worker_init(**_: Any) -> None:
-    workers.became_worker()
+def on_worker_init(sender: Any, **_: Any) -> None:
+    workers.became_worker(sender)
 
 
 def on_worker_ready(sender: Any, **_: Any) -> None:
@@ -166,7 +166,6 @@ def on_worker_shutting_down(**_: Any) -> None:
 def on_worker_shutdown(**_: Any) -> None:
     for full in list(_swept_here):
         full.stop_sweeper(timedelta(seconds=_PATIENCE))
-    workers.was_worker()
 
 
 def on_beat_init(sender: Any, **_: Any) -> None:

@@ -277,8 +277,9 @@ class Recorder:
         )
         lacking = self._breaker.ask(lambda: self._storage.write((event,)))
         self._told.put(task_id, state)
-        if own is not None and own.task and self.records(own.task):
-            self._describe(task_id, lacking, outcome.stamp, self._of_backends(own))
+        name = None if own is None else _name(own)
+        if own is not None and name and self.records(name):
+            self._describe(task_id, lacking, outcome.stamp, self._of_backends(own, name))
 
     def _of_backend(
         self,
@@ -338,7 +339,7 @@ class Recorder:
             runtime=runtime,
             children=describe_children(vars(request).get("_children")),
         )
-        return self._dated(outcome, request.task)
+        return self._dated(outcome, _name(request))
 
     def _dated(self, outcome: Outcome, name: str | None) -> Outcome:
         """*outcome*, saying how long its record is to be kept."""
@@ -361,9 +362,9 @@ class Recorder:
     def _of_request(self, request: Context, name: str) -> Describe:
         return lambda stamp: message.capture_request(request, name, stamp, self._limits)
 
-    def _of_backends(self, request: Context) -> Describe:
+    def _of_backends(self, request: Context, name: str) -> Describe:
         """As `_of_request`; the tail of a chain that failed never had a message, but has a name."""
-        describe_message = self._of_request(request, request.task)
+        describe_message = self._of_request(request, name)
         if request.delivery_info:
             return describe_message
         return lambda stamp: message.without_content(describe_message(stamp))
@@ -473,6 +474,11 @@ def _attempt(request: Context) -> Attempt:
 
 def _is_redelivered(request: Context) -> bool:
     return bool((request.delivery_info or {}).get("redelivered"))
+
+
+def _name(request: Context) -> str | None:
+    """What its task is called; a signature's options do not say."""
+    return getattr(request, "task", None)
 
 
 def _worker(request: Context) -> str | None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from celery import states
 
-from fullresult.events import RANK
+from fullresult.events import CUSTOM_STATE, RANK
 from fullresult.record import (
+    IGNORED,
     PENDING,
     RETRY,
     SCHEDULED,
@@ -48,8 +49,10 @@ def stored_of(record: TaskRecord) -> Stored | None:
         return None
     if stored.stamp == outcome.stamp:
         return stored
-    waits_again = outcome.state in _WAITING and stored.stamp[_RANK] == RANK[RETRY]
-    return stored if waits_again else None
+    rank = stored.stamp[_RANK]
+    waits_again = outcome.state in _WAITING and rank == RANK[RETRY]
+    gave_up = outcome.state == IGNORED and rank == CUSTOM_STATE
+    return stored if waits_again or gave_up else None
 
 
 def result_of(record: TaskRecord, state: str) -> Any:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-_worker = False
+from typing import Any
+from weakref import WeakSet
+
+from celery.bootsteps import TERMINATE
+
+_workers: WeakSet[Any] = WeakSet()
 
 
-def became_worker() -> None:
-    """This process, and the ones it forks, are a worker's."""
-    global _worker  # noqa: PLW0603
-    _worker = True
-
-
-def was_worker() -> None:
-    """The worker has ended; its process goes on, as that of a test suite does."""
-    global _worker  # noqa: PLW0603
-    _worker = False
+def became_worker(worker: Any) -> None:
+    """This process, and the ones it forks, are those of *worker*, until it has ended."""
+    _workers.add(worker)
 
 
 def is_worker() -> bool:
     """Whether a publish here is a worker's own: a retry, a link, or what a task's body sends."""
-    return _worker
+    return any(_lives(worker) for worker in list(_workers))
+
+
+def _lives(worker: Any) -> bool:
+    # It tells of its beginning before it has a blueprint; one that is terminated tells of no end.
+    blueprint = getattr(worker, "blueprint", None)
+    return blueprint is None or blueprint.state != TERMINATE

@@ -79,17 +79,17 @@ def _write_one(handle: Handle, event: TaskRecord) -> list[str]:
 
 def _lacking(tasks: Collection[Document], part: Told) -> list[str]:
     """One command where the record has a message, or is new."""
-    known, pipeline = {"_id": part.task_id}, merging.pipeline(part)
+    known: Document = {"_id": part.task_id}
     if _is_new(part):
         answer = _answer(tasks, {"insert": tasks.name, "documents": [records.document(part)]})
     else:
         asked = known if part.message else {**known, "message_stamp": {"$gt": ""}}
-        update = {"q": asked, "u": pipeline, "upsert": True}
+        update = {"q": asked, "u": merging.pipeline(part), "upsert": True}
         answer = _answer(tasks, {"update": tasks.name, "updates": [update]})
     if answer is not None:
         return [part.task_id] if part.message is None and "upserted" in answer else []
     # There is a record, or one without a message, or since a moment ago; or no answer came.
-    again(lambda: tasks.update_one(known, pipeline, upsert=True))
+    again(lambda: tasks.update_one(known, merging.pipeline(part), upsert=True))
     if part.message is not None:
         return []
     found = tasks.with_options(read_preference=ReadPreference.PRIMARY).find_one(

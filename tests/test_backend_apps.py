@@ -16,6 +16,7 @@ from celery.exceptions import TimeoutError as GetTimeout
 
 from tests import workers
 from tests.backend_contract import (
+    OFTEN,
     PATIENCE,
     Contract,
     Place,
@@ -61,7 +62,7 @@ class TestUri(Contract):
             shown = app.backend.as_uri()
 
         assert "hunter2" not in shown
-        assert shown.startswith(secret.partition(":")[0])
+        assert "localhost" in shown
 
     def test_a_password_in_the_storage_is_hidden(self) -> None:
         """`fullresult://` alone says not even where."""
@@ -148,7 +149,7 @@ def _close(backend: Any) -> None:
 class TestSeveralApps:
     """Apps in one process keep their results apart, and together where their storage is one."""
 
-    @pytest.fixture(params=kinds("redis", "database-sqlite", "fullresult-sqlite"))
+    @pytest.fixture(params=kinds(*OFTEN))
     def places(
         self, request: pytest.FixtureRequest, tmp_path: Path
     ) -> Iterator[tuple[Place, Place]]:

@@ -250,10 +250,8 @@ class TestOrder(Contract):
         assert app.AsyncResult(task_id).state == "PROGRESS"
 
     @pytest.mark.parametrize("state", ["FAILURE", "REVOKED", "RETRY", "STARTED", "PROGRESS"])
-    def test_nothing_undoes_a_success(self, app: Celery, place: Place, state: str) -> None:
+    def test_nothing_undoes_a_success(self, app: Celery, state: str) -> None:
         """A worker that was lost, or a second delivery, reports late."""
-        if place.kind.startswith("database"):
-            pytest.skip("Celery's database backend does so since 5.7 only")
         task_id = succeed(app, "first")
         value: Any = ValueError("late") if state in {"FAILURE", "REVOKED", "RETRY"} else {}
 

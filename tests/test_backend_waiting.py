@@ -112,10 +112,8 @@ class TestGet(Contract):
         with pytest.raises(result.TimeoutError):
             result.get(timeout=0.1)
 
-    def test_no_time_at_all(self, app: Celery, place: Place) -> None:
+    def test_no_time_at_all(self, app: Celery) -> None:
         """A look: what is there is given, what is not is not waited for."""
-        if not place.ours:
-            pytest.skip("Celery's own do so since 5.7")
         ready, missing = app.AsyncResult(succeed(app, 1)), app.AsyncResult(new_id())
 
         with stopwatch() as watch:

@@ -336,6 +336,7 @@ def test_replaced_by_what_fails(running: Scene) -> None:
 # --- Many at once
 
 
+@pytest.mark.slow
 def test_fifty_threads(running: Scene) -> None:
     """Each publishes and waits, as a web server's do."""
 
@@ -397,6 +398,7 @@ def pooled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.mark.slow
 def test_another_pool(pooled: Scene) -> None:
     """Success, failure, retries, chords and waiting inside, with many tasks in one process."""
     solo = "--pool=solo" in pooled.logs() or "(solo)" in pooled.logs()

@@ -614,7 +614,7 @@ def shown(found: list[TaskRecord]) -> list[dict[str, Any]]:
         }
         for record in found
     ]
-    texts = (UUID.sub("#", simplified(json.dumps(each, sort_keys=True))) for each in told)
+    texts = (simplified(UUID.sub("#", json.dumps(each, sort_keys=True))) for each in told)
     return [json.loads(text) for text in sorted(texts)]
 
 
@@ -624,7 +624,8 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(ignored|pickle)-(
 
 def simplified(text: str) -> str:
     """Text without what tells the two ways of starting a case apart."""
-    text = re.sub(rf"\b({DELAY}|{DELAY / 5})\b", "0.0", text)
+    delays = "|".join(re.escape(str(delay)) for delay in (DELAY, DELAY / 5))
+    text = re.sub(rf"\b({delays})\b", "0.0", text)
     return text.replace("autoretried_at_once", "autoretried")
 
 

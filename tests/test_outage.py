@@ -40,8 +40,8 @@ def _of_mongodb(url: str) -> list[int]:
 def _of_postgresql(url: str) -> list[int]:
     with psycopg.connect(url) as session:
         row = session.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()").fetchone()
-    assert row is not None
-    postmaster = _parent(row[1])
+        assert row is not None
+        postmaster = _parent(row[1])
     return [postmaster, *_children(postmaster)]
 
 

@@ -257,7 +257,7 @@ def test_in_a_worker_a_router_that_raises_leaves_the_task_to_the_broker(
         raise ZeroDivisionError(f"no rule for {task.name}")
 
     app = make(Noting(broken))
-    monkeypatch.setattr(workers, "_worker", True)
+    monkeypatch.setattr(workers, "is_worker", lambda: True)
 
     app.send_task("shop.charge", task_id="one", countdown=60)
 

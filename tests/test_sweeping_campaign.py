@@ -102,7 +102,7 @@ def sweep_until_empty(full: FullResult) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("storage", workers.STORAGES)
+@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql", slow=("mongodb",)))
 def test_no_task_is_sent_twice_whatever_happens(storage: str) -> None:
     """A few rounds of the campaign, with another seed each time."""
     seed = random.randrange(10**9)
@@ -219,8 +219,7 @@ def taken_in_spite_of(refusing: str, other: str, full: FullResult, client: redis
         client.delete("one", "two")
         if sweeper.swept.sent:
             client.set(refusing, "not a list")  # the next LPUSH is an error
-            with pytest.raises(BrokerDown, match="may have been sent"):
-                sweeper.sweep()
+            assert sweeper.sweep().failed == 1
             client.delete(refusing)
         sweeper.sweep()
     sweeper.close()
