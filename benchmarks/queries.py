@@ -216,12 +216,13 @@ def _plan(kind: str, storage: Storage, question: Question) -> str:
 
 def _plan_of_mongodb(storage: MongoStorage, question: Question) -> str:
     query = question.query
-    asked: dict[str, Any] = {"filter": mongo_queries.page(query)}
+    asked: dict[str, Any] = {}
     if not question.counts:
-        asked |= {"sort": dict(mongo_queries.order(query)), "limit": query.limit or 0}
+        asked = {"sort": dict(mongo_queries.order(query)), "limit": query.limit or 0}
 
     def explain(handle: Any) -> dict[str, Any]:
-        command = {"find": handle.tasks.name, **asked}
+        where = mongo_queries.page(query, mongo_queries.names(handle, query))
+        command = {"find": handle.tasks.name, "filter": where, **asked}
         database = handle.tasks.database
         return dict(database.command("explain", command, verbosity="executionStats"))
 

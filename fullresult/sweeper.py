@@ -23,6 +23,7 @@ from fullresult.recorder import attempt_in
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
 from fullresult.sending import UNSURE, BrokerDown, QueueRefused, Sender, Unconfirmed, Unsendable
+from fullresult.stopping import Stop
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Sweeper:
         self._sender = Sender(full.app)
         self._clock = StorageClock(full.storage.now)
         self._gate = ForkGate()
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
         self._unmarked: list[Batch] = []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Values
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from fnmatch import fnmatchcase
+
+from pymongo.errors import OperationFailure
 
 from fullresult import encoding
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
 from fullresult.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_mongo import globs, matching
-from fullresult_storage_mongo.clients import Document
+from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.records import CLAIMED, OPEN, WAITING
 
 Order = list[tuple[str, int]]
@@ -23,6 +26,10 @@ _OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
 """The states that are a bucket by themselves."""
 _BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, OPEN}
 
+_MOST_NAMES = 100
+"""So many ranges of an index are read side by side."""
+_TOO_MANY = 17217
+"""The server's code for distinct values beyond the 16 MB of a document."""
 DUE: Order = [("due", 1), ("_id", 1)]
 
 
@@ -31,14 +38,32 @@ def order(query: TaskQuery) -> Order:
     return [("date_created", direction), ("_id", direction)]
 
 
-def page(query: TaskQuery) -> Document:
-    """All that *query* asks for, but how many."""
-    return _all_of(_conditions(query))
+def page(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
+    """All that *query* asks for, but how many; *names* are those that its glob means, if known."""
+    return _all_of(_conditions(query, names))
 
 
-def everything(query: TaskQuery) -> Document:
+def everything(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
     """What *query* asks for on any page."""
-    return page(replace(query, after=None))
+    return page(replace(query, after=None), names)
+
+
+def names(handle: Handle, query: TaskQuery) -> list[str] | None:
+    """The names of tasks that the glob of *query* means; None: there is none, or too many.
+
+    Of the tasks of few names an index has the newest at hand, in whatever part a glob has its
+    wildcards. Raises PyMongo's errors.
+    """
+    if query.name is None or not query.name_is_glob:
+        return None
+    try:
+        known = handle.tasks.distinct("name")
+    except OperationFailure as error:
+        if error.code != _TOO_MANY:
+            raise
+        return None
+    found = [name for name in known if name is not None and fnmatchcase(name, query.name)]
+    return found if len(found) <= _MOST_NAMES else None
 
 
 def schedules(query: ScheduleQuery) -> Document:
@@ -53,9 +78,11 @@ def _all_of(conditions: Iterator[Document]) -> Document:
     return {"$and": found} if found else {}
 
 
-def _conditions(query: TaskQuery) -> Iterator[Document]:
+def _conditions(query: TaskQuery, names: Sequence[str] | None) -> Iterator[Document]:
     yield from _state_conditions(query)
-    if query.name is not None:
+    if names is not None:
+        yield {"name": _one_of(names)}
+    elif query.name is not None:
         yield {"name": _regex(query.name) if query.name_is_glob else {"$eq": query.name}}
     if query.root_id is not None:
         root = encoding.key(query.root_id)

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from pymongo.collection import Collection
+from pymongo.cursor import Cursor
 
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError, TaskQuery
@@ -59,21 +60,14 @@ class MongoStorage(MongoSchedules, MongoResults):
         database = self._prepared()
         if query.limit == 0:
             return []
-        where, order = queries.page(query), queries.order(query)
-        return database.read(
-            lambda handle: [
-                *map(
-                    records.record,
-                    handle.tasks.find(
-                        where, sort=order, limit=query.limit or 0, allow_disk_use=True
-                    ),
-                )
-            ]
-        )
+        return database.read(lambda handle: [*map(records.record, _found(handle, query))])
 
     def count(self, query: TaskQuery) -> int:
-        where = queries.everything(query)
-        return self._prepared().read(lambda handle: handle.tasks.count_documents(where))
+        def count(handle: Handle) -> int:
+            where = queries.everything(query, queries.names(handle, query))
+            return handle.tasks.count_documents(where)
+
+        return self._prepared().read(count)
 
     def delete(self, query: TaskQuery) -> int:
         database = self._prepared()
@@ -125,15 +119,18 @@ def _now(handle: Handle) -> datetime:
     return when
 
 
-def _ids(handle: Handle, query: TaskQuery) -> list[str]:
-    found = handle.tasks.find(
-        queries.page(query),
-        {"_id": 1},
+def _found(handle: Handle, query: TaskQuery, fields: Document | None = None) -> Cursor[Document]:
+    return handle.tasks.find(
+        queries.page(query, queries.names(handle, query)),
+        fields,
         sort=queries.order(query),
         limit=query.limit or 0,
         allow_disk_use=True,
     )
-    return [each["_id"] for each in found]
+
+
+def _ids(handle: Handle, query: TaskQuery) -> list[str]:
+    return [each["_id"] for each in _found(handle, query, {"_id": 1})]
 
 
 def _delete(handle: Handle, ids: Sequence[str]) -> int:

@@ -14,9 +14,11 @@ Sweepers are forked from a process that has imported everything, so that a thous
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import logging
 import multiprocessing
+import os
 import random
 import signal
 import sys
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 QUEUE = "celery"
 TASK = "campaign.task"
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 def make(settings: dict[str, Any]) -> FullResult:
@@ -67,6 +69,7 @@ def sweep_until_stopped(settings: dict[str, Any]) -> None:
     """Be a sweeper, until SIGTERM. Nothing of this process outlives its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    faulthandler.enable()
     for name in ("fullresult", "psycopg", "pymongo"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     sweeper = Sweeper(make(settings))
@@ -105,9 +108,9 @@ class Crowd:
         for process in self.processes:
             process.join(_PATIENCE)
             if process.exitcode is None:
-                process.kill()
+                assert process.pid
+                os.kill(process.pid, signal.SIGABRT)  # it says where it stands
                 raise AssertionError(f"sweeper {process.pid} did not stop")
-            process.close()
         self.processes.clear()
 
 

@@ -44,7 +44,7 @@ def recycle(broker_url: str, storage_url: str, directory: Path, *, tasks: int) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql"))
+@pytest.mark.parametrize("storage", workers.storages("sqlite"))
 def test_no_child_hangs_when_each_is_replaced_after_one_task(
     request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, storage: str
 ) -> None:

@@ -57,6 +57,7 @@ class TestReplicaSet(StorageSuite):
         return mongodb_url
 
 
+@pytest.mark.campaign
 class TestSingleServer(StorageSuite):
     """Without transactions."""
 

@@ -101,8 +101,8 @@ def sweep_until_empty(full: FullResult) -> None:
 # --- At most once
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql", slow=("mongodb",)))
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql"))
 def test_no_task_is_sent_twice_whatever_happens(storage: str) -> None:
     """A few rounds of the campaign, with another seed each time."""
     seed = random.randrange(10**9)
