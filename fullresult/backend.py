@@ -276,14 +276,15 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
             while ticket is not None and wanted:
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
                 ticket.news.wait(max(left, 0))
+                iterations += 1
                 late = deadline is not None and time.monotonic() >= deadline
-                for key, record in self._news(ticket, wanted if late else ()):
+                last = late or iterations == max_iterations
+                for key, record in self._news(ticket, wanted if last else ()):
                     meta = self._cache_ended(wanted[key], record)
                     if on_message is not None:
                         on_message(meta)
                     yield wanted.pop(key), meta
-                iterations += 1
-                if not wanted or (max_iterations and iterations >= max_iterations):
+                if not wanted or iterations == max_iterations:
                     return
                 if late:
                     raise TimedOut(f"Operation timed out ({timeout})")
@@ -297,13 +298,13 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         found = [(key, self._cache.get(key)) for key in wanted] if self._cache else []
         return [(key, meta) for key, meta in found if meta and _is_ready(meta)]
 
-    def _news(self, ticket: Ticket, late: Collection[str]) -> list[tuple[str, TaskRecord]]:
-        """What has ended; of those that are *late* also what the thread had no time to find."""
+    def _news(self, ticket: Ticket, last: Collection[str]) -> list[tuple[str, TaskRecord]]:
+        """What has ended; of those asked for *last* also what the thread had no time to find."""
         ended: dict[str, TaskRecord] = {}
         try:
             ended |= ticket.take()
-            if late:
-                ended |= self._here.waiter.look(late)
+            if last:
+                ended |= self._here.waiter.look(last)
         except StorageError:
             if not self.always_retry:
                 raise

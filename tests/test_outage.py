@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -23,13 +23,17 @@ from tests import servers
 def frozen(url: str) -> Iterator[None]:
     """The server at *url* accepts connections, as the kernel does, and answers nothing."""
     processes = _of_mongodb(url) if url.startswith("mongodb") else _of_postgresql(url)
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        _tell_all(processes, signal.SIGSTOP)
         yield
     finally:
-        for pid in reversed(processes):
-            os.kill(pid, signal.SIGCONT)
+        _tell_all(reversed(processes), signal.SIGCONT)
+
+
+def _tell_all(processes: Iterable[int], what: signal.Signals) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):  # a session that was just about to end
+            os.kill(pid, what)
 
 
 def _of_mongodb(url: str) -> list[int]:

@@ -160,7 +160,7 @@ def test_a_storage_that_was_restarted_is_survived(scene: MakeScene, postgresql_u
         succeed(here, send_later(here, count=2))
         with psycopg.connect(postgresql_url, autocommit=True) as session:
             session.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
 
