@@ -57,7 +57,8 @@ def run(places: Places, storage: str, _broker: str, scale: float) -> Iterator[st
         _fill(url, many, past + timedelta(seconds=10))
         yield f"{storage}: {_SIZE} of {many:,} waiting: {_claim(kept):.2f} ms"
         _drain(kept)
-        _fill(url, 1_000 + _CLAIMS * _SIZE, past + timedelta(days=20))
+        _fill(url, 1_000 + _CLAIMS * _SIZE, kept.now())
+        time.sleep((1_000 + _CLAIMS * _SIZE) / 1000 + 1)  # until all are due, as real ones would be
         yield f"{storage}: {_SIZE} of 1,000, after {many:,} came and went: {_claim(kept):.2f} ms"
         app.fullresult.close()
 
