@@ -6,15 +6,19 @@ import os
 import threading
 import weakref
 from collections.abc import Collection as Names
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timezone
 from typing import Any, NamedTuple
 
+import pymongo
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from fullresult.config import without_password
 from fullresult.storage import StorageError
+from fullresult_storage_mongo.lines import Lines
+from fullresult_storage_mongo.reaching import reach
 
 Document = dict[str, Any]
 
@@ -23,6 +27,9 @@ RELAXED = WriteConcern(w=1)
 _OLDEST_WIRE, _OLDEST = 17, "6.0"
 _WAITS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
 _WAITS_OF_URL = ("sockettimeoutms", "serverselectiontimeoutms")
+_GOODBYE = 0.5
+"""Seconds in which a server is told that sessions end, if it answers."""
+_RETRIES = ("retryReads", "retryWrites")
 _CONCERNS = ("w", "journal", "wtimeoutms")
 
 
@@ -48,9 +55,16 @@ class Handle(NamedTuple):
     sweeps: Collection[Document]
     groups: Collection[Document]
     chords: Collection[Document]
+    workers: Collection[Document]
+    audit: Collection[Document]
     versions: Collection[Document]
-    transactions: bool
-    """Whether the server has them: a replica set or a sharded cluster, not a single server."""
+    lines: Lines
+    """What single events are written on."""
+    concern: Document
+    """That of `tasks`, as a command has it."""
+    relaxed_concern: Document
+    followed_concern: Document
+    """That of a write which a durable one follows on the same line, and makes durable."""
 
 
 class Clients:
@@ -69,6 +83,8 @@ class Clients:
         self._options: dict[str, Any] = {
             name: int(timeout * 1000) for name in _WAITS if name.lower() not in given
         }
+        # Each may take the time of a call once more: see `Database.run`.
+        self._options |= {name: False for name in _RETRIES if name.lower() not in given}
         self._relaxed = not {*_CONCERNS} & {*given}
         self._handle: Handle | None = None
         self._inherited: list[Handle] = []
@@ -99,7 +115,9 @@ class Clients:
         with self._lock:
             handle, self._handle = self._handle, None
         if handle is not None:
-            handle.client.close()
+            handle.lines.close()
+            with pymongo.timeout(_GOODBYE):
+                handle.client.close()
 
     def _leave(self) -> None:
         self._lock = threading.RLock()  # a signal handler may publish
@@ -107,18 +125,24 @@ class Clients:
             self._inherited.append(self._handle)
             self._handle = None
 
+    def limit(self) -> AbstractContextManager[Any]:
+        """Within it, all that is asked of the server takes no longer than a call may."""
+        return nullcontext() if self.timeout is None else pymongo.timeout(self.timeout)
+
     def _connect(self) -> Handle:
         client = Client(self.url, tz_aware=True, tzinfo=timezone.utc, **self._options)
         try:
-            hello = client.admin.command("hello")
+            with self.limit():
+                reach(client)
+                hello = client.admin.command("hello")
             if hello.get("maxWireVersion", 0) < _OLDEST_WIRE:
                 raise StorageError(f"{self!r}: fullresult needs MongoDB {_OLDEST} or newer")
         except BaseException:
             client.close()
             raise
-        return self._handle_of(client, hello)
+        return self._handle_of(client, sharded=hello.get("msg") == "isdbgrid")
 
-    def _handle_of(self, client: Client, hello: Document) -> Handle:
+    def _handle_of(self, client: Client, *, sharded: bool) -> Handle:
         database = client[self.database]
         tasks = database[f"{self.prefix}task"]
         primary: dict[str, Any] = {
@@ -135,6 +159,12 @@ class Clients:
             database[f"{self.prefix}sweep"].with_options(**{**primary, "write_concern": RELAXED}),
             database[f"{self.prefix}group"].with_options(**primary),
             database[f"{self.prefix}chord"].with_options(**primary),
+            database[f"{self.prefix}worker"].with_options(**{**primary, "write_concern": RELAXED}),
+            database[f"{self.prefix}audit"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
-            "setName" in hello or hello.get("msg") == "isdbgrid",
+            Lines(client, database),
+            DURABLE.document,
+            RELAXED.document if self._relaxed else tasks.write_concern.document,
+            # Of two shards, neither knows what is safe on the other.
+            DURABLE.document if sharded else RELAXED.document,
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pymongo
 from bson.errors import BSONError
-from pymongo import ReadPreference
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -22,23 +19,17 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
-from pymongo.read_concern import ReadConcern
 
-from fullresult.storage import Refused, StorageError, Uncertain
-from fullresult_storage_mongo.clients import DURABLE, Clients, Handle
-
-if TYPE_CHECKING:
-    from pymongo.client_session import ClientSession
+from fullresult.storage import Refused, StorageError
+from fullresult_storage_mongo.clients import Clients, Document, Handle
+from fullresult_storage_mongo.reaching import reach
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
 """Codes of the server's for a document, or what would become one, beyond its limit."""
 _REFUSALS = frozenset({2, 14, 15, 52, 54, 55, 57, 121}) | TOO_LARGE
-_TRANSIENT, _UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResult"
-_LONGEST = 30.0
-"""Seconds for a transaction that is tried again, where the URL says how long to wait."""
-_PAUSE = 0.01
 _TRIES = 20
 _A_DAY = 86_400.0
 
@@ -60,42 +51,61 @@ class Database:
     def close(self) -> None:
         self._clients.close()
 
-    def run(self, do: Callable[[Handle], T], *, patient: bool = False) -> T:
-        """`do(handle)`, in no more time than a call may take, or than it needs if *patient*."""
-        return self._translated(lambda: self._use(do, self._limit(patient=patient)))
+    def at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
+        """`do(handle, given)`, which is one command on a line; None where the connection broke."""
+        return self._translated(lambda: self._at_once(do, given))
+
+    def run(self, do: Callable[[Handle], T]) -> T:
+        """`do(handle)`, in no more time than a call may take; again where a connection broke."""
+        return self.run_once(lambda handle: twice(handle, lambda: do(handle)))
+
+    def run_once(self, do: Callable[[Handle], T]) -> T:
+        """The same for what is not to be done twice, or not from its beginning."""
+        return self._translated(lambda: self._use(do))
 
     def read(self, do: Callable[[Handle], T]) -> T:
-        """The same for an answer of any length: only each part of it must come in time."""
-        return self._translated(lambda: self._use(do, nullcontext()))
+        """As `run`, for an answer of any length: only each part of it must come in time."""
+        again = lambda handle: twice(handle, lambda: do(handle))  # noqa: E731
+        return self._translated(lambda: self._use(again, nullcontext()))
 
-    def transaction(self, do: Callable[[Handle, ClientSession], T]) -> T:
-        """All that *do* changes, or nothing; it may be called several times."""
-        deadline = time.monotonic() + (self.timeout or _LONGEST)
+    def run_patiently(self, do: Callable[[Handle], T]) -> T:
+        """`do(handle)`, in as much time as it needs."""
+        return self._translated(lambda: self._use(do, pymongo.timeout(_A_DAY)))
 
-        def whole(handle: Handle) -> T:
-            with handle.client.start_session(causal_consistency=False) as session:
-                return _whole(session, lambda: do(handle, session), deadline)
+    def _at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
+        handle = self._clients.handle()
+        try:
+            if handle.lines.idle:
+                # They have a limit of their own. What sees to all others costs half a command.
+                return do(handle, given)
+            return self._use(lambda handle: do(handle, given))
+        except AutoReconnect as error:
+            if error.timeout:
+                raise
+        except InvalidOperation:
+            if not self._clients.is_closed(handle):
+                raise
+        return None
 
-        return self.run(lambda handle: again(lambda: whole(handle)))
-
-    def has_transactions(self) -> bool:
-        return self.run(lambda handle: handle.transactions)
-
-    def _limit(self, *, patient: bool) -> AbstractContextManager[Any]:
-        if patient:
-            return pymongo.timeout(_A_DAY)
-        return nullcontext() if self.timeout is None else pymongo.timeout(self.timeout)
-
-    def _use(self, do: Callable[[Handle], T], limit: AbstractContextManager[Any]) -> T:
-        handle = self._clients.handle()  # which takes no longer than it may, however patient
+    def _use(
+        self, do: Callable[[Handle], T], limit: AbstractContextManager[Any] | None = None
+    ) -> T:
+        with self._clients.limit():
+            handle = self._clients.handle()
+            reach(handle.client)
+            if limit is None:
+                return self._with(handle, do)
         with limit:
-            try:
-                return do(handle)
-            except InvalidOperation:
-                if not self._clients.is_closed(handle):
-                    raise
-            # Another thread closed the storage, which may be used again.
-            return do(self._clients.handle())
+            return self._with(handle, do)
+
+    def _with(self, handle: Handle, do: Callable[[Handle], T]) -> T:
+        try:
+            return do(handle)
+        except InvalidOperation:
+            if not self._clients.is_closed(handle):
+                raise
+        # Another thread closed the storage, which may be used again.
+        return do(self._clients.handle())
 
     def _translated(self, do: Callable[[], T]) -> T:
         try:
@@ -107,52 +117,11 @@ class Database:
 
     def _error(self, error: PyMongoError) -> StorageError:
         said = f"{self!r}: {error}"
-        if error.has_error_label(_UNKNOWN):
-            return Uncertain(f"{said}; whether it was written is not known")
         if is_refusal(error):
             return Refused(said)
         if isinstance(error, ConfigurationError):
             return StorageError(f"{said}; check fullresult_storage")
         return StorageError(said)
-
-
-def _whole(session: ClientSession, do: Callable[[], T], deadline: float) -> T:
-    """What PyMongo's `with_transaction` does, which in some versions does so for two minutes."""
-    while True:
-        session.start_transaction(ReadConcern("snapshot"), DURABLE, ReadPreference.PRIMARY)
-        try:
-            answer = do()
-        except BaseException as error:
-            session.abort_transaction()
-            if not _has_label(error, _TRANSIENT, deadline):
-                raise
-        else:
-            try:
-                _commit(session, deadline)
-            except PyMongoError as error:
-                if not _has_label(error, _TRANSIENT, deadline):
-                    raise
-            else:
-                return answer
-        time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  (no secret: others are at it, too)
-
-
-def _commit(session: ClientSession, deadline: float) -> None:
-    while True:
-        try:
-            session.commit_transaction()
-        except PyMongoError as error:
-            if error.timeout or not _has_label(error, _UNKNOWN, deadline):
-                raise
-        else:
-            return
-
-
-def _has_label(error: BaseException, label: str, deadline: float) -> bool:
-    """Whether it may be tried again, and there is time."""
-    if time.monotonic() > deadline:
-        return False
-    return isinstance(error, PyMongoError) and error.has_error_label(label)
 
 
 def again(do: Callable[[], T]) -> T:
@@ -166,6 +135,29 @@ def again(do: Callable[[], T]) -> T:
             if codes_of(error) != {11000}:
                 raise
     return do()
+
+
+def twice(handle: Handle, do: Callable[[], T]) -> T:
+    """`do()`, again where a connection broke: what it does once may be done twice."""
+    try:
+        return do()
+    except AutoReconnect as error:
+        if error.timeout:
+            raise
+        first = error
+    try:
+        reach(handle.client)
+        return do()
+    except ServerSelectionTimeoutError as error:
+        # The first says more: that it may have been done.
+        raise first from error
+
+
+def schedules(
+    handle: Handle, asked: Document, fields: Sequence[str] | None = None, **how: Any
+) -> list[Document]:
+    """Those that are *asked* for, in the middle of something else."""
+    return twice(handle, lambda: [*handle.schedules.find(asked, fields, **how)])
 
 
 def is_lost(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 2
+VERSION = 3
 _SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
 """By then, what was withdrawn cannot be on its way any more."""
@@ -78,11 +78,15 @@ _SCHEDULES = (
         partialFilterExpression={"pending_since": {"$exists": True}},
     ),
 )
+_AUDIT = (
+    IndexModel([("at", 1), ("_id", 1)], name="at"),
+    *(IndexModel([(n, 1), ("at", 1), ("_id", 1)], name=n) for n in ("actor", "action", "task_ids")),
+)
 
 
 def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
-    # Not made by their first document: that may come in a transaction.
-    for collection in (handle.tasks, handle.schedules, handle.sweeps, handle.versions):
+    own = (handle.tasks, handle.schedules, handle.sweeps, handle.workers, handle.versions)
+    for collection in (*own, handle.audit):
         _create(collection)
     for collection in (handle.groups, handle.chords):
         _create(collection)
@@ -90,6 +94,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
     _drop_index(handle.tasks, _OLD_EXPIRY)
     handle.schedules.create_indexes([*_SCHEDULES])
+    handle.audit.create_indexes([*_AUDIT])
     update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
     handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
 

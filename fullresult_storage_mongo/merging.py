@@ -15,13 +15,23 @@ MOST_ENTRIES = 1_000
 """The newest so many executions are kept of each task."""
 
 
+_DATES = {"date_created": "$min", "date_updated": "$max", "date_published": "$min"}
+
+
 def pipeline(told: Told) -> list[Document]:
     """An update that merges what was *told*.
 
     Of outcomes, and of what a result backend was given, the one with the greatest stamp stays, of
     messages and starts the least.
     """
-    parts: list[Any] = ["$$ROOT", _dates(told.dates)]
+    parts: list[Any] = ["$$ROOT"]
+    # $min and $max pass over what is missing.
+    dates = {
+        name: {_DATES[name]: [f"${name}", {"$literal": date}]}
+        for name, date in told.dates.items()
+        if date is not None
+    }
+    parts.append(dates)
     if told.outcome:
         parts.append(_if_last("outcome_stamp", told.outcome))
     if told.message:
@@ -44,24 +54,15 @@ def literal(value: Any) -> Document:
     return {"$literal": value}
 
 
-def _dates(dates: Document) -> Document:
-    # $min and $max pass over what is missing.
-    return {
-        name: {"$max" if name == "date_updated" else "$min": [f"${name}", literal(date)]}
-        for name, date in dates.items()
-    }
-
-
 def _if_last(stamp: str, part: Document) -> Document:
-    return _if({"$gt": [literal(part[stamp]), f"${stamp}"]}, part)
+    is_last = {"$gt": [{"$literal": part[stamp]}, f"${stamp}"]}
+    return {"$cond": [is_last, {"$literal": part}, {"$literal": {}}]}
 
 
 def _if_first(stamp: str, part: Document) -> Document:
-    return _if({"$lt": [literal(part[stamp]), {"$ifNull": [f"${stamp}", literal("~")]}]}, part)
-
-
-def _if(condition: Document, part: Document) -> Document:
-    return {"$cond": [condition, literal(part), literal({})]}
+    known = {"$ifNull": [f"${stamp}", {"$literal": "~"}]}
+    is_first = {"$lt": [{"$literal": part[stamp]}, known]}
+    return {"$cond": [is_first, {"$literal": part}, {"$literal": {}}]}
 
 
 def _newest(entries: Document) -> Document:

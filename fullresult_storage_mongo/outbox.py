@@ -1,10 +1,9 @@
-"""Schedules and events changed together without transactions.
-
-So on a single server; and so everywhere what was sent is marked.
+"""Schedules and events changed together, both or neither, on any server and without transactions.
 
 First the schedule is written with its events beside it, in one write; then they are merged; then
 the schedule is shown, freed of them, or deleted. Whoever dies in between leaves events that are
-pending, and a sweeper finishes that: merging twice is merging once.
+pending, and a sweeper finishes that: merging twice is merging once. Nobody waits for the dead, as
+one would for a transaction that was not ended.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TypeVar
+from uuid import uuid4
 
 import bson
 from pymongo import UpdateOne
@@ -24,7 +25,7 @@ from fullresult.schedule import Schedule
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import RELAXED, Document, Handle
-from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal
+from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal, schedules, twice
 from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, told
 
 T = TypeVar("T")
@@ -37,13 +38,14 @@ _FREE: Document = {"$unset": {"pending": 1, "pending_since": 1}}
 
 
 class Outbox:
-    """What `storage.Together` says."""
+    """Changes of schedules and events, both or neither. Each raises `StorageError`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._mended = 0.0
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
+        """`Storage.schedule`."""
         known: Document = {"_id": schedule.schedule_id}
 
         def keep(handle: Handle) -> None:
@@ -59,7 +61,7 @@ class Outbox:
 
         def arrive(handle: Handle) -> None:
             try:
-                writing.write(handle, [event])
+                writing.merge_all(handle, [event])
             except PyMongoError as error:
                 if is_refusal(error):
                     _finish(handle, schedule.schedule_id, ARRIVING, refused=True)
@@ -75,23 +77,27 @@ class Outbox:
         self._afterwards(arrive)
 
     def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
-        waiting = {"_id": schedule_id, "status": WAITING}
+        """Set *changes* in a schedule that waits, or delete it, and merge *event*."""
+        token = uuid4().hex
+        waiting = {"_id": schedule_id, "$or": [{"status": WAITING}, {"token": token}]}
         changed = {"status": CLOSING} if changes is None else changes
 
         def both(handle: Handle) -> bool:
-            update = {"$set": {**changed, **_pending(event)}}
-            if not handle.schedules.update_one(waiting, update).matched_count:
+            update = {"$set": {**changed, **_pending(event), "token": token}}
+            change = partial(handle.schedules.update_one, waiting, update)
+            if not twice(handle, change).matched_count:
                 return False
-            writing.write(handle, [event])
+            writing.merge_all(handle, [event])
             _finish(handle, schedule_id, CLOSING if changes is None else WAITING)
             return True
 
-        return self._database.run(both)
+        return self._database.run_once(both)
 
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
-        """Closed first: what a broker has is never seen to wait, whoever dies in between."""
+        """`Storage.mark_sent`."""
+        # Closed first: what a broker has is never seen to wait, whoever dies in between.
         mine: Document = {
             "_id": {"$in": [*schedule_ids]},
             "status": {"$in": [CLAIMED, CLOSING]},  # closed by a call whose answer did not come
@@ -101,18 +107,18 @@ class Outbox:
         def both(handle: Handle) -> list[str]:
             for event in events:
                 writing.checked(event)
-            found = [*handle.schedules.find(mine, {"task_id": 1, "new_task_id": 1})]
+            found = schedules(handle, mine, ["task_id", "new_task_id"])
             if found:
-                _close(handle, mine, found, events)
+                twice(handle, lambda: _close(handle, mine, found, events))
             try:
-                writing.write(handle, events)
+                writing.merge_all(handle, events)
             except PyMongoError as error:
                 if is_refusal(error):
                     handle.schedules.update_many(mine, {"$set": {"status": CLAIMED}, **_FREE})
                 raise
-            return _gone(handle, mine, [each["_id"] for each in found])
+            return twice(handle, lambda: _gone(handle, mine, [each["_id"] for each in found]))
 
-        return self._database.run(both)
+        return self._database.run_once(both)
 
     def mend(self, handle: Handle) -> None:
         """Finish what others left half done. Raises PyMongo's errors."""
@@ -121,11 +127,11 @@ class Outbox:
         self._mended = time.monotonic()
         patience = min(_PATIENCE * (self._database.timeout or _LONGEST), _LONGEST)
         before = _now() - timedelta(seconds=patience)
-        for found in handle.schedules.find({"pending_since": {"$lt": before}}):
+        for found in schedules(handle, {"pending_since": {"$lt": before}}):
             refused = False
             try:
                 for pending in found["pending"]:
-                    writing.write(handle, [records.record(bson.decode(pending, _OPTIONS))])
+                    writing.merge_all(handle, [records.record(bson.decode(pending, _OPTIONS))])
             except PyMongoError as error:
                 if not is_refusal(error):
                     raise
@@ -169,12 +175,14 @@ def _gone(handle: Handle, mine: Document, ids: Sequence[str]) -> list[str]:
 def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = False) -> None:
     """What is pending for a schedule of this *status* is merged, or cannot be."""
     known: Document = {"_id": schedule_id, "status": status}
+    # Were it lost, a sweeper would do it again.
+    kept = handle.schedules.with_options(write_concern=RELAXED)
     if status == CLOSING or (status == ARRIVING and refused):
-        handle.schedules.delete_one(known)
+        twice(handle, lambda: kept.delete_one(known))
     elif status == ARRIVING:
-        handle.schedules.update_one(known, {"$set": {"status": WAITING}, **_FREE})
+        twice(handle, lambda: kept.update_one(known, {"$set": {"status": WAITING}, **_FREE}))
     else:
-        handle.schedules.update_one(known, _FREE)
+        twice(handle, lambda: kept.update_one(known, _FREE))
 
 
 def _pending(*events: TaskRecord) -> Document:
@@ -184,7 +192,7 @@ def _pending(*events: TaskRecord) -> Document:
 
 
 def _ids(handle: Handle, asked: Document) -> list[str]:
-    return [each["_id"] for each in handle.schedules.find(asked, {"_id": 1})]
+    return [each["_id"] for each in schedules(handle, asked, ["_id"])]
 
 
 def _now() -> datetime:

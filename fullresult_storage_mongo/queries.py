@@ -112,7 +112,7 @@ def _state_conditions(query: TaskQuery) -> Iterator[Document]:
     if query.not_state:
         yield {"state": {"$nin": sorted(query.not_state), "$gte": ""}}
     if query.open is False:
-        yield {"bucket": {"$ne": OPEN}}
+        yield {"bucket": {"$ne": OPEN}, "state": {"$ne": None}}
 
 
 def _one_of(values: Values[str]) -> Document:
@@ -147,13 +147,14 @@ def _date_conditions(query: TaskQuery) -> Iterator[Document]:
         yield {"date_created": {"$lte": query.moved_before}}
         yield {"stale_from": {"$lte": query.moved_before}}
     if query.position is not None:
-        beyond = "$lt" if query.order == "newest" else "$gt"
-        yield from _beyond("date_created", beyond, *query.position)
+        than = "$lt" if query.order == "newest" else "$gt"
+        yield from beyond("date_created", than, *query.position)
 
 
-def _beyond(field: str, beyond: str, date: datetime, identity: str) -> Iterator[Document]:
-    yield {field: {f"{beyond}e": date}}  # this bounds the index
-    yield {"$or": [{field: {beyond: date}}, {field: date, "_id": {beyond: identity}}]}
+def beyond(field: str, than: str, date: datetime, identity: str) -> Iterator[Document]:
+    """What comes after *date* and, of that, after *identity*; *than* is $lt or $gt."""
+    yield {field: {f"{than}e": date}}  # this bounds the index
+    yield {"$or": [{field: {than: date}}, {field: date, "_id": {than: identity}}]}
 
 
 def _schedule_conditions(query: ScheduleQuery) -> Iterator[Document]:
@@ -170,4 +171,4 @@ def _schedule_conditions(query: ScheduleQuery) -> Iterator[Document]:
     if query.due_until is not None:
         yield {"due": {"$lte": query.due_until}}
     if query.position is not None:
-        yield from _beyond("due", "$gt", *query.position)
+        yield from beyond("due", "$gt", *query.position)

@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from uuid import uuid4
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from fullresult.record import FINISHED, TaskRecord
-from fullresult.storage import StorageError, Uncertain
-from fullresult_storage_mongo import records
+from fullresult.record import SCHEDULED, Message, TaskRecord
+from fullresult.storage import Refused, StorageError, Uncertain
+from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.database import Database, again, is_lost
-from fullresult_storage_mongo.writing import twice
+from fullresult_storage_mongo.database import Database, again, is_lost, twice
+from fullresult_storage_mongo.lines import Command
 
 _TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
+_ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
+_SHOWN = ("stamp", "name", "queue", "parent_id", "group_id")
+_WITHOUT_MESSAGES = {
+    "other_root": 0,
+    **{name: 0 for name in ("entries", *Message._fields) if name not in _SHOWN},
+}
 
 
 class MongoResults:
-    """A `fullresult.storage.ResultStorage`."""
+    """A `fullresult.storage.ResultStorage` and `JoiningStorage`."""
 
     @abstractmethod
     def _prepared(self) -> Database:
         """The database, all collections and indexes known to be there."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        ids = {"_id": {"$in": [*task_ids]}}
-        return self._prepared().read(
-            lambda handle: [*map(records.record, handle.results.find(ids, _WITHOUT_ENTRIES))]
-        )
+        return self._get({"_id": {"$in": [*task_ids]}}, _WITHOUT_ENTRIES)
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        finished = {"_id": {"$in": [*task_ids]}, "state": {"$in": sorted(FINISHED)}}
-        return self._prepared().run(
-            lambda handle: [each["_id"] for each in handle.results.find(finished, {"_id": 1})]
+    def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
+        asked = {"_id": {"$in": [*task_ids]}, **_ENDED}
+        return self._get(asked, _WITHOUT_ENTRIES if messages else _WITHOUT_MESSAGES)
+
+    def _get(self, asked: Document, fields: Document) -> list[TaskRecord]:
+        return self._prepared().read(
+            lambda handle: [*map(records.record, handle.results.find(asked, fields))]
         )
 
     def forget(self, task_id: str) -> None:
@@ -68,15 +75,51 @@ class MongoResults:
     ) -> bool:
         joining = _Joining(chord_id, member, size, expire_at or _NEVER, call or uuid4().hex)
         database = self._prepared()
-        try:
-            return database.run(lambda handle: twice(lambda: joining.join(handle)))
-        except StorageError as error:
-            if joining.may_be_done:
-                raise Uncertain(f"{error}; whether {member} was counted is not known") from error
-            raise
+        with joining.uncertain():
+            return database.run(lambda handle: twice(handle, lambda: joining.join(handle)))
+
+    def write_and_join(
+        self,
+        event: TaskRecord,
+        chord_id: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> tuple[list[str], bool]:
+        known = chord_id, event.task_id, size, expire_at or _NEVER, call or uuid4().hex
+        joining = _Joining(*known)
+
+        def one_after_the_other(handle: Handle) -> tuple[list[str], bool]:
+            return writing.write(handle, [event]), joining.join(handle)
+
+        database = self._prepared()
+        with joining.uncertain():
+            at_once = database.at_once(_write_and_join, (event, joining))
+            if at_once is not None:
+                return at_once
+            return database.run(lambda handle: twice(handle, lambda: one_after_the_other(handle)))
 
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().run(lambda handle: handle.chords.delete_one({"_id": chord_id}))
+
+
+def _write_and_join(
+    handle: Handle, both: tuple[TaskRecord, _Joining]
+) -> tuple[list[str], bool] | None:
+    """By two commands on one line, where that is possible. The second one waits for the disk.
+
+    Nothing is counted before it is written, and what was written before on the same line is safe
+    with it: a server that lost the one would have lost the other, and the line with them.
+    """
+    event, joining = both
+
+    def do(send: Command) -> tuple[list[str], bool] | None:
+        lacking = writing.write_on(send, handle, event, handle.followed_concern)
+        complete = None if lacking is None else joining.join_on(send, handle)
+        return None if lacking is None or complete is None else (lacking, complete)
+
+    return handle.lines.by_one(do)
 
 
 class _Joining:
@@ -87,7 +130,7 @@ class _Joining:
     ) -> None:
         self.may_be_done = False
         """Whether an answer was lost."""
-        self._size, self._call = size, call
+        self._member, self._size, self._call = member, size, call
         self._missing = {"_id": chord_id, "members": {"$ne": member}, "joined": {"$lt": size}}
         self._known = {
             "_id": chord_id,
@@ -100,6 +143,18 @@ class _Joining:
             "$max": {"expire_at": expire_at},
         }
 
+    @contextmanager
+    def uncertain(self) -> Iterator[None]:
+        """Raises `Uncertain` for a `StorageError` after which it may be done."""
+        try:
+            yield
+        except StorageError as error:
+            if self.may_be_done and not isinstance(error, Refused):
+                raise Uncertain(
+                    f"{error}; whether {self._member} was counted is not known"
+                ) from error
+            raise
+
     def join(self, handle: Handle) -> bool:
         """Whether this call completed the chord. Raises PyMongo's errors."""
         try:
@@ -107,6 +162,27 @@ class _Joining:
         except PyMongoError as error:
             self.may_be_done = self.may_be_done or is_lost(error)
             raise
+
+    def join_on(self, send: Command, handle: Handle) -> bool | None:
+        """The same by one command; None where it takes more, or may not be safe yet."""
+        self.may_be_done = True
+        try:
+            answer = send(
+                {
+                    "findAndModify": handle.chords.name,
+                    "query": self._missing,
+                    "update": self._update,
+                    "fields": {"joined": 1},
+                    "upsert": True,
+                    "new": True,
+                    "writeConcern": handle.concern,
+                }
+            )
+        except OperationFailure:
+            return None
+        if "writeConcernError" in answer:
+            return None
+        return bool(answer["value"]["joined"] == self._size)
 
     def _join(self, handle: Handle) -> bool:
         for _ in range(_TRIES):

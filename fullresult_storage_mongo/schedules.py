@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from operator import attrgetter
-from typing import Protocol
 from uuid import uuid4
 
 from pymongo import ReturnDocument
@@ -18,67 +17,43 @@ from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult_storage_mongo import queries, records
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.database import Database, again
+from fullresult_storage_mongo.database import Database, again, twice
+from fullresult_storage_mongo.database import schedules as found
+from fullresult_storage_mongo.outbox import Outbox
 from fullresult_storage_mongo.records import CLAIMED, WAITING, WITHDRAWN
-from fullresult_storage_mongo.writing import twice
 
 _TRIES = 20
 _FREED: Document = {"$unset": {"claim": 1, "date_claimed": 1, "problem": 1}}
 
 
-class Together(Protocol):
-    """Changes of schedules and events, both or neither. Each raises `StorageError`."""
-
-    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
-        """`Storage.schedule`."""
-        ...
-
-    def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
-        """Set *changes* in a schedule that waits, or delete it, and merge *event*."""
-        ...
-
-    def mark_sent(
-        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
-    ) -> list[str]:
-        """`Storage.mark_sent`."""
-        ...
-
-    def mend(self, handle: Handle) -> None:
-        """Finish what others left half done. Raises PyMongo's errors."""
-        ...
-
-
 class MongoSchedules:
     """The methods of `fullresult.storage.Storage` that are about schedules."""
+
+    _outbox: Outbox
 
     @abstractmethod
     def _prepared(self) -> Database:
         """The database, all collections and indexes known to be there."""
 
-    @abstractmethod
-    def _together(self) -> Together:
-        """The way in which this server changes several documents."""
-
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         self._prepared()
-        self._together().schedule(schedule, event)
+        self._outbox.schedule(schedule, event)
 
     def withdraw(self, schedule_id: str) -> None:
         self._prepared().run(lambda handle: _withdraw(handle, schedule_id))
 
     def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
         def take(handle: Handle) -> list[Schedule]:
-            together.mend(handle)
+            self._outbox.mend(handle)
             return _claim_due(handle, namespace, now, claim, limit)
 
-        database, together = self._prepared(), self._together()
-        return sorted(database.run(take), key=attrgetter("due", "schedule_id"))
+        return sorted(self._prepared().run_once(take), key=attrgetter("due", "schedule_id"))
 
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
         self._prepared()
-        return self._together().mark_sent(claim, schedule_ids, events)
+        return self._outbox.mark_sent(claim, schedule_ids, events)
 
     def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
         mine = {"_id": schedule_id, "status": CLAIMED, "claim": claim}
@@ -89,15 +64,17 @@ class MongoSchedules:
         asked: Document = {"_id": {"$in": [*schedule_ids]}, "status": CLAIMED}
         if claim is not None:
             asked["claim"] = claim
-        return self._prepared().run(lambda handle: _release(handle, asked))
+        return self._prepared().run_once(lambda handle: _release(handle, asked))
 
     def take_over(
         self, schedule_id: str, claim: str, now: datetime, *, instead_of: str | None
     ) -> Schedule | None:
-        asked: Document = {"_id": schedule_id, "status": WAITING}
+        known: Document = {"status": WAITING}
         if instead_of is not None:
-            asked |= {"status": CLAIMED, "claim": instead_of}
-        update = {"$set": records.claimed(claim, now), "$unset": {"problem": 1}}
+            known = {"status": CLAIMED, "claim": instead_of}
+        token = uuid4().hex
+        asked = {"_id": schedule_id, "$or": [known, {"token": token}]}
+        update = {"$set": {**records.claimed(claim, now), "token": token}, "$unset": {"problem": 1}}
         found = self._prepared().run(
             lambda handle: handle.schedules.find_one_and_update(
                 asked, update, return_document=ReturnDocument.AFTER
@@ -107,11 +84,11 @@ class MongoSchedules:
 
     def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
         self._prepared()
-        return self._together().change(schedule_id, None, event)
+        return self._outbox.change(schedule_id, None, event)
 
     def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
         self._prepared()
-        return self._together().change(schedule_id, {"due": due}, event)
+        return self._outbox.change(schedule_id, {"due": due}, event)
 
     def next_due(self, namespace: str) -> datetime | None:
         waiting = {"namespace": namespace, "status": WAITING}
@@ -126,7 +103,7 @@ class MongoSchedules:
             return []
 
         def find(handle: Handle) -> list[Schedule]:
-            steps = _steps(handle, query, {"$sort": dict(queries.DUE)})
+            steps = steps_to(handle, query, {"$sort": dict(queries.DUE)})
             if query.limit is not None:
                 steps.append({"$limit": query.limit})
             return [*map(records.schedule, handle.schedules.aggregate(steps, allowDiskUse=True))]
@@ -135,7 +112,7 @@ class MongoSchedules:
 
     def count_schedules(self, query: ScheduleQuery) -> int:
         def count(handle: Handle) -> int:
-            steps = [*_steps(handle, replace(query, after=None)), {"$count": "count"}]
+            steps = [*steps_to(handle, replace(query, after=None)), {"$count": "count"}]
             found = list(handle.schedules.aggregate(steps))
             return int(found[0]["count"]) if found else 0
 
@@ -152,7 +129,7 @@ class MongoSchedules:
         return found["at"] if found else None
 
 
-def _steps(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Document]:
+def steps_to(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Document]:
     """The steps of an aggregation that has the schedules *query* asks for."""
     steps: list[Document] = [{"$match": queries.schedules(query)}, *sort]
     tasks = queries.everything(query.tasks) if query.tasks else {}
@@ -181,31 +158,31 @@ def _claim_due(
         wanted = limit - len(taken)
         if wanted < 1:
             break
-        due = handle.schedules.find(waiting, {"_id": 1}, sort=queries.DUE, limit=wanted)
+        due = found(handle, waiting, ["_id"], sort=queries.DUE, limit=wanted)
         ids = [each["_id"] for each in due]
         if not ids:
             break
         named: Document = {"_id": {"$in": ids}}
         mark = partial(handle.schedules.update_many, {**waiting, **named}, update)
-        twice(mark)
+        twice(handle, mark)
         mine = {**named, "status": CLAIMED, "token": token}
-        taken += map(records.schedule, handle.schedules.find(mine))
+        taken += map(records.schedule, found(handle, mine))
         if len(ids) < wanted:
             break
     return taken
 
 
 def _release(handle: Handle, asked: Document) -> list[str]:
-    ids = [each["_id"] for each in handle.schedules.find(asked, {"_id": 1})]
+    ids = [each["_id"] for each in found(handle, asked, ["_id"])]
     if not ids:
         return []
     token = uuid4().hex
     update = {**_FREED, "$set": {"status": WAITING, "token": token}}
-    freed = handle.schedules.update_many({**asked, "_id": {"$in": ids}}, update).modified_count
-    if freed == len(ids):
+    free = partial(handle.schedules.update_many, {**asked, "_id": {"$in": ids}}, update)
+    if twice(handle, free).modified_count == len(ids):
         return ids
     mine = {"_id": {"$in": ids}, "token": token}  # somebody else was faster with others
-    return [each["_id"] for each in handle.schedules.find(mine, {"_id": 1})] if freed else []
+    return [each["_id"] for each in found(handle, mine, ["_id"])]
 
 
 def _withdraw(handle: Handle, schedule_id: str) -> None:
@@ -225,7 +202,7 @@ def _withdraw(handle: Handle, schedule_id: str) -> None:
                 {**known, "status": {"$ne": CLAIMED}}, {"$set": mark}, upsert=True
             )
         except DuplicateKeyError:
-            if handle.schedules.find_one({**known, "status": CLAIMED}, {"_id": 1}):
+            if found(handle, {**known, "status": CLAIMED}, ["_id"]):
                 return
         else:
             return

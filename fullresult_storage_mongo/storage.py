@@ -12,19 +12,21 @@ from pymongo.cursor import Cursor
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError, TaskQuery
 from fullresult_storage_mongo import indexes, queries, records, writing
+from fullresult_storage_mongo.audit import MongoAudit
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.outbox import Outbox
 from fullresult_storage_mongo.results import MongoResults
-from fullresult_storage_mongo.schedules import MongoSchedules, Together
-from fullresult_storage_mongo.transactions import Transactions
+from fullresult_storage_mongo.schedules import MongoSchedules
+from fullresult_storage_mongo.statistics import MongoStatistics
+from fullresult_storage_mongo.workers import MongoWorkers
 
 _PORTION = 5_000
 """So many records are deleted by one command."""
 
 
-class MongoStorage(MongoSchedules, MongoResults):
-    """A `fullresult.storage.Storage` and `ResultStorage` over a `Database`."""
+class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, MongoAudit):
+    """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
     def __init__(
         self, database: Database, *, auto_setup: bool, index_kwargs: Sequence[str] = ()
@@ -33,14 +35,13 @@ class MongoStorage(MongoSchedules, MongoResults):
         self._auto_setup = auto_setup
         self._index_kwargs = index_kwargs
         self._outbox = Outbox(database)
-        self._transactions = Transactions(database, self._outbox)
         self._ready = False
 
     def __repr__(self) -> str:
         return f"<MongoStorage {self._database!r}>"
 
     def setup(self) -> None:
-        self._set_up(patient=True)
+        self._database.run_patiently(self._set_up)
         self._ready = True
 
     def close(self) -> None:
@@ -50,7 +51,12 @@ class MongoStorage(MongoSchedules, MongoResults):
         return self._database.run(_now)
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
-        return self._prepared().run(lambda handle: writing.write(handle, events))
+        database = self._prepared()
+        if len(events) == 1:
+            lacking = database.at_once(writing.write_at_once, events[0])
+            if lacking is not None:
+                return lacking
+        return database.run_once(lambda handle: writing.write(handle, events))
 
     def get(self, task_id: str) -> TaskRecord | None:
         found = self._prepared().run(lambda handle: handle.tasks.find_one({"_id": task_id}))
@@ -67,34 +73,28 @@ class MongoStorage(MongoSchedules, MongoResults):
             where = queries.everything(query, queries.names(handle, query))
             return handle.tasks.count_documents(where)
 
-        return self._prepared().read(count)
+        return self._prepared().run(count)
 
     def delete(self, query: TaskQuery) -> int:
         database = self._prepared()
         if query.limit == 0:
             return 0
-        where = queries.page(query)
-        if query.limit is None:
-            return database.read(lambda handle: handle.tasks.delete_many(where).deleted_count)
         ids = database.read(lambda handle: _ids(handle, query))
         portions = [ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION)]
-        return sum(database.run(partial(_delete, ids=portion)) for portion in portions)
+        return sum(database.run_once(partial(_delete, ids=portion)) for portion in portions)
 
     def delete_expired(self, now: datetime, limit: int) -> int:
         database = self._prepared()
         if limit < 1:
             return 0
         for name in ("groups", "chords"):
-            database.run(partial(_delete_expired, name=name, now=now, limit=limit))
-        return database.run(partial(_delete_expired, name="results", now=now, limit=limit))
+            database.run_once(partial(_delete_expired, name=name, now=now, limit=limit))
+        return database.run_once(partial(_delete_expired, name="results", now=now, limit=limit))
 
     def _prepared(self) -> Database:
         if not self._ready:
             self._get_ready()
         return self._database
-
-    def _together(self) -> Together:
-        return self._transactions if self._database.has_transactions() else self._outbox
 
     def _get_ready(self) -> None:
         database, wanted = self._database, self._index_kwargs
@@ -104,13 +104,11 @@ class MongoStorage(MongoSchedules, MongoResults):
                     f"{database!r}: its collections or indexes are missing or old, and "
                     "fullresult_auto_setup is False; run `celery -A proj fullresult setup`"
                 )
-            self._set_up(patient=False)
+            database.run(self._set_up)
         self._ready = True
 
-    def _set_up(self, *, patient: bool) -> None:
-        self._database.run(
-            lambda handle: indexes.set_up(handle, self._index_kwargs), patient=patient
-        )
+    def _set_up(self, handle: Handle) -> None:
+        indexes.set_up(handle, self._index_kwargs)
 
 
 def _now(handle: Handle) -> datetime:

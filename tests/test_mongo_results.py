@@ -37,6 +37,10 @@ def using(url: str) -> Iterator[MongoStorage]:
         storage.close()
 
 
+Tell = Callable[..., bool]
+"""Has a storage count a member of the chord of two."""
+
+
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
     with using(mongodb_url) as storage:
@@ -225,26 +229,40 @@ def seconds(do: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def join(storage: MongoStorage, member: str, call: str | None = None) -> bool:
+    return storage.join_chord("the chord", member, 2, None, call=call)
+
+
+def end(storage: MongoStorage, member: str, call: str | None = None) -> bool:
+    """The same by the write that tells of the end."""
+    event = samples.event(member, outcome=samples.outcome(SUCCESS))
+    return storage.write_and_join(event, "the chord", 2, None, call=call)[1]
+
+
+@pytest.mark.parametrize("tell", [join, end])
 @pytest.mark.parametrize("fault", [LoseAnswer(), Cut(0), Cut(50)], ids=str)
 def test_a_member_whose_answer_is_lost_is_counted_once(
-    between: tuple[Proxy, MongoStorage], fault: Fault
+    between: tuple[Proxy, MongoStorage], fault: Fault, tell: Tell
 ) -> None:
     network, storage = between
-    storage.join_chord("the chord", "1", 2, None)
+    publish(storage, "2")
+    tell(storage, "1")
 
     network.plan = once(b"findAndModify", fault)
-    completed = storage.join_chord("the chord", "2", 2, None)
+    completed = tell(storage, "2")
 
     assert completed
     assert network.faults == 1
     assert not storage.join_chord("the chord", "2", 2, None)
 
 
+@pytest.mark.parametrize("tell", [join, end])
 def test_a_member_that_may_have_been_counted_is_uncertain_and_told_again(
-    between: tuple[Proxy, MongoStorage],
+    between: tuple[Proxy, MongoStorage], tell: Tell
 ) -> None:
     network, storage = between
-    storage.join_chord("the chord", "1", 2, None)
+    publish(storage, "2")
+    tell(storage, "1")
 
     def lose(piece: bytes) -> Fault | None:
         if b"findAndModify" not in piece:
@@ -254,11 +272,32 @@ def test_a_member_that_may_have_been_counted_is_uncertain_and_told_again(
 
     network.plan = lose
     with pytest.raises(Uncertain, match="2 was counted"):
-        storage.join_chord("the chord", "2", 2, None, call="x")
+        tell(storage, "2", "x")
     network.heal()
 
-    assert storage.join_chord("the chord", "2", 2, None, call="x")
-    assert not storage.join_chord("the chord", "2", 2, None)
+    assert tell(storage, "2", "x")
+    assert join(storage, "2", "x")
+    assert not join(storage, "2")
+
+
+@pytest.mark.parametrize("fault", [LoseAnswer(), Cut(0), Cut(50)], ids=str)
+def test_a_member_whose_end_got_no_answer_is_written_and_counted(
+    between: tuple[Proxy, MongoStorage], fault: Fault
+) -> None:
+    network, storage = between
+    publish(storage, "2")
+    end(storage, "1")
+
+    network.plan = once(b"fullresult_task", fault)
+    completed = end(storage, "2")
+
+    assert completed
+    assert network.faults == 1
+    assert len(storage.get_ended(["1", "2"])) == 2
+
+
+def publish(storage: MongoStorage, task_id: str) -> None:
+    storage.write([samples.task(task_id, state="PENDING")])
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pymongo import monitoring
+from pymongo import MongoClient, monitoring
 
 from fullresult.config import Settings
 from fullresult.events import merge
@@ -19,8 +23,11 @@ from fullresult.record import (
     SUCCESS,
     TaskRecord,
 )
+from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult_storage_mongo import plugin
+from fullresult_storage_mongo.clients import Clients
+from fullresult_storage_mongo.lines import Lines
 from fullresult_storage_mongo.storage import MongoStorage
 
 pytestmark = pytest.mark.slow
@@ -55,15 +62,23 @@ _WRITES = Writes()
 monitoring.register(_WRITES)
 
 
-@pytest.fixture
-def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    settings = Settings(storage=mongodb_url, timeout=timedelta(seconds=5))
-    storage = plugin.fullresult_open_storage(mongodb_url, settings)
+@contextmanager
+def using(url: str) -> Iterator[MongoStorage]:
+    settings = Settings(storage=url, timeout=timedelta(seconds=15))
+    storage = plugin.fullresult_open_storage(url, settings)
     assert isinstance(storage, MongoStorage)
     storage.setup()
-    _WRITES.names.clear()
-    yield storage
-    storage.close()
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@pytest.fixture
+def storage(mongodb_url: str) -> Iterator[MongoStorage]:
+    with using(mongodb_url) as storage:
+        _WRITES.names.clear()
+        yield storage
 
 
 def published(task_id: str) -> TaskRecord:
@@ -151,3 +166,55 @@ def test_a_record_without_a_message_is_said_to_lack_it(storage: MongoStorage) ->
     assert storage.write([ended("a")]) == ["a"]
     assert storage.write([published("a")]) == []
     assert storage.write([ended("a")]) == []
+
+
+def test_each_thread_that_writes_has_a_line_of_its_own_and_keeps_it(storage: MongoStorage) -> None:
+    together = threading.Barrier(3)
+
+    def write(thread: int) -> None:
+        for number in range(5):
+            together.wait(10)
+            storage.write([published(f"{thread} {number}")])
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(write, range(3)))
+
+    assert storage.count(TaskQuery()) == 15
+    assert 1 <= len(lines_of(storage).idle) <= 3
+
+
+def test_a_pool_of_one_connection_is_left_to_all(mongodb_url: str) -> None:
+    with using(f"{mongodb_url}&maxPoolSize=1") as small, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: small.write([published(f"{number}")]), range(20)))
+
+        assert small.count(TaskQuery()) == 20
+        assert not lines_of(small).idle
+
+
+def test_without_what_a_line_is_made_of_a_command_goes_the_usual_way(mongodb_url: str) -> None:
+    """It is no public part of PyMongo, and other versions may have none."""
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        without: Any = SimpleNamespace(options=client.options)
+        lines = Lines(without, client.get_default_database())
+
+        answers = [lines.command({"ping": 1}) for _ in range(2)]
+
+        assert [answer["ok"] for answer in answers] == [1, 1]
+        assert not lines.idle
+
+
+def test_an_event_waits_for_the_next_primary(mongodb_url: str) -> None:
+    """A line to the one before is given up."""
+    with using(mongodb_url) as storage, MongoClient[dict[str, Any]](mongodb_url) as client:
+        storage.write([published("a")])
+        client.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
+
+        for event in (started("a"), ended("a")):
+            storage.write([event])
+
+        assert kept(storage, "a").state == SUCCESS
+
+
+def lines_of(storage: MongoStorage) -> Lines:
+    clients: Clients = vars(vars(storage)["_database"])["_clients"]
+    return clients.handle().lines

@@ -1,0 +1,63 @@
+"""What statistics are made of, in MongoDB."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+
+from fullresult.schedule import ScheduleQuery
+from fullresult.statistics import Sample
+from fullresult.storage import TaskQuery
+from fullresult_storage_mongo import queries, schedules
+from fullresult_storage_mongo.clients import Handle
+from fullresult_storage_mongo.database import Database
+
+_FIELDS = tuple("start_date" if name == "first_started" else name for name in Sample._fields)
+_ONLY = {"_id": 0, **dict.fromkeys(_FIELDS, 1)}
+
+
+class MongoStatistics:
+    """A `fullresult.storage.StatisticsStorage`."""
+
+    @abstractmethod
+    def _prepared(self) -> Database:
+        """The database, all collections and indexes known to be there."""
+
+    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
+        database = self._prepared()
+        if most < 1:
+            return [[] for _ in pairwise(edges)]
+        return database.read(
+            lambda handle: [_sample(handle, *span, most) for span in pairwise(edges)]
+        )
+
+    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
+        database = self._prepared()
+        if most < 1:
+            return 0
+        return database.run(lambda handle: _count(handle, query, most))
+
+
+def _sample(handle: Handle, since: datetime, until: datetime, most: int) -> list[Sample]:
+    # To bring each date into a zone of our choice would take longer than all the rest.
+    in_utc = handle.tasks.codec_options.with_options(tzinfo=None)
+    found = handle.tasks.with_options(codec_options=in_utc).find(
+        {"date_created": {"$gte": since, "$lt": until}},
+        _ONLY,
+        sort=[("date_created", -1), ("_id", -1)],
+        limit=most,
+        batch_size=most + 1,
+    )
+    return [Sample._make(map(each.get, _FIELDS)) for each in found]
+
+
+def _count(handle: Handle, query: TaskQuery | ScheduleQuery, most: int) -> int:
+    if isinstance(query, TaskQuery):
+        where = queries.everything(query, queries.names(handle, query))
+        return handle.tasks.count_documents(where, limit=most)
+    steps = schedules.steps_to(handle, replace(query, after=None))
+    found = list(handle.schedules.aggregate([*steps, {"$limit": most}, {"$count": "count"}]))
+    return int(found[0]["count"]) if found else 0
