@@ -1,0 +1,150 @@
+"""`create_app(full)`: the pages put together as an ASGI app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from getpass import getuser
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import ImproperlyConfigured
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from fullresult.storage import StorageError
+from fullresult.web.access import Person, Role, Users, read_users
+from fullresult.web.guard import Guard
+from fullresult.web.pages import (
+    audit,
+    edit,
+    health,
+    login,
+    metrics,
+    orphans,
+    overview,
+    periodic,
+    retry,
+    scheduled,
+    stale,
+    suggest,
+    task,
+    tasks,
+)
+from fullresult.web.sessions import Sessions
+from fullresult.web.site import STATIC, Authenticate, Site, site_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.extension import FullResult
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_PAGES = (
+    *(tasks, task, retry, edit, scheduled, stale, orphans, periodic, overview),
+    *(audit, suggest, login, health, metrics),
+)
+
+
+def create_app(
+    full: FullResult,
+    *,
+    users: Mapping[str, Mapping[str, str]] | None = None,
+    authenticate: Authenticate | None = None,
+    allowed_hosts: Collection[str] | None = None,
+    token: str | None = None,
+    token_role: Role = "operator",  # noqa: S107  (it is no password)
+    scheduler: str | None = None,
+) -> Starlette:
+    """The pages of *full*, to be served, or mounted at any path.
+
+    Who may come in: *users*, by name, as `fullresult_web_users` has them, which is taken where they
+    are not given; *authenticate*, which answers a `Person` for a request, a response of its own, or
+    None; whoever has *token*, in a link. One of them there must be.
+
+    *allowed_hosts* are the names under which the pages are reached, with or without a port; where
+    it is not given, only this machine's own or, with *authenticate*, any. *scheduler* is beat's
+    class, where it is told on beat's command line.
+
+    Raises `ImproperlyConfigured`.
+    """
+    known = _users(full, users)
+    if not known and authenticate is None and token is None:
+        raise ImproperlyConfigured(
+            "the web pages need to know who may come in: set fullresult_web_users, or give "
+            "create_app() users=…, authenticate=… or token=…"
+        )
+    if allowed_hosts is None and authenticate is None:
+        allowed_hosts = LOOPBACK
+    site = Site(
+        full=full,
+        users=known,
+        token=token,
+        token_role=Person(f"{_os_user()} (by the start-up link)", token_role) if token else None,
+        hosts=None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts)),
+        authenticate=authenticate,
+        sessions=Sessions(_key(known, token)),
+        scheduler=scheduler,
+    )
+    app = Starlette(
+        routes=[
+            *(route for page in _PAGES for route in page.routes),
+            Mount("/static", StaticFiles(directory=STATIC), name="static"),
+        ],
+        middleware=[Middleware(Guard, site=site)],
+        exception_handlers={
+            HTTPException: _http_error,
+            StorageError: _storage_error,
+        },
+    )
+    app.state.site = site
+    return app
+
+
+def _users(full: FullResult, given: Mapping[str, Mapping[str, str]] | None) -> Users:
+    if given is None:
+        return Users(full.settings.web_users)
+    try:
+        return Users(read_users("users", given))
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
+
+
+def _key(users: Users, token: str | None) -> bytes:
+    """What signs sessions: the same in all processes with the same users, and known to no other."""
+    secret = token.encode() if token else b""
+    if not secret and not users.can_log_in:
+        secret = os.urandom(32)
+    return sha256(b"fullresult session\0" + users.fingerprint + secret).digest()
+
+
+def _os_user() -> str:
+    with suppress(OSError, KeyError):  # a user id without a name
+        return getuser()
+    return "somebody"
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status, text = error.status_code, str(error.detail)
+    answer = site_of(request).error(request, status, _SENTENCES.get(status, text))
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+_SENTENCES = {404: "There is no such page.", 405: "This page is not used this way."}
+
+
+def _storage_error(request: Request, error: Exception) -> Response:
+    return site_of(request).error(request, 503, _sentence(error))
+
+
+def _sentence(error: Any) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}"

@@ -1,0 +1,55 @@
+"""Our cookies: the session, and what a form has to prove that it was made for whoever sends it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from fullresult.web.site import Site, visit_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.web.forms import Form
+
+CSRF = "fullresult_csrf"
+SESSION = "fullresult_session"
+
+
+def check_token(request: Request, form: Form) -> bool:
+    """Whether *form* was made for whoever sends it."""
+    visit = visit_of(request)
+    if visit.by_header:
+        return True
+    known = request.cookies.get(cookie(request, CSRF), "")
+    return bool(known) and hmac.compare_digest(form.get("csrf").encode(), known.encode())
+
+
+def start_session(site: Site, request: Request, answer: Response, kind: str, name: str) -> None:
+    put_cookie(request, answer, SESSION, site.sessions.write(name, kind))
+
+
+def end_session(request: Request, answer: Response) -> None:
+    answer.delete_cookie(cookie(request, SESSION), path=_cookie_path(request))
+
+
+def cookie(request: Request, name: str) -> str:
+    """The name of a cookie here: browsers do not tell the ports of a host apart."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{name}_{port}" if port.isdecimal() else name
+
+
+def put_cookie(request: Request, answer: Response, name: str, value: str) -> None:
+    answer.set_cookie(
+        cookie(request, name),
+        value,
+        path=_cookie_path(request),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _cookie_path(request: Request) -> str:
+    return str(request.scope.get("root_path", "")).rstrip("/") or "/"

@@ -1,0 +1,90 @@
+"""A task among its relatives: the workflow that its root began, and the re-sends of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from fullresult.extension import FullResult
+from fullresult.record import TaskRecord
+
+MOST = 300
+"""Relatives read for one page."""
+_AGAIN = 50
+_DEEPEST = 30
+
+
+class Kin(NamedTuple):
+    """A task in the tree, or an id of which nothing is recorded."""
+
+    task_id: str
+    record: TaskRecord | None
+    children: tuple[Kin, ...]
+    cut: bool = False
+    """Those below it are not shown."""
+
+
+class Family(NamedTuple):
+    """What `family_of` found."""
+
+    roots: tuple[Kin, ...]
+    more: bool
+    """Whether there are more than were read."""
+    again: list[TaskRecord]
+    """Sent again from this task, the oldest first."""
+    group: list[TaskRecord]
+    """The other members of its group."""
+
+    @property
+    def size(self) -> int:
+        return sum(map(_size, self.roots))
+
+
+def family_of(full: FullResult, record: TaskRecord) -> Family:
+    """The relatives of *record*. Raises `StorageError`."""
+    again = full.find(retry_of=record.task_id, order="oldest", limit=_AGAIN)
+    root_id = record.root_id or record.task_id
+    found = full.find(root_id=root_id, order="oldest", limit=MOST + 1)
+    more = len(found) > MOST
+    known = {each.task_id: each for each in found[:MOST]}
+    known[record.task_id] = record
+    group = [r for r in known.values() if record.group_id and r.group_id == record.group_id]
+    return Family(_forest(known), more, again, group)
+
+
+def _forest(known: dict[str, TaskRecord]) -> tuple[Kin, ...]:
+    below: dict[str, list[str]] = defaultdict(list)
+    for record in known.values():
+        parent = record.parent_id
+        if parent and parent != record.task_id:
+            below[parent].append(record.task_id)
+    # A parent that is not recorded is shown by its id, above its children.
+    tops = [*(parent for parent in below if parent not in known)]
+    tops += [r.task_id for r in known.values() if not r.parent_id or r.parent_id == r.task_id]
+    seen: set[str] = set()
+    trees = [_kin(task_id, known, below, seen, 0) for task_id in tops]
+    # Whoever is their own grandparent, by forged headers, is shown all the same.
+    trees += [_kin(task_id, known, below, seen, 0) for task_id in known if task_id not in seen]
+    return tuple(trees)
+
+
+def _kin(
+    task_id: str,
+    known: dict[str, TaskRecord],
+    below: dict[str, list[str]],
+    seen: set[str],
+    depth: int,
+) -> Kin:
+    seen.add(task_id)
+    if depth >= _DEEPEST:
+        return Kin(task_id, known.get(task_id), (), cut=bool(below.get(task_id)))
+    children = [
+        _kin(child, known, below, seen, depth + 1)
+        for child in below.get(task_id, ())
+        if child not in seen
+    ]
+    return Kin(task_id, known.get(task_id), tuple(children))
+
+
+def _size(kin: Kin) -> int:
+    return 1 + sum(map(_size, kin.children))

@@ -1,0 +1,215 @@
+"""The gate before every page: which host, who, from where, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import hmac
+import inspect
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from fullresult.web.access import Person
+from fullresult.web.cookies import CSRF, SESSION, cookie, put_cookie, start_session
+from fullresult.web.site import Authenticate, Links, Site, Visit, visit_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # With no-referrer a browser sends no Origin with our own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+SAFE_METHODS = ("GET", "HEAD")
+_PUBLIC = ("login", "healthz")
+_ANY_HOST = "healthz"
+_OK, _FOR_GOOD = 200, "public, max-age=31536000, immutable"
+
+
+class Guard:
+    """Lets through what may pass, with a `Visit` that says who it is."""
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        self._app = app
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = Request(scope, receive)
+        known = request.cookies.get(cookie(request, CSRF), "")
+        visit = Visit(None, known or secrets.token_urlsafe(24))
+        scope["fullresult.visit"] = visit
+        here = scope["fullresult.here"] = _page(scope)
+
+        answer = await self._refuse(request, here)
+        new = not known and here != _ANY_HOST and not here.startswith("static/")
+        guarded = _guarded(send, request, here, visit.csrf if new else None)
+        await (answer or self._app)(scope, receive, guarded)
+
+    async def _refuse(self, request: Request, here: str) -> Response | None:
+        """What to answer instead of the page; None lets it through."""
+        return (
+            self._refuse_address(request, here)
+            or self._entrance(request)
+            or await self._refuse_person(request, here)
+            or self._refuse_foreign(request)
+        )
+
+    def _refuse_address(self, request: Request, here: str) -> Response | None:
+        if here != _ANY_HOST and not self._is_ours(request):
+            host = request.headers.get("host", "")[:100]
+            return self._site.error(
+                request,
+                421,
+                f"These pages do not answer as {host!r}. Whoever runs them can allow this name: "
+                "`--allowed-host` of the command, or `allowed_hosts` of `create_app`.",
+            )
+        if request.method not in (*SAFE_METHODS, "POST"):
+            return self._site.error(request, 405, "Only GET, HEAD and POST mean anything here.")
+        return None
+
+    async def _refuse_person(self, request: Request, here: str) -> Response | None:
+        if here == _ANY_HOST:
+            return None
+        who = await self._who(request)
+        if isinstance(who, Response):
+            return who
+        visit_of(request).person = who
+        if who is None and here not in _PUBLIC and not here.startswith("static/"):
+            return self._ask_to_log_in(request, here)
+        return None
+
+    def _is_ours(self, request: Request) -> bool:
+        """Whether the Host is one of ours: else a page elsewhere has bound its name to us."""
+        if self._site.hosts is None:
+            return True
+        host = request.headers.get("host", "").lower()
+        return host in self._site.hosts or _without_port(host) in self._site.hosts
+
+    def _entrance(self, request: Request) -> Response | None:
+        """The start-up token of the printed link becomes a session, and leaves the address."""
+        token = request.query_params.get("token")
+        if token is None or request.method != "GET" or self._site.token is None:
+            return None
+        if not hmac.compare_digest(token.encode(), self._site.token.encode()):
+            return self._site.error(
+                request, 401, "This link is not of the process that runs now. Take the newest."
+            )
+        rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
+        # Whatever the path is, it stays on this host.
+        path = "/" + quote(request.scope["path"]).lstrip("/")
+        answer = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
+        start_session(self._site, request, answer, "token", "token")
+        return answer
+
+    async def _who(self, request: Request) -> Person | Response | None:
+        site, visit = self._site, visit_of(request)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and (found := site.users.by_token(token.strip())):
+            visit.by_header = True
+            return found
+        session = site.sessions.read(request.cookies.get(cookie(request, SESSION), ""))
+        if session is not None:
+            kind, name = session
+            person = site.token_role if kind == "token" else site.users.get(name)
+            if person is not None:
+                visit.in_session = True
+                return person
+        return None if site.authenticate is None else await _ask(site.authenticate, request)
+
+    def _ask_to_log_in(self, request: Request, here: str) -> Response:
+        is_page = request.method == "GET" and "fragment" not in request.query_params
+        if self._site.users.can_log_in and is_page:
+            back = here + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(Links(request)("login", next=back), 303)
+        text = "A token in the header Authorization, or a login, is needed."
+        if self._site.token is not None:
+            text = (
+                "Open the link that was printed when these pages were started. If you have just "
+                "done so from another site, open this page once more."
+            )
+        answer = self._site.error(request, 401, text)
+        answer.headers["www-authenticate"] = 'Bearer realm="fullresult"'
+        return answer
+
+    def _refuse_foreign(self, request: Request) -> Response | None:
+        """An answer where a browser sends what is not from a page of ours."""
+        if request.method != "POST" or visit_of(request).by_header:
+            return None
+        where = request.headers.get("sec-fetch-site")
+        origin = request.headers.get("origin")
+        host = request.headers.get("host", "").lower()
+        same = where in (None, "same-origin") and (
+            origin is None or urlsplit(origin).netloc.lower() == host
+        )
+        if same and (where or origin):
+            return None
+        return self._site.error(request, 403, "This did not come from a page of this site.")
+
+
+def _page(scope: Scope) -> str:
+    """The path after where we are mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path[len(root) :].lstrip("/") if path.startswith(root) else path.lstrip("/")
+
+
+def _caching(here: str, status: int) -> str:
+    """Our files are asked for by their version; what tasks say is nobody else's."""
+    return _FOR_GOOD if here.startswith("static/") and status == _OK else "no-store"
+
+
+def _without_port(host: str) -> str:
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and ":" in host else host
+
+
+def _guarded(send: Send, request: Request, here: str, csrf: str | None) -> Send:
+    """*send*, with our headers and, where it is new, the cookie of *csrf*."""
+
+    async def send_guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.setdefault("headers", [])
+            present = {name.lower() for name, _ in headers}
+            more = {"cache-control": _caching(here, message["status"]), **HEADERS}
+            headers += [
+                (name.encode(), value.encode())
+                for name, value in more.items()
+                if name.encode() not in present
+            ]
+            if csrf is not None:
+                carrier = Response()
+                put_cookie(request, carrier, CSRF, csrf)
+                headers += [h for h in carrier.raw_headers if h[0] == b"set-cookie"]
+        await send(message)
+
+    return send_guarded
+
+
+async def _ask(authenticate: Authenticate, request: Request) -> Person | Response | None:
+    """What the host's hook says, which may block, or be a coroutine."""
+    if inspect.iscoroutinefunction(authenticate):
+        told = await authenticate(request)
+    else:
+        told = await run_in_threadpool(authenticate, request)
+        if inspect.isawaitable(told):
+            told = await told
+    if told is not None and not isinstance(told, (Person, Response)):
+        raise TypeError(f"authenticate answered {type(told).__name__}, not a Person")
+    return told

@@ -1,0 +1,1 @@
+"""The pages, one file each: functions of a request, and the addresses they answer."""

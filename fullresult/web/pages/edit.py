@@ -1,0 +1,228 @@
+"""Edit and retry: the arguments and the routing of a task changed, checked, shown, and sent."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.routing import Route
+
+from fullresult import encoding, hiding
+from fullresult.cli.document import plain
+from fullresult.cli.run import NotDone, sending
+from fullresult.resend import CannotResend, check
+from fullresult.web.acting import action, write_down
+from fullresult.web.moments import moment
+from fullresult.web.site import redirect, site_of
+from fullresult.web.trees import tree_of, written
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from celery import Celery
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.record import TaskRecord
+    from fullresult.web.access import Person
+    from fullresult.web.forms import Form
+
+_FIELDS = ("args", "kwargs", "queue", "eta", "priority")
+_HIGHEST_PRIORITY = 255
+
+
+class Changed(NamedTuple):
+    """What a form asks for that is not as recorded, and what is wrong with it."""
+
+    args: list[Any] | None
+    kwargs: dict[str, Any] | None
+    options: dict[str, Any]
+    problems: dict[str, str]
+    """By field."""
+
+
+def form(request: Request) -> Response:
+    """The form, with what is recorded."""
+    site = site_of(request)
+    record = site.full.get(request.query_params.get("id", ""))
+    if record is None:
+        return site.error(request, 404, "No task with this id is recorded.")
+    return _form(request, record, _recorded(record), {})
+
+
+def edited(request: Request, form: Form, person: Person) -> Response:
+    """Show what will be sent or, with `send`, send it."""
+    site = site_of(request)
+    record = site.full.get(request.query_params.get("id", ""))
+    if record is None:
+        return site.error(request, 404, "No task with this id is recorded.")
+    values = {name: form.get(name) for name in _FIELDS}
+    changed = _read(site.full.app, record, values, site.now())
+    if changed.problems:
+        return _form(request, record, values, changed.problems, 400)
+    if not form.get("send"):
+        return site.render(
+            request, "edited.html", record=record, values=values, changed=changed,
+            args=tree_of(record.args if changed.args is None else changed.args),
+            kwargs=tree_of(record.kwargs if changed.kwargs is None else changed.kwargs),
+        )  # fmt: skip
+    return _send(request, person, record, changed)
+
+
+def _send(request: Request, person: Person, record: TaskRecord, changed: Changed) -> Response:
+    site = site_of(request)
+    # Not the arguments themselves: the new record has them, but for what is redacted.
+    given = (("args", changed.args), ("kwargs", changed.kwargs))
+    details: dict[str, Any] = {"changed": [part for part, value in given if value is not None]}
+    details |= plain(changed.options)
+    try:
+        with sending(record.task_id):
+            new = site.full.resend(
+                record, args=changed.args, kwargs=changed.kwargs, **changed.options
+            )
+    except NotDone as error:
+        problem = encoding.safe_str(error)
+        write_down(
+            request,
+            person,
+            "resend",
+            [record.task_id],
+            {**details, "problem": problem},
+            "failed",
+        )
+        return site.error(request, 502, problem)
+    sent = {**details, "new_ids": {record.task_id: str(new.id)}}
+    write_down(request, person, "resend", [record.task_id], sent)
+    return redirect(request, "task", {"id": str(new.id)})
+
+
+def _form(
+    request: Request,
+    record: TaskRecord,
+    values: dict[str, str],
+    problems: dict[str, str],
+    status: int = 200,
+) -> Response:
+    site = site_of(request)
+    return site.render(
+        request, "edit.html", status, record=record, values=values, problems=problems,
+        signature=_signature(site.full.app, record),
+        queues=sorted(site.full.app.amqp.queues), unknown=record.args is None,
+    )  # fmt: skip
+
+
+def _recorded(record: TaskRecord) -> dict[str, str]:
+    return {
+        "args": _text(record.args),
+        "kwargs": _text(record.kwargs),
+        "queue": "",
+        "eta": "",
+        "priority": "",
+    }
+
+
+def _text(value: Any) -> str:
+    """*value* as JSON to be edited, with kombu's types as kombu writes them."""
+    if value is None:
+        return ""
+    try:
+        return written(json.loads(encoding.dumps(value)))
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _read(app: Celery, record: TaskRecord, values: dict[str, str], now: datetime) -> Changed:
+    problems: dict[str, str] = {}
+    args = _argument(record, values["args"], list, problems, "args")
+    kwargs = _argument(record, values["kwargs"], dict, problems, "kwargs")
+    options = _options(app, values, now, problems)
+    if not problems:
+        try:
+            check(record, args, kwargs)
+            _fits(app, record, args, kwargs)
+        except (CannotResend, TypeError) as error:
+            problems["args"] = str(error)
+    return Changed(args, kwargs, options, problems)
+
+
+def _argument(
+    record: TaskRecord, text: str, kind: type, problems: dict[str, str], name: str
+) -> Any:
+    """What *text* means; None where that is what is recorded."""
+    shown = _text(getattr(record, name))
+    if record.redacted and hiding.holds_mark(text):
+        problems[name] = (
+            f"Put values in the places of {hiding.MARK}: what stood there was not kept."
+        )
+        return None
+    if text.replace("\r\n", "\n").strip() == shown:
+        return None
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        problems[name] = f"This is no JSON: {error}"
+        return None
+    if not isinstance(value, kind):
+        problems[name] = (
+            "It must be a list, such as [1, 2]."
+            if kind is list
+            else 'It must be an object, such as {"order_id": 7}.'
+        )
+        return None
+    if shown and value == json.loads(shown):
+        return None
+    return encoding.loads(text)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _options(
+    app: Celery, values: dict[str, str], now: datetime, problems: dict[str, str]
+) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if queue := values["queue"].strip():
+        options["queue"] = queue
+        if not app.conf.task_create_missing_queues and queue not in app.amqp.queues:
+            problems["queue"] = "The app has no queue of this name."
+    if eta := values["eta"].strip():
+        try:
+            options["eta"] = moment(eta, now)
+        except ValueError as error:
+            problems["eta"] = str(error)
+    if priority := values["priority"].strip():
+        if priority.isdecimal() and int(priority[:4]) <= _HIGHEST_PRIORITY:
+            options["priority"] = int(priority)
+        else:
+            problems["priority"] = f"A whole number from 0 to {_HIGHEST_PRIORITY}."
+    return options
+
+
+def _fits(app: Celery, record: TaskRecord, args: Any, kwargs: Any) -> None:
+    """Raises `TypeError` where the task, if its code is at hand, does not take these arguments."""
+    task = app.tasks.get(record.name)
+    header = getattr(task, "__header__", None)
+    if task is None or header is None or not task.typing:
+        return
+    positional = record.args if args is None else args
+    named = record.kwargs if kwargs is None else kwargs
+    header(*positional, **named)
+
+
+def _signature(app: Celery, record: TaskRecord) -> str | None:
+    """How the task is called, where its code is at hand."""
+    task = app.tasks.get(record.name)
+    if task is None:
+        return None
+    try:
+        return str(inspect.signature(task.run))
+    except (TypeError, ValueError):
+        return None
+
+
+routes = [
+    Route("/edit", form, methods=["GET"]),
+    Route("/edit", action(edited), methods=["POST"]),
+]

@@ -1,0 +1,113 @@
+"""`/metrics`: numbers for Prometheus, asked for anew at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fullresult.storage import StatisticsStorage
+from fullresult.web.shown import line
+from fullresult.web.site import site_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from fullresult.overview import Overview
+    from fullresult.statistics import Statistics
+
+WINDOW = timedelta(minutes=5)
+_QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
+_OUTCOMES = ("tasks", "started", "succeeded", "failed", "dropped", "retried")
+
+
+def metrics(request: Request) -> Response:
+    """Of the last minutes, and of what is late now."""
+    site = site_of(request)
+    if not isinstance(site.full.storage, StatisticsStorage):
+        return site.error(request, 501, "This storage makes no statistics.")
+    registry = CollectorRegistry()
+    registry.register(_Told(site.full.overview(WINDOW, buckets=1)))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Told:
+    """What one overview tells, as prometheus_client collects it."""
+
+    def __init__(self, found: Overview) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _now(self._found)
+        yield from _lately(self._found.statistics)
+
+
+def _now(found: Overview) -> Iterator[Metric]:
+    by_state = GaugeMetricFamily(
+        "fullresult_tasks", f"Tasks in each state; {found.cap} may be more.", labels=["state"]
+    )
+    for state, number in found.states.items():
+        by_state.add_metric([state], number)
+    yield by_state
+    cap = f"; {found.cap} may be more"
+    single = {
+        "fullresult_stale_tasks": (f"Not finished and not moved for long{cap}.", found.stale),
+        "fullresult_stale_scheduled_tasks": (
+            f"Due for long and not sent{cap}.",
+            found.stale_scheduled,
+        ),
+        "fullresult_sweeper_lag_seconds": (
+            "How long the first of what waits to be sent has been due.",
+            found.sweeper_lag.total_seconds(),
+        ),
+    }
+    for name, (about, value) in single.items():
+        yield GaugeMetricFamily(name, about, value=value)
+    if found.last_sweep is not None:
+        yield GaugeMetricFamily(
+            "fullresult_last_sweep_timestamp_seconds",
+            "When a sweeper was last at work.",
+            value=found.last_sweep.timestamp(),
+        )
+
+
+def _lately(statistics: Statistics) -> Iterator[Metric]:
+    minutes = int(WINDOW.total_seconds() // 60)
+    counts = GaugeMetricFamily(
+        "fullresult_recent_tasks",
+        f"Tasks created in the last {minutes} minutes, and what became of them.",
+        labels=["name", "outcome"],
+    )
+    times = {
+        of: GaugeMetricFamily(
+            f"fullresult_recent_{of}_seconds",
+            f"Of the tasks created in the last {minutes} minutes.",
+            labels=["name", "quantile"],
+        )
+        for of in ("wait", "run")
+    }
+    for task in statistics.tasks:
+        name = "other" if task.name is None else line(task.name, 200)
+        for outcome in _OUTCOMES:
+            counts.add_metric(
+                [name, "created" if outcome == "tasks" else outcome], getattr(task.total, outcome)
+            )
+        for of, family in times.items():
+            if (found := getattr(task.total, of)) is not None:
+                for quantile, percentile in _QUANTILES:
+                    family.add_metric([name, quantile], getattr(found, percentile))
+    share = GaugeMetricFamily(
+        "fullresult_recent_share",
+        "The share of these minutes that was looked at; below 1 there were too many.",
+        value=statistics.total.share,
+    )
+    yield from (counts, *times.values(), share)
+
+
+routes = [Route("/metrics", metrics)]

@@ -1,0 +1,76 @@
+"""Overview: how much is done, how fast and how well, and what is late."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from fullresult.config import duration
+from fullresult.storage import StatisticsStorage, WorkerStorage
+from fullresult.web import charts
+from fullresult.web.moments import past
+from fullresult.web.site import site_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.overview import Overview
+    from fullresult.statistics import Counts
+    from fullresult.web.site import Site
+
+SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
+_USUAL = "1d"
+_BUCKETS = 48
+_LATE = timedelta(seconds=30)
+"""A sweeper that is later than this is not at work."""
+
+
+def overview(request: Request) -> Response:
+    """Of the last day, or as long as `since` says; of one task by its `name`."""
+    site, asked = site_of(request), request.query_params
+    since, name = asked.get("since") or _USUAL, asked.get("name")
+    if not isinstance(site.full.storage, StatisticsStorage):
+        return site.error(request, 501, "This storage makes no statistics.")
+    try:
+        found = site.full.overview(_since(site, since), buckets=_BUCKETS)
+    except (ValueError, OverflowError) as error:
+        return site.error(request, 400, str(error))
+    buckets = _buckets(found, name)
+    if buckets is None:
+        return site.error(request, 404, "No task of this name was created in this time.")
+    return site.render(
+        request, "overview.html", found=found, since=since, spans=SPANS, name=name,
+        total=found.statistics.total, tasks=found.statistics.tasks, buckets=buckets,
+        throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
+        runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
+        workers=_workers(site), stale_after=site.full.settings.stale_after,
+    )  # fmt: skip
+
+
+def _since(site: Site, text: str) -> datetime | timedelta:
+    try:
+        return duration(text)
+    except ValueError:
+        return past(text, site.now())
+
+
+def _buckets(found: Overview, name: str | None) -> tuple[Counts, ...] | None:
+    if not name:
+        return found.statistics.buckets
+    return next((task.buckets for task in found.statistics.tasks if task.name == name), None)
+
+
+def _workers(site: Site) -> tuple[int, int] | None:
+    """How many workers are alive, and how many are known; None where nobody keeps that."""
+    storage = site.full.storage
+    if not isinstance(storage, WorkerStorage):
+        return None
+    now = site.full.storage.now()
+    known = storage.find_workers()
+    return sum(not worker.is_gone(now) for worker in known), len(known)
+
+
+routes = [Route("/overview", overview)]

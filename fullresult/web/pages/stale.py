@@ -1,0 +1,38 @@
+"""Stale: tasks that neither finished nor moved for too long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from fullresult import stale as questions
+from fullresult.web.pages.scheduled import age_of
+from fullresult.web.site import site_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PAGE = 50
+
+
+def stale(request: Request) -> Response:
+    """The oldest first."""
+    site, asked = site_of(request), request.query_params
+    try:
+        age = age_of(site, asked.get("older", ""))
+        query = questions.query(site.full.storage.now() - age, None, PAGE + 1)
+        found = site.full.find(replace(query, after=asked.get("after") or None))
+    except (ValueError, OverflowError) as error:
+        return site.error(request, 400, str(error))
+    page = found[:PAGE]
+    return site.render(
+        request, "stale.html", records=page, age=age, older=asked.get("older", ""),
+        age_text=f"{age.total_seconds():.0f}s",
+        next=page[-1].cursor if len(found) > PAGE else None, after=asked.get("after"),
+    )  # fmt: skip
+
+
+routes = [Route("/stale", stale)]

@@ -1,0 +1,146 @@
+"""One task: everything that is known of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route
+
+from fullresult.cli.schedules import schedules_of
+from fullresult.record import FINISHED, TaskRecord
+from fullresult.resend import CannotResend, check
+from fullresult.storage import AuditStorage
+from fullresult.web.family import MOST, family_of
+from fullresult.web.site import site_of
+from fullresult.web.timeline import timeline_of
+from fullresult.web.trees import Tree, tree_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.audit import AuditEntry
+    from fullresult.web.site import Site
+
+_CHILDREN, _DEEDS = 100, 20
+
+
+def task(request: Request) -> Response:
+    """The page of the task whose `id` is asked for."""
+    site = site_of(request)
+    task_id = request.query_params.get("id", "")
+    record = site.full.get(task_id)
+    schedules = schedules_of(site.full, task_id)
+    if record is None:
+        text = "No task with this id is recorded."
+        if schedules:
+            text += " But something is scheduled of it: see Scheduled."
+        return site.error(request, 404, text)
+    return site.render(
+        request,
+        "task.html",
+        record=record,
+        timeline=timeline_of(record),
+        schedules=schedules,
+        family=family_of(site.full, record),
+        audit=_audit(site, record.task_id),
+        most_relatives=MOST,
+        args=_argument(record, "args"),
+        kwargs=_argument(record, "kwargs"),
+        result=_result(record),
+        embed=tree_of(links) if (links := _given(record.embed)) else None,
+        headers=tree_of(record.headers) if record.headers else None,
+        properties=tree_of(record.properties) if record.properties else None,
+        limits=_limits(record),
+        facts=_facts(record),
+        unsendable=why_not(record),
+        finished=record.state in FINISHED,
+        children=record.children[:_CHILDREN],
+        more_children=max(len(record.children) - _CHILDREN, 0),
+    )
+
+
+def _audit(site: Site, task_id: str) -> list[AuditEntry]:
+    """What people did to it, the newest first."""
+    if not isinstance(site.full.storage, AuditStorage):
+        return []
+    return site.full.audit_log(task_id=task_id, limit=_DEEDS)
+
+
+def why_not(record: TaskRecord) -> str | None:
+    """Why the task cannot be sent again as it was; None if it can."""
+    try:
+        check(record)
+    except CannotResend as error:
+        return str(error)
+    return None
+
+
+def _argument(record: TaskRecord, part: str) -> dict[str, Any]:
+    value = getattr(record, part)
+    return {
+        "tree": None if value is None else tree_of(value),
+        "repr": getattr(record, f"{part}repr"),
+        "note": record.notes.get(part) or (record.notes.get("body") if value is None else None),
+    }
+
+
+_FORMS = {
+    "repr": "JSON cannot hold what it returned: this is its repr.",
+    "cut": "It was too long to keep: this is its beginning and its end.",
+    "forced": "It was no JSON, and was kept as text (fullresult_force_json).",
+}
+
+
+def _result(record: TaskRecord) -> dict[str, Any]:
+    form = record.result_form
+    tree: Tree | None = None
+    if form is not None and form not in ("repr", "cut"):
+        tree = tree_of(record.result)
+    return {
+        "tree": tree,
+        "text": str(record.result) if form in ("repr", "cut") else None,
+        "note": _FORMS.get(form or ""),
+    }
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+def _limits(record: TaskRecord) -> list[tuple[str, str]]:
+    found = record.headers.get("timelimit")
+    hard, soft = found if isinstance(found, list) and len(found) == 2 else (None, None)  # noqa: PLR2004
+    return [
+        (name, f"{value} s")
+        for name, value in (("time limit", hard), ("soft time limit", soft))
+        if value is not None
+    ]
+
+
+def _facts(record: TaskRecord) -> list[tuple[str, str, str | None]]:
+    """(label, value, the search for others like it)."""
+    message = record.message
+    pairs: list[tuple[str, object, str | None]] = [
+        ("queue", record.queue, "queue"),
+        ("exchange", record.exchange, None),
+        ("routing key", record.routing_key, None),
+        ("priority", record.priority, None),
+        ("worker", record.worker, "worker"),
+        ("publisher", record.origin, None),
+        ("content type", message.content_type if message else None, None),
+        ("group", record.group_id, "group"),
+    ]
+    pairs += [
+        (f"stamp {name}", json.dumps(value, default=str), None)
+        for name, value in record.stamps.items()
+    ]
+    return [
+        (label, str(value), qualifier)
+        for label, value, qualifier in pairs
+        if value not in (None, "")
+    ]
+
+
+routes = [Route("/task", task)]

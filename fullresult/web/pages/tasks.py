@@ -1,0 +1,97 @@
+"""Tasks: the newest first, by what is searched for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.routing import Route
+
+from fullresult import encoding
+from fullresult.record import STATES
+from fullresult.web.counts import Counts, count_by_state
+from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
+from fullresult.web.site import Links, redirect, site_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.record import TaskRecord
+
+PAGE = 50
+_LONGEST_ID = 300
+
+
+class Tab(NamedTuple):
+    """A state to look at."""
+
+    label: str
+    href: str
+    current: bool
+    number: str | None
+
+
+def tasks(request: Request) -> Response:
+    """The list, or with `fragment` only what changes in it."""
+    site, asked = site_of(request), request.query_params
+    text, after = asked.get("q", "").strip(), asked.get("after") or None
+    fragment = asked.get("fragment") is not None
+    try:
+        search = Search.read(text)
+        query = search.query(site.now(), limit=PAGE + 1, after=after)
+        only = _the_one(request, search)
+        if only is not None and not fragment:
+            return redirect(request, "task", {"id": only})
+        found = site.full.find(query)
+        counts = count_by_state(site.full, replace(query, state=None, not_state=(), after=None))
+    except (NotUnderstood, ValueError) as error:
+        return site.render(
+            request, "tasks.html", 400, **_context(request, Search(), [], None, Counts({})),
+            q=text, problem=str(error), after=None,
+        )  # fmt: skip
+    page = found[:PAGE]
+    cursor = page[-1].cursor if len(found) > PAGE else None
+    context = _context(request, search, page, cursor, counts)
+    template = "tasks_live.html" if fragment else "tasks.html"
+    return site.render(request, template, **context, q=str(search), problem=None, after=after)
+
+
+def _context(
+    request: Request,
+    search: Search,
+    records: list[TaskRecord],
+    cursor: str | None,
+    counts: Counts,
+) -> dict[str, Any]:
+    return {
+        "records": records,
+        "next": cursor,
+        "tabs": list(_tabs(request, search, counts)),
+        "qualifiers": QUALIFIERS,
+        "searched": bool(search.terms),
+    }
+
+
+def _tabs(request: Request, search: Search, counts: Counts) -> list[Tab]:
+    link = Links(request)
+    chosen = {value.upper() for value in search.all("state")}
+    tabs = [Tab("all", link("", q=str(search.having("state"))), not chosen, None)]
+    for state in STATES:
+        href = link("", q=str(search.having("state", state)))
+        tabs.append(Tab(state, href, chosen == {state}, counts.shown(state)))
+    return tabs
+
+
+def _the_one(request: Request, search: Search) -> str | None:
+    """The id that was typed, if it is one: it is faster found by itself than as a part."""
+    if len(search.terms) != 1 or search.terms[0].qualifier:
+        return None
+    text = search.terms[0].value
+    if not text or len(text) > _LONGEST_ID:
+        return None
+    found = site_of(request).full.get(encoding.key(text))
+    return None if found is None else found.task_id
+
+
+routes = [Route("/", tasks)]

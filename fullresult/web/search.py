@@ -1,0 +1,203 @@
+"""The search box: `state:FAILURE name:shop.* kwargs.order_id:42 since:2h "timeout"`, both ways."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record import STATES
+from fullresult.storage import TaskQuery
+from fullresult.web import moments
+
+QUALIFIERS = {
+    "state": "a state, such as FAILURE; several mean any of them; -state: none of them",
+    "name": "a task's name, or a glob such as shop.*",
+    "queue": "the queue it was sent to",
+    "worker": "the worker of its latest run",
+    "kwargs": "a keyword argument: kwargs.order_id:42",
+    "since": "created since: 2h, 1d, 2026-01-31, 2026-01-31T14:00 (UTC)",
+    "until": "created before; like since",
+    "root": "the whole workflow that this task began",
+    "group": "the members of this group",
+    "retry_of": "the re-sends of this task",
+}
+_FIELDS = {"root": "root_id", "group": "group_id"}
+_QUALIFIED = re.compile(r"-?[A-Za-z_]\w*(?:\.[^\s:\"]+)?:")
+_LONGEST = 4000
+
+
+class NotUnderstood(ValueError):
+    """What was typed is no search; the message says why."""
+
+
+class Term(NamedTuple):
+    """One condition."""
+
+    qualifier: str
+    """`name`, `kwargs.order_id`, `-state`; empty: any text."""
+    value: str
+    """As typed, without the quotes of a text; of an argument JSON, or a bare word."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was typed into the search box, term by term."""
+
+    terms: tuple[Term, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> Search:
+        """Raises `NotUnderstood`."""
+        if len(text) > _LONGEST:
+            raise NotUnderstood(f"A search has {_LONGEST:,} characters at most.")
+        terms: list[Term] = []
+        at = 0
+        while (at := _skip_space(text, at)) < len(text):
+            found = _QUALIFIED.match(text, at)
+            qualifier = found[0][:-1] if found else ""
+            if qualifier.lower().startswith("kwargs."):
+                qualifier = "kwargs." + qualifier[7:]
+            value, at = _value(text, found.end() if found else at, _is_argument(qualifier))
+            terms.append(Term(_known(qualifier), value))
+        return cls(tuple(terms))
+
+    def __str__(self) -> str:
+        """What to type for it."""
+        return " ".join(map(_shown, self.terms))
+
+    def all(self, qualifier: str) -> list[str]:
+        return [term.value for term in self.terms if term.qualifier == qualifier]
+
+    def having(self, qualifier: str, *values: str) -> Search:
+        """The same with these values of *qualifier*, and no others."""
+        rest = [term for term in self.terms if term.qualifier != qualifier]
+        return Search((*(Term(qualifier, value) for value in values), *rest))
+
+    def query(self, now: datetime, **page: Any) -> TaskQuery:
+        """The question; *page* are more fields of it. Raises `NotUnderstood`."""
+        asked: dict[str, Any] = {}
+        for name in ("name", "queue", "worker", "root", "group", "retry_of"):
+            if (value := self._one(name)) is not None:
+                asked[_FIELDS.get(name, name)] = value
+        for name in ("since", "until"):
+            if (value := self._one(name)) is not None:
+                asked[name] = _date(name, value, now)
+        if states := self.all("state"):
+            asked["state"] = tuple(map(_state, states))
+        if states := self.all("-state"):
+            asked["not_state"] = tuple(map(_state, states))
+        if texts := self.all(""):
+            asked["text"] = " ".join(texts)
+        if kwargs := self._kwargs():
+            asked["kwargs"] = kwargs
+        try:
+            return TaskQuery(**{**asked, **page})
+        except ValueError as error:
+            raise NotUnderstood(str(error)) from None
+
+    def _one(self, qualifier: str) -> str | None:
+        values = self.all(qualifier)
+        if len(values) > 1:
+            raise NotUnderstood(f"{qualifier}: stands there twice; a task has one.")
+        return values[0] if values else None
+
+    def _kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = {}
+        for term in self.terms:
+            if _is_argument(term.qualifier):
+                inner = kwargs
+                *path, last = term.qualifier.split(".")[1:]
+                for key in path:
+                    inner = inner.setdefault(key, {})
+                    if not isinstance(inner, dict):
+                        raise NotUnderstood(f"{term.qualifier}: cannot be inside of a value.")
+                inner[last] = _json(term.value)
+        return kwargs
+
+
+def like(qualifier: str, value: str) -> str:
+    """What to type for those that have *value* in common."""
+    return str(Search((Term(qualifier, value),)))
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _is_argument(qualifier: str) -> bool:
+    return qualifier.startswith("kwargs.")
+
+
+def _known(qualifier: str) -> str:
+    name = qualifier if _is_argument(qualifier) else qualifier.lower()
+    if name in ("", "-state") or _is_argument(name):
+        if "" in name.split(".")[1:]:
+            raise NotUnderstood(f"{name}: an argument has a name.")
+        return name
+    if name in QUALIFIERS and name != "kwargs":
+        return name
+    if name.startswith("-"):
+        raise NotUnderstood(f"{name}: only states can be left out, as in -state:SUCCESS.")
+    if name == "kwargs":
+        raise NotUnderstood("kwargs: which one? Write kwargs.order_id:42.")
+    known = ", ".join(QUALIFIERS)
+    raise NotUnderstood(
+        f"{name[:40]}: is no qualifier; there are {known}. Quotes around it make it a text."
+    )
+
+
+def _value(text: str, at: int, of_argument: bool) -> tuple[str, int]:
+    """The value that begins at *at*, and where it ends."""
+    if of_argument or text[at : at + 1] == '"':
+        try:
+            read, end = json.JSONDecoder().raw_decode(text, at)
+        except (ValueError, RecursionError):
+            if text[at : at + 1] == '"':
+                raise NotUnderstood('A quote " is not closed.') from None
+        else:
+            if end == len(text) or text[end].isspace():
+                return (text[at:end] if of_argument else str(read)), end
+            if text[at] == '"':
+                raise NotUnderstood("After a quoted text there must be a space.")
+    end = at
+    while end < len(text) and not text[end].isspace():
+        end += 1
+    return text[at:end], end
+
+
+def _shown(term: Term) -> str:
+    before = f"{term.qualifier}:" if term.qualifier else ""
+    if _is_argument(term.qualifier):
+        return before + term.value
+    value = term.value
+    plain = value.isprintable() and not value.startswith('"') and not re.search(r"\s", value)
+    if plain and (term.qualifier or (value and not _QUALIFIED.match(value))):
+        return before + value
+    return before + json.dumps(value)
+
+
+def _state(text: str) -> str:
+    return text.upper() if text.upper() in STATES else text
+
+
+def _date(name: str, text: str, now: datetime) -> datetime:
+    try:
+        return moments.past(text, now)
+    except ValueError as error:
+        raise NotUnderstood(f"{name}: {error}") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)

@@ -1,0 +1,96 @@
+"""Values as pages show them: hostile text made harmless and bounded, dates, lengths of time.
+
+Everything is escaped by the templates; here it is made short, and what would hide or turn text
+around is made visible.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from fullresult.cli.terminal import one_line, safe
+from fullresult.cli.words import brief, call, count_of, ending, span
+from fullresult.encoding import clip
+from fullresult.record import STATES
+from fullresult.web.forms import key_of
+
+LONGEST = 20_000
+"""Characters of any one text."""
+_KNOWN = {*STATES, "INTERRUPTED"}
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def line(text: object, longest: int = 300) -> str:
+    """*text* in one line, its control characters as escapes."""
+    return one_line(clip(str(text), longest))
+
+
+def exact(text: object) -> str:
+    """An id or name: in one line, but not a character less."""
+    return safe(str(text))
+
+
+def block(text: object, longest: int = LONGEST) -> str:
+    """*text* in its lines, its other control characters as escapes."""
+    whole = clip(str(text), longest).replace("\r\n", "\n").expandtabs()
+    return "\n".join(safe(each) for each in whole.split("\n"))
+
+
+def when(date: datetime | None) -> str:
+    """A date in UTC, for a program to read and for people; the script adds their own time."""
+    if date is None:
+        return ""
+    utc = date.astimezone(timezone.utc)
+    iso = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    text = f"{utc:%Y-%m-%d %H:%M:%S}.{utc.microsecond // 1000:03d}"
+    return Markup('<time datetime="{}">{}</time>').format(iso, text)
+
+
+def ago(date: datetime | None, at: datetime) -> str:
+    """How long ago, or how long to go."""
+    if date is None:
+        return ""
+    seconds = (at - date).total_seconds()
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+
+
+def took(length: float | timedelta | None) -> str:
+    if isinstance(length, timedelta):
+        length = length.total_seconds()
+    if length is not None and length < 0:  # two hosts, two clocks
+        return "0 ms"
+    return span(length)
+
+
+def state(name: str) -> str:
+    """A state as a badge."""
+    kind = name if name in _KNOWN else "other"
+    text = escape(line(name, 40))
+    return Markup('<span class="state {}">{}</span>').format(kind, text)
+
+
+def number(value: float) -> str:
+    return f"{value:,}"
+
+
+FILTERS: dict[str, Any] = {
+    "key": key_of,
+    "line": line,
+    "exact": exact,
+    "block": block,
+    "when": when,
+    "ago": ago,
+    "took": took,
+    "state": state,
+    "number": number,
+    "brief": brief,
+    "call": call,
+    "ending": ending,
+    "count_of": count_of,
+}

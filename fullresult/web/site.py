@@ -1,0 +1,177 @@
+"""What every page needs: the app's memory, templates, links, and who is looking."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from fullresult.web import shown
+from fullresult.web.access import Person, Users
+from fullresult.web.search import like
+from fullresult.web.sessions import Sessions
+from fullresult.web.throttle import Throttle
+from fullresult.web.timeline import ran, waited
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from fullresult.extension import FullResult
+
+Authenticate = Callable[
+    ["Request"], "Person | Response | Awaitable[Person | Response | None] | None"
+]
+"""Who is asking, by the host framework's word: a `Person`, an answer such as a redirect to its own
+login, or None."""
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+_REMEMBERED = 10_000
+
+
+@dataclass
+class Visit:
+    """Who makes a request."""
+
+    person: Person | None
+    csrf: str
+    """What a form has to send with it."""
+    by_header: bool = False
+    """By a token in a header, which no other site can make a browser send."""
+    in_session: bool = False
+    unwritten: str | None = None
+    """Why what was done is not in the audit log, where it is not."""
+
+
+@dataclass(eq=False)
+class Site:
+    """The pages of one app."""
+
+    full: FullResult
+    users: Users
+    token: str | None
+    """The start-up token."""
+    token_role: Person | None
+    """Who has it."""
+    hosts: frozenset[str] | None
+    """The values of the header Host that are taken; None: any."""
+    authenticate: Authenticate | None
+    sessions: Sessions
+    scheduler: str | None = None
+    """Beat's, where it is not the configured one."""
+    throttle: Throttle = field(default_factory=Throttle)
+    done: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """The actions that were taken, so that a form sent twice acts once."""
+
+    seen: object = None
+    """What `fullresult.web.pages.suggest` remembers."""
+
+    def render(
+        self, request: Request, template: str, status: int = 200, /, **context: Any
+    ) -> Response:
+        """A page for whoever asks."""
+        visit = visit_of(request)
+        html = (
+            _templates()
+            .get_template(template)
+            .render(
+                link=Links(request),
+                person=visit.person,
+                may_act=bool(visit.person and visit.person.may_act),
+                csrf=visit.csrf,
+                unwritten=visit.unwritten,
+                once=secrets.token_urlsafe(12),
+                can_log_out=visit.in_session,
+                now=self.now(),
+                here=request.scope.get("fullresult.here", ""),
+                app_name=self.full.app.main or "this app",
+                **context,
+            )
+        )
+        return HTMLResponse(html, status)
+
+    def error(self, request: Request, status: int, text: str, title: str = "") -> Response:
+        """A page that says what is wrong."""
+        title = title or _TITLES.get(status, "That did not work")
+        return self.render(request, "error.html", status, title=title, text=text)
+
+    @staticmethod
+    def now() -> Any:
+        return shown.now()
+
+    def first_time(self, once: str) -> bool:
+        """Whether the action of this form was not taken yet; it is now."""
+        if not once or once in self.done:
+            return False
+        self.done.append(once)
+        return True
+
+
+@cache
+def _templates() -> Environment:
+    """Compiled once in a process, for all apps."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= shown.FILTERS
+    environment.globals |= {"waited": waited, "ran": ran, "like": like}
+    environment.globals["parts"] = environment.get_template("parts.html").module
+    return environment
+
+
+_TITLES = {
+    401: "Please log in",
+    403: "Not allowed",
+    404: "Not found",
+    421: "Not at this address",
+    429: "Too many attempts",
+    503: "The storage does not answer",
+}
+
+
+class Links:
+    """The addresses of the pages, wherever they are mounted."""
+
+    def __init__(self, request: Request) -> None:
+        self._root = str(request.scope.get("root_path", "")).rstrip("/")
+
+    def __call__(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """The path of *page* with a query; what is None or empty is left out."""
+        pairs = {**(query or {}), **more}
+        asked = urlencode([(k, v) for k, v in pairs.items() if v not in (None, "")], doseq=True)
+        return f"{self._root}/{page}{'?' if asked else ''}{asked}"
+
+    def static(self, name: str) -> str:
+        """The path of a file of ours, another one for each version of it."""
+        return f"{self._root}/static/{name}?v={_digest(name)}"
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def site_of(request: Request) -> Site:
+    return cast("Site", request.app.state.site)
+
+
+def visit_of(request: Request) -> Visit:
+    return cast("Visit", request.scope["fullresult.visit"])
+
+
+def redirect(request: Request, page: str = "", query: Mapping[str, Any] | None = None) -> Response:
+    """To another page, to be fetched by GET."""
+    return RedirectResponse(Links(request)(page, query), 303)

@@ -1,0 +1,174 @@
+// Live lists, suggestions, copying, selecting. Every page can be read without it.
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const one = (selector, root = document) => root.querySelector(selector);
+
+  // Dates stand in UTC; a pointer over one says it in the reader's own time.
+  const times = (root) => all("time", root).forEach((time) => {
+    const date = new Date(time.dateTime);
+    if (!isNaN(date)) time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+  });
+
+  const selecting = (root) => all("input.all", root).forEach((master) => {
+    master.hidden = false;
+    const boxes = () => all("tbody input[name=key]", master.closest("table"));
+    master.addEventListener("change", () => boxes().forEach((box) => { box.checked = master.checked; }));
+  });
+
+  const copying = () => all("button.copy").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const pre = one("pre", button.parentElement);
+      try {
+        await navigator.clipboard.writeText(pre.textContent);
+      } catch {
+        const range = document.createRange();
+        range.selectNodeContents(pre);
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+        document.execCommand("copy");
+      }
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+  });
+
+  // A form is sent once; one with data-continue goes on by itself.
+  const forms = () => all("form[method=post]").forEach((form) => {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent) event.preventDefault();
+      form.dataset.sent = "1";
+      // Later: a disabled button would not be among what is sent.
+      setTimeout(() => all("button", form).forEach((button) => { button.disabled = true; }));
+    });
+    if ("continue" in form.dataset) form.requestSubmit();
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  const EVERY = 2500;
+  const living = () => {
+    const live = one("#live[data-live]"), pause = one("#pause"), news = one("#news");
+    if (!live || !pause) return;
+    let paused = false, shown = live.innerHTML, timer = 0;
+    const look = async () => {
+      if (!paused && !document.hidden) {
+        try {
+          const answer = await fetch(live.dataset.live, { credentials: "same-origin" });
+          if (answer.status === 401 || answer.redirected) {
+            news.textContent = "You are no longer logged in. Load the page anew.";
+            return;
+          }
+          if (!answer.ok) throw new Error(answer.status);
+          const html = await answer.text();
+          if (!paused && html !== shown) replace(html);
+          if (news.dataset.away) { news.textContent = ""; delete news.dataset.away; }
+        } catch {
+          news.textContent = "No answer; trying again.";
+          news.dataset.away = "1";
+        }
+      }
+      timer = setTimeout(look, EVERY);
+    };
+    const replace = (html) => {
+      const focus = document.activeElement, holds = live.contains(focus);
+      const path = holds && (focus.value ? `input[value="${CSS.escape(focus.value)}"]` : `a[href="${CSS.escape(focus.getAttribute("href") || "")}"]`);
+      const checked = new Set(all("tbody input:checked", live).map((box) => box.value));
+      const known = new Set(all("tbody tr", live).map((row) => row.id));
+      live.innerHTML = html;
+      shown = html;
+      let fresh = 0;
+      all("tbody tr", live).forEach((row) => {
+        const box = one("input[name=key]", row);
+        if (box && checked.has(box.value)) box.checked = true;
+        if (known.size && !known.has(row.id)) { row.classList.add("new"); fresh += 1; }
+      });
+      if (fresh) news.textContent = `${fresh} new`;
+      if (path) { const again = one(path, live); if (again) again.focus({ preventScroll: true }); }
+      times(live);
+      selecting(live);
+    };
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      paused = !paused;
+      pause.setAttribute("aria-pressed", String(paused));
+      pause.textContent = paused ? "Go on" : "Pause";
+      news.textContent = paused ? "Paused" : "";
+      if (!paused) { clearTimeout(timer); look(); }
+    });
+    timer = setTimeout(look, EVERY);
+  };
+
+  const suggesting = () => all("input[data-suggest]").forEach((box) => {
+    const list = document.createElement("ul");
+    Object.assign(list, { id: "suggestions", className: "options", hidden: true });
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-label", "Suggestions");
+    box.after(list);
+    for (const [name, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-controls": "suggestions", "aria-expanded": "false" })) box.setAttribute(name, value);
+    let asked = 0, timer = 0;
+    const word = () => /\S*$/.exec(box.value.slice(0, box.selectionStart))[0];
+    const hide = () => { list.hidden = true; box.setAttribute("aria-expanded", "false"); box.removeAttribute("aria-activedescendant"); };
+    const take = (option) => {
+      const at = box.selectionStart, begun = word(), text = option.dataset.text;
+      const more = /[:.]$/.test(text) ? "" : " ";
+      const before = box.value.slice(0, at - begun.length) + text + more;
+      box.value = before + box.value.slice(at).trimStart();
+      box.setSelectionRange(before.length, before.length);
+      hide();
+      box.focus();
+      if (!more) ask();
+    };
+    const choose = (option) => {
+      all("li", list).forEach((each) => each.setAttribute("aria-selected", String(each === option)));
+      if (option) box.setAttribute("aria-activedescendant", option.id);
+    };
+    const ask = async () => {
+      const mine = (asked += 1);
+      let found = [];
+      try {
+        const answer = await fetch(`${box.dataset.suggest}?word=${encodeURIComponent(word())}`, { credentials: "same-origin" });
+        if (answer.ok && !answer.redirected) found = await answer.json();
+      } catch { /* a search can be typed without */ }
+      if (mine !== asked || document.activeElement !== box) return;
+      list.replaceChildren(...found.map(([text, about], index) => {
+        const option = document.createElement("li"), small = document.createElement("small");
+        option.id = `suggestion-${index}`;
+        option.dataset.text = text;
+        option.setAttribute("role", "option");
+        option.setAttribute("aria-selected", "false");
+        small.textContent = about;
+        option.append(text, small);
+        option.addEventListener("mousedown", (event) => { event.preventDefault(); take(option); });
+        return option;
+      }));
+      list.hidden = !found.length;
+      box.setAttribute("aria-expanded", String(!!found.length));
+      box.removeAttribute("aria-activedescendant");
+    };
+    box.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, 120); });
+    box.addEventListener("blur", hide);
+    box.addEventListener("keydown", (event) => {
+      const options = all("li", list), now = options.findIndex((each) => each.getAttribute("aria-selected") === "true");
+      if (list.hidden) { if (event.key === "ArrowDown") { event.preventDefault(); ask(); } return; }
+      const to = { ArrowDown: Math.min(now + 1, options.length - 1), ArrowUp: now - 1 }[event.key];
+      if (to !== undefined) { event.preventDefault(); choose(options[to]); if (to < 0) box.removeAttribute("aria-activedescendant"); }
+      else if (event.key === "Escape") { event.preventDefault(); hide(); }
+      else if ((event.key === "Enter" || event.key === "Tab") && now >= 0) { event.preventDefault(); take(options[now]); }
+    });
+  });
+
+  addEventListener("keydown", (event) => {
+    const box = one("#q");
+    if (event.key === "/" && box && !/INPUT|TEXTAREA|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); box.focus(); box.select(); }
+  });
+
+  times(document);
+  selecting(document);
+  copying();
+  forms();
+  living();
+  suggesting();
+})();
