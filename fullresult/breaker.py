@@ -15,6 +15,8 @@ from fullresult.storage import Refused, StorageError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
+Keep = Callable[[], bool]
+"""Keeps an event that was not written; whether that was possible."""
 
 _SHORTEST = 1.0
 _LONGEST = 60.0
@@ -26,14 +28,17 @@ class Breaker:
     """Lets calls through to a storage while it answers.
 
     A call that fails opens it: further calls are skipped at once. Every now and then one call is
-    let through as a probe, the more rarely the longer the failed one took.
+    let through as a probe, the more rarely the longer the failed one took; none where somebody
+    else sees to it (`watched`).
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._renew()
         self._open_until: float | None = None
-        self._skipped = 0
+        self._kept = self._lost = 0
+        self._watch: Callable[[], bool] | None = None
+        self._place: object = None
         reference = weakref.ref(self)  # what is registered stays so for good
 
         def renew() -> None:
@@ -46,20 +51,40 @@ class Breaker:
         # Re-entrant, for a signal handler may publish.
         self._lock = threading.RLock()
 
-    def call(self, do: Callable[[], T], otherwise: T) -> T:
-        """`do()`; *otherwise* where the storage does not answer or is not asked."""
+    def watched(self, watch: Callable[[], bool], place: object) -> None:
+        """Let no call through while it is open and *watch* answers that somebody else probes.
+
+        *place* is where events are kept meanwhile.
+        """
+        self._watch, self._place = watch, place
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the storage is not asked."""
+        return self._open_until is not None
+
+    def call(self, do: Callable[[], T], otherwise: T, keep: Keep | None = None) -> T:
+        """`do()`; *otherwise* where the storage does not answer or is not asked.
+
+        Then *keep* is called, which says whether it kept the event for later.
+        """
         if self._open_until is not None and not self._may_probe():
+            self._missed(keep)
             return otherwise
         began = self._monotonic()
-        answer, heard = self._try(do, otherwise, began)
+        answer, heard = self._try(do, otherwise, began, keep)
         if heard:
             self._answered()
         return answer
 
     def ask(self, do: Callable[[], T]) -> T:
         """`do()`. Raises its `StorageError`, or one at once where the storage is not asked."""
-        if self._open_until is not None and not self._may_probe(events=0):
+        if self._open_until is not None and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
+        return self.probe(do)
+
+    def probe(self, do: Callable[[], T]) -> T:
+        """`do()`, whether or not it is open. Raises its `StorageError`."""
         began = self._monotonic()
         try:
             answer = do()
@@ -67,7 +92,7 @@ class Breaker:
             self._answered()
             raise
         except StorageError as error:
-            self._failed(error, self._monotonic() - began, events=0)
+            self._failed(error, self._monotonic() - began)
             raise
         except BaseException:
             self._cut_short()
@@ -75,26 +100,43 @@ class Breaker:
         self._answered()
         return answer
 
-    def overlap(self, begin: Callable[[], Callable[[], object]]) -> Callable[[], None]:
+    def overlap(
+        self, begin: Callable[[], Callable[[], object]], keep: Keep | None = None
+    ) -> Callable[[], None]:
         """Call *begin*, and return what ends it: the call of what *begin* returned.
 
-        The two are one call: only its end says whether the storage answers.
+        The two are one call: only its end says whether the storage answers. *keep* is as for
+        `call`.
         """
         if self._open_until is not None and not self._may_probe():
+            self._missed(keep)
             return _nothing
         began = self._monotonic()
-        end, _ = self._try(begin, None, began)
+        end, _ = self._try(begin, None, began, keep)
         if end is None:
             return _nothing
 
         def finish() -> None:
-            _, heard = self._try(end, None, began)
+            _, heard = self._try(end, None, began, keep)
             if heard:
                 self._answered()
 
         return finish
 
-    def _try(self, do: Callable[[], T], otherwise: U, began: float) -> tuple[T | U, bool]:
+    def note(self, *, kept: bool) -> None:
+        """Count an event that was not written while it is open."""
+        if self._open_until is not None:
+            if kept:
+                self._kept += 1
+            else:
+                self._lost += 1
+
+    def _missed(self, keep: Keep | None) -> None:
+        self.note(kept=keep is not None and keep())
+
+    def _try(
+        self, do: Callable[[], T], otherwise: U, began: float, keep: Keep | None
+    ) -> tuple[T | U, bool]:
         """`do()` or *otherwise*, and whether the storage had an answer."""
         try:
             return do(), True
@@ -104,9 +146,12 @@ class Breaker:
             return otherwise, True
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
+            self._missed(keep)
             return otherwise, False
         except BaseException:
             self._cut_short()
+            if keep is not None:
+                keep()  # it may or may not be written: twice does no harm
             raise
 
     def _cut_short(self) -> None:
@@ -119,35 +164,55 @@ class Breaker:
         if self._open_until is not None:
             self._recovered()
 
-    def _may_probe(self, events: int = 1) -> bool:
+    def _may_probe(self) -> bool:
+        if self._watch is not None and self._watch():
+            return False
         with self._lock:
             now = self._monotonic()
             if self._open_until is None:
                 return True
             if now < self._open_until:
-                self._skipped += events
                 return False
             # Only this caller probes; the others go on skipping until it has an answer.
             self._open_until = now + _LONGEST
             return True
 
-    def _failed(self, error: StorageError, took: float, events: int = 1) -> None:
+    def _failed(self, error: StorageError, took: float) -> None:
         with self._lock:
             was_open = self._open_until is not None
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
             self._open_until = self._monotonic() + pause
-            self._skipped += events
-        if not was_open:
+        if was_open:
+            return
+        if self._watch is None:
             logger.warning(
                 "fullresult: no answer from the storage; tasks go on unrecorded until there is: %s",
+                error,
+            )
+        else:
+            logger.warning(
+                "fullresult: no answer from the storage; what happens to tasks is kept in %s until "
+                "there is: %s",
+                self._place,
                 error,
             )
 
     def _recovered(self) -> None:
         with self._lock:
-            skipped, self._skipped = self._skipped, 0
+            if self._open_until is None:
+                return
+            kept, lost = self._kept, self._lost
+            self._kept = self._lost = 0
             self._open_until = None
-        logger.warning("fullresult: the storage answers again; %d events were lost", skipped)
+        if self._watch is None:
+            logger.warning("fullresult: the storage answers again; %d events were lost", lost)
+        else:
+            logger.warning(
+                "fullresult: the storage answers again; %d events were kept, and are written now; "
+                "%d were lost",
+                kept,
+                lost,
+            )
 
 
 def _nothing() -> None:

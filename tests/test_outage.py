@@ -17,6 +17,7 @@ from celery import Celery
 
 from fullresult import FullResult, StorageError
 from tests import servers
+from tests.workers import until
 
 
 @contextmanager
@@ -113,10 +114,28 @@ def test_a_server_that_hangs_delays_one_publish_by_the_timeout_and_the_rest_by_n
 
 
 @on_each_server
-def test_records_are_written_again_once_the_server_answers(
-    full: FullResult, own_storage: str, monkeypatch: pytest.MonkeyPatch
+def test_what_happened_meanwhile_is_written_once_the_server_answers(
+    full: FullResult, own_storage: str
+) -> None:
+    """Without anybody who tells of more."""
+    with frozen(own_storage):
+        ids = {publish(full)[0] for _ in range(20)}
+
+    written = until(lambda: {record.task_id for record in full.find()} == ids, 10)
+
+    assert written
+    assert until(lambda: full.spool_status().segments == 0)  # type: ignore[union-attr]
+
+
+@on_each_server
+def test_without_a_spool_records_are_written_again_once_the_server_answers(
+    own_storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fullresult.breaker._LONGEST", 0.1)
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(fullresult_storage=own_storage, fullresult_timeout=2, fullresult_spool=None)
+    full = FullResult(app)
+    full.setup()
     with frozen(own_storage):
         publish(full)
     time.sleep(0.2)  # the pause of the breaker, for which there is nothing to wait but the clock
@@ -124,6 +143,7 @@ def test_records_are_written_again_once_the_server_answers(
     task_id, _ = publish(full)
 
     assert full.get(task_id) is not None
+    full.close()
 
 
 @on_each_server
