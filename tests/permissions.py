@@ -1,0 +1,163 @@
+"""What each kind of user of a PostgreSQL storage does, to be tried with the grants it is to have.
+
+A job raises `StorageError`, or `AssertionError` where an observer kept quiet, if it may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery
+from celery.app.task import Context
+
+from fullresult import FullResult
+from fullresult.schedule_events import ScheduleEvents
+from fullresult.sweeper import sweep
+from fullresult.testing import samples
+from fullresult.worker import Worker
+
+Job = Callable[[FullResult], None]
+
+_HOUR = 3600
+
+
+@contextmanager
+def user(url: str) -> Iterator[FullResult]:
+    """An app of a user of the storage, whose broker takes everything."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(
+        task_default_queue=uuid4().hex,
+        fullresult_storage=url,
+        fullresult_spool=None,
+        fullresult_schedule_eta=True,
+        fullresult_sweeper="off",
+        fullresult_retention={"SUCCESS": "1ms"},
+        result_backend="fullresult://",
+    )
+    with closing(FullResult(app)) as full, closing(app):
+        yield full
+
+
+def publish(full: FullResult) -> None:
+    """Publish, one at a time and as a spool is flushed; and tell that one was not sent."""
+    results = [full.app.send_task("shop.pay", [1], {"card": "x"}) for _ in range(2)]
+    full.recorder.unsent({"id": results[0].id, "task": "shop.pay"}, OSError("no broker"))
+    assert not full.recorder.is_away
+    full.storage.write([samples.task(uuid4().hex), samples.task(uuid4().hex)])
+
+
+def publish_for_later(full: FullResult) -> None:
+    """Store what is to run later, look for a sweeper, and withdraw what got no answer."""
+    full.app.send_task("shop.pay", countdown=_HOUR)
+    full.storage.last_sweep(full.settings.namespace)
+    full.storage.withdraw(uuid4().hex)
+    assert not full.recorder.is_away
+
+
+def work(full: FullResult) -> None:
+    """Run tasks: one is retried and fails, one succeeds; and tell that the worker is alive."""
+    now = full.storage.now()
+    storage: Any = full.storage
+    storage.note_worker(Worker(uuid4().hex, "w@h", now, now, now + timedelta(minutes=1)))
+    storage.forget_workers(now - timedelta(days=30))
+    good, bad = uuid4().hex, uuid4().hex
+    for task_id, retries, error in (
+        (good, 0, None),
+        (bad, 0, OSError("1")),
+        (bad, 1, OSError("2")),
+    ):
+        known = {"id": task_id, "task": "shop.pay", "retries": retries, "hostname": "w@h"}
+        request = Context({**known, "args": [1], "kwargs": {}})
+        full.recorder.started(task_id, "shop.pay", request)
+        if error is None:
+            full.recorder.succeeded(request, "shop.pay", 7, 0.1, ignored=False)
+        elif retries == 0:
+            full.recorder.retried(request, error, None)
+        else:
+            full.recorder.failed(task_id, "shop.pay", request, error, None)
+    assert not full.recorder.is_away
+
+
+def keep_results(full: FullResult) -> None:
+    """Be a result backend: results, groups, chords."""
+    backend = full.app.backend
+    task_id = uuid4().hex
+    full.recorder.stored(task_id, "SUCCESS", [1], None, None, None)
+    assert backend.get_state(task_id) == "SUCCESS"
+    group_id = uuid4().hex
+    group = full.app.GroupResult(group_id, [full.app.AsyncResult(task_id)])
+    group.save(backend=backend)
+    assert full.app.GroupResult.restore(group_id, backend=backend) is not None
+    storage: Any = full.storage
+    expires = full.storage.now() + timedelta(days=1)
+    assert not storage.join_chord(group_id, "a", 2, expires, call="1")
+    storage.write_and_join(samples.task("b"), group_id, 2, expires, call="2")
+    backend.delete_group(group_id)
+    backend.forget(task_id)
+
+
+def send_what_is_due(full: FullResult) -> None:
+    """Sweep: claim, send, mark; give back; mark what could not be sent."""
+    sweep(full)
+    storage, namespace, now = full.storage, full.settings.namespace, full.storage.now()
+    storage.note_sweep(namespace, now)
+    first, second, third = storage.claim_due(namespace, now + timedelta(days=1), "claim", 3)
+    events = ScheduleEvents(full.settings)
+    ends = [*events.sent(first), events.ended(second, "expired")]
+    storage.mark_sent("claim", [first.schedule_id, second.schedule_id], ends)
+    storage.mark_problem("claim", third.schedule_id, "it may have been sent")
+    storage.release([third.schedule_id], "claim")
+    storage.next_due(namespace)
+    storage.get("a")  # which it asks of a task that was perhaps sent
+
+
+def read(full: FullResult) -> None:
+    """All that commands and pages show."""
+    assert full.find(name="shop.*", limit=10, text="pay")
+    assert full.count()
+    full.get("a")
+    full.find(kwargs={"card": "x"})
+    full.get_stale_tasks()
+    full.get_orphaned_tasks()
+    assert full.scheduled()
+    assert full.count_scheduled()
+    full.get_stale_scheduled_tasks()
+    full.storage.last_sweep(full.settings.namespace)
+    full.audit_log()
+    full.audit_log(task_id="a")
+
+
+def operate(full: FullResult) -> None:
+    """What people do to tasks: send again, cancel, move, send now. Each was read before."""
+    read(full)
+    (record, *_) = full.find(name="shop.pay", limit=1)
+    again = full.resend(record)
+    full.audit("resend", actor="ada", task_ids=[record.task_id, again.id])
+    first, second, *_ = full.scheduled(limit=10)
+    assert full.reschedule(first.task_id, full.storage.now() + timedelta(hours=2))
+    assert full.cancel(first.task_id)
+    full.resend_scheduled(second.task_id)
+    full.release(second.task_id)
+    assert not full.recorder.is_away
+
+
+def purge(full: FullResult) -> None:
+    """Delete what has expired, and what a person says."""
+    full.purge()
+    full.delete(name="shop.*", order="oldest", limit=1)
+
+
+JOBS: dict[str, Job] = {
+    "publisher": publish,
+    "publisher of later tasks": publish_for_later,
+    "worker": work,
+    "result backend": keep_results,
+    "sweeper": send_what_is_due,
+    "reader": read,
+    "operator": operate,
+    "purger": purge,
+}
