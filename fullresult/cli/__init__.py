@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import click
 
+from fullresult.cli.audit import audit
 from fullresult.cli.cancel import cancel
 from fullresult.cli.delete import delete
 from fullresult.cli.errors import Commands
 from fullresult.cli.listing import count, list_
 from fullresult.cli.mend import release, resend_scheduled
+from fullresult.cli.orphans import orphans
+from fullresult.cli.overview import overview
+from fullresult.cli.periodic import periodic, trigger
 from fullresult.cli.purge import purge
 from fullresult.cli.reschedule import reschedule
 from fullresult.cli.resend import resend
 from fullresult.cli.scheduled import scheduled
 from fullresult.cli.setup import setup
 from fullresult.cli.show import show
+from fullresult.cli.spool import spool
 from fullresult.cli.stale import stale
 from fullresult.cli.stale_scheduled import stale_scheduled
 from fullresult.cli.sweep import sweep
+from fullresult.cli.web import web
 
 __all__ = ["fullresult"]
 
@@ -25,8 +31,11 @@ __all__ = ["fullresult"]
 @click.group(
     cls=Commands,
     commands=[
-        *(list_, show, count, stale, resend, delete, purge, setup),
+        *(list_, show, count, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
+        *(periodic, trigger, overview, audit),
+        spool,
+        web,
     ],
     examples=[
         "list --state FAILURE --since 2h",
@@ -41,6 +50,6 @@ def fullresult() -> None:
 
     Every task of the app is recorded in full: find it, see what happened to it, send it again.
 
-    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage. `stale --fail`
-    and `stale-scheduled` have a 3: there are some.
+    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage. `stale --fail`,
+    `orphans --fail` and `stale-scheduled` have a 3: there are some.
     """

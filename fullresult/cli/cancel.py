@@ -10,6 +10,7 @@ import click
 
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
+from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.run import NotDone, Run, Verb
@@ -49,9 +50,9 @@ def cancel(
         raise click.UsageError(
             "say which tasks: ids, or filters such as --name 'shop.*' (--state SCHEDULED: all)"
         )
-    run = Run(Verb("Cancelling", "cancelled"))
+    run = Run(Verb("Cancelling", "cancelled"), Log(full, "cancel", filters.told(options)))
     chosen = _by_id(full, ids, yes) if ids else _by_filter(full, options, limit, yes)
-    run.each(*chosen, _canceller(full))
+    run.each(*chosen, _canceller(full, run))
     run.report()
 
 
@@ -91,10 +92,11 @@ def _unique(schedules: Iterable[Schedule]) -> Iterator[str]:
             yield schedule.task_id
 
 
-def _canceller(full: FullResult) -> Callable[[str], tuple[str, str]]:
+def _canceller(full: FullResult, run: Run) -> Callable[[str], tuple[str, str]]:
     def cancel(task_id: str) -> tuple[str, str]:
         if not full.cancel(task_id):
             raise NotDone(why_not(full, task_id))
+        run.log.note(task_id)
         return task_id, safe(task_id)
 
     return cancel

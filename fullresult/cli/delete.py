@@ -8,6 +8,7 @@ import click
 
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
+from fullresult.cli.audited import write_down
 from fullresult.cli.help import Command
 from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
@@ -46,16 +47,21 @@ def delete(
     if not yes:
         preview(full, query, number, "delete")
         click.confirm(f"Delete {count_of(number, 'record')} for good?", abort=True, err=True)
-    say(f"Deleted {count_of(_delete(full, query, number), 'record')}.")
+    say(f"Deleted {count_of(_delete(full, query, number, filters.told(options)), 'record')}.")
 
 
-def _delete(full: FullResult, query: TaskQuery, number: int) -> int:
+def _delete(full: FullResult, query: TaskQuery, number: int, told: dict[str, Any]) -> int:
     deleted = 0
-    with progress(number, "Deleting") as advance:
-        while deleted < number:
-            some = full.delete(query, limit=min(_BATCH, number - deleted))
-            if not some:
-                break
-            deleted += some
-            advance(some)
+    try:
+        with progress(number, "Deleting") as advance:
+            while deleted < number:
+                some = full.delete(query, limit=min(_BATCH, number - deleted))
+                if not some:
+                    break
+                deleted += some
+                advance(some)
+    finally:
+        # Also what was deleted before somebody lost patience.
+        if deleted:
+            write_down(full, "delete", details={**told, "deleted": deleted})
     return deleted

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fullresult.cli.document import plain
 from fullresult.cli.terminal import one_line, say
 from fullresult.cli.values import cursor, pair, state, value, when
 from fullresult.record import STATES
@@ -80,6 +81,12 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     if "kwargs" in found:
         found["kwargs"] = dict(found["kwargs"])
     return found
+
+
+def told(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters among *options* that were given, as the audit log tells them."""
+    found = given(options)
+    return {"filters": {name: plain(value) for name, value in found.items()}} if found else {}
 
 
 def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +10,11 @@ import click
 
 from fullresult.cli import ages
 from fullresult.cli.app import full_of
+from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.run import NotDone, Run, Verb, sending
-from fullresult.cli.schedules import is_being_sent, pages, schedules_of
+from fullresult.cli.schedules import late, schedules_of
 from fullresult.cli.terminal import safe, say
 from fullresult.cli.words import count_of, span
 
@@ -76,12 +76,14 @@ def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> No
         preview_schedules(full, chosen.schedules, len(chosen.ids), "send now")
         _ask("Send", chosen)
 
+    run = Run(Verb("Sending", "sent"), Log(full, "resend-scheduled"))
+
     def send(task_id: str) -> tuple[str, str]:
         with sending(task_id):
             new = str(full.resend_scheduled(task_id).id)
+        run.log.note(task_id, new)
         return task_id, safe(task_id) if new == task_id else f"{safe(task_id)}\t{safe(new)}"
 
-    run = Run(Verb("Sending", "sent"))
     run.each(chosen.ids, len(chosen.ids), send)
     run.report()
 
@@ -107,12 +109,14 @@ def release(context: click.Context, /, yes: bool, **options: Any) -> None:
         preview_schedules(full, chosen.schedules, len(chosen.ids), "release")
         _ask("Release", chosen)
 
+    run = Run(Verb("Releasing", "released"), Log(full, "release"))
+
     def give_back(task_id: str) -> tuple[str, str]:
         if not full.release(task_id):
             raise NotDone(_not_claimed(full, task_id))
+        run.log.note(task_id)
         return task_id, safe(task_id)
 
-    run = Run(Verb("Releasing", "released"))
     run.each(chosen.ids, len(chosen.ids), give_back)
     run.report()
 
@@ -136,7 +140,7 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
         )
     age = full.settings.stale_after if age is None else age
     with ages.within_time(age):
-        found = _take(islice(_stale(full, age, claimed), limit))
+        found = _take(islice(late(full, age, claimed=claimed), limit))
     if not found.ids:
         what = "overdue and claimed" if claimed else "overdue"
         say(
@@ -145,19 +149,6 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
             err=True,
         )
     return found
-
-
-def _stale(full: FullResult, age: timedelta, claimed: bool | None) -> Iterator[Schedule]:
-    """Those of this broker. A claim has to be as old: what it was for may be on its way now."""
-    now = full.storage.now()
-    for schedule in pages(full, due_until=now - age, claimed=claimed):
-        since = schedule.date_claimed or schedule.due
-        if (
-            schedule.namespace == full.settings.namespace
-            and since <= now - age
-            and not is_being_sent(schedule, now)
-        ):
-            yield schedule
 
 
 def _take(schedules: Iterator[Schedule]) -> Chosen:

@@ -31,7 +31,8 @@ def page_of(
     *again* are the tasks sent again from this one, *schedules* what of it waits to be sent.
     """
     yield bold(call(record))
-    yield f"{in_colour(record.state, safe(record.state))}  {safe(record.task_id)}"
+    redacted = "  (redacted)" if record.redacted else ""
+    yield f"{in_colour(record.state, safe(record.state))}  {safe(record.task_id)}{redacted}"
     yield from _section("Timeline", _timeline(record))
     for schedule in schedules:
         yield from _section("Schedule", _schedule(schedule))

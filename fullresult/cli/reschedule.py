@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import click
 
 from fullresult.cli.app import full_of
+from fullresult.cli.audited import write_down
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.schedules import why_not
@@ -54,5 +55,6 @@ def reschedule(
     assert eta is not None
     if not full.reschedule(task_id, eta):
         raise Failure(why_not(full, task_id))
+    write_down(full, "reschedule", [task_id], {"eta": eta.isoformat()})
     past = ": a sweeper sends it at once" if eta < full.storage.now() else ""
     say(f"{safe(task_id)} is due at {local_exactly(eta)}{past}.")

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from kombu.exceptions import OperationalError
 
+from fullresult.cli.audited import Log
 from fullresult.cli.errors import Failure
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import one_line, say
@@ -54,6 +55,7 @@ class Run:
     """What was done, and what was not."""
 
     verb: Verb
+    log: Log
     done: dict[str, str] = field(default_factory=dict)
     """What to print of each, by the id it ended with."""
     failures: list[str] = field(default_factory=list)
@@ -78,6 +80,7 @@ class Run:
             # Also those done before somebody lost patience.
             for line in self.done.values():
                 say(line)
+            self.log.flush()
 
     def _do(self, item: T, do: Callable[[T], tuple[str, str]]) -> None:
         try:

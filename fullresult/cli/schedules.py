@@ -50,6 +50,28 @@ def is_being_sent(schedule: Schedule, now: datetime) -> bool:
     return schedule.date_claimed is not None and now - schedule.date_claimed < _BEING_SENT
 
 
+def late(
+    full: FullResult,
+    age: timedelta,
+    *,
+    claimed: bool | None = None,
+    query: TaskQuery | None = None,
+) -> Iterator[Schedule]:
+    """Those of this broker that have been due for *age*, and may be sent by hand.
+
+    A claim has to be as old: what it was for may be on its way now.
+    """
+    now = full.storage.now()
+    for schedule in pages(full, query, due_until=now - age, claimed=claimed):
+        since = schedule.date_claimed or schedule.due
+        if (
+            schedule.namespace == full.settings.namespace
+            and since <= now - age
+            and not is_being_sent(schedule, now)
+        ):
+            yield schedule
+
+
 def show_schedules(
     full: FullResult, schedules: Sequence[Schedule], *, err: bool = False, table: bool | None = None
 ) -> None:

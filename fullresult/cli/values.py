@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
+from fullresult import encoding
+from fullresult.audit import AuditQuery
 from fullresult.config import duration
 from fullresult.record import STATES
 from fullresult.schedule import ScheduleQuery
@@ -85,11 +87,20 @@ def state(text: str) -> str:
 def value(text: str) -> Any:
     """A value as JSON; what is no JSON is a string."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        found = json.loads(text, parse_constant=_no_constant)
     except ValueError:
-        return text
+        found = text
     except RecursionError:
         raise click.BadParameter("it is nested too deeply to search for") from None
+    return _storable(found)
+
+
+def _storable(found: Any) -> Any:
+    try:
+        encoding.dumps_strict(found)
+    except encoding.Unstorable as error:
+        raise click.BadParameter(f"no record has it: {error}") from None
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -101,7 +112,7 @@ def pair(text: str) -> tuple[str, Any]:
     key, _, shown = text.partition("=")
     if not key or key == text:
         raise click.BadParameter(f"{text!r} is not key=value, such as order_id=7")
-    return key, value(shown)
+    return _storable(key), value(shown)
 
 
 def cursor(text: str) -> str:
@@ -114,7 +125,12 @@ def schedule_cursor(text: str) -> str:
     return _cursor(text, ScheduleQuery)
 
 
-def _cursor(text: str, query: type[TaskQuery | ScheduleQuery]) -> str:
+def audit_cursor(text: str) -> str:
+    """Where a listing of the audit log goes on."""
+    return _cursor(text, AuditQuery)
+
+
+def _cursor(text: str, query: type[TaskQuery | ScheduleQuery | AuditQuery]) -> str:
     try:
         query(after=text)
     except ValueError:

@@ -33,7 +33,10 @@ pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
     *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing", "scheduling")),
     *(f"{__name__}.{part}" for part in ("changing", "claiming", "listing", "schedules")),
-    *(f"{__name__}.{part}" for part in ("expiring", "results")),
+    *(
+        f"{__name__}.{part}"
+        for part in ("expiring", "results", "workers", "statistics", "auditing")
+    ),
     f"{__name__}.schedule_machine",
 )
 

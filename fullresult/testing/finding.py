@@ -116,6 +116,8 @@ class Finding(Fixtures):
 
         assert self.found(storage, state="PENDING") == []
         assert self.found(storage, not_state=("PENDING",)) == []
+        assert self.found(storage, open=True) == []
+        assert self.found(storage, open=False) == []
 
     def test_state_follows_the_merge(self, storage: Storage) -> None:
         storage.write([samples.task("a", state="PENDING")])

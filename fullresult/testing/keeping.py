@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullresult.events import fold, merge
-from fullresult.record import Entry, Message, Outcome, TaskRecord
+from fullresult.record import Entry, Message, Outcome, Start, TaskRecord
 from fullresult.storage import Refused, Storage, TaskQuery
 from fullresult.testing import histories, samples
 from fullresult.testing.fixtures import Fixtures, ids, known, thorough, write
 
 P = TypeVar("P", Outcome, Message)
+T = TypeVar("T", Outcome, Message, Start, Entry)
 
 NEVER_NONE = ("stamp", "state", "open", "retries", "stale_from")
 
@@ -33,6 +34,11 @@ ODD_TEXTS = {
     "decomposed": "e\u0301 is not \u00e9",
     "big": BIG,
 }
+EXPRESSIONS = [
+    *("$secret", "$$ROOT", "$a.b", '{"$function": 1}'),
+    *("' || name || '", "%(name)s", "{name}", ":name", "${name}", "@name"),
+]
+"""What some database, or what writes to it, may take for something to be looked up."""
 ODD_IDS = {
     "one": "1",
     "odd": "é 中🎉 '\"`\\ $a.b %_*?[x] {}|/\n" + "\U0001f600" * 228,
@@ -40,6 +46,24 @@ ODD_IDS = {
     "blanks": "  a  ",
     "bar": "2026-01-31|a",
 }
+
+
+def _all_saying(text: str) -> TaskRecord:
+    """A record whose every text is *text*, but for stamps and JSON."""
+
+    def saying(part: T) -> T:
+        texts = {name for name in part._fields if isinstance(getattr(part, name), str)}
+        said: dict[str, Any] = dict.fromkeys(texts - {"stamp", "args", "kwargs", "result"}, text)
+        return part._replace(**said)
+
+    return TaskRecord(
+        text,
+        *(samples.NOON,) * 3,
+        outcome=saying(samples.RICH_OUTCOME),
+        message=saying(samples.RICH_MESSAGE),
+        start=saying(samples.start()),
+        entries=(saying(samples.RICH_ENTRY),),
+    )
 
 
 def _without(part: P, field: str) -> P:
@@ -135,6 +159,19 @@ class Keeping(Fixtures):
 
         assert known(storage, "a") == event
 
+    @pytest.mark.parametrize("text", EXPRESSIONS)
+    def test_no_text_is_evaluated_in_any_field(self, storage: Storage, text: str) -> None:
+        """Neither where the record is new nor where it is merged, alone and in a batch."""
+        event = _all_saying(text)
+        others = [samples.task(f"{text} {number}") for number in (1, 2)]
+
+        storage.write([event])
+        first = known(storage, text)
+        write(storage, [event, *others])
+
+        assert samples.plain(first) == samples.plain(known(storage, text)) == samples.plain(event)
+        assert ids(storage.find(TaskQuery(name=text))) == [text]
+
     @pytest.mark.parametrize("task_id", ODD_IDS.values(), ids=ODD_IDS)
     def test_any_id_of_1_to_255_characters_is_told_apart(
         self, storage: Storage, task_id: str
@@ -164,20 +201,25 @@ class Keeping(Fixtures):
         "value",
         [
             {"$set": {"a.b": 1, "$": 2, ".": 3, "": 4, "a b": 5, "é": 6, '"': 7, "\\": 8}},
+            {"$function": {"body": "function() { return 1 }", "args": [], "lang": "js"}},
+            {"$literal": "$name", "a": {"$set": {"a.b": "$_id"}}, "$where": "1", "_id": "$$NOW"},
             {"deep": json.loads("[" * 400 + "]" * 400)},
             {"large": [2**63, -(2**63) - 1, 10**400, 1e308, 5e-324, 0.1, -0.5]},
             {"text": BIG},
             {"odd": ["\x01", "\u2028", "é", "🎉", "</script>", "' OR 1 = 1"]},
             {},
         ],
-        ids=["keys", "deep", "numbers", "big", "strings", "empty"],
+        ids=["keys", "function", "operators", "deep", "numbers", "big", "strings", "empty"],
     )
     def test_any_arguments_come_back(self, storage: Storage, value: dict[str, object]) -> None:
-        event = samples.task("a", args=[value], kwargs=value)
+        result = json.dumps(value)
+        event = samples.task("a", args=[value], kwargs=value, result=result, result_form="json")
 
         storage.write([event])
+        first = known(storage, "a")
+        storage.write([event])
 
-        assert known(storage, "a") == samples.plain(event)
+        assert samples.plain(first) == samples.plain(known(storage, "a")) == samples.plain(event)
 
     def test_an_unknown_task_is_none(self, storage: Storage) -> None:
         storage.write([samples.task("a")])

@@ -19,7 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
-from fullresult.storage import OverlappingStorage, ResultStorage, Storage, TaskQuery
+from fullresult.storage import (
+    JoiningStorage,
+    OverlappingStorage,
+    ResultStorage,
+    Storage,
+    TaskQuery,
+)
 from fullresult.testing import samples
 
 OpenStorage = Callable[[str], Storage]
@@ -92,6 +98,19 @@ def join_chord(
     assert isinstance(storage, ResultStorage)
     barrier.wait()
     return [storage.join_chord(chord_id, member, size, None) for member in members]
+
+
+def end_members(
+    barrier: Barrier, storage: Storage, chord_id: str, members: Sequence[str], size: int
+) -> list[bool]:
+    """The same by the writes that tell of their ends."""
+    assert isinstance(storage, JoiningStorage)
+    ends = [
+        samples.event(member, outcome=samples.outcome("SUCCESS"), message=samples.message())
+        for member in members
+    ]
+    barrier.wait()
+    return [storage.write_and_join(end, chord_id, size, None)[1] for end in ends]
 
 
 def delete_expired(barrier: Barrier, storage: Storage, now: datetime, limit: int) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from fullresult.record import FINISHED, STATES, TaskRecord
+from fullresult.record import FINISHED, SCHEDULED_SENT, STATES, TaskRecord
 from fullresult.storage import ResultStorage, Storage, StorageError
 from fullresult.testing import processes, samples
 from fullresult.testing.fixtures import Fixtures, ids, write
@@ -18,7 +18,7 @@ from fullresult.testing.processes import OpenStorage
 
 CALLS: dict[str, Callable[[ResultStorage], object]] = {
     "get_results": lambda storage: storage.get_results(["a"]),
-    "get_finished": lambda storage: storage.get_finished(["a"]),
+    "get_ended": lambda storage: storage.get_ended(["a"]),
     "forget": lambda storage: storage.forget("a"),
     "save_group": lambda storage: storage.save_group("a", b"", None),
     "restore_group": lambda storage: storage.restore_group("a"),
@@ -52,25 +52,50 @@ class Results(Fixtures):
         for record in found:
             assert without_entries(record) == without_entries(told[record.task_id])
 
-    def test_finished_are_those_whose_state_says_so(
+    def test_ended_are_those_of_which_nothing_more_is_expected(
         self, storage: Storage, results: ResultStorage
     ) -> None:
-        write(storage, [samples.task(state, state=state) for state in (*STATES, "PROGRESS")])
-        write(storage, [samples.event("bare"), *(samples.task(name) for name in ODD)])
+        told = [samples.task(state, state=state) for state in (*STATES, "PROGRESS")]
+        told += [samples.event("bare"), *(samples.rich(name) for name in ODD)]
+        told.append(samples.task("gone on", state=SCHEDULED_SENT, open=False))
+        write(storage, told)
 
-        found = results.get_finished([*STATES, "PROGRESS", "bare", "unknown", *ODD, *ODD])
+        found = results.get_ended([*STATES, "PROGRESS", "bare", "unknown", "gone on", *ODD, *ODD])
 
-        assert sorted(found) == sorted({*FINISHED, *ODD})
+        ended = {*FINISHED, "gone on", *ODD}
+        assert sorted(ids(found)) == sorted(ended)
+        wanted = {event.task_id: event for event in told if event.task_id in ended}
+        for record in found:
+            assert without_entries(record) == without_entries(wanted[record.task_id])
+
+    def test_ended_are_the_same_without_their_messages(
+        self, storage: Storage, results: ResultStorage
+    ) -> None:
+        """But for what is shown with every result."""
+        write(storage, [samples.event("a", outcome=samples.outcome()), samples.rich("b")])
+        write(storage, [samples.task("waits", state="PENDING")])
+        whole = results.get_ended(["a", "b", "waits"])
+
+        brief = results.get_ended(["a", "b", "waits"], messages=False)
+
+        shown = [(each.task_id, each.name, each.queue, each.parent_id) for each in brief]
+        assert sorted(ids(brief)) == ["a", "b"]
+        assert sorted(map(without_message, brief), key=by_id) == sorted(
+            map(without_message, whole), key=by_id
+        )
+        assert sorted(shown)[1] == ("b", *samples.RICH_MESSAGE[1:2], "очередь", "parent")
+        assert {each.group_id for each in brief} == {None, "group"}
 
     def test_a_result_is_there_as_soon_as_its_task_has_finished(
         self, storage: Storage, results: ResultStorage
     ) -> None:
         storage.write([samples.task("a", state="STARTED")])
-        before = results.get_finished(["a"])
+        before = results.get_ended(["a"])
 
         storage.write([replace(samples.became("a", "SUCCESS"), stored=samples.RICH_STORED)])
 
-        assert (before, results.get_finished(["a"])) == ([], ["a"])
+        assert before == []
+        assert [record.stored for record in results.get_ended(["a"])] == [samples.RICH_STORED]
         assert [record.stored for record in results.get_results(["a"])] == [samples.RICH_STORED]
 
     def test_any_number_of_tasks_may_be_asked_for(
@@ -79,10 +104,10 @@ class Results(Fixtures):
         write(storage, [samples.task(f"{number}") for number in range(1_000)])
         asked = [f"{number}" for number in range(70_000)]
 
-        found = results.get_results(asked), results.get_finished(asked)
+        found = results.get_results(asked), results.get_ended(asked)
 
-        assert sorted(ids(found[0])) == sorted(found[1]) == sorted(asked[:1_000])
-        assert (results.get_results([]), results.get_finished([])) == ([], [])
+        assert sorted(ids(found[0])) == sorted(ids(found[1])) == sorted(asked[:1_000])
+        assert (results.get_results([]), results.get_ended([])) == ([], [])
 
     def test_what_is_forgotten_is_gone_with_its_entries_and_others_stay(
         self, storage: Storage, results: ResultStorage
@@ -247,6 +272,14 @@ class Results(Fixtures):
 
         with pytest.raises(StorageError, match=r"\w"):
             CALLS[call](storage)
+
+
+def by_id(record: TaskRecord) -> str:
+    return record.task_id
+
+
+def without_message(record: TaskRecord) -> TaskRecord:
+    return replace(without_entries(record), message=None)
 
 
 def without_entries(record: TaskRecord) -> TaskRecord:

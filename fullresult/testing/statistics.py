@@ -1,0 +1,155 @@
+"""The suite: what statistics are made of, if a storage has it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Start, TaskRecord
+from fullresult.schedule import ScheduleQuery
+from fullresult.statistics import Sample
+from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
+from fullresult.testing import samples
+from fullresult.testing.fixtures import Fixtures, write
+from fullresult.testing.processes import OpenStorage
+
+CALLS: dict[str, Callable[[StatisticsStorage], object]] = {
+    "sample": lambda storage: storage.sample([samples.NOON, samples.after(1)], 10),
+    "count_capped": lambda storage: storage.count_capped(TaskQuery(), 10),
+}
+
+
+def sampled(record: TaskRecord) -> Sample:
+    """What a sample has of *record*."""
+    outcome, message, start = record.outcome, record.message, record.start
+    return Sample(
+        message.name if message else None,
+        outcome.state if outcome else None,
+        outcome.retries if outcome else None,
+        record.date_created,
+        record.date_published,
+        message.eta if message else None,
+        start.date_started if start else None,
+        outcome.date_started if outcome else None,
+        outcome.date_done if outcome else None,
+        outcome.runtime if outcome else None,
+    )
+
+
+def made_up(number: int) -> TaskRecord:
+    """Any record, created within a minute after noon."""
+    chance = random.Random(number)
+    created = samples.after(chance.randrange(60_000))
+    record = samples.task(
+        f"{number}",
+        created,
+        state=chance.choice([*STATES, "PROGRESS"]),
+        retries=chance.randrange(3),
+        name=chance.choice(["shop.pay", "shop.ship", "é", None]),
+        runtime=chance.choice([None, chance.random()]),
+        eta=chance.choice([None, samples.after(90_000)]),
+    )
+    if chance.random() < 0.5:
+        begun = samples.after(60_000 + chance.randrange(1_000))
+        record = replace(record, start=Start(samples.stamp("STARTED", begun), "w", begun))
+    return record
+
+
+class Statistics(Fixtures):
+    @pytest.fixture
+    def counting(self, storage: Storage) -> StatisticsStorage:
+        if not isinstance(storage, StatisticsStorage):
+            pytest.skip("this storage makes no statistics")
+        return storage
+
+    def test_a_sample_has_what_the_records_say(
+        self, storage: Storage, counting: StatisticsStorage
+    ) -> None:
+        """By brute force: of each span the newest that `find` would answer."""
+        write(storage, [*map(made_up, range(200)), samples.event("bare"), samples.rich("rich")])
+        edges = [samples.after(moment) for moment in (-1, 0, 1, 20_000, 20_001, 40_000, 60_000)]
+
+        for most in (1, 7, 1_000):
+            found = counting.sample(edges, most)
+
+            assert found == [
+                [
+                    sampled(record)
+                    for record in storage.find(TaskQuery(since=a, until=b, limit=most))
+                ]
+                for a, b in pairwise(edges)
+            ]
+
+    def test_a_span_without_records_is_empty(self, counting: StatisticsStorage) -> None:
+        assert counting.sample([samples.NOON, samples.after(1), samples.after(2)], 5) == [[], []]
+
+    def test_a_sample_of_nothing_is_empty(
+        self, storage: Storage, counting: StatisticsStorage
+    ) -> None:
+        write(storage, [samples.task("a")])
+
+        assert counting.sample([samples.NOON, samples.after(1)], 0) == [[]]
+
+    @pytest.mark.parametrize("most", [0, 1, 3, 4, 100])
+    def test_no_more_are_counted_than_asked(
+        self, storage: Storage, counting: StatisticsStorage, most: int
+    ) -> None:
+        states = {SUCCESS: 4, FAILURE: 3, PENDING: 2}
+        write(
+            storage,
+            [
+                samples.task(f"{state} {number}", samples.after(number), state=state)
+                for state, count in states.items()
+                for number in range(count)
+            ],
+        )
+        asked = (
+            TaskQuery(),
+            *(TaskQuery(state=state, limit=1) for state in states),
+            TaskQuery(open=True),
+            TaskQuery(state=[FAILURE, SUCCESS], since=samples.after(2)),
+            TaskQuery(name="shop.*", text="success"),
+            TaskQuery(after=f"{samples.NOON.isoformat(timespec='milliseconds')}|FAILURE 0"),
+        )
+
+        for query in asked:
+            assert counting.count_capped(query, most) == min(storage.count(query), most)
+
+    @pytest.mark.parametrize("most", [0, 1, 3, 100])
+    def test_no_more_schedules_are_counted_than_asked(
+        self, storage: Storage, counting: StatisticsStorage, most: int
+    ) -> None:
+        for number in range(4):
+            schedule = samples.schedule(
+                f"{number}", samples.after(number), namespace=f"{number % 2}"
+            )
+            storage.schedule(schedule, samples.scheduled(schedule))
+        storage.claim_due("1", samples.after(1), "claim", 1)
+        asked = (
+            ScheduleQuery(),
+            ScheduleQuery(due_until=samples.after(2), limit=1),
+            ScheduleQuery(namespace="1", claimed=False),
+            ScheduleQuery(claimed=True),
+            ScheduleQuery(tasks=TaskQuery(state=SCHEDULED, name="shop.pay")),
+            ScheduleQuery(task_ids=["task 0", "task 3"]),
+        )
+
+        for query in asked:
+            assert counting.count_capped(query, most) == min(storage.count_schedules(query), most)
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_a_storage_that_does_not_answer_of_statistics_is_a_storage_error(
+        self, unreachable_url: str, opener: OpenStorage, call: str
+    ) -> None:
+        storage = opener(unreachable_url)
+        if not isinstance(storage, StatisticsStorage):
+            pytest.skip("this storage makes no statistics")
+
+        with pytest.raises(StorageError, match=r"\w"):
+            CALLS[call](storage)
+
+        storage.close()

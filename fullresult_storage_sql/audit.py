@@ -1,0 +1,91 @@
+"""What people did, in any SQL database."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from fullresult.audit import AuditEntry, AuditQuery
+from fullresult_storage_sql import rows
+from fullresult_storage_sql.queries import Condition
+
+_EQUAL = ("actor", "action")
+
+
+class AuditDatabase(Protocol):
+    """What a database does for the audit log, on a schema known to be there.
+
+    Every method raises `StorageError` and nothing else.
+    """
+
+    placeholder: str
+    sql: dict[str, str]
+
+    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Run one statement, by itself, and return its rows."""
+        ...
+
+    def change(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """The same; what it changes is durable."""
+        ...
+
+
+class SqlAudit:
+    """A `fullresult.storage.AuditStorage`."""
+
+    @abstractmethod
+    def _prepared(self) -> AuditDatabase:
+        """The database, its schema known to be there."""
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        database = self._prepared()
+        values = [
+            entry.entry_id,
+            rows.date_text(entry.at),
+            entry.actor,
+            entry.action,
+            json.dumps(entry.task_ids),
+            json.dumps(dict(entry.details)),
+            entry.outcome,
+        ]
+        database.change(database.sql["keep_audit"], values)
+
+    def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        database = self._prepared()
+        found = list(_conditions(database, query))
+        where = " AND ".join(condition for condition, _ in found)
+        values = [value for _, some in found for value in some]
+        limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+        page = f"{f' WHERE {where}' if where else ''} ORDER BY a.at DESC, a.entry_id DESC{limit}"
+        return [*map(_entry, database.ask(f"{database.sql['audit']}{page}", values))]
+
+
+def _conditions(database: AuditDatabase, query: AuditQuery) -> Iterator[Condition]:
+    mark = database.placeholder
+    for name in _EQUAL:
+        if (value := getattr(query, name)) is not None:
+            yield f"a.{name} = {mark}", [value]
+    if query.task_id is not None:
+        yield database.sql["audit_of_task"], [query.task_id]
+    if query.since is not None:
+        yield f"a.at >= {mark}", [rows.date_text(query.since)]
+    if query.until is not None:
+        yield f"a.at < {mark}", [rows.date_text(query.until)]
+    if (position := query.position) is not None:
+        at, entry_id = position
+        yield f"(a.at, a.entry_id) < ({mark}, {mark})", [rows.date_text(at), entry_id]
+
+
+def _entry(row: Sequence[Any]) -> AuditEntry:
+    entry_id, at, actor, action, task_ids, details, outcome = row
+    return AuditEntry(
+        entry_id,
+        rows.known_date(at),
+        actor,
+        action,
+        tuple(json.loads(task_ids)),
+        json.loads(details),
+        outcome,
+    )

@@ -1,0 +1,49 @@
+"""What statistics are made of, in any SQL database."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Protocol
+
+from fullresult.schedule import ScheduleQuery
+from fullresult.statistics import Sample
+from fullresult.storage import TaskQuery
+from fullresult_storage_sql import queries, rows, schedules
+
+
+class StatisticsDatabase(schedules.ScheduleDatabase, Protocol):
+    """What a database does for statistics, on a schema known to be there."""
+
+
+class SqlStatistics:
+    """A `fullresult.storage.StatisticsStorage`."""
+
+    @abstractmethod
+    def _prepared(self) -> StatisticsDatabase:
+        """The database, its schema known to be there."""
+
+    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
+        database = self._prepared()
+        return [_sample(database, *span, most) for span in pairwise(edges)]
+
+    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
+        database = self._prepared()
+        if isinstance(query, ScheduleQuery):
+            page = replace(query, limit=max(most, 0), after=None)
+            found, values = schedules.select(database, page)
+        else:
+            where, values = queries.count(database, query)
+            found = f"{database.sql['ids']}{where} LIMIT {max(most, 0):d}"
+        counted = database.sql["count_found"].format(found=found)
+        return int(database.ask(counted, values)[0][0])
+
+
+def _sample(
+    database: StatisticsDatabase, since: datetime, until: datetime, most: int
+) -> list[Sample]:
+    values: list[Any] = [rows.date_text(since), rows.date_text(until), max(most, 0)]
+    return [*map(rows.sample, database.ask(database.sql["sample"], values))]
