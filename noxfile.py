@@ -33,8 +33,11 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests with this Python and the newest Celery, and report the coverage."""
     _install_for_tests(session, NEWEST_CELERY)
+    # Tests mostly wait. A file's tests stay together: some share a worker.
+    side_by_side = ("--numprocesses=2", "--dist=loadfile")
     session.run(
-        *("python", "-m", "pytest", "--cov", "--cov-report=term", "--durations=25"),
+        *("python", "-m", "pytest", *side_by_side),
+        *("--cov", "--cov-report=term", "--durations=25"),
         *session.posargs,
     )
 
@@ -81,6 +84,27 @@ def typing(session: nox.Session) -> None:
     """Check the types, strictly."""
     session.install("-e", ".[all]", *_groups("tests", "typing"))
     session.run("mypy", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in all that an installation with every extra brings."""
+    session.install(*_groups("audit"))
+    home = Path(session.create_tmp()).resolve() / "installed"
+    shutil.rmtree(home, ignore_errors=True)
+    # Apart from pip-audit's own dependencies, which nobody gets from us.
+    session.run("python", "-m", "venv", "--without-pip", str(home))
+    pip = ("python", "-m", "pip", "--python", str(home))
+    session.run(*pip, "install", "--quiet", ".[all]")
+    frozen = session.run(*pip, "freeze", "--exclude", "fullresult", silent=True)
+    assert isinstance(frozen, str)
+    wanted = home.with_suffix(".txt")
+    wanted.write_text(frozen, encoding="utf-8")
+    # Strict: what PyPI does not know was not looked at.
+    session.run(
+        *("pip-audit", "--strict", "--disable-pip", "--no-deps", "--desc", "on"),
+        *("--requirement", str(wanted), *session.posargs),
+    )
 
 
 @nox.session

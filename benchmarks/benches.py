@@ -78,6 +78,7 @@ def celery_bench(contender: Contender, stores: Stores) -> Iterator[CeleryBench]:
         marks = directory / "marks"
         environment = _environment(stores, contender.store, url) | contender.environment()
         environment |= {"BENCHMARK_BROKER": broker, "BENCHMARK_MARKS": str(marks)}
+        environment["XDG_STATE_HOME"] = scratch  # no spool in the user's own directory
         if contender.django_settings:
             processes.run_module("django migrate --verbosity 0", environment, directory)
         with (

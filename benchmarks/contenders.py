@@ -103,6 +103,11 @@ def _install_ours(app: Celery, url: str) -> None:
     FullResult(app)
 
 
+def _install_ours_spooled(app: Celery, url: str) -> None:
+    app.conf.fullresult_write = "spooled"
+    _install_ours(app, url)
+
+
 def _recorded_by_redis(url: str) -> int:
     with closing(redis.Redis.from_url(url)) as client:
         return sum(1 for _ in client.scan_iter("celery-task-meta-*", count=1000))
@@ -176,6 +181,12 @@ DJANGO_PUBLISH = Contender(
 OURS_POSTGRESQL = Contender(
     "ours-postgresql", "postgresql", _install_ours, _recorded_by_ours, _OURS
 )
+OURS_POSTGRESQL_SPOOLED = Contender(
+    "ours-postgresql-spooled", "postgresql", _install_ours_spooled, _recorded_by_ours, _OURS
+)
+OURS_SQLITE_SPOOLED = Contender(
+    "ours-sqlite-spooled", "sqlite", _install_ours_spooled, _recorded_by_ours, _OURS
+)
 OURS_SQLITE = Contender("ours-sqlite", "sqlite", _install_ours, _recorded_by_ours, _OURS)
 OURS_MONGODB = Contender(
     "ours-mongodb",
@@ -196,7 +207,9 @@ CONTENDERS = {
         DJANGO_PUBLISH,
         DATABASE_POSTGRESQL,
         OURS_POSTGRESQL,
+        OURS_POSTGRESQL_SPOOLED,
         NONE,
+        OURS_SQLITE_SPOOLED,
         OURS_SQLITE,
         DATABASE_SQLITE,
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE
 from fullresult import stale
+from fullresult.config import Settings
+from fullresult.overview import CAP, Looking
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 LISTING = 10.0
 STALE = 1.0
 KWARGS = 50.0
+OVERVIEW = 100.0
 INDEXED_KWARGS = ("order_id", "flag", "batch")
 """The `fullresult_index_kwargs` of the SQLite file and of MongoDB."""
 
@@ -42,6 +45,22 @@ class Question:
         return self.promised if self.everywhere or kind == "postgresql" else None
 
 
+@dataclass(frozen=True)
+class OverviewQuestion(Question):
+    """All that a page asks which shows how the tasks created within `query` are doing."""
+
+    def ask(self, storage: Storage) -> int:
+        """How many records were looked at."""
+        assert self.query.since is not None
+        looking = Looking(Settings(), storage)
+        found = looking.overview(self.query.since, self.query.until, buckets=24, cap=CAP)
+        return found.statistics.total.tasks
+
+    def bound(self, kind: str) -> float | None:
+        """MongoDB, which reads whole documents, has promised nothing."""
+        return None if kind == "mongodb" else self.promised
+
+
 def questions(filled: Filled, storage: Storage) -> list[Question]:
     return [
         *_listings(filled, storage),
@@ -50,6 +69,18 @@ def questions(filled: Filled, storage: Storage) -> list[Question]:
         *_kwargs(filled),
         *_unbounded(filled),
         *_counts(),
+        *_overviews(filled),
+    ]
+
+
+def _overviews(filled: Filled) -> list[Question]:
+    def overview(title: str, since: datetime) -> Question:
+        return OverviewQuestion(title, TaskQuery(since=since, until=filled.end), OVERVIEW)
+
+    return [
+        overview("overview of an hour", filled.end - timedelta(hours=1)),
+        overview("overview of a day", _days_before(filled, 1)),
+        overview("overview of all 30 days", _days_before(filled, 30)),
     ]
 
 

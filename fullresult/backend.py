@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import ImproperlyConfigured
+from celery.exceptions import BackendStoreError, ImproperlyConfigured
 from celery.exceptions import TimeoutError as TimedOut
 from celery.result import GroupResult, result_from_tuple
 from kombu.serialization import loads
@@ -24,11 +24,12 @@ from kombu.utils.encoding import ensure_bytes
 from fullresult import chords, encoding, plugins, views
 from fullresult.config import Settings, without_password
 from fullresult.events import RANK
+from fullresult.frames import Count
 from fullresult.message import Payload
 from fullresult.purging import purge
 from fullresult.record import TaskRecord
 from fullresult.recorder import Recorder
-from fullresult.storage import Refused, ResultStorage, Storage, StorageError
+from fullresult.storage import JoiningStorage, Refused, ResultStorage, Storage, StorageError
 from fullresult.views import Meta
 from fullresult.waiting import Ticket, Waiter
 
@@ -60,7 +61,8 @@ class Shared:
             if url != OWN:
                 settings = replace(settings, storage=url)
             storage = plugins.open_storage(settings)
-            self.recorder = Recorder(app, settings, storage)
+            redactor = None if full is None else full.recorder.redactor
+            self.recorder = Recorder(app, settings, storage, redactor)
         if not isinstance(storage, ResultStorage):
             raise ImproperlyConfigured(
                 f"result_backend: the storage {without_password(self.recorder.settings.storage)} "
@@ -68,7 +70,13 @@ class Shared:
             )
         self.records = storage
         self.results: ResultStorage = storage
-        self.waiter = Waiter(storage)
+        # Asked once: of a protocol it takes longer than all else.
+        self.joining: JoiningStorage | None = None
+        if isinstance(storage, JoiningStorage):
+            self.joining = storage
+        self.extended = bool(app.conf.find_value_for_key("extended", "result"))
+        """Whether arguments are shown with results. Asked once, as it takes long."""
+        self.waiter = Waiter(storage, messages=self.extended)
 
 
 _shared: WeakKeyDictionary[Celery, dict[str, Shared]] = WeakKeyDictionary()
@@ -115,6 +123,24 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
 
     # ---- writing
 
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any,
+        request: Context | None = None,
+        store_result: bool = True,
+        state: str = states.SUCCESS,
+    ) -> None:
+        """Write the end of a task; of a chord's member, count it by the same write if possible."""
+        known = self._here.joining, task_id, request, self._expire_at()
+        ending = store_result and chords.ending_of(*known)
+        if not ending:
+            super().mark_as_done(task_id, result, request, store_result, state)
+            return
+        assert request is not None
+        self.store_result(task_id, result, state, request=request, ending=ending)
+        self.on_chord_part_return(request, state, result, ending=ending)
+
     def store_result(
         self,
         task_id: str,
@@ -124,14 +150,35 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         request: Context | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Write a state and its result into the record; a storage that fails fails no task."""
+        """Write a state and its result into the record; a storage that fails fails no task.
+
+        What it does not take, after what retries are configured, waits in the spool.
+        """
         try:
             return super().store_result(
                 task_id, result, state, traceback=traceback, request=request, raw=result, **kwargs
             )
-        except StorageError as error:
-            logger.error("fullresult: the result of task %s is not stored: %s", task_id, error)  # noqa: TRY400
+        except (StorageError, BackendStoreError) as error:
+            encoded = self.encode_result(result, state)
+            if isinstance(error, Refused) or not self._store_later(
+                task_id, encoded, state, traceback, request, result
+            ):
+                logger.error("fullresult: the result of task %s is not stored: %s", task_id, error)  # noqa: TRY400
             return result
+
+    def _store_later(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None,
+        request: Context | None,
+        raw: Any,
+    ) -> bool:
+        recorder = self._here.recorder
+        raw, result, traceback = recorder.hide_stored(raw, result, state, traceback, request)
+        body = self._body(result, state, self.current_task_children(request))
+        return recorder.stored(task_id, state, raw, body, traceback, request, later=True)
 
     def _store_result(
         self,
@@ -141,14 +188,17 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         traceback: str | None = None,
         request: Context | None = None,
         raw: Any = None,
+        ending: chords.Ending | None = None,
         **_: Any,
     ) -> Any:
         here = self._here
         if state == states.STARTED and here.recorder.told_start(request):
             return result
+        raw, result, traceback = here.recorder.hide_stored(raw, result, state, traceback, request)
         children = self.current_task_children(request)
         body = self._body(result, state, children)
-        here.recorder.stored(task_id, state, raw, body, traceback, request)
+        write = None if ending is None else ending.write
+        here.recorder.stored(task_id, state, raw, body, traceback, request, write=write)
         return result
 
     def _start_body(self, request: Context) -> Payload:
@@ -199,8 +249,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
                 "children": None,
                 **self._decoded(stored.body, stored.content_type, stored.content_encoding),
             }
-        extended = bool(self.app.conf.find_value_for_key("extended", "result"))
-        details = views.details_of(record, extended=extended)
+        details = views.details_of(record, extended=self._here.extended)
         meta: Meta = {"status": state, "task_id": task_id, **details, **known}
         return self.meta_from_decoded(meta)  # type: ignore[no-any-return]
 
@@ -340,9 +389,14 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         return datetime.now(timezone.utc) + timedelta(seconds=self.expires)
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
-        """Keep the header, for the worker of whichever member ends last."""
+        """Keep the header, for the worker of whichever member ends last.
+
+        How many members there are goes with each of them: none has to ask.
+        """
         self.ensure_chords_allowed()
-        self.app.GroupResult(*header_result_args).save(backend=self)
+        header = self.app.GroupResult(*header_result_args)
+        header.save(backend=self)
+        body["chord_size"] = len(header)
 
     def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
         """Let the body of a chord fail; the chord that it is itself a member of gets to know.
@@ -357,11 +411,21 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         return told
 
     def on_chord_part_return(
-        self, request: Context, state: str, result: Any, **kwargs: Any
+        self,
+        request: Context,
+        state: str,
+        result: Any,
+        ending: chords.Ending | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Count a member of a chord that has ended; the last one sends the body."""
+        """Count the member of a chord that ended, if *ending* did not; the last sends the body."""
         if request.group:
-            chords.member_ended(self, self._here.results, request, self._expire_at())
+            known = self._here.results, self._here.recorder, request, self._expire_at()
+            chords.member_ended(self, *known, ending)
+
+    def count_later(self, count: Count) -> None:
+        """Count a member of a chord that waited in the spool. Raises `StorageError`."""
+        chords.count_later(self, self._here.results, count)
 
     def cleanup(self) -> None:
         """Delete what has expired: Celery's `celery.backend_cleanup` calls this once a day."""

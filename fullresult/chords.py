@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,10 +18,13 @@ from celery.result import GroupResult
 from celery.states import PROPAGATE_STATES
 
 from fullresult import encoding
-from fullresult.storage import Refused, ResultStorage, StorageError
+from fullresult.frames import Count
+from fullresult.record import TaskRecord
+from fullresult.storage import JoiningStorage, Refused, ResultStorage, StorageError
 
 if TYPE_CHECKING:
     from fullresult.backend import FullResultBackend
+    from fullresult.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +32,55 @@ _AGAIN = (0.1, 0.3, 1.0, 3.0)
 """Seconds until a member is counted once more, where the storage did not answer."""
 
 
+class Ending:
+    """The end of a chord's member, which is counted by the write that tells of it."""
+
+    def __init__(
+        self, storage: JoiningStorage, chord_id: str, size: int, expire_at: datetime | None
+    ) -> None:
+        self._storage = storage
+        self._known = encoding.key(chord_id), size, expire_at
+        self.call = uuid4().hex
+        self.is_last: bool | None = None
+        """Whether it completed the chord; None: it is not known to be counted."""
+
+    def write(self, event: TaskRecord) -> Collection[str]:
+        """As `Storage.write`."""
+        lacking, self.is_last = self._storage.write_and_join(event, *self._known, call=self.call)
+        return lacking
+
+
+def ending_of(
+    storage: JoiningStorage | None,
+    task_id: str,
+    request: Context | None,
+    expire_at: datetime | None,
+) -> Ending | None:
+    """What counts the member *task_id* of a chord; None for others, or if it takes two writes."""
+    if storage is None or request is None or not (request.chord and request.group):
+        return None
+    size = request.chord.get("chord_size")
+    if size is None or request.ignore_result or request.id != task_id:
+        return None
+    return Ending(storage, request.group, size, expire_at)
+
+
 def member_ended(
     backend: FullResultBackend,
     results: ResultStorage,
+    recorder: Recorder,
     request: Context,
     expire_at: datetime | None,
+    ending: Ending | None = None,
 ) -> None:
     """Count the member of a chord whose *request* this is; if it is the last, send the body.
 
-    What is kept of the chord stays until *expire_at*: a member that comes a second time must find
-    that it was counted.
+    Where the storage does not answer, or does not have the member's own result yet, that is done
+    later, by whoever writes what is in the spool. What is kept of the chord stays until
+    *expire_at*: a member that comes a second time must find that it was counted.
     """
+    if ending is not None and ending.is_last is False:
+        return
     chord_id, size, header = request.group, request.chord.get("chord_size"), None
     callback = maybe_signature(request.chord, app=backend.app)
     if size is None:
@@ -47,31 +88,74 @@ def member_ended(
         if header is None:
             return
         size = len(header)
-    if not _is_last(results, chord_id, str(request.id), size, expire_at):
-        return
+    known = encoding.key(chord_id), encoding.key(str(request.id)), size, expire_at
+    if ending is None or ending.is_last is None:
+        call = uuid4().hex if ending is None else ending.call
+        count = Count(*known, call, _text(request.chord, recorder))
+        if not _is_last(results, recorder, count):
+            return
     header = header or _header(backend, chord_id, callback)
     if header is not None:
         _send_body(backend, header, callback)
 
 
-def _is_last(
-    results: ResultStorage, chord_id: str, member: str, size: int, expire_at: datetime | None
-) -> bool:
-    known = encoding.key(chord_id), encoding.key(member), size, expire_at
-    call = uuid4().hex  # the same each time: an answer that was lost is given again
+def _text(callback: Any, recorder: Recorder) -> str:
+    """*callback* as it is kept; "" where JSON cannot hold it, or something of it is redacted."""
+    if recorder.redactor is not None and recorder.redactor.covers(callback):
+        return ""
+    try:
+        return encoding.dumps(callback)
+    except encoding.Unstorable:
+        return ""
+
+
+def _is_last(results: ResultStorage, recorder: Recorder, count: Count) -> bool:
+    """Whether this was the last member; not so where it is left for later."""
+
+    def is_kept() -> bool:
+        return bool(count.callback) and recorder.keep(count)
+
+    if recorder.lags and is_kept():
+        return False
     for pause in (*_AGAIN, None):
+        if recorder.is_away and is_kept():
+            return False
         try:
-            return results.join_chord(*known, call=call)
+            return _join(results, count)
         except StorageError as error:
             if pause is None or isinstance(error, Refused):
-                logger.error(  # noqa: TRY400  (of the traceback only the message helps)
-                    "fullresult: member %s of chord %s is not counted, and its body will not be "
-                    "sent: %s",
-                    *(member, chord_id, error),
-                )
+                if isinstance(error, Refused) or not is_kept():
+                    _say_uncounted(count, error)
                 return False
             time.sleep(pause)
     raise AssertionError("the last try returns")
+
+
+def _join(results: ResultStorage, count: Count) -> bool:
+    known = count.chord_id, count.member, count.size, count.expire_at
+    # The same call each time: an answer that was lost is given again.
+    return results.join_chord(*known, call=count.call)
+
+
+def _say_uncounted(count: Count, error: Exception) -> None:
+    logger.error(
+        "fullresult: member %s of chord %s is not counted, and its body will not be sent: %s",
+        *(count.member, count.chord_id, error),
+    )
+
+
+def count_later(backend: FullResultBackend, results: ResultStorage, count: Count) -> None:
+    """Do what `member_ended` left for later. Raises `StorageError` where it is still too early."""
+    try:
+        if not _join(results, count):
+            return
+    except Refused as error:
+        _say_uncounted(count, error)
+        return
+    callback = maybe_signature(encoding.loads(count.callback), app=backend.app)
+    header = _header(backend, count.chord_id, callback)
+    if header is not None:
+        _send_body(backend, header, callback)
 
 
 def _header(backend: FullResultBackend, chord_id: str, callback: Any) -> GroupResult | None:

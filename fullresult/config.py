@@ -7,45 +7,55 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
-from fullresult import encoding
+from fullresult import credentials, encoding
 from fullresult.message import Limits
+from fullresult.redaction import Rule, read_rules
 from fullresult.retention import Retention
+from fullresult.web.access import User, read_users
 
+DEFAULT_SPOOL = "~/.local/state/fullresult"
+"""In the user's home; under `XDG_STATE_HOME` where that is set."""
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
 
 _DEFAULT_EXPIRES = timedelta(days=1)
 """Celery's. A memory of one day is nothing that somebody would want without saying so."""
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
-_PASSWORD = re.compile(r"(?<=://)([^/@]*?)(:[^/]*)?@")
-_USER = re.compile(r"(?<=://)[^/]*@")
-_SECRET_OPTION = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
+without_password = credentials.without_password
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the Celery configuration says of `fullresult`: the key is the field with a prefix."""
 
-    storage: str = "sqlite:///fullresult.db"
+    storage: str = field(default="sqlite:///fullresult.db", repr=False)
+    """With its password: not to be shown."""
     track_publish: bool = True
     use_json: bool = False
     force_json: bool = False
     ignore: tuple[str, ...] = ()
+    redact: tuple[Rule, ...] = ()
     index_kwargs: tuple[str, ...] = ()
     auto_setup: bool = True
     timeout: timedelta = timedelta(seconds=5)
     max_size: int = 1024 * 1024
     max_body: int = 16 * 1024 * 1024
+    write: str = "direct"
+    spool: str | None = DEFAULT_SPOOL
+    spool_size: int = 256 * 1024 * 1024
     retention: Retention | None = None
     stale_after: timedelta = timedelta(hours=1)
+    heartbeat: timedelta = timedelta(seconds=10)
+    """From one heartbeat of a worker to the next; 0 for none."""
     schedule_eta: bool = False
     schedule_min_delay: timedelta = timedelta(0)
     schedule_new_id: bool = False
@@ -57,6 +67,7 @@ class Settings:
     on_divert_error: str = "raise"
     namespace: str = ""
     """Of the broker, by its URL, unless it was given."""
+    web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
 
     @property
     def limits(self) -> Limits:
@@ -66,16 +77,22 @@ class Settings:
     def of(cls, app: Celery) -> Settings:
         """Read the configuration of *app*. Raises `ImproperlyConfigured`, naming the key."""
         given: dict[str, Any] = {}
-        for field in fields(cls):
-            key = f"fullresult_{field.name}"
+        for setting in fields(cls):
+            key = f"fullresult_{setting.name}"
             value = app.conf.get(key)
             if value is not None:
-                given[field.name] = _READ[field.name](key, value)
+                given[setting.name] = _READ[setting.name](key, value)
         if given.get("schedule_eta") and "storage" not in given:
             raise ImproperlyConfigured(
                 "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
             )
+        if app.conf.get("fullresult_spool", DEFAULT_SPOOL) is None:
+            given["spool"] = None
+            if given.get("write") == "spooled":
+                raise _wrong(
+                    "fullresult_write", "spooled", '"direct" where fullresult_spool is None'
+                )
         if "retention" not in given and (kept := _result_expires(app)) is not None:
             given["retention"] = Retention((("*", kept),))
         if not given.get("namespace"):
@@ -98,7 +115,7 @@ def namespace_of(app: Celery) -> str:
     conf = app.conf
     url = conf.broker_write_url or conf.broker_url or conf.broker_read_url or "amqp://localhost"
     text = ";".join(map(str, url)) if isinstance(url, (list, tuple)) else str(url)
-    brokers = (_USER.sub("", part.partition("?")[0]).rstrip("/") for part in text.split(";"))
+    brokers = (credentials.without_user(part).rstrip("/") for part in text.split(";"))
     name = ";".join(brokers)
     if name.endswith(":"):  # no host: what tells one from another is in the options
         options = conf.broker_transport_options or {}
@@ -132,15 +149,6 @@ def _seconds(seconds: float, text: str) -> timedelta:
         return timedelta(seconds=seconds)
     except OverflowError:
         raise ValueError(f"too long a duration: {text!r}") from None
-
-
-def without_password(url: str) -> str:
-    """*url* as it may be shown: without its password."""
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(_hide, url))
-
-
-def _hide(match: re.Match[str]) -> str:
-    return f"{match[1]}:***@" if match[2] else f"{match[1]}@"
 
 
 @lru_cache(maxsize=4096)
@@ -178,6 +186,13 @@ def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise _wrong(key, value, "text")
     return value
+
+
+def _directory(key: str, value: object) -> str:
+    text = str(value) if isinstance(value, Path) else value
+    if not isinstance(text, str) or not text.startswith(("/", "~")):
+        raise _wrong(key, value, "an absolute path, one that begins with ~, or None for no spool")
+    return text
 
 
 def _one_of(*words: str) -> Callable[[str, object], str]:
@@ -225,6 +240,13 @@ def _retention(key: str, value: object) -> Retention:
     )
 
 
+def _users(key: str, value: object) -> dict[str, User]:
+    try:
+        return read_users(key, value)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
+
+
 def _names(key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -235,19 +257,32 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _rules(key: str, value: object) -> tuple[Rule, ...]:
+    try:
+        return read_rules(value)
+    except ValueError as error:
+        wanted = "paths such as 'card.number' or 'shop.pay:card.*', compiled patterns or functions"
+        raise _wrong(key, value, f"{wanted}, or a list of these: {error}") from None
+
+
 _READ: dict[str, Callable[[str, object], Any]] = {
     "storage": _url,
     "track_publish": _bool,
     "use_json": _bool,
     "force_json": _bool,
     "ignore": _names,
+    "redact": _rules,
     "index_kwargs": _names,
     "auto_setup": _bool,
     "timeout": _time,
     "max_size": _whole_number,
     "max_body": _whole_number,
+    "write": _one_of("direct", "spooled"),
+    "spool": _directory,
+    "spool_size": _whole_number,
     "retention": _retention,
     "stale_after": _time,
+    "heartbeat": _time_from_zero,
     "schedule_eta": _bool,
     "schedule_min_delay": _time_from_zero,
     "schedule_new_id": _bool,
@@ -258,4 +293,5 @@ _READ: dict[str, Callable[[str, object], Any]] = {
     "rescue_after": _time,
     "on_divert_error": _one_of("raise", "broker"),
     "namespace": _text,
+    "web_users": _users,
 }

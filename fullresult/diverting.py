@@ -79,7 +79,7 @@ class Diverter:
         self._recorder = recorder
         self._router = router
         self._clock = StorageClock(recorder.storage_now)
-        self._withdrawals = Withdrawals(storage)
+        self._withdrawals = Withdrawals(storage, recorder.keep)
         self._warned: set[str] = set()
         self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._looked = 0.0
@@ -201,7 +201,7 @@ class Diverter:
         how["content_encoding"] = payload.content_encoding
         task_id = encoding.key(headers["id"])
         plain = _is_plain(call) and self._recorder.records(str(headers["task"]))
-        new_id = self._settings.schedule_new_id and plain
+        new_id = self._settings.schedule_new_id and plain and not self._recorder.redacts(call)
         return Schedule(
             schedule_id=uuid4().hex,
             task_id=task_id,
@@ -232,6 +232,8 @@ class Diverter:
             return
         if message.hides_arguments(call.parts[2]):
             raise NotDivertible("a link of it has its arguments hidden by a repr of their own")
+        if self._recorder.redacts(call):
+            raise NotDivertible("fullresult_redact hides some of its message")
         size = len(payload.data)
         if size > self._settings.max_body:
             raise NotDivertible(

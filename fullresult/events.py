@@ -53,6 +53,8 @@ REDELIVERED_SUCCESS = "69"
 CUSTOM_STATE = "41"
 """States of the user's own making rank just above STARTED."""
 
+_BY = "@"
+"""In a stamp after all that its order depends on: the id of the worker that runs the task."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
 _First = TypeVar("_First", Message, Start)
@@ -66,6 +68,10 @@ class Moment(NamedTuple):
     """UTC, to the millisecond."""
     tail: str
     """What makes a stamp unique: microseconds since 1970, a counter, the process."""
+
+    def of_worker(self, worker_id: str) -> Moment:
+        """The same, whose stamps name the worker that runs the task; "" is none."""
+        return Moment(self.at, f"{self.tail}{_BY}{worker_id}") if worker_id else self
 
 
 class Clock:
@@ -129,6 +135,11 @@ class Attempt(NamedTuple):
 
 
 FIRST = Attempt()
+
+
+def worker_in(stamp: str) -> str:
+    """The id of the worker that *stamp* names; "" for none."""
+    return stamp.partition(_BY)[2]
 
 
 def _bounded(value: object, most: int) -> int:

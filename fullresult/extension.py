@@ -6,16 +6,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.local import Proxy
 from celery.result import AsyncResult
 
 from fullresult import encoding, periodic, plugins, purging, receivers, stale
+from fullresult.audit import AuditEntry, AuditLog, AuditQuery
 from fullresult.bridge import Bridge, tell_revoked
 from fullresult.config import Settings
 from fullresult.diverting import Diverter
+from fullresult.orphans import Orphans
+from fullresult.overview import CAP, Looking, Overview
 from fullresult.publishing import watch
 from fullresult.record import TaskRecord
 from fullresult.recorder import Recorder
@@ -24,8 +28,15 @@ from fullresult.revoking import watch_control
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.scheduled import Scheduled
 from fullresult.sending import Sender
+from fullresult.spool import SpoolStatus
+from fullresult.statistics import Statistics
 from fullresult.storage import Storage, TaskQuery
 from fullresult.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from fullresult.beats import Periodic, PeriodicTask
+
+_A_DAY = timedelta(days=1)
 
 
 class FullResult:
@@ -55,7 +66,7 @@ class FullResult:
         else:
             self = super().__new__(cls)
             self._install(app)
-        self._plugins += plugins
+        self._add(plugins)
         return self
 
     def _install(self, app: Celery) -> None:
@@ -68,6 +79,13 @@ class FullResult:
         watch_control(self)
         periodic.register(self)
         receivers.connect()
+
+    def _add(self, more: Iterable[object]) -> None:
+        known = len(self._plugins)
+        self._plugins += more
+        if self._opened is not None and len(self._plugins) > known:
+            recorder = self._opened[1]
+            recorder.redactor = plugins.redactor(self.app, recorder.settings, self._plugins)
 
     def __repr__(self) -> str:
         return f"<FullResult of {self.app.main or 'an app without a name'}>"
@@ -114,7 +132,8 @@ class FullResult:
     def _open(self) -> tuple[Storage, Recorder]:
         settings = Settings.of(self.app)
         storage = plugins.open_storage(settings)
-        opened = storage, Recorder(self.app, settings, storage)
+        redactor = plugins.redactor(self.app, settings, self._plugins)
+        opened = storage, Recorder(self.app, settings, storage, redactor)
         # Of threads that come here at once, one is heard. A lock would be held across a fork.
         self._opened = self._opened or opened
         return self._opened
@@ -124,9 +143,29 @@ class FullResult:
         self.storage.setup()
 
     def close(self) -> None:
-        """Let go of the storage's connections in this process."""
+        """Let go of the storage's connections in this process.
+
+        What waits in the spool is written first, for two seconds at most, if the storage answers.
+        """
         if self._opened is not None:
-            self._opened[0].close()
+            storage, recorder = self._opened
+            if recorder.flusher is not None:
+                recorder.flusher.finish()
+            storage.close()
+
+    def spool_status(self) -> SpoolStatus | None:
+        """What waits on this host for the storage to take it; None where there is no spool."""
+        flusher = self.recorder.flusher
+        return None if flusher is None else flusher.status()
+
+    def flush_spool(self, advance: Callable[[int], None] | None = None) -> int:
+        """Write what waits of this process, and of those that are gone; returns how many events.
+
+        In batches, of each of which *advance* is told how many it had. Other processes that live
+        write their own. Raises `StorageError`.
+        """
+        flusher = self.recorder.flusher
+        return 0 if flusher is None else flusher.flush(advance)
 
     def get(self, task_id: str) -> TaskRecord | None:
         """All that is known of *task_id*; None if nothing is. Raises `StorageError`."""
@@ -142,6 +181,48 @@ class FullResult:
     def count(self, query: TaskQuery | None = None, **filters: Any) -> int:
         """How many records there are of which `find` would answer a page. Raises like it."""
         return self.storage.count(_query(query, filters))
+
+    def count_states(
+        self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Any
+    ) -> dict[str, int]:
+        """How many of what `find` asks for are in each state; beyond *cap* none is counted.
+
+        Raises like `find`, and `StorageError` where the storage makes no statistics.
+        """
+        return self._looking.states(_query(query, filters), cap)
+
+    def statistics(
+        self,
+        since: datetime | timedelta = _A_DAY,
+        until: datetime | None = None,
+        *,
+        buckets: int = 24,
+    ) -> Statistics:
+        """What became of the tasks that were created in a span of time, in so many parts of it.
+
+        Until now, by the storage's clock, or *until*; since a time, or for a length of time. Where
+        there are too many, of each part only the newest are looked at, and `sampled` says so.
+        Raises `ValueError` for a span that cannot be cut so; `StorageError`.
+        """
+        return self._looking.statistics(since, until, buckets)
+
+    def overview(
+        self,
+        since: datetime | timedelta = _A_DAY,
+        until: datetime | None = None,
+        *,
+        buckets: int = 24,
+        cap: int = CAP,
+    ) -> Overview:
+        """`statistics`, how many tasks are in which state, what is late, how late sweepers are.
+
+        No number goes beyond *cap*, but those of the statistics. Raises like `statistics`.
+        """
+        return self._looking.overview(since, until, buckets, cap)
+
+    @property
+    def _looking(self) -> Looking:
+        return Looking(self.settings, self.storage)
 
     def delete(
         self, query: TaskQuery | None = None, *, limit: int | None = None, **filters: Any
@@ -174,6 +255,18 @@ class FullResult:
         """
         age = self.settings.stale_after if max_duration is None else max_duration
         return self.find(stale.query(self.storage.now() - age, acceptable_states, limit))
+
+    def get_orphaned_tasks(
+        self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any
+    ) -> list[TaskRecord]:
+        """Tasks that a worker began to run, and that is gone: killed, or not heard of for too long.
+
+        With *gone_for*, only those whose worker was last heard of so long ago; *filters* are those
+        of `find`. What was sent again is left out. Oldest first. Raises like `find`, and
+        `StorageError` where the storage does not keep which workers are alive.
+        """
+        found = Orphans(self.storage, gone_for).find(TaskQuery(**filters))
+        return [orphan.record for orphan in islice(found, limit)]
 
     def scheduled(
         self,
@@ -285,6 +378,57 @@ class FullResult:
                 raise LookupError(f"no task {task_id_or_record!r} is recorded")
             record = found
         return Resender(self.app, self.recorder).resend(record, args, kwargs, options)
+
+    def audit(
+        self,
+        action: str,
+        *,
+        actor: str,
+        task_ids: Iterable[str] = (),
+        details: Mapping[str, Any] | None = None,
+        outcome: str = "done",
+    ) -> None:
+        """Keep in the audit log that *actor* did *action*, dated by the storage's clock.
+
+        Our commands and pages do it after what they did. Of more than 1,000 tasks there are several
+        entries. Raises `StorageError`, also where the storage keeps no audit log.
+        """
+        redactor = self.recorder.redactor
+        if details and redactor is not None:
+            details = redactor.told(details)
+        AuditLog(self.storage).write(action, actor, task_ids, details, outcome)
+
+    def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:
+        """The entries of the audit log that *query*, or its fields as keywords, asks for.
+
+        The newest first. Raises like `audit`; `TypeError` or `ValueError` for filters that mean
+        nothing.
+        """
+        if query is not None and filters:
+            raise TypeError("give an AuditQuery or its fields as keywords, not both")
+        return AuditLog(self.storage).find(query or AuditQuery(**filters))
+
+    def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:
+        """Every entry of beat's plan, by name, each with its last run.
+
+        The plan is `beat_schedule`, what `add_periodic_task` added, and what a scheduler class
+        keeps elsewhere: that of `beat_scheduler`, or *scheduler*. Raises `SchedulerError`,
+        `StorageError`.
+        """
+        return self._periodic(scheduler).all()
+
+    def trigger(self, name: str, scheduler: str | None = None) -> AsyncResult[Any]:
+        """Send the entry of beat's plan called *name* now, as beat would.
+
+        Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
+        tells those there are; `SchedulerError`; what sending and its arguments raise.
+        """
+        return self._periodic(scheduler).trigger(name)
+
+    def _periodic(self, scheduler: str | None) -> Periodic:
+        from fullresult.beats import Periodic  # with beat, which few processes need
+
+        return Periodic(self, scheduler)
 
 
 def _schedules(

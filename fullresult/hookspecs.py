@@ -1,8 +1,9 @@
-"""The hooks of `fullresult`, by which adapters and routers are found."""
+"""The hooks of `fullresult`, by which adapters, routers and what redacts are found."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -38,4 +39,16 @@ def fullresult_router(settings: Settings) -> Router | None:
 
     Given by `FullResult(app, plugins=[…])`, or by a module named by an entry point in the group
     `fullresult`. None: not this one.
+    """
+
+
+@hookspec
+def fullresult_redact(  # type: ignore[empty-body]
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of a task called *name*, and of each task in its links, as they may be kept.
+
+    The same as a function in `fullresult_redact`, and asked after these. *args* and *kwargs* are
+    lists and dicts of yours, the objects in them the task's own. Whoever hides nothing answers them
+    as they are; None or an exception hides all. Given as a `fullresult_router` is.
     """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import UserList
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from celery.app.task import Context
@@ -21,6 +22,8 @@ from fullresult.events import to_utc
 from fullresult.record import Message
 
 HIDDEN = "hidden: the publisher gave its own repr"
+REDACTED = "redacted"
+"""How the note on a part begins of which `fullresult_redact` hides something."""
 IGNORED = "not kept: fullresult_ignore names the task"
 PROTOCOL_1 = "published by message protocol 1"
 RE_ENCODED = "encoded again by the worker: its publisher was not recorded"
@@ -85,6 +88,8 @@ class Call(NamedTuple):
     """The other keywords of `publish`."""
     hidden: frozenset[str] = frozenset()
     """"args", "kwargs": what the publisher gave a repr of its own to hide."""
+    redacted: Mapping[str, str] = MappingProxyType({})
+    """What is not here as it is sent, with the note on it."""
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -100,6 +105,10 @@ class Call(NamedTuple):
             embed = {part: self.body.get(part) for part in EMBEDS}
             return self.body.get("args"), self.body.get("kwargs"), embed
         return self.body or (None, None, None)
+
+
+Redact = Callable[[Call], Call]
+"""A call as it may be recorded."""
 
 
 def serialise(body: Any, serializer: str | None) -> Payload:
@@ -145,7 +154,7 @@ def identity(headers: Mapping[str, Any], body: Any) -> str | None:
     return headers.get("id") or (body.get("id") if isinstance(body, dict) else None)
 
 
-def capture(call: Call, stamp: str, limits: Limits) -> Message:
+def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None) -> Message:
     """The message that *call* sends."""
     notes: dict[str, str] = {}
     if isinstance(call.body, dict):
@@ -154,7 +163,7 @@ def capture(call: Call, stamp: str, limits: Limits) -> Message:
         notes["body"] = NOT_SERIALISABLE
     elif call.hidden:
         notes["body"] = HIDDEN
-    return _message(stamp, call, notes, limits)
+    return _message(stamp, call, notes, limits, redact)
 
 
 def without_content(known: Message) -> Message:
@@ -165,11 +174,18 @@ def without_content(known: Message) -> Message:
     return known._replace(**lost, notes=json.dumps(dict.fromkeys(lost, IGNORED)))
 
 
-def capture_again(known: Message, call: Call, stamp: str, limits: Limits) -> Message:
+def capture_again(
+    known: Message, call: Call, stamp: str, limits: Limits, redact: Redact | None = None
+) -> Message:
     """The message of a re-send of *known*. Where *call* has no body, it sends the known one."""
-    fresh = capture(call, stamp, limits)
     if call.body is not None:
-        return fresh
+        return capture(call, stamp, limits, redact)
+    if redact is not None:
+        # The rules may be newer than what is known.
+        shown = call._replace(body=_shown(known))
+        if redact(shown).redacted:
+            return capture(shown, stamp, limits, redact)
+    fresh = capture(call, stamp, limits)
     of_body = {part: why for part, why in _notes(known).items() if part in _OF_BODY}
     notes = {**of_body, **_notes(fresh)}
     return fresh._replace(
@@ -180,7 +196,19 @@ def capture_again(known: Message, call: Call, stamp: str, limits: Limits) -> Mes
     )
 
 
-def capture_request(request: Context, name: str, stamp: str, limits: Limits) -> Message:
+def _shown(known: Message) -> Sequence[Any] | None:
+    """The arguments of *known*, as far as they can be read; None where they cannot."""
+    parts = encoding.decode_body(known.body, known.content_type, known.content_encoding)
+    if parts is not None:
+        return parts  # type: ignore[no-any-return]
+    if known.args is None or known.kwargs is None or "embed" in _notes(known):
+        return None
+    return tuple(None if each is None else encoding.loads(each) for each in known[2:5])
+
+
+def capture_request(
+    request: Context, name: str, stamp: str, limits: Limits, redact: Redact | None = None
+) -> Message:
     """The message of a running task, as far as its worker can tell."""
     known = vars(request)
     headers = {key: known[key] for key in _HEADERS if key in known}
@@ -201,7 +229,7 @@ def capture_request(request: Context, name: str, stamp: str, limits: Limits) -> 
             payload = _serialise_exactly(parts)
         except Exception as error:  # noqa: BLE001  (what the arguments' own methods raise)
             notes["body"] = encoding.safe_str(error)[:200]
-    return _message(stamp, Call(parts, payload, how, hidden), notes, limits)
+    return _message(stamp, Call(parts, payload, how, hidden), notes, limits, redact)
 
 
 def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
@@ -214,7 +242,9 @@ def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
     return payload
 
 
-def capture_delivery(delivery: Delivery, stamp: str, limits: Limits) -> Message:
+def capture_delivery(
+    delivery: Delivery, stamp: str, limits: Limits, redact: Redact | None = None
+) -> Message:
     """A message that a worker received and could not make a task of: exact, but not decoded."""
     headers = dict(delivery.headers or {})
     how = {k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH}
@@ -222,7 +252,7 @@ def capture_delivery(delivery: Delivery, stamp: str, limits: Limits) -> Message:
     # kombu decompressed the body when it came, and writes this header when it compresses one.
     how["compression"] = headers.pop("compression", None)
     payload = Payload(delivery.body, delivery.content_type, delivery.content_encoding or "utf-8")
-    return capture_payload(payload, headers, how, stamp, limits)
+    return capture_payload(payload, headers, how, stamp, limits, redact)
 
 
 def capture_payload(
@@ -231,12 +261,14 @@ def capture_payload(
     how: Mapping[str, Any],
     stamp: str,
     limits: Limits,
+    redact: Redact | None = None,
 ) -> Message:
     """A message of which there is the body as it was serialised; it is decoded if that is safe."""
     data = body_bytes(payload)
     parts = encoding.decode_body(data, payload.content_type, payload.content_encoding)
     notes = {} if parts else {"args": "not decoded", "kwargs": "not decoded"}
-    return _message(stamp, Call(parts, payload, {**how, "headers": headers}), notes, limits)
+    call = Call(parts, payload, {**how, "headers": headers})
+    return _message(stamp, call, notes, limits, redact)
 
 
 def _hidden_in(request: Context) -> frozenset[str]:
@@ -263,7 +295,15 @@ def _notes(known: Message) -> dict[str, str]:
     return dict(json.loads(known.notes)) if known.notes else {}
 
 
-def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> Message:
+def _message(
+    stamp: str,
+    call: Call,
+    notes: dict[str, str],
+    limits: Limits,
+    redact: Redact | None = None,
+) -> Message:
+    if redact is not None:
+        call = redact(call)
     args, kwargs, embed = call.parts
     shown = {"args": args, "kwargs": kwargs}
     headers, how, payload = call.headers, call.how, call.payload
@@ -272,6 +312,8 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
     if embeds and hides_arguments(embed):
         notes["embed"] = HIDDEN
         notes.setdefault("body", HIDDEN)
+    if "body" in call.redacted:
+        notes["body"] = call.redacted["body"]
     return Message(
         stamp=stamp,
         name=_key(headers.get("task")),
@@ -293,7 +335,8 @@ def _message(stamp: str, call: Call, notes: dict[str, str], limits: Limits) -> M
         parent_id=_key(headers.get("parent_id")),
         group_id=_key(headers.get("group")),
         retry_of=None,
-        notes=json.dumps(notes) if notes else None,
+        # Evaluated last: what stands above adds to the notes.
+        notes=json.dumps({**notes, **call.redacted}) if notes or call.redacted else None,
     )
 
 

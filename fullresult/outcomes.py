@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionWithTraceback
@@ -55,18 +55,29 @@ def _as_repr(value: Any, limit: int) -> Result:
     return Result(result_text=encoding.clip(encoding.safe_repr(value), limit), result_form="repr")
 
 
-def describe(exception: Any, einfo: Any, limit: int) -> Failure:
-    """What is kept of *exception*, an exception or what a user passed for one."""
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def describe(
+    exception: Any, einfo: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+) -> Failure:
+    """What is kept of *exception*, an exception or what a user passed for one.
+
+    *hide* takes out of a text, before it is cut, what must not be kept.
+    """
     if isinstance(exception, ExceptionWithTraceback):
         exception = exception.exc
-    message = encoding.clip(encoding.safe_str(exception), limit)
-    return Failure(_type_name(exception), message, _traceback(einfo, limit))
+    message = encoding.clip(hide(encoding.safe_str(exception)), limit)
+    return Failure(_type_name(exception), message, _traceback(einfo, limit, hide))
 
 
-def describe_stored(value: Any, traceback: Any, limit: int) -> Failure:
+def describe_stored(
+    value: Any, traceback: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+) -> Failure:
     """What is kept of *value*, which a result backend is to give back as an exception."""
-    text = None if traceback is None else encoding.clip(encoding.safe_str(traceback), limit)
-    return describe(value, None, limit)._replace(traceback=text)
+    text = None if traceback is None else encoding.clip(hide(encoding.safe_str(traceback)), limit)
+    return describe(value, None, limit, hide)._replace(traceback=text)
 
 
 def _type_name(exception: Any) -> str:
@@ -77,9 +88,9 @@ def _type_name(exception: Any) -> str:
     return encoding.key(name if module == "builtins" else f"{module}.{name}")
 
 
-def _traceback(einfo: Any, limit: int) -> str | None:
+def _traceback(einfo: Any, limit: int, hide: Callable[[str], str]) -> str | None:
     text = getattr(einfo, "traceback", None)
-    return None if text is None else encoding.clip(encoding.clean(str(text)), limit)
+    return None if text is None else encoding.clip(hide(encoding.clean(str(text))), limit)
 
 
 def describe_children(children: Iterable[Any] | None) -> str | None:

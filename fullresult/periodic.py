@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
@@ -48,21 +48,30 @@ def register(full: FullResult) -> None:
         full.app.task(name=name, shared=False, ignore_result=True)(body)
 
 
-def add_entries(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
-    """Have beat send the task that sweeps, if it is to, and hourly the one that purges, if need be.
+def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
+    """What beat is to have of ours: the task that sweeps, and hourly the one that purges.
 
-    An entry of that name in `beat_schedule` is left as it is.
+    Each if need be, and if `beat_schedule` has no entry of that name.
     """
+    wanted = {}
     if settings.schedule_eta and settings.sweeper == "beat":
-        _add(app, scheduler, SWEEP, settings.sweep_interval)
+        wanted[SWEEP] = settings.sweep_interval
     if settings.retention is not None:
-        _add(app, scheduler, PURGE, _HOUR)
+        wanted[PURGE] = _HOUR
+    return {
+        task: _entry(task, interval)
+        for task, interval in wanted.items()
+        if task not in app.conf.beat_schedule
+    }
 
 
-def _add(app: Celery, scheduler: Scheduler, task: str, interval: timedelta) -> None:
-    if task in app.conf.beat_schedule:
-        return
+def add_entries(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
+    """Give *scheduler* our entries."""
+    # It has read the configuration when the first signal of beat comes.
+    if entries := own_entries(app, settings):
+        scheduler.update_from_dict(entries)
+
+
+def _entry(task: str, interval: timedelta) -> dict[str, Any]:
     expires = max(interval.total_seconds(), _LATEST)
-    entry = {"task": task, "schedule": interval, "options": {"expires": expires}}
-    # The scheduler has read the configuration when the first signal of beat comes.
-    scheduler.update_from_dict({task: entry})
+    return {"task": task, "schedule": interval, "options": {"expires": expires}}

@@ -1,15 +1,18 @@
-"""Finding plugins: the adapter that a storage URL asks for, and the router."""
+"""Finding plugins: the adapter that a storage URL asks for, the router, and what redacts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import pluggy
+from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult import hookspecs
 from fullresult.config import Settings, without_password
+from fullresult.redaction import Redact, Redactor
 from fullresult.router import EtaRouter, Router
 from fullresult.storage import Storage
 
@@ -24,7 +27,13 @@ def open_storage(settings: Settings) -> Storage:
     Raises `ImproperlyConfigured` for a scheme that no installed adapter serves, or that two do.
     """
     url = settings.storage
-    storage = _adapter(url).hook.fullresult_open_storage(url=url, settings=settings)
+    try:
+        storage = _adapter(url).hook.fullresult_open_storage(url=url, settings=settings)
+    except ValueError:
+        # Python's, of a host in wrong brackets, say. Its message may hold the password.
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r} is no URL that can be read"
+        ) from None
     if storage is None:
         raise ImproperlyConfigured(
             f"fullresult_storage = {without_password(url)!r}: its adapter does not take this URL"
@@ -38,12 +47,7 @@ def router(settings: Settings, plugins: Iterable[object]) -> Router:
 
     The last of *plugins* is asked first, and what is installed after them.
     """
-    manager = _manager()
-    manager.load_setuptools_entrypoints(OTHERS)
-    for plugin in plugins:
-        if not manager.is_registered(plugin):
-            manager.register(plugin)
-    manager.check_pending()
+    manager = _with_others(plugins)
     chosen: Router | None = manager.hook.fullresult_router(settings=settings)
     if chosen is None:
         return EtaRouter(settings.schedule_min_delay)
@@ -52,6 +56,36 @@ def router(settings: Settings, plugins: Iterable[object]) -> Router:
             f"fullresult_router answered {chosen!r}: a router has a method diverts(outgoing)"
         )
     return chosen
+
+
+def redactor(app: Celery, settings: Settings, plugins: Iterable[object]) -> Redactor | None:
+    """What hides what is not to be recorded: rules of the settings and plugins; None without."""
+    manager = _with_others(plugins)
+    found = manager.hook.fullresult_redact.get_hookimpls()
+    rules = (*settings.redact, *(_redact_of(manager, each.plugin) for each in reversed(found)))
+    return Redactor(app, rules) if rules else None
+
+
+def _redact_of(manager: pluggy.PluginManager, plugin: object) -> Redact:
+    others = [each for each in manager.get_plugins() if each is not plugin]
+    ask = manager.subset_hook_caller("fullresult_redact", others)
+
+    def redact(name: str, args: Any, kwargs: Any) -> Any:
+        (answer,) = ask(name=name, args=args, kwargs=kwargs)
+        return answer
+
+    return redact
+
+
+def _with_others(plugins: Iterable[object]) -> pluggy.PluginManager:
+    """A manager of *plugins*, and of those installed that are no storages."""
+    manager = _manager()
+    manager.load_setuptools_entrypoints(OTHERS)
+    for plugin in plugins:
+        if not manager.is_registered(plugin):
+            manager.register(plugin)
+    manager.check_pending()
+    return manager
 
 
 def schema_sql(settings: Settings) -> str | None:

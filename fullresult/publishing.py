@@ -14,6 +14,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils import uuid
 
+from fullresult import entries
 from fullresult.diverting import NotDivertible
 from fullresult.message import Call, as_published, hidden_by, identity, serialise
 
@@ -163,6 +164,7 @@ def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]
         # As Celery calls it: an app's own send_task may take no more than these by position.
         options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
         given = given[:_BY_POSITION]
+        options = entries.named(name, options)
         options["task_id"] = options.get("task_id") or uuid()
         diverter = full.diverter if settings.schedule_eta else None
         due = diverter.diverts(name, given, options) if diverter else None

@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
-from fullresult import bridge, periodic, workers
+from fullresult import bridge, encoding, entries, flushing, periodic, workers
 from fullresult.diverting import current_capture
+from fullresult.heartbeat import Heartbeat
 from fullresult.publishing import current_publish
 from fullresult.record import FAILURE, IGNORED, REJECTED
 from fullresult.recorder import Recorder
+from fullresult.storage import WorkerStorage
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
@@ -28,6 +30,8 @@ _PATIENCE = 10.0
 """Seconds that a worker waits, as it ends, for its sweeper's last message."""
 _swept_here: WeakSet[FullResult] = WeakSet()
 """Those whose sweepers this worker runs: its last signals do not say which app it is of."""
+_heartbeats: WeakKeyDictionary[FullResult, Heartbeat] = WeakKeyDictionary()
+"""That of this worker: likewise."""
 
 
 def connect() -> None:
@@ -153,9 +157,23 @@ def on_worker_init(sender: Any, **_: Any) -> None:
 
 def on_worker_ready(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
-    if full is not None and full.settings.schedule_eta and full.settings.sweeper == "worker":
+    if full is None:
+        return
+    if full.settings.heartbeat and isinstance(full.storage, WorkerStorage):
+        _begin_heartbeat(full, encoding.key(sender.hostname))
+    if full.recorder.flusher is not None:
+        full.recorder.flusher.stay()
+    if full.settings.schedule_eta and full.settings.sweeper == "worker":
         full.start_sweeper()
         _swept_here.add(full)
+
+
+def _begin_heartbeat(full: FullResult, name: str) -> None:
+    if full in _heartbeats:
+        return
+    heartbeat = Heartbeat(full.storage, workers.worker_id(), name, full.settings.heartbeat)
+    heartbeat.start()
+    _heartbeats[full] = heartbeat
 
 
 def on_worker_shutting_down(**_: Any) -> None:
@@ -166,12 +184,21 @@ def on_worker_shutting_down(**_: Any) -> None:
 def on_worker_shutdown(**_: Any) -> None:
     for full in list(_swept_here):
         full.stop_sweeper(timedelta(seconds=_PATIENCE))
+    while _heartbeats:
+        # Not before: until here the pool had tasks to finish.
+        _heartbeats.popitem()[1].stop(_PATIENCE)
+    flushing.finish_all()
+
+
+def on_worker_process_shutdown(**_: Any) -> None:
+    flushing.finish_all()
 
 
 def on_beat_init(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
     if full is not None:
         periodic.add_entries(sender.app, full.settings, sender.scheduler)
+        entries.watch(sender.scheduler)
 
 
 RECEIVERS: dict[str, Callable[..., None]] = {
@@ -190,5 +217,6 @@ RECEIVERS: dict[str, Callable[..., None]] = {
     "worker_ready": on_worker_ready,
     "worker_shutting_down": on_worker_shutting_down,
     "worker_shutdown": on_worker_shutdown,
+    "worker_process_shutdown": on_worker_process_shutdown,
     "beat_init": on_beat_init,
 }

@@ -39,6 +39,11 @@ STATES = (
     IGNORED,
 )
 
+ENTRY_NAME = "periodic_task_name"
+"""The header that names the entry of beat's plan; django-celery-beat's name for it."""
+TRIGGERED = "fullresult_triggered"
+"""The header of a periodic task that was sent by hand."""
+
 Children = tuple[str, ...]
 
 
@@ -202,25 +207,27 @@ class TaskRecord:
     @property
     def embed(self) -> dict[str, Any]:
         """Links, errbacks, chain and chord, as Celery's signatures in plain dicts."""
-        text = self.message.embed if self.message else None
-        return {} if text is None else dict(encoding.loads(text))
+        return _mapping(self.message and self.message.embed)
 
     @property
     def headers(self) -> dict[str, Any]:
-        text = self.message.headers if self.message else None
-        return {} if text is None else dict(encoding.loads(text))
+        return _mapping(self.message and self.message.headers)
 
     @property
     def properties(self) -> dict[str, Any]:
         """How the message was published: the keywords of kombu's `Producer.publish`."""
-        text = self.message.properties if self.message else None
-        return {} if text is None else dict(encoding.loads(text))
+        return _mapping(self.message and self.message.properties)
 
     @property
     def notes(self) -> dict[str, str]:
         """What of the message is missing in this record, and why."""
         text = self.message.notes if self.message else None
         return {} if text is None else dict(json.loads(text))
+
+    @property
+    def redacted(self) -> bool:
+        """Whether `fullresult_redact` hid something of the message; `notes` says where."""
+        return any(why.startswith("redacted") for why in self.notes.values())
 
     @property
     def argsrepr(self) -> str | None:
@@ -245,8 +252,19 @@ class TaskRecord:
         return bool(self.headers.get("celery_beat_task"))
 
     @property
+    def periodic_entry(self) -> str | None:
+        """The entry of beat's plan that it is of, whoever sent it."""
+        return self._header(ENTRY_NAME)
+
+    @property
+    def triggered(self) -> bool:
+        """Whether it is a periodic task that was sent by hand."""
+        return bool(self.headers.get(TRIGGERED))
+
+    @property
     def stamps(self) -> dict[str, Any]:
-        return dict(self.headers.get("stamps") or {})
+        stamps = self.headers.get("stamps")
+        return stamps if isinstance(stamps, dict) else {}
 
     @property
     def result(self) -> Any:
@@ -369,6 +387,12 @@ class TaskRecord:
 
 
 _BEFORE_START = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT})
+
+
+def _mapping(text: str | None) -> dict[str, Any]:
+    """The object that *text* is; of what a broken message had in its place, nothing."""
+    value = None if text is None else encoding.loads(text)
+    return value if isinstance(value, dict) else {}
 
 
 def _flat(children: Iterable[Any]) -> Iterable[str]:

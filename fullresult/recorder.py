@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -14,10 +15,12 @@ from celery.worker.request import Request
 from kombu.message import Message as Delivery
 from kombu.utils.encoding import ensure_bytes
 
-from fullresult import encoding, message
+from fullresult import encoding, message, workers
 from fullresult.breaker import Breaker
 from fullresult.config import Settings, is_recorded
 from fullresult.events import Attempt, Clock, Moment, is_open
+from fullresult.flushing import Flusher, flusher_of
+from fullresult.frames import Frame
 from fullresult.message import Call, Limits, Payload
 from fullresult.outcomes import (
     NO_FAILURE,
@@ -47,27 +50,42 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
+from fullresult.redaction import Hide, Redactor
 from fullresult.schedule import Schedule
-from fullresult.storage import OverlappingStorage, Refused, Storage
+from fullresult.storage import OverlappingStorage, Refused, Storage, StorageError
 from fullresult.told import Told
 
 T = TypeVar("T")
 Describe = Callable[[str], Message]
 """Makes a message's description, given a stamp."""
+Write = Callable[[TaskRecord], Collection[str]]
+"""Writes an event as `Storage.write` does."""
 Finish = Callable[[], None]
 """Waits until what was begun is written, or is known not to be."""
 
 
 class Recorder:
-    """Writes what happens to the tasks of one app. Its methods never raise `StorageError`."""
+    """Writes what happens to the tasks of one app. Its methods never raise `StorageError`.
 
-    def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
+    What the storage does not take at once is kept in the spool, if there is one; where events are
+    to be spooled (`fullresult_write`), every one is.
+    """
+
+    def __init__(
+        self, app: Celery, settings: Settings, storage: Storage, redactor: Redactor | None = None
+    ) -> None:
         self.settings = settings
+        self.redactor = redactor
+        """What hides what is not to be recorded; None where nothing is."""
         self._storage = storage
         # Asked once: of a protocol it takes longer than all else that a publish asks.
         self._overlapping = storage if isinstance(storage, OverlappingStorage) else None
         self._limits: Limits = settings.limits
         self._breaker = Breaker()
+        self.flusher: Flusher | None = flusher_of(app, settings, storage, self._breaker)
+        """What writes later what is kept; None without a spool."""
+        self._spooled = self.flusher is not None and settings.write == "spooled"
+        self._is_new = True
         self._clock = Clock()
         self._json_results = settings.use_json or _writes_json(app.conf.result_serializer)
         self._starts: WeakKeyDictionary[Context, datetime] = WeakKeyDictionary()
@@ -83,17 +101,25 @@ class Recorder:
     def publishing(self, call: Call) -> Finish:
         """A message is about to be handed to the broker; to be finished when it was."""
         return self._published(
-            call.headers, lambda stamp: message.capture(call, stamp, self._limits)
+            call.headers, lambda stamp: message.capture(call, stamp, self._limits, self._redact)
         )
 
     def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
         """The message *known* of the task *of* is about to be sent once more, as *call* says."""
         return self._published(
             call.headers,
-            lambda stamp: message.capture_again(known, call, stamp, self._limits)._replace(
-                retry_of=of
-            ),
+            lambda stamp: message.capture_again(
+                known, call, stamp, self._limits, self._redact
+            )._replace(retry_of=of),
         )
+
+    @property
+    def _redact(self) -> Callable[[Call], Call] | None:
+        return None if self.redactor is None else self.redactor.call
+
+    def redacts(self, call: Call) -> bool:
+        """Whether something of *call* is not to be recorded."""
+        return self.redactor is not None and bool(self.redactor.call(call).redacted)
 
     def _published(self, headers: Mapping[str, Any], describe_message: Describe) -> Finish:
         now = self._clock.moment()
@@ -118,11 +144,12 @@ class Recorder:
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
         described = self._of_schedule(call, schedule, attempt.stamp(UNSENT, now))
-        outcome = self._unsent(attempt, now, error)
+        outcome = self._unsent(attempt, now, error, call)
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
     def _of_schedule(self, call: Call, schedule: Schedule, stamp: str) -> Message:
-        described = message.capture(call, stamp, self._limits)._replace(eta=schedule.due)
+        described = message.capture(call, stamp, self._limits, self._redact)
+        described = described._replace(eta=schedule.due)
         if self.records(str(call.headers["task"])):
             return described
         return message.without_content(described)
@@ -140,8 +167,12 @@ class Recorder:
         outcome = self._unsent(attempt_in(headers), now, error)
         self._write(headers["id"], now, outcome=self._dated(outcome, headers.get("task")))
 
-    def _unsent(self, attempt: Attempt, now: Moment, error: BaseException) -> Outcome:
-        failure = describe(error, None, self._limits.text)
+    def _unsent(
+        self, attempt: Attempt, now: Moment, error: BaseException, call: Call | None = None
+    ) -> Outcome:
+        parts = call.parts[:2] if call else (None, None)
+        name = call.headers.get("task") if call else None
+        failure = describe(error, None, self._limits.text, *self._hide(name, *parts))
         return outcome_of(UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure)
 
     def received(self, request: Request) -> None:
@@ -154,7 +185,7 @@ class Recorder:
 
     def started(self, task_id: str, name: str, request: Context) -> None:
         """A worker begins to run a task."""
-        now = self._clock.moment()
+        now = self._clock.moment().of_worker(workers.worker_id())
         self._starts[request] = now.at
         attempt = _attempt(request)
         outcome = outcome_of(STARTED, attempt, now, worker=_worker(request), date_started=now.at)
@@ -162,10 +193,9 @@ class Recorder:
         again = attempt != (0, 0) or _is_redelivered(request)
         entries = (entry_of(outcome, None),) if again else ()
         stored = self.start_body and _stored(outcome, self.start_body(request))
-        lacking = self._write(
-            task_id, now, outcome=outcome, start=start, entries=entries, stored=stored or None
-        )
-        self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
+        described = self._of_request(request, name)
+        known = {"outcome": outcome, "start": start, "entries": entries, "stored": stored or None}
+        self._write(task_id, now, described, **known)
 
     def told_start(self, request: Context | None) -> bool:
         """Whether the start of this run is recorded with what the result backend is given."""
@@ -178,14 +208,46 @@ class Recorder:
         if self._told.take(request.id, SUCCESS):
             return
         now = self._clock.moment()
-        kept = NO_RESULT if ignored else self._kept(result)
+        kept = NO_RESULT if ignored else self._kept(name, result)
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
-        lacking = self._write(
-            request.id, now, outcome=outcome, entries=_entries(outcome, request, now)
-        )
-        self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
+        described = self._of_request(request, name)
+        entries = _entries(outcome, request, now)
+        self._write(request.id, now, described, outcome=outcome, entries=entries)
 
-    def _kept(self, result: Any) -> Result:
+    def _hide(
+        self, name: str | None, args: Any = None, kwargs: Any = None
+    ) -> tuple[()] | tuple[Hide]:
+        """What hides in an error what is hidden of these arguments; nothing where nothing is."""
+        if self.redactor is None:
+            return ()
+        return (self.redactor.of_errors(name, args, kwargs),)
+
+    def _hide_of(self, request: Context | None, name: str | None) -> tuple[()] | tuple[Hide]:
+        if request is None:
+            return self._hide(name)
+        return self._hide(name, request.args, request.kwargs)
+
+    def hide_stored(
+        self,
+        value: Any,
+        encoded: Any,
+        state: str,
+        traceback: Any,
+        request: Context | None,
+    ) -> tuple[Any, Any, Any]:
+        """What a result backend was given, how it encoded that, and a traceback, as may be kept."""
+        if self.redactor is None:
+            return value, encoded, traceback
+        name = None if request is None else _name(request)
+        if state not in EXCEPTION_STATES:
+            hidden, _ = self.redactor.stored(name, value, None)
+            return hidden, *self.redactor.stored(name, encoded, traceback)
+        hide = self._hide_of(request, name)
+        return value, *self.redactor.stored(name, encoded, traceback, *hide)
+
+    def _kept(self, name: str | None, result: Any) -> Result:
+        if self.redactor is not None:
+            result = self.redactor.result(name, result)
         return encode_result(
             result,
             as_json=self._json_results,
@@ -198,16 +260,16 @@ class Recorder:
         if self._told.take(task_id, FAILURE):
             return
         now = self._clock.moment()
-        failure = describe(exception, einfo, self._limits.text)
+        hide = self._hide_of(request if request.id == task_id else None, name)
+        failure = describe(exception, einfo, self._limits.text, *hide)
         if request.id == task_id:
             outcome = self._ended(FAILURE, request, now, failure=failure)
         else:
             attempt, worker = self._attempt_of(task_id)
             outcome = outcome_of(FAILURE, attempt, now, worker=worker, failure=failure)
             outcome = self._dated(outcome, name)
-        lacking = self._finish(task_id, now, outcome)
-        if request.id == task_id:
-            self._describe(task_id, lacking, outcome.stamp, self._of_request(request, name))
+        described = self._of_request(request, name) if request.id == task_id else None
+        self._finish(task_id, now, outcome, described)
 
     def failed_inside(
         self, task_id: str, name: str, request: dict[str, Any], exception: Any, einfo: Any
@@ -223,7 +285,8 @@ class Recorder:
             return
         now = self._clock.moment()
         cause = getattr(reason, "exc", None)
-        failure = describe(reason if cause is None else cause, einfo, self._limits.text)
+        hide = self._hide_of(request, _name(request))
+        failure = describe(reason if cause is None else cause, einfo, self._limits.text, *hide)
         outcome = self._ended(RETRY, request, now, failure=failure)
         self._finish(request.id, now, outcome)
 
@@ -234,8 +297,7 @@ class Recorder:
         now = self._clock.moment()
         failure = Failure("celery.exceptions.TaskRevokedError", reason)
         outcome = self._ended(REVOKED, request, now, failure=failure)
-        lacking = self._finish(request.id, now, outcome)
-        self._describe(request.id, lacking, outcome.stamp, self._of_request(request, name))
+        self._finish(request.id, now, outcome, self._of_request(request, name))
 
     def gave_up(self, request: Context, state: str) -> None:
         """A task ended as IGNORED or REJECTED, without a result."""
@@ -256,30 +318,48 @@ class Recorder:
         body: Payload | None,
         traceback: str | None,
         request: Context | None,
-    ) -> None:
+        *,
+        later: bool = False,
+        write: Write | None = None,
+    ) -> bool:
         """The result backend was given *value*, which its serializer wrote as *body*.
 
         Without *body*, the record's JSON says all of it. What Celery's signal tells of the same is
-        not written again. Raises `StorageError`.
+        not written again. *write* is to be used in the place of the storage's. Raises
+        `StorageError`; not so if it is to be kept for *later*, and then answers whether that was
+        possible.
         """
         # A worker that does not know a task makes up a request without an id.
         own = request if getattr(request, "id", None) == task_id else None
         now = self._clock.moment()
+        if own is not None and is_open(state):
+            now = now.of_worker(workers.worker_id())
         outcome = self._of_backend(task_id, state, value, traceback, own, now)
-        entries = _entries(outcome, own, now)
         event = TaskRecord(
             encoding.key(task_id),
             now.at,
             now.at,
             outcome=outcome,
-            entries=entries,
+            entries=_entries(outcome, own, now),
             stored=body and _stored(outcome, body),
         )
-        lacking = self._breaker.ask(lambda: self._storage.write((event,)))
-        self._told.put(task_id, state)
         name = None if own is None else _name(own)
+        describe_message = None
         if own is not None and name and self.records(name):
-            self._describe(task_id, lacking, outcome.stamp, self._of_backends(own, name))
+            describe_message = self._of_backends(own, name)
+        if later:
+            kept = self._keep(event, describe_message)
+            self._breaker.note(kept=kept)
+        elif self._spooled and self._keep(event, _unless_it_ran(event, describe_message)):
+            kept = True
+        else:
+            write_event = write or (lambda event: self._storage.write((event,)))
+            lacking = self._breaker.ask(lambda: write_event(event))
+            self._describe(task_id, lacking, outcome.stamp, describe_message)
+            kept = True
+        if kept:
+            self._told.put(task_id, state)
+        return kept
 
     def _of_backend(
         self,
@@ -291,8 +371,11 @@ class Recorder:
         now: Moment,
     ) -> Outcome:
         failed = state in EXCEPTION_STATES
-        failure = describe_stored(value, traceback, self._limits.text) if failed else NO_FAILURE
-        kept = NO_RESULT if failed else self._kept(value)
+        name = None if request is None else _name(request)
+        hide = self._hide_of(request, name) if failed else ()
+        limit = self._limits.text
+        failure = describe_stored(value, traceback, limit, *hide) if failed else NO_FAILURE
+        kept = NO_RESULT if failed else self._kept(name, value)
         if request is not None:
             return self._ended(state, request, now, result=kept, failure=failure)
         attempt, worker = self._attempt_of(task_id)
@@ -306,15 +389,15 @@ class Recorder:
             return
         now = self._clock.moment()
         attempt = attempt_in(headers)
-        failure = describe(exception, None, self._limits.text)
+        hide = self._hide(headers.get("task"))
+        failure = describe(exception, None, self._limits.text, *hide)
         outcome = outcome_of(state, attempt, now, worker=worker, failure=failure)
         outcome = self._dated(outcome, headers.get("task"))
-        lacking = self._write(task_id, now, outcome=outcome)
-        self._describe(
+        self._write(
             task_id,
-            lacking,
-            outcome.stamp,
-            lambda stamp: message.capture_delivery(delivery, stamp, self._limits),
+            now,
+            lambda stamp: message.capture_delivery(delivery, stamp, self._limits, self._redact),
+            outcome=outcome,
         )
 
     def _ended(
@@ -346,21 +429,29 @@ class Recorder:
         retention = self.settings.retention
         return outcome if retention is None else retention.of(outcome, name)
 
-    def _finish(self, task_id: str, now: Moment, outcome: Outcome) -> Collection[str]:
-        return self._write(task_id, now, outcome=outcome, entries=(entry_of(outcome, now.at),))
+    def _finish(
+        self, task_id: str, now: Moment, outcome: Outcome, describe_message: Describe | None = None
+    ) -> None:
+        entries = (entry_of(outcome, now.at),)
+        self._write(task_id, now, describe_message, outcome=outcome, entries=entries)
 
     def _attempt_of(self, task_id: str) -> tuple[Attempt, str | None]:
         """The attempt and worker of a task whose signal does not say."""
         request = self._received.get(task_id)
         if request is not None:
             return attempt_in(request.request_dict), _key(request.hostname)
-        record = self._breaker.call(lambda: self._storage.get(encoding.key(task_id)), None)
+        try:
+            record = self._breaker.ask(lambda: self._storage.get(encoding.key(task_id)))
+        except StorageError:
+            record = None
         if record is None or record.outcome is None:
             return Attempt(), None
         return Attempt.in_stamp(record.outcome.stamp), record.worker
 
     def _of_request(self, request: Context, name: str) -> Describe:
-        return lambda stamp: message.capture_request(request, name, stamp, self._limits)
+        return lambda stamp: message.capture_request(
+            request, name, stamp, self._limits, self._redact
+        )
 
     def _of_backends(self, request: Context, name: str) -> Describe:
         """As `_of_request`; the tail of a chain that failed never had a message, but has a name."""
@@ -370,29 +461,88 @@ class Recorder:
         return lambda stamp: message.without_content(describe_message(stamp))
 
     def _describe(
-        self, task_id: str, lacking: Collection[str], stamp: str, describe_message: Describe
+        self,
+        task_id: str,
+        lacking: Collection[str],
+        stamp: str,
+        describe_message: Describe | None,
     ) -> None:
         """Add the message to a record that has none, its publisher not having been recorded."""
-        if lacking:
+        if lacking and describe_message is not None:
             self._write(task_id, self._clock.moment(), message=describe_message(stamp))
 
     def _begin(self, task_id: str, now: Moment, **known: Any) -> Finish:
         """Write an event while the caller goes on, where the storage can."""
         storage = self._overlapping
-        if storage is None:
+        if storage is None or self._spooled:
             self._write(task_id, now, **known)
             return _nothing
+        self._look_for_others()
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
 
         def begin() -> Callable[[], Collection[str]]:
             finish = _naming(event, lambda: storage.begin_write(event))
             return lambda: _naming(event, finish)
 
-        return self._breaker.overlap(begin)
+        return self._breaker.overlap(begin, lambda: self._keep(event, None))
 
-    def _write(self, task_id: str | None, now: Moment, **known: Any) -> Collection[str]:
+    def _write(
+        self,
+        task_id: str | None,
+        now: Moment,
+        describe_message: Describe | None = None,
+        **known: Any,
+    ) -> None:
+        """Write an event, with its message where *describe_message* says it and none is known."""
+        self._look_for_others()
         event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
-        return self._breaker.call(lambda: _naming(event, lambda: self._storage.write((event,))), ())
+        if self._spooled and self._keep(event, _unless_it_ran(event, describe_message)):
+            return
+        lacking: Collection[str] = self._breaker.call(
+            lambda: _naming(event, lambda: self._storage.write((event,))),
+            (),
+            lambda: self._keep(event, describe_message),
+        )
+        if event.outcome is not None:
+            self._describe(event.task_id, lacking, event.outcome.stamp, describe_message)
+
+    # ---- later
+
+    @property
+    def lags(self) -> bool:
+        """Whether something that this process told is not in the storage yet."""
+        return self.flusher is not None and (self._spooled or not self.flusher.is_idle)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the storage is not asked, for it did not answer a moment ago."""
+        return self._breaker.is_open
+
+    def keep(self, *what: Frame) -> bool:
+        """Keep *what* in the spool until the storage takes it; whether that was possible."""
+        return self.flusher is not None and self.flusher.keep(*what)
+
+    def _keep(self, event: TaskRecord, describe_message: Describe | None) -> bool:
+        if self.flusher is None:
+            return False
+        if describe_message is not None and event.outcome is not None:
+            # Nobody can say whether the record has one: of two, the publisher's counts.
+            event = replace(event, message=describe_message(event.outcome.stamp))
+        return self.flusher.keep(event)
+
+    def _look_for_others(self) -> None:
+        """At its first event a process looks for what others could not write."""
+        if self._is_new:
+            self._is_new = False
+            if self.flusher is not None:
+                self.flusher.look()
+
+
+def _unless_it_ran(event: TaskRecord, describe_message: Describe | None) -> Describe | None:
+    """Of events that are all spooled, one of a run has the message with it: its start."""
+    outcome = event.outcome
+    ran = event.start is None and outcome is not None and outcome.date_started is not None
+    return None if ran else describe_message
 
 
 def _naming(event: TaskRecord, do: Callable[[], T]) -> T:

@@ -16,8 +16,8 @@ from kombu import Queue
 from kombu.common import Broadcast
 from kombu.utils.functional import maybe_list
 
-from fullresult import encoding, message
-from fullresult.message import EMBEDS, HIDDEN, PROTOCOL_1, Call, Payload
+from fullresult import encoding, hiding, message
+from fullresult.message import EMBEDS, HIDDEN, PROTOCOL_1, REDACTED, Call, Payload
 from fullresult.record import Message, TaskRecord
 from fullresult.recorder import Recorder
 
@@ -63,7 +63,7 @@ class Resender:
         """Send *record*'s message under a new id; see `FullResult.resend`."""
         if unknown := sorted(options.keys() - _OPTIONS):
             raise TypeError(f"resend() does not know the option {unknown[0]!r}")
-        known = _whole(record)
+        known = _whole(record, options)
         task_id = str(options.get("task_id") or uuid())
         hidden = _hidden(record, options)
         how = self._how(record, options)
@@ -167,6 +167,15 @@ class Resender:
         _log_errors(finish, task_id)
 
 
+def check(
+    record: TaskRecord,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Raises `CannotResend` where sending *record* again would, before anything is sent."""
+    _parts(record, _whole(record, {}), args, kwargs, {})
+
+
 def _log_errors(do: Callable[[], None], task_id: str) -> None:
     """`do()`, whose failure must not pass for one of the broker's: the caller would send twice."""
     try:
@@ -175,16 +184,39 @@ def _log_errors(do: Callable[[], None], task_id: str) -> None:
         logger.exception("fullresult: task %s is not recorded", task_id)
 
 
-def _whole(record: TaskRecord) -> Message:
+def _whole(record: TaskRecord, options: Mapping[str, Any]) -> Message:
     """The record's message. Raises `CannotResend` where no arguments could make it whole."""
     if record.message is None:
         raise CannotResend(f"task {record.task_id}: its message was not recorded")
     if record.notes.get("body") == PROTOCOL_1:
         raise CannotResend(f"task {record.task_id} was {PROTOCOL_1}, which cannot be sent again")
+    if lacking := sorted(_redacted_headers(record) - _given_headers(options)):
+        raise CannotResend(
+            f"task {record.task_id}: its header {lacking[0]} is redacted; "
+            f"give headers={{{lacking[0]!r}: …}}"
+        )
     for part in ("headers", "properties"):
-        if part in record.notes:
+        if part in record.notes and not _is_redacted(record, part):
             raise CannotResend(f"task {record.task_id}: its {part}: {record.notes[part]}")
     return record.message
+
+
+def _is_redacted(record: TaskRecord, part: str) -> bool:
+    return record.notes.get(part, "").startswith(REDACTED)
+
+
+def _redacted_headers(record: TaskRecord) -> set[str]:
+    """The headers of which something was hidden, but those that arguments make."""
+    if not _is_redacted(record, "headers"):
+        return set()
+    hidden = {name for name, value in record.headers.items() if hiding.holds_mark(value)}
+    return hidden - {"argsrepr", "kwargsrepr"}
+
+
+def _given_headers(options: Mapping[str, Any]) -> set[str]:
+    headers = options.get("headers") or {}
+    known = {name for name, value in headers.items() if not hiding.holds_mark(value)}
+    return known | (_HEADER & options.keys())
 
 
 def _hidden(record: TaskRecord, options: Mapping[str, Any]) -> frozenset[str]:
@@ -294,7 +326,7 @@ def _parts(
     # A body that is never decoded keeps its chord, which does not count a task without a group.
     sent = wanted if decoded is not None else {**wanted, "chord": embed["chord"]}
     changed = args is not None or kwargs is not None or "serializer" in options or sent != embed
-    unread = record.notes.get("embed") if decoded is None else None
+    unread = _unread_links(record, embed, options) if decoded is None else None
     if unread is not None and (changed or known.body is None):
         raise CannotResend(f"task {record.task_id}: its links are not known: {unread}")
     if unread is not None and not keep:
@@ -304,11 +336,34 @@ def _parts(
         )
     if known.body is not None and not changed:
         return None
+    for part, given in zip(_ARGUMENTS, (args, kwargs), strict=True):
+        if given is not None and _is_redacted(record, part) and hiding.holds_mark(given):
+            raise CannotResend(
+                f"task {record.task_id}: {part} still has {hiding.MARK} in the place of a value "
+                f"that was not kept ({record.notes[part]}); put that in"
+            )
     return (
         _argument(record, known, decoded, 0) if args is None else args,
         _argument(record, known, decoded, 1) if kwargs is None else kwargs,
         wanted,
     )
+
+
+def _unread_links(
+    record: TaskRecord, embed: Mapping[str, Any], options: Mapping[str, Any]
+) -> str | None:
+    """Why links are not known; None where all are, or *options* say those that are not."""
+    if not _is_redacted(record, "embed") or not record.embed:
+        return record.notes.get("embed")
+    given = {embedded for link, embedded in _LINKS.items() if link in options}
+    if not options.get("keep_group"):
+        given.add("chord")  # which it leaves
+    lacking = [part for part in EMBEDS if part not in given and hiding.holds_mark(embed[part])]
+    if not lacking:
+        return None
+    ways = [f"{link}=…" for link, embedded in _LINKS.items() if embedded in lacking]
+    give = f"; give {', '.join(ways)}" if len(ways) == len(lacking) else ""
+    return f"{REDACTED}: {', '.join(lacking)}{give}"
 
 
 def _embed(record: TaskRecord, decoded: Sequence[Any] | None) -> dict[str, Any]:
@@ -339,7 +394,8 @@ def _argument(record: TaskRecord, known: Message, decoded: Sequence[Any] | None,
         return decoded[index]
     part = _ARGUMENTS[index]
     text = (known.args, known.kwargs)[index]
-    if text is not None and known.content_type == "application/json":
+    redacted = _is_redacted(record, part)
+    if text is not None and known.content_type == "application/json" and not redacted:
         return encoding.loads(text)
     why = record.notes.get(part) or record.notes.get("body")
     why = why or f"its body, of type {known.content_type}, is never decoded"

@@ -60,7 +60,8 @@ class Schedule(NamedTuple):
         headers, how = encoding.loads(self.headers), encoding.loads(self.how)
         if not isinstance(headers, dict) or not isinstance(how, dict):
             raise Unreadable("its headers or properties are not readable")
-        if not isinstance(how.setdefault("declare", []), list):
+        declared = how.setdefault("declare", [])
+        if not isinstance(declared, list) or not all(map(_names_a_queue, declared)):
             raise Unreadable("its queue is not readable")
         content = how.pop("content_type", None), how.pop("content_encoding", None)
         if not (isinstance(content[0], str) and isinstance(content[1], str)):
@@ -70,6 +71,10 @@ class Schedule(NamedTuple):
             headers["id"] = how["correlation_id"] = self.new_task_id
             headers[ORIGINAL_ID] = f"{self.new_task_id} {self.task_id}"
         return StoredMessage(self.body, content[0], content[1], headers, how)
+
+
+def _names_a_queue(definition: Any) -> bool:
+    return isinstance(definition, dict) and isinstance(definition.get("name"), str)
 
 
 class Unreadable(Exception):

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from fullresult.record import TaskRecord
 
 if TYPE_CHECKING:
+    from fullresult.audit import AuditEntry, AuditQuery
     from fullresult.schedule import Schedule, ScheduleQuery
+    from fullresult.statistics import Sample
+    from fullresult.worker import Worker
 
 
 class StorageError(Exception):
@@ -289,6 +292,27 @@ class OverlappingStorage(Protocol):
 
 
 @runtime_checkable
+class WorkerStorage(Protocol):
+    """Optional: which workers are alive. What is kept here may be lost with the storage's host."""
+
+    def note_worker(self, worker: Worker) -> None:
+        """Keep *worker*, or merge it into what is kept of its id.
+
+        Of each date the latest counts, but for the earliest start and the earliest end, whatever
+        the order in which they come.
+        """
+        ...
+
+    def find_workers(self) -> list[Worker]:
+        """All workers that are kept, in any order."""
+        ...
+
+    def forget_workers(self, seen_until: datetime) -> None:
+        """Delete those that told last at this time or earlier."""
+        ...
+
+
+@runtime_checkable
 class ResultStorage(Protocol):
     """Optional: what a result backend of Celery's keeps and asks, beside records.
 
@@ -303,10 +327,13 @@ class ResultStorage(Protocol):
         """
         ...
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        """Those of *task_ids* whose state is in `fullresult.record.FINISHED`, in any order.
+    def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
+        """Those that `get_results` answers of which nothing more is expected, in any order.
 
-        Whoever waits for results asks this often, so it is to be answered fast.
+        Their states are in `fullresult.record.FINISHED`, or SCHEDULED_SENT and not open: a task
+        that goes on under another id. Without *messages*, only the name, the queue, the parent and
+        the group of each message need be answered, if there is one. Whoever waits for results asks
+        this often, mostly in vain, and a chord asks it of all its members: it is to be fast.
         """
         ...
 
@@ -349,4 +376,66 @@ class ResultStorage(Protocol):
 
     def forget_chord(self, chord_id: str) -> None:
         """Delete what is known of the members of this chord, whether any are known or not."""
+        ...
+
+
+@runtime_checkable
+class JoiningStorage(Protocol):
+    """Optional: a `ResultStorage` that writes the end of a chord's member and counts it at once."""
+
+    def write_and_join(
+        self,
+        event: TaskRecord,
+        chord_id: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> tuple[Collection[str], bool]:
+        """`write` *event*, and then `join_chord` for its task; returns what both do.
+
+        A member that is counted has ended: who is told that the chord is complete finds the ends
+        of all that were counted so. Raises what either does, and neither is done where *event* is
+        refused. Made again, the same *call* answers the same; so does `join_chord`.
+        """
+        ...
+
+
+@runtime_checkable
+class StatisticsStorage(Protocol):
+    """Optional: what statistics are made of, for an effort that has a bound."""
+
+    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
+        """The newest records created from each of *edges*, which ascend, to before the next.
+
+        One list for each two neighbours, in their order: of at most *most*, the newest first. Each
+        is one consistent read, and reads no more records than it answers.
+        """
+        ...
+
+    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
+        """What `count` or `count_schedules` answers, or *most* where that is less.
+
+        No more than *most* are counted.
+        """
+        ...
+
+
+@runtime_checkable
+class AuditStorage(Protocol):
+    """Optional: what people did, who and when. What is kept here is kept for good."""
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        """Keep *entry*; one whose id is kept already stays as it is.
+
+        Returns once the storage will not lose it.
+        """
+        ...
+
+    def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """The entries *query* asks for, the newest first, of one moment in the order of their ids.
+
+        By code point, and reversed like the rest. Pages that follow one another by `after` have
+        each entry once, also while others are kept.
+        """
         ...

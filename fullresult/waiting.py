@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from celery.states import READY_STATES
 
@@ -21,8 +21,6 @@ _LATENESS = 0.01
 """A result is seen this part of the time it was waited for late, at most."""
 _DUTY = 10
 """Asking takes at most one part in so many of the time."""
-_FOLLOWING = 1.0
-"""Seconds until it is looked again whether a task goes on under another id."""
 _IDLE = 5.0
 """Seconds that the thread stays when nobody waits."""
 
@@ -35,7 +33,6 @@ class Ticket:
         """What was asked for, by the id under which it now runs."""
         self.began = time.monotonic()
         self.next_look = self.began
-        self.next_follow = self.began
         self.ended: deque[tuple[str, TaskRecord]] = deque()
         self.error: StorageError | None = None
         self.news = threading.Event()
@@ -56,8 +53,9 @@ class Ticket:
 class Waiter:
     """Asks the storage which tasks have ended, the more rarely the longer they take."""
 
-    def __init__(self, storage: ResultStorage) -> None:
+    def __init__(self, storage: ResultStorage, *, messages: bool = True) -> None:
         self._storage = storage
+        self._messages = messages
         self._renew()
         reference = weakref.ref(self)
 
@@ -93,7 +91,6 @@ class Waiter:
     def look(self, task_ids: Collection[str]) -> list[tuple[str, TaskRecord]]:
         """Those that have ended by now, asked by the caller himself."""
         ticket = Ticket(task_ids)
-        self._follow(ticket, ticket.began)
         self._collect([ticket])
         return list(ticket.ended)
 
@@ -114,9 +111,6 @@ class Waiter:
     def _look(self, tickets: Iterable[Ticket]) -> None:
         began = time.monotonic()
         try:
-            for ticket in tickets:
-                if ticket.next_follow <= began:
-                    self._follow(ticket, began)
             self._collect(tickets)
         except StorageError as error:
             for ticket in tickets:
@@ -127,24 +121,32 @@ class Waiter:
             wait = max(_SOONEST, (now - ticket.began) * _LATENESS, (now - began) * _DUTY)
             ticket.next_look = now + min(wait, _LATEST)
 
-    def _follow(self, ticket: Ticket, now: float) -> None:
-        """Wait for the new ids of those that go on under one."""
-        ticket.next_follow = now + _FOLLOWING
-        for record in self._storage.get_results(list(ticket.names)):
-            new_id = goes_on_as(record)
-            if new_id is not None and record.task_id in ticket.names:
-                ticket.names[new_id] = ticket.names.pop(record.task_id)
-
     def _collect(self, tickets: Iterable[Ticket]) -> None:
         wanted = {task_id for ticket in tickets for task_id in ticket.names}
-        ended = self._storage.get_finished(wanted) if wanted else []
-        found = self._storage.get_results(ended) if ended else []
-        # What is ignored is no end: a chain that replaces a task ends under that one's id.
-        records = {r.task_id: r for r in found if r.state in READY_STATES}
-        if not records:
-            return
-        for ticket in tickets:
-            for task_id in records.keys() & ticket.names.keys():
-                ticket.ended.append((ticket.names.pop(task_id), records[task_id]))
-            if ticket.ended:
-                ticket.news.set()
+        asked: set[str] = set()
+        while wanted:
+            asked |= wanted
+            found = self._storage.get_ended(wanted, messages=self._messages)
+            # What is ignored is no end: a chain that replaces a task ends under that one's id.
+            _hand_out({r.task_id: r for r in found if r.state in READY_STATES}, tickets)
+            wanted = _follow(found, tickets) - asked
+
+
+def _hand_out(records: Mapping[str, TaskRecord], tickets: Iterable[Ticket]) -> None:
+    for ticket in tickets:
+        for task_id in records.keys() & ticket.names.keys():
+            ticket.ended.append((ticket.names.pop(task_id), records[task_id]))
+        if ticket.ended:
+            ticket.news.set()
+
+
+def _follow(found: Iterable[TaskRecord], tickets: Iterable[Ticket]) -> set[str]:
+    """Have those wait for the new ids who wait for what goes on under one; returns these ids."""
+    new_ids = set()
+    for record in found:
+        new_id = goes_on_as(record)
+        for ticket in tickets if new_id else ():
+            if new_id and record.task_id in ticket.names:
+                ticket.names[new_id] = ticket.names.pop(record.task_id)
+                new_ids.add(new_id)
+    return new_ids

@@ -49,22 +49,25 @@ class Connections(Generic[C]):
 
     def use(self, do: Callable[[C, bool], T]) -> T:
         """`do(connection, used before)`. A connection that does not survive it is closed."""
+        if not self._counts:
+            return self._use(do)
         loan = object()
-        connection = None
         # From here on, or an exception from a signal in between would leave it lent for good.
         try:
             self._lend(loan)
-            connection, used = self.take()
-            answer = do(connection, used)
-        except BaseException as error:
-            if connection is not None:
-                self.take_back(connection, error)
-            raise
-        else:
-            self.give_back(connection)
-            return answer
+            return self._use(do)
         finally:
             self._end(loan)
+
+    def _use(self, do: Callable[[C, bool], T]) -> T:
+        connection, used = self.take()
+        try:
+            answer = do(connection, used)
+        except BaseException as error:
+            self.take_back(connection, error)
+            raise
+        self.give_back(connection)
+        return answer
 
     def take(self) -> tuple[C, bool]:
         """A connection, and whether it was used before; to be given or taken back."""
@@ -97,16 +100,24 @@ class Connections(Generic[C]):
             self._inherited.append(connection)
 
     def _lend(self, loan: object) -> None:
-        if self._counts:
-            with self._turn:
-                while self._forking:
-                    self._turn.wait()
-                self._lent.add(loan)
+        # Noted first, then looked: `before_fork` does it the other way round, and so one of the
+        # two sees the other. Only who has to wait needs the lock.
+        self._lent.add(loan)
+        if self._forking:
+            self._lend_after_fork(loan)
+
+    def _lend_after_fork(self, loan: object) -> None:
+        with self._turn:
+            self._lent.discard(loan)
+            self._turn.notify_all()
+            while self._forking:
+                self._turn.wait()
+            self._lent.add(loan)
 
     def _end(self, loan: object) -> None:
-        if self._counts:
+        self._lent.discard(loan)
+        if self._forking:
             with self._turn:
-                self._lent.discard(loan)
                 self._turn.notify_all()
 
     def close(self) -> None:

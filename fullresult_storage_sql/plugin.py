@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult.config import Settings, without_password
+from fullresult.credentials import is_escaped
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 from fullresult_storage_sql import statements
@@ -54,14 +55,14 @@ def _sqlite(url: str, settings: Settings) -> Database:
     path = unquote(parts.path)
     if parts.netloc or path in {"", "/"}:
         raise ImproperlyConfigured(
-            f"fullresult_storage = {url!r}: write sqlite:///relative.db or sqlite:////absolute.db"
+            f"fullresult_storage = {without_password(url)!r}: write sqlite:///relative.db or sqlite:////absolute.db"
         )
     options = dict(parse_qsl(parts.query))
     synchronous = options.pop("synchronous", "").upper() or None
     if options or synchronous not in {None, *SYNCHRONOUS}:
         raise ImproperlyConfigured(
-            f"fullresult_storage = {url!r}: the only option is synchronous, one of "
-            f"{', '.join(SYNCHRONOUS)}"
+            f"fullresult_storage = {without_password(url)!r}: the only option is synchronous, "
+            f"one of {', '.join(SYNCHRONOUS)}"
         )
     return SQLite(
         _absolute(url, Path(path[1:])),
@@ -76,7 +77,8 @@ def _absolute(url: str, path: Path) -> Path:
         return path.absolute()
     except FileNotFoundError as error:
         raise ImproperlyConfigured(
-            f"fullresult_storage = {url!r} is relative to the working directory, which is gone"
+            f"fullresult_storage = {without_password(url)!r} is relative to the working "
+            "directory, which is gone"
         ) from error
 
 
@@ -88,6 +90,11 @@ def _postgresql(url: str, settings: Settings) -> Database:
             f"fullresult_storage = {without_password(url)!r} needs psycopg: "
             f'pip install "fullresult[postgresql]" ({error})'
         ) from error
+    if not is_escaped(url):
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r}: what is not a letter or digit in its "
+            "user or password must be percent-encoded (urllib.parse.quote(…, safe=''))"
+        )
     url, own = _without_ours(url)
     for name, value in own.items():
         if value not in _OURS[name]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import psycopg
@@ -22,6 +23,7 @@ from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.edges import START, Edges, Position
 from fullresult_storage_sql.queries import Condition, Path
+from fullresult_storage_sql.results import Joining
 from fullresult_storage_sql.rows import Kind, Parameter
 from fullresult_storage_sql.session import REFUSALS, Session
 
@@ -81,6 +83,17 @@ def _schedules() -> Statements:
     }
 
 
+def _ends_of_members() -> Statements:
+    """The same with a member that joins a chord; it answers for both."""
+    return {
+        (kind, has_entries): statements.numbered(
+            (_SQL["entries"] + ", " if has_entries else "WITH ")
+            + _SQL["write_and_join"].format(joining=_SQL["joining"], write=_write(kind))
+        )
+        for kind, has_entries in _EACH
+    }
+
+
 def _write(kind: Kind) -> str:
     return statements.write(_SQL, message=kind.message, stored=kind.stored)
 
@@ -91,10 +104,11 @@ _WRITES = _writes("")
 _RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
 _BATCHES = _batches()
 _SCHEDULES = _schedules()
-_RESULTS, _FINISHED, _JOIN, _COMPLETED_BY = (
-    statements.numbered(_SQL[name])
-    for name in ("get_results", "get_finished", "join_chord", "completed_by")
-)
+_ENDS_OF_MEMBERS = _ends_of_members()
+_RESULTS = statements.numbered(_SQL["get_results"])
+_ENDED = {key: statements.numbered(sql) for key, sql in statements.ended(_SQL).items()}
+_COMPLETED_BY = statements.numbered(_SQL["completed_by"])
+_JOIN = statements.numbered(_SQL["join_chord"].format(joining=_SQL["joining"]))
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
 _SETTINGS = (
     "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
@@ -165,7 +179,7 @@ class PostgreSQL:
                 raise
             return session, used
 
-        session, used = self._translated(lambda: self._again(begin))
+        session, used = self._translated(begin, again=True)
 
         def finish() -> list[str]:
             try:
@@ -321,43 +335,71 @@ class PostgreSQL:
         return self._run(all_of_them)
 
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        return self._get(_RESULTS, task_ids)
+
+    def get_ended(self, task_ids: Collection[str], *, messages: bool) -> list[Sequence[Any]]:
+        return self._get(_ENDED[messages], task_ids)
+
+    def _get(self, sql: str, task_ids: Collection[str]) -> list[Sequence[Any]]:
         ids = [_array(task_ids)]
-        return self._run(lambda session: list(self._execute(session, _RESULTS, ids).fetchall()))
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        ids = [_array(task_ids)]
+        def get(session: Session) -> list[Sequence[Any]]:
+            session.send(sql, ids, prepare=self._prepare)
+            return session.rows()
 
-        def ask(session: Session) -> list[str]:
-            session.send(_FINISHED, ids, prepare=self._prepare)
-            return [value.decode() for value in session.first_values() if value is not None]
-
-        return self._run(ask)
+        return self._run(get)
 
     def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         return self.ask(sql, values)
 
-    def join_chord(
-        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
-    ) -> bool:
-        expires = None if expire_at is None else rows.date_text(expire_at)
-        known = [chord_id, member, call, expires, str(size), str(size)]
+    def join_chord(self, joining: Joining) -> bool:
+        sql, values = _JOIN, _join_parameters(joining)
+
+        def join(session: Session) -> tuple[list[str], bool]:
+            session.send(sql, values, prepare=self._prepare)
+            joined = session.first_values()
+            return [], self._is_complete(session, joining, joined[0] if joined else None)
+
+        return self._join(joining, join)[1]
+
+    def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
+        sql, values = _statement(event, _ENDS_OF_MEMBERS, _join_parameters(joining))
+
+        def both(session: Session) -> tuple[list[str], bool]:
+            session.send(sql, values, prepare=self._prepare)
+            lacking, joined = session.first_row()
+            complete = self._is_complete(session, joining, joined)
+            return [event.task_id] if lacking == b"t" else [], complete
+
+        return self._join(joining, both)
+
+    def _join(
+        self, joining: Joining, do: Callable[[Session], tuple[list[str], bool]]
+    ) -> tuple[list[str], bool]:
         sent = False
 
-        def join(session: Session) -> bool:
+        def join(session: Session) -> tuple[list[str], bool]:
             nonlocal sent
             sent = True
-            session.send(_JOIN, known, prepare=self._prepare)
-            if answer := session.first_values():
-                return answer == [b"t"]
-            session.send(_COMPLETED_BY, [call, str(size), chord_id], prepare=self._prepare)
-            return session.first_values() == [b"t"]
+            return do(session)
 
         try:
             return self._run(join)
         except StorageError as error:
             if sent and not _was_refused(error):
-                raise Uncertain(f"{error}; whether {member} was counted is not known") from error
+                raise Uncertain(
+                    f"{error}; whether {joining.member} was counted is not known"
+                ) from error
             raise
+
+    def _is_complete(self, session: Session, joining: Joining, joined: bytes | None) -> bool:
+        """Whether *joining* completed its chord, now or, where it *joined* before, then."""
+        if joined is None:
+            known = [joining.call, str(joining.size), joining.chord_id]
+            session.send(_COMPLETED_BY, known, prepare=self._prepare)
+            found = session.first_values()
+            joined = found[0] if found else None
+        return joined == b"t"
 
     def forget_chord(self, chord_id: str) -> None:
         def both(session: Session) -> None:
@@ -431,7 +473,7 @@ class PostgreSQL:
                     raise _Stale(str(error)) from error
                 raise
 
-        return self._translated(lambda: self._again(lambda: self._connections.use(once)))
+        return self._translated(partial(self._connections.use, once), again=True)
 
     def _run_once(self, do: Callable[[Session], T]) -> T:
         """`do(session)`, and again only where nothing can have been done the first time."""
@@ -441,7 +483,7 @@ class PostgreSQL:
                 raise _Stale("the server ended the connection")
             return do(session)
 
-        return self._translated(lambda: self._again(lambda: self._connections.use(once)))
+        return self._translated(partial(self._connections.use, once), again=True)
 
     def _again(self, do: Callable[[], T]) -> T:
         """`do()`, and again if a dead connection or another transaction got in its way."""
@@ -453,10 +495,10 @@ class PostgreSQL:
             pass
         return do()
 
-    def _translated(self, do: Callable[[], T]) -> T:
-        """`do()`, raising for psycopg's errors what the contract has for them."""
+    def _translated(self, do: Callable[[], T], *, again: bool = False) -> T:
+        """`do()`, or as `_again`, raising for psycopg's errors what the contract has for them."""
         try:
-            return do()
+            return self._again(do) if again else do()
         except REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
@@ -499,6 +541,9 @@ class PostgreSQL:
             return f"{column} = %s", [values[0]]
         return f"{column} = ANY(%s)", [values]
 
+    def in_buckets(self, buckets: list[str]) -> Condition:
+        return self.any_of("t.bucket", buckets)
+
     def none_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} <> ALL(%s)", [values]
 
@@ -515,6 +560,11 @@ def _statement(
     if event.entries:
         return sql, [event.task_id, rows.entries_json(event.entries), *before, *values]
     return sql, [*before, *values]
+
+
+def _join_parameters(joining: Joining) -> list[Parameter]:
+    chord_id, member, size, expires, call = joining
+    return [chord_id, member, call, expires, str(size), str(size)]
 
 
 def _batch(events: Sequence[TaskRecord]) -> tuple[str, list[str]]:

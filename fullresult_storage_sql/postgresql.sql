@@ -250,10 +250,23 @@ SELECT
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
--- name: get_finished
-SELECT t.task_id FROM fullresult_task AS t
-WHERE t.task_id = ANY(%s::text[])
-    AND t.state IN ('SUCCESS', 'FAILURE', 'REVOKED', 'REJECTED', 'IGNORED');
+-- name: get_results_only
+-- The same with only those parts of the messages that are seen with any result.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
+    t.traceback, t.children, t.expire_at,
+    t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
+    NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
+    t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+FROM fullresult_task AS t
+WHERE t.task_id = ANY(%s::text[]);
+
+-- name: ended
+-- With either, only those of which nothing more is expected.
+NOT t.open AND t.state <> 'SCHEDULED';
 
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
@@ -320,6 +333,18 @@ SELECT far.task_id FROM (
 
 -- name: count
 SELECT count(*) FROM fullresult_task AS t;
+
+-- name: count_found
+SELECT count(*) FROM ({found}) AS found;
+
+-- name: sample
+SELECT
+    t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
+    t.date_started, t.date_done, t.runtime
+FROM fullresult_task AS t
+WHERE t.date_created >= %s AND t.date_created < %s
+ORDER BY t.date_created DESC, t.task_id DESC
+LIMIT %s;
 
 -- name: lock
 -- Keep writers from records that are to be deleted; `{found}` selects the ids. In order, so that
@@ -539,6 +564,23 @@ RETURNING set_config('synchronous_commit', 'off', true);
 -- name: last_sweep
 SELECT at FROM fullresult_sweep WHERE namespace = %s;
 
+-- name: note_worker
+INSERT INTO fullresult_worker AS w
+    (worker_id, name, date_started, date_seen, alive_until, date_stopped)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (worker_id) DO UPDATE SET
+    date_started = LEAST(w.date_started, excluded.date_started),
+    date_seen = GREATEST(w.date_seen, excluded.date_seen),
+    alive_until = GREATEST(w.alive_until, excluded.alive_until),
+    date_stopped = LEAST(w.date_stopped, excluded.date_stopped)
+RETURNING set_config('synchronous_commit', 'off', true);
+
+-- name: find_workers
+SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM fullresult_worker;
+
+-- name: forget_workers
+DELETE FROM fullresult_worker WHERE date_seen <= %s RETURNING 1;
+
 -- name: save_group
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (%s, %s, %s)
 ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
@@ -550,24 +592,40 @@ SELECT value FROM fullresult_group WHERE group_id = %s;
 -- name: delete_group
 DELETE FROM fullresult_group WHERE group_id = %s RETURNING 1;
 
--- name: join_chord
--- Answers no row where the member was known. Who adds one waits for the row that counts them, and so
--- each member that is counted sees all those counted before. It expires within an hour of when it may:
--- a date that changes seldom, for it is in an index.
-WITH new AS (
+-- name: joining
+-- A part of `join_chord` and `write_and_join`: no row is joined where the member was known. Who adds one
+-- waits for the row that counts them, and so each member that is counted sees all those counted before.
+-- It expires within an hour of when it may: a date that changes seldom, for it is in an index.
+new AS (
     INSERT INTO fullresult_chord_member (chord_id, member) VALUES (%s, %s)
     ON CONFLICT DO NOTHING
     RETURNING chord_id
+),
+joined AS (
+    INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at)
+    SELECT new.chord_id, 1, %s, date_trunc('hour', %s::timestamptz) + interval '1 hour'
+    FROM new
+    ON CONFLICT (chord_id) DO UPDATE SET
+        joined = c.joined + 1,
+        last_call = CASE WHEN c.joined < %s::integer THEN excluded.last_call ELSE c.last_call END,
+        expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
+            WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
+    RETURNING joined = %s::integer AS complete
 )
-INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at)
-SELECT new.chord_id, 1, %s, date_trunc('hour', %s::timestamptz) + interval '1 hour'
-FROM new
-ON CONFLICT (chord_id) DO UPDATE SET
-    joined = c.joined + 1,
-    last_call = CASE WHEN c.joined < %s::integer THEN excluded.last_call ELSE c.last_call END,
-    expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
-        WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
-RETURNING joined = %s::integer;
+
+-- name: join_chord
+WITH {joining}
+SELECT complete FROM joined;
+
+-- Not in sqlite.sql: there, they are statements of one transaction.
+-- name: write_and_join
+-- Put after WITH: the end of a chord's member, and its joining. The member's row first, as with those
+-- who have several, and then the one that is waited for by all members.
+{joining},
+ended (lacking) AS (
+{write}
+)
+SELECT ended.lacking, (SELECT complete FROM joined) FROM ended;
 
 -- name: completed_by
 -- Whether a call completed a chord: for one that is told again.
@@ -580,6 +638,27 @@ DELETE FROM fullresult_chord WHERE chord_id = %s RETURNING chord_id;
 
 -- name: forget_members
 DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
+
+-- name: keep_audit
+WITH kept AS (
+    INSERT INTO fullresult_audit (entry_id, at, actor, action, task_ids, details, outcome)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (entry_id) DO NOTHING
+    RETURNING entry_id, task_ids
+)
+INSERT INTO fullresult_audit_task (task_id, entry_id)
+SELECT task.id, kept.entry_id
+FROM kept, jsonb_array_elements_text(kept.task_ids::jsonb) AS task(id)
+ON CONFLICT DO NOTHING
+RETURNING 1;
+
+-- name: audit
+-- Conditions and order are appended.
+SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
+FROM fullresult_audit AS a;
+
+-- name: audit_of_task
+a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = %s);
 
 -- name: now
 SELECT clock_timestamp();

@@ -26,10 +26,10 @@ _NEAR_SCATTERED = 1_000
 _PAGE = 10_000
 """A longer page is read like everything."""
 
-_OPEN = "OPEN"
+OPEN = "OPEN"
 _OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
 """The states that are a bucket by themselves."""
-_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, _OPEN}
+_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, OPEN}
 
 
 class Dialect(Protocol):
@@ -56,6 +56,10 @@ class Dialect(Protocol):
 
     def any_of(self, column: str, values: list[str]) -> Condition:
         """*column* is one of *values*."""
+        ...
+
+    def in_buckets(self, buckets: list[str]) -> Condition:
+        """The record is in one of *buckets*, said so that an index is found."""
         ...
 
     def none_of(self, column: str, values: list[str]) -> Condition:
@@ -139,7 +143,7 @@ def _walk(dialect: Dialect, query: TaskQuery, near: int) -> Condition:
     buckets = _buckets(query)
     if buckets and len(buckets) == 1:
         near = _NEAR_SCATTERED
-        found.append(dialect.any_of("t.bucket", sorted(buckets)))
+        found.append(dialect.in_buckets(sorted(buckets)))
     elif query.name is not None and not query.name_is_glob:
         near = _NEAR_SCATTERED
         found.append((f"t.name = {dialect.placeholder}", [query.name]))
@@ -176,7 +180,7 @@ def _conditions(
 ) -> Iterator[Condition]:
     mark = dialect.placeholder
     if buckets is not None:
-        yield dialect.any_of("t.bucket", sorted(buckets))
+        yield dialect.in_buckets(sorted(buckets))
     yield from _state_conditions(dialect, query)
     if query.name is not None:
         yield (
@@ -216,7 +220,7 @@ def _state_conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]
     ):
         yield dialect.none_of("t.state", sorted(query.not_state))
     if query.open is False:
-        yield f"t.bucket IS NULL OR t.bucket <> '{_OPEN}'", []
+        yield f"(t.bucket IS NULL OR t.bucket <> '{OPEN}') AND t.state IS NOT NULL", []
 
 
 def _buckets(query: TaskQuery) -> frozenset[str] | None:
@@ -227,14 +231,14 @@ def _buckets(query: TaskQuery) -> frozenset[str] | None:
     if SUCCESS in query.not_state:
         known.append(_BUCKETS - (_OWN_BUCKET & frozenset(query.not_state)))
     if query.open:
-        known.append(frozenset({_OPEN}))
+        known.append(frozenset({OPEN}))
     return frozenset.intersection(*known) if known else None
 
 
 def _buckets_of(state: str) -> tuple[str, ...]:
     if state == SCHEDULED_SENT:
-        return SCHEDULED_SENT, _OPEN
-    return (state,) if state in _OWN_BUCKET else (_OPEN,)
+        return SCHEDULED_SENT, OPEN
+    return (state,) if state in _OWN_BUCKET else (OPEN,)
 
 
 def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:

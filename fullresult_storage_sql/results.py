@@ -5,11 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from fullresult.record import TaskRecord
 from fullresult_storage_sql import rows
+
+
+class Joining(NamedTuple):
+    """A member that joins a chord."""
+
+    chord_id: str
+    member: str
+    size: int
+    expires: str | None
+    call: str
 
 
 class ResultDatabase(Protocol):
@@ -21,12 +31,12 @@ class ResultDatabase(Protocol):
 
     sql: dict[str, str]
 
-    def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+    def get_results(self, task_ids: Collection[str]) -> Sequence[Sequence[Any]]:
         """`ResultStorage.get_results`, as rows of `rows.COLUMNS`."""
         ...
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        """`ResultStorage.get_finished`."""
+    def get_ended(self, task_ids: Collection[str], *, messages: bool) -> Sequence[Sequence[Any]]:
+        """`ResultStorage.get_ended`, as rows of `rows.COLUMNS`."""
         ...
 
     @property
@@ -42,10 +52,12 @@ class ResultDatabase(Protocol):
         """Run one statement that may be run twice, by itself, and return its rows."""
         ...
 
-    def join_chord(
-        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
-    ) -> bool:
+    def join_chord(self, joining: Joining) -> bool:
         """`ResultStorage.join_chord`."""
+        ...
+
+    def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
+        """`JoiningStorage.write_and_join`, in one transaction."""
         ...
 
     def forget_chord(self, chord_id: str) -> None:
@@ -54,7 +66,7 @@ class ResultDatabase(Protocol):
 
 
 class SqlResults:
-    """A `fullresult.storage.ResultStorage`."""
+    """A `fullresult.storage.ResultStorage` and `JoiningStorage`."""
 
     @abstractmethod
     def _prepared(self) -> ResultDatabase:
@@ -63,8 +75,9 @@ class SqlResults:
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
         return [rows.record(row) for row in self._prepared().get_results(task_ids)]
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        return self._prepared().get_finished(task_ids)
+    def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
+        found = self._prepared().get_ended(task_ids, messages=messages)
+        return [rows.record(row) for row in found]
 
     def forget(self, task_id: str) -> None:
         database = self._prepared()
@@ -94,7 +107,27 @@ class SqlResults:
         *,
         call: str | None = None,
     ) -> bool:
-        return self._prepared().join_chord(chord_id, member, size, expire_at, call or uuid4().hex)
+        known = _joining(chord_id, member, size, expire_at, call)
+        return self._prepared().join_chord(known)
+
+    def write_and_join(
+        self,
+        event: TaskRecord,
+        chord_id: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> tuple[list[str], bool]:
+        known = _joining(chord_id, event.task_id, size, expire_at, call)
+        return self._prepared().write_and_join(event, known)
 
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().forget_chord(chord_id)
+
+
+def _joining(
+    chord_id: str, member: str, size: int, expire_at: datetime | None, call: str | None
+) -> Joining:
+    expires = None if expire_at is None else rows.date_text(expire_at)
+    return Joining(chord_id, member, size, expires, call or uuid4().hex)

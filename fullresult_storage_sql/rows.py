@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from fullresult.events import from_milliseconds
 from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, Stored, TaskRecord
 from fullresult.schedule import Schedule
+from fullresult.statistics import Sample
+from fullresult.worker import Worker
 
 Parameter = str | bytes | None
 P = TypeVar("P", bound=NamedTuple)
@@ -24,6 +26,7 @@ COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED)
 JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
+_AS_IT_IS = frozenset({str, bytes, type(None)})
 _MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
@@ -71,16 +74,17 @@ def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
     outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
     message = event.message or _NO_MESSAGE if kind.message else ()
     stored = event.stored or _NO_STORED if kind.stored else ()
-    return _texts((*_dates(event), *outcome, *message, *start, *stored))
+    return texts((*_dates(event), *outcome, *message, *start, *stored))
 
 
 def _dates(event: TaskRecord) -> tuple[Any, ...]:
     return event.task_id, event.date_created, event.date_updated, event.date_published
 
 
-def _texts(values: Iterable[Any]) -> list[Parameter]:
+def texts(values: Iterable[Any]) -> list[Parameter]:
+    """*values* as parameters: text, but for bytes and None."""
     return [
-        value if value is None or type(value) is str or type(value) is bytes else _text(value)
+        value if type(value) in _AS_IT_IS else _TEXTS.get(type(value), _text)(value)
         for value in values
     ]
 
@@ -123,6 +127,15 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     return str(value)
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    datetime: _date_text,
+    bool: ("0", "1").__getitem__,
+    int: str,
+    float: str,
+}
+"""How values are made text whose type is just this, as most are."""
 
 
 def entries_json(entries: Sequence[Entry]) -> str:
@@ -173,6 +186,16 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
     )
 
 
+def sample(row: Sequence[Any]) -> Sample:
+    """The sample of a row of its fields. There are many: each date is read as fast as can be."""
+    name, state, retries, *dates, runtime = row
+    return Sample._make((name, state, retries, *map(_date_in_any_zone, dates), runtime))
+
+
+def _date_in_any_zone(value: Any) -> Any:
+    return datetime.fromisoformat(value) if value.__class__ is str else value
+
+
 def schedule(row: Sequence[Any]) -> Schedule:
     """The schedule of a row of its fields."""
     schedule = Schedule(*row)
@@ -185,7 +208,19 @@ def schedule(row: Sequence[Any]) -> Schedule:
 
 def schedule_parameters(schedule: Schedule) -> list[Parameter]:
     """The values of the fields that a schedule has before it is claimed."""
-    return _texts(schedule[:_CLAIM_FROM])
+    return texts(schedule[:_CLAIM_FROM])
+
+
+def worker(row: Sequence[Any]) -> Worker:
+    """The worker of a row of its fields."""
+    worker_id, name, started, seen, until, stopped = row
+    dates = known_date(started), known_date(seen), known_date(until)
+    return Worker(worker_id, name, *dates, _date(stopped))
+
+
+def worker_parameters(worker: Worker) -> list[Parameter]:
+    """The values of its fields."""
+    return texts(worker)
 
 
 def _outcome(values: Sequence[Any]) -> Outcome:
@@ -201,6 +236,8 @@ def _outcome(values: Sequence[Any]) -> Outcome:
 
 def _message(values: Sequence[Any]) -> Message:
     message = Message(*values)
+    if message.eta is None is message.expires:  # as with most
+        return message
     return message._replace(eta=_date(message.eta), expires=_date(message.expires))
 
 

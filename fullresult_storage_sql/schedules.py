@@ -112,7 +112,7 @@ class SqlSchedules:
 
     def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
         database = self._prepared()
-        return [rows.schedule(row) for row in database.ask(*_select(database, query))]
+        return [rows.schedule(row) for row in database.ask(*select(database, query))]
 
     def count_schedules(self, query: ScheduleQuery) -> int:
         database = self._prepared()
@@ -135,7 +135,8 @@ _KEPT = {False: (_WAITING,), True: (_CLAIMED,), None: (_WAITING, _CLAIMED)}
 """As the predicates of the indexes say it, so that PostgreSQL sees that they serve."""
 
 
-def _select(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+def select(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+    """The statement that answers the page *query* asks for, and its values."""
     page = database.sql.get("page_of_schedules")
     if page and not query.claimed and query.limit is not None and not _names_any(query):
         waiting, values = _where(database, replace(query, claimed=False))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import errors, generators, pq, waiting
 from psycopg.abc import PQGen
+from psycopg.adapt import Transformer
 
 from fullresult.sockets import is_readable
 from fullresult_storage_sql.rows import Parameter
@@ -83,6 +84,21 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         """The texts of the first column of all rows of what was sent."""
         answer = self._answer()
         return [answer.get_value(row, 0) for row in range(answer.ntuples)]
+
+    def rows(self) -> list[Sequence[Any]]:
+        """All rows of what was sent, as a cursor's."""
+        answer = self._answer()
+        if not answer.ntuples:
+            return []
+        decoder = Transformer(self)
+        decoder.set_pgresult(answer)
+        rows: list[Sequence[Any]] = decoder.load_rows(0, answer.ntuples, tuple)
+        return rows
+
+    def first_row(self) -> list[bytes | None]:
+        """The texts of the first row of what was sent."""
+        answer = self._answer()
+        return [answer.get_value(0, column) for column in range(answer.nfields)]
 
     def _name_of(self, sql: str) -> bytes:
         if self._statement_names is None:

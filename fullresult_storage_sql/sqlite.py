@@ -7,10 +7,10 @@ import logging
 import math
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal, TypeVar
 
@@ -20,13 +20,16 @@ from fullresult.storage import Refused, StorageError, TaskQuery
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
+from fullresult_storage_sql.results import Joining
+from fullresult_storage_sql.turns import in_turn
+from fullresult_storage_sql.updates import Updates
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-"""How long a commit waits for the disk. Unless the URL says: NORMAL where it may, else FULL."""
+"""How long a commit waits for the disk. Unless the URL says: as with FULL, but where it may not."""
 _REFUSALS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -34,17 +37,22 @@ _REFUSALS = (
     UnicodeError,
     OverflowError,
 )
+_LONGEST_LOG = 4000
+"""Pages until the log is written back: 16 MB. A page that many events change then is so once."""
 _SQL = statements.read("sqlite.sql")
-_WRITES = {
-    kind: statements.write(_SQL, message=kind.message, stored=kind.stored) for kind in rows.KINDS
-}
+_ENDED = statements.ended(_SQL)
+_WRITES = {stored: statements.write(_SQL, message=True, stored=stored) for stored in (True, False)}
+_UPDATES = Updates(_SQL)
 
 
 class Session(sqlite3.Connection):
     """A connection that remembers how long its commits wait for the disk."""
 
     owner = 0
+    has_log = False
+    """Whether what is committed goes to a log beside the file, as in WAL mode."""
     _synchronous = ""
+    _log: int | None = None
 
     def survives(self, error: BaseException) -> bool:
         return isinstance(error, _REFUSALS) and not self.in_transaction
@@ -53,6 +61,24 @@ class Session(sqlite3.Connection):
         if self._synchronous != synchronous:
             self.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
+
+    def flush(self) -> None:
+        """Wait until what was committed is on the disk. Raises OSError.
+
+        The same as a commit with `synchronous = FULL` does, but nobody waits for it who wants to
+        write meanwhile, and the setting, which costs more than what it sets, stays as it is.
+        """
+        if self._log is None:
+            _, _, file = self.execute("PRAGMA database_list").fetchone()
+            self._log = os.open(f"{file}-wal", os.O_RDWR)
+        # Not everywhere.
+        getattr(os, "fdatasync", os.fsync)(self._log)
+
+    def close(self) -> None:
+        super().close()
+        log, self._log = self._log, None
+        if log is not None:
+            os.close(log)
 
     def __del__(self) -> None:
         # Else Python 3.13 warns of a connection left open. Ours are meant to end with the process.
@@ -94,30 +120,19 @@ class SQLite:
         self._create()
         session = sqlite3.connect(
             self._file,
-            timeout=self._timeout,
+            timeout=0,  # see `turns`
             isolation_level=None,
             check_same_thread=False,
             factory=Session,
         )
         try:
-            self._use_wal(session)
+            switch = partial(session.execute, "PRAGMA journal_mode = WAL")
+            session.has_log = in_turn(session, switch, self._timeout).fetchone() == ("wal",)
+            session.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
         except BaseException:
             session.close()
             raise
         return session
-
-    def _use_wal(self, session: Session) -> None:
-        # Of processes that switch a new file at once, SQLite refuses some without waiting.
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                session.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
 
     def _create(self) -> None:
         """An empty file that only its owner can read, where there is none yet."""
@@ -137,20 +152,25 @@ class SQLite:
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         def all_of_them(session: Session) -> list[str]:
-            relaxed = all(map(rows.may_wait, events))
+            durable = self._synchronous is None and not all(map(rows.may_wait, events))
+            relaxed = session.has_log or not durable
             session.wait_for_disk(self._synchronous or ("NORMAL" if relaxed else "FULL"))
             if len(events) == 1 and not events[0].entries:
-                return self._write_one(session, events[0])
-            return self._write_all(session, events)
+                lacking = self._write_one(session, events[0])
+            else:
+                lacking = self._write_all(session, events)
+            if durable and session.has_log:
+                session.flush()
+            return lacking
 
         return self._run(all_of_them)
 
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
-        kind = rows.kind_of(event)
-        answer = session.execute(_WRITES[kind], rows.parameters(event, kind)).fetchall()
-        if not answer:
-            whole = kind._replace(message=True)
-            answer = session.execute(_WRITES[whole], rows.parameters(event, whole)).fetchall()
+        update = _UPDATES.of(event)
+        if update is not None and session.execute(*update).rowcount:
+            return []
+        kind = rows.kind_of(event)._replace(message=True)
+        answer = session.execute(_WRITES[kind.stored], rows.parameters(event, kind)).fetchall()
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
@@ -251,8 +271,8 @@ class SQLite:
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
         return self.ask(self.sql["get_results"], [self.many(task_ids)])
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        return [row[0] for row in self.ask(self.sql["get_finished"], [self.many(task_ids)])]
+    def get_ended(self, task_ids: Collection[str], *, messages: bool) -> list[Sequence[Any]]:
+        return self.ask(_ENDED[messages], [self.many(task_ids)])
 
     def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         def run(session: Session) -> list[Sequence[Any]]:
@@ -261,23 +281,31 @@ class SQLite:
 
         return self._run(run)
 
-    def join_chord(
-        self, chord_id: str, member: str, size: int, expire_at: datetime | None, call: str
-    ) -> bool:
-        expires = None if expire_at is None else rows.date_text(expire_at)
-
+    def join_chord(self, joining: Joining) -> bool:
         def join(session: Session) -> bool:
             session.wait_for_disk(self._synchronous or "FULL")
             with _transaction(session):
-                if session.execute(self.sql["add_member"], [chord_id, member]).fetchall():
-                    counted = [chord_id, call, expires, size, size]
-                    answer = session.execute(self.sql["join_chord"], counted).fetchall()
-                else:
-                    known = [call, size, chord_id]
-                    answer = session.execute(self.sql["completed_by"], known).fetchall()
-            return answer == [(1,)]
+                return self._join(session, joining)
 
         return self._run(join)
+
+    def _join(self, session: Session, joining: Joining) -> bool:
+        chord_id, member, size, expires, call = joining
+        if session.execute(self.sql["add_member"], [chord_id, member]).fetchall():
+            counted = [chord_id, call, expires, size, size]
+            answer = session.execute(self.sql["join_chord"], counted).fetchall()
+        else:
+            known = [call, size, chord_id]
+            answer = session.execute(self.sql["completed_by"], known).fetchall()
+        return answer == [(1,)]
+
+    def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
+        def both(session: Session) -> tuple[list[str], bool]:
+            session.wait_for_disk(self._synchronous or "FULL")
+            with _transaction(session):
+                return self._write_events(session, [event]), self._join(session, joining)
+
+        return self._run(both)
 
     def forget_chord(self, chord_id: str) -> None:
         def both(session: Session) -> None:
@@ -327,10 +355,12 @@ class SQLite:
 
     def _run(self, do: Callable[[Session], T]) -> T:
         try:
-            return self._connections.use(lambda session, _: do(session))
+            return self._connections.use(
+                lambda session, _: in_turn(session, lambda: do(session), self._timeout)
+            )
         except _REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{self!r}: {error}") from error
 
     def json_index(self, query: TaskQuery) -> Literal["in order"] | None:
@@ -358,6 +388,15 @@ class SQLite:
 
     def any_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+
+    def in_buckets(self, buckets: list[str]) -> Condition:
+        # Word for word what the indexes say, each of which has only its own.
+        if buckets == [queries.OPEN]:
+            return "t.open = 1", []
+        others = [bucket for bucket in buckets if bucket != queries.OPEN]
+        sql, values = self.any_of("t.bucket", others)
+        found = f"t.bucket <> '{queries.OPEN}' AND {sql}"
+        return (found if others == buckets else f"t.open = 1 OR ({found})"), values
 
     def none_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} NOT IN ({', '.join('?' * len(values))})", list(values)

@@ -109,72 +109,47 @@ ON CONFLICT (task_id) DO UPDATE SET
         THEN excluded.start_date ELSE t.start_date END{stored_set}
 RETURNING message_stamp IS NULL;
 
--- Not in postgresql.sql: SQLite writes anew every index that has a column in the SET, changed or not.
--- name: write_outcome
--- Differs from postgresql.sql: SQLite writes every index that names a column which is set.
--- The same for an event without a message, as most are, that is no earlier than the record: nothing
--- but its state changes an index. Answers no row where the record is later: `write` is for those.
-INSERT INTO fullresult_task AS t (
-    task_id, date_created, date_updated, date_published,
-    outcome_stamp, state, open, retries, worker, date_started, date_done, stale_from, runtime,
-    result, result_text, result_form, exception_type, exception_message, traceback, children,
-    expire_at,
-    start_stamp, start_worker, start_date{stored_columns}
-)
-VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?{stored_values}
-)
-ON CONFLICT (task_id) DO UPDATE SET
-    date_updated = max(t.date_updated, excluded.date_updated),
-    date_published = min(
-        COALESCE(t.date_published, excluded.date_published),
-        COALESCE(excluded.date_published, t.date_published)
-    ),
-    outcome_stamp = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.outcome_stamp ELSE t.outcome_stamp END,
-    state = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.state ELSE t.state END,
-    open = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.open ELSE t.open END,
-    retries = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.retries ELSE t.retries END,
-    worker = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.worker ELSE t.worker END,
-    date_started = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.date_started ELSE t.date_started END,
-    date_done = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.date_done ELSE t.date_done END,
-    stale_from = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.stale_from ELSE t.stale_from END,
-    runtime = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.runtime ELSE t.runtime END,
-    result = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.result ELSE t.result END,
-    result_text = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.result_text ELSE t.result_text END,
-    result_form = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.result_form ELSE t.result_form END,
-    exception_type = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.exception_type ELSE t.exception_type END,
-    exception_message = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.exception_message ELSE t.exception_message END,
-    traceback = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.traceback ELSE t.traceback END,
-    children = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.children ELSE t.children END,
-    expire_at = CASE WHEN excluded.outcome_stamp > COALESCE(t.outcome_stamp, '')
-        THEN excluded.expire_at ELSE t.expire_at END,
-    start_stamp = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_stamp ELSE t.start_stamp END,
-    start_worker = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_worker ELSE t.start_worker END,
-    start_date = CASE WHEN excluded.start_stamp < COALESCE(t.start_stamp, '~')
-        THEN excluded.start_date ELSE t.start_date END{stored_set}
-WHERE excluded.date_created >= t.date_created
-RETURNING message_stamp IS NULL;
+-- Not in postgresql.sql, which has `write_outcome`: SQLite writes every index that names a column which
+-- is set, changed or not.
+-- name: update
+-- The same for an event without a message, as most are, that is later than all that is known. Changes no
+-- row where there is none such with a message: `write` is for those.
+UPDATE fullresult_task SET
+    date_updated = max(date_updated, ?),
+    outcome_stamp = ?, state = ?, {open} retries = ?, worker = ?, date_started = ?, date_done = ?,
+    stale_from = ?, runtime = ?, result = ?, result_text = ?, result_form = ?, exception_type = ?,
+    exception_message = ?, traceback = ?, children = ?{expire_at}{start}{stored}
+WHERE
+    task_id = ? AND outcome_stamp < ? AND date_created <= ? AND message_stamp IS NOT NULL {stays};
+
+-- name: update_open
+-- Put into `update`, as the next four are, where they are needed.
+open = ?,
+
+-- name: update_expire_at
+, expire_at = ?
+
+-- name: update_start
+,
+    start_stamp = CASE WHEN ? < COALESCE(start_stamp, '~') THEN ? ELSE start_stamp END,
+    start_worker = CASE WHEN ? < COALESCE(start_stamp, '~') THEN ? ELSE start_worker END,
+    start_date = CASE WHEN ? < COALESCE(start_stamp, '~') THEN ? ELSE start_date END
+
+-- name: update_stored
+,
+    stored_stamp = CASE WHEN ? > COALESCE(stored_stamp, '') THEN ? ELSE stored_stamp END,
+    stored_body = CASE WHEN ? > COALESCE(stored_stamp, '') THEN ? ELSE stored_body END,
+    stored_content_type = CASE WHEN ? > COALESCE(stored_stamp, '') THEN ?
+        ELSE stored_content_type END,
+    stored_content_encoding = CASE WHEN ? > COALESCE(stored_stamp, '') THEN ?
+        ELSE stored_content_encoding END
+
+-- name: update_stays
+-- What is open stays so: no index has anything of it that changes.
+AND open = 1 AND expire_at IS NULL
 
 -- name: stored_columns
--- Put into `write` and `write_outcome` for an event that has what a result backend was given, as
+-- Put into `write` for an event that has what a result backend was given, as
 -- `stored_values` and `stored_set`: one that has it not is told and decided without.
 , stored_stamp, stored_body, stored_content_type, stored_content_encoding
 
@@ -243,10 +218,23 @@ SELECT
 FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
--- name: get_finished
-SELECT t.task_id FROM fullresult_task AS t
-WHERE t.task_id IN (SELECT value FROM json_each(?))
-    AND t.state IN ('SUCCESS', 'FAILURE', 'REVOKED', 'REJECTED', 'IGNORED');
+-- name: get_results_only
+-- The same with only those parts of the messages that are seen with any result.
+SELECT
+    t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
+    t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
+    t.result, t.result_text, t.result_form, t.exception_type, t.exception_message,
+    t.traceback, t.children, t.expire_at,
+    t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
+    NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
+    t.start_stamp, t.start_worker, t.start_date,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+FROM fullresult_task AS t
+WHERE t.task_id IN (SELECT value FROM json_each(?));
+
+-- name: ended
+-- With either, only those of which nothing more is expected.
+NOT t.open AND t.state <> 'SCHEDULED';
 
 -- name: ids
 SELECT t.task_id FROM fullresult_task AS t;
@@ -282,7 +270,8 @@ SELECT near.task_id FROM near
 UNION ALL
 SELECT far.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t
-    WHERE t.name IN (
+    -- Asked first of all, else a whole state may be read to find no name in it.
+    WHERE (SELECT count(*) FROM near) < {limit} AND t.name IN (
         SELECT t.name FROM known AS t WHERE (SELECT count(*) FROM near) < {limit} AND {like}
     ){rest}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
@@ -295,6 +284,18 @@ SELECT count(*) FROM fullresult_task AS t;
 -- name: delete
 -- Records; `{found}` selects the ids. Their entries go first, in the same transaction.
 DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
+
+-- name: count_found
+SELECT count(*) FROM ({found}) AS found;
+
+-- name: sample
+SELECT
+    t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
+    t.date_started, t.date_done, t.runtime
+FROM fullresult_task AS t
+WHERE t.date_created >= ? AND t.date_created < ?
+ORDER BY t.date_created DESC, t.task_id DESC
+LIMIT ?;
 
 -- name: delete_entries
 DELETE FROM fullresult_execution WHERE task_id IN ({found});
@@ -453,6 +454,25 @@ ON CONFLICT (namespace) DO UPDATE SET at = max(s.at, excluded.at);
 -- name: last_sweep
 SELECT at FROM fullresult_sweep WHERE namespace = ?;
 
+-- name: note_worker
+-- Differs from postgresql.sql: of a date and null, min makes null.
+INSERT INTO fullresult_worker AS w
+    (worker_id, name, date_started, date_seen, alive_until, date_stopped)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (worker_id) DO UPDATE SET
+    date_started = min(w.date_started, excluded.date_started),
+    date_seen = max(w.date_seen, excluded.date_seen),
+    alive_until = max(w.alive_until, excluded.alive_until),
+    date_stopped = coalesce(
+        min(w.date_stopped, excluded.date_stopped), w.date_stopped, excluded.date_stopped
+    );
+
+-- name: find_workers
+SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM fullresult_worker;
+
+-- name: forget_workers
+DELETE FROM fullresult_worker WHERE date_seen <= ?;
+
 -- name: save_group
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (?, ?, ?)
 ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
@@ -488,6 +508,20 @@ DELETE FROM fullresult_chord WHERE chord_id = ? RETURNING chord_id;
 
 -- name: forget_members
 DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_each(?));
+
+-- name: keep_audit
+-- Differs from postgresql.sql: a trigger writes what is kept of each task.
+INSERT INTO fullresult_audit (entry_id, at, actor, action, task_ids, details, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (entry_id) DO NOTHING;
+
+-- name: audit
+-- Conditions and order are appended.
+SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
+FROM fullresult_audit AS a;
+
+-- name: audit_of_task
+a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = ?);
 
 -- name: now
 SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';

@@ -43,6 +43,12 @@ def write(sql: Mapping[str, str], *, message: bool, stored: bool) -> str:
     return statement.format_map({part: sql[part] if stored else "" for part in parts})
 
 
+def ended(sql: Mapping[str, str]) -> dict[bool, str]:
+    """The statement for results that are there, by whether it has whole messages."""
+    named = {True: "get_results", False: "get_results_only"}
+    return {whole: f"{sql[name]} AND {sql['ended']}" for whole, name in named.items()}
+
+
 def numbered(sql: str) -> str:
     """*sql* with its `%s` as PostgreSQL's own placeholders: `$1`, `$2` and so on."""
     first, *rest = sql.split("%s")

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.results import ResultDatabase, SqlResults
 from fullresult_storage_sql.schedules import ScheduleDatabase, SqlSchedules
+from fullresult_storage_sql.statistics import SqlStatistics
+from fullresult_storage_sql.workers import SqlWorkers, WorkerDatabase
 
 
-class Database(ScheduleDatabase, ResultDatabase, Protocol):
+class Database(ScheduleDatabase, ResultDatabase, WorkerDatabase, Protocol):
     """One database: its connections, its statements and how it runs them.
 
     Every method raises `StorageError` and nothing else.
@@ -51,8 +54,8 @@ class Database(ScheduleDatabase, ResultDatabase, Protocol):
         ...
 
 
-class SqlStorage(SqlSchedules, SqlResults):
-    """A `fullresult.storage.Storage` and `ResultStorage` over a `Database`."""
+class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
+    """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
     def __init__(self, database: Database, *, auto_setup: bool) -> None:
         self._database = database

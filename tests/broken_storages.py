@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,10 +20,21 @@ settings.register_profile("broken", phases=[Phase.generate], database=None)
 settings.load_profile("broken")
 
 # ruff: noqa: E402
+from fullresult.audit import AuditEntry, AuditQuery
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.storage import ResultStorage, Storage, TaskQuery
+from fullresult.statistics import Sample
+from fullresult.storage import (
+    AuditStorage,
+    JoiningStorage,
+    ResultStorage,
+    StatisticsStorage,
+    Storage,
+    TaskQuery,
+    WorkerStorage,
+)
 from fullresult.testing import StorageSuite, open_storage
+from fullresult.worker import Worker
 
 
 class Sound:
@@ -112,8 +124,8 @@ class Sound:
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
         return self._results.get_results(task_ids)
 
-    def get_finished(self, task_ids: Collection[str]) -> list[str]:
-        return self._results.get_finished(task_ids)
+    def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
+        return self._results.get_ended(task_ids, messages=messages)
 
     def forget(self, task_id: str) -> None:
         self._results.forget(task_id)
@@ -140,6 +152,54 @@ class Sound:
 
     def forget_chord(self, chord_id: str) -> None:
         self._results.forget_chord(chord_id)
+
+    @property
+    def _alive(self) -> WorkerStorage:
+        assert isinstance(self._storage, WorkerStorage)
+        return self._storage
+
+    def note_worker(self, worker: Worker) -> None:
+        self._alive.note_worker(worker)
+
+    def find_workers(self) -> list[Worker]:
+        return self._alive.find_workers()
+
+    def forget_workers(self, seen_until: datetime) -> None:
+        self._alive.forget_workers(seen_until)
+
+    def write_and_join(
+        self,
+        event: TaskRecord,
+        chord_id: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> tuple[Collection[str], bool]:
+        assert isinstance(self._storage, JoiningStorage)
+        return self._storage.write_and_join(event, chord_id, size, expire_at, call=call)
+
+    @property
+    def _counting(self) -> StatisticsStorage:
+        assert isinstance(self._storage, StatisticsStorage)
+        return self._storage
+
+    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
+        return self._counting.sample(edges, most)
+
+    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
+        return self._counting.count_capped(query, most)
+
+    @property
+    def _log(self) -> AuditStorage:
+        assert isinstance(self._storage, AuditStorage)
+        return self._storage
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        self._log.keep_audit(entry)
+
+    def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        return self._log.find_audit(query)
 
 
 class LastArrivalWins(Sound):
@@ -218,7 +278,10 @@ class ChangesHalf(Sound):
 
 
 class CountsTwice(Sound):
-    """Counts a member of a chord as often as it is told; keeps a date of expiry for good."""
+    """Counts a member of a chord as often as it is told, and before its end is there.
+
+    It keeps a date of expiry for good.
+    """
 
     def join_chord(
         self,
@@ -232,6 +295,18 @@ class CountsTwice(Sound):
         told = f"{member} {uuid4()}"
         return super().join_chord(chord_id, told, size, expire_at, call=call)
 
+    def write_and_join(
+        self,
+        event: TaskRecord,
+        chord_id: str,
+        size: int,
+        expire_at: datetime | None,
+        *,
+        call: str | None = None,
+    ) -> tuple[Collection[str], bool]:
+        complete = super().join_chord(chord_id, event.task_id, size, expire_at, call=call)
+        return self.write([event]), complete
+
     def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
         return super().write([self._expiring(event) for event in events])
 
@@ -241,6 +316,47 @@ class CountsTwice(Sound):
             return event
         expire_at = event.outcome.expire_at or known.outcome.expire_at
         return replace(event, outcome=event.outcome._replace(expire_at=expire_at))
+
+
+class OldestFirst(Sound):
+    """Samples the oldest records, counts further than it is to, and rewrites its audit log."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._entries: dict[str, AuditEntry] = {}
+
+    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
+        return [found[::-1][:most] for found in super().sample(edges, 10_000)]
+
+    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
+        return super().count_capped(query, most * 2)
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        self._entries[entry.entry_id] = entry
+
+    def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        found = sorted(self._entries.values(), key=attrgetter("at"), reverse=True)
+        if query.position is not None:
+            found = [entry for entry in found if entry.at < query.position[0]]
+        if query.task_id is not None:
+            found = [entry for entry in found if query.task_id in entry.task_ids[:100]]
+        return found[: query.limit]
+
+
+class LastHeartbeatWins(Sound):
+    """Takes what a worker told last for the truth; forgets one by when it began."""
+
+    def note_worker(self, worker: Worker) -> None:
+        others = [each for each in self.find_workers() if each.worker_id != worker.worker_id]
+        super().forget_workers(datetime(9999, 12, 31, tzinfo=timezone.utc))
+        for each in (*others, worker):
+            super().note_worker(each)
+
+    def forget_workers(self, seen_until: datetime) -> None:
+        kept = [each for each in self.find_workers() if each.date_started >= seen_until]
+        super().forget_workers(datetime(9999, 12, 31, tzinfo=timezone.utc))
+        for each in kept:
+            super().note_worker(each)
 
 
 class Suite(StorageSuite):
@@ -289,3 +405,15 @@ class TestCountsTwice(Suite):
     @staticmethod
     def open_storage(url: str) -> Storage:
         return CountsTwice(url)
+
+
+class TestOldestFirst(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return OldestFirst(url)
+
+
+class TestLastHeartbeatWins(Suite):
+    @staticmethod
+    def open_storage(url: str) -> Storage:
+        return LastHeartbeatWins(url)

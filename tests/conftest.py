@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import os
+import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 from celery import _state
 
+from fullresult import flushing
 from tests import servers, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
 T = TypeVar("T")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Tests log odd text, which xdist could not send."""
+    return _sendable((yield))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_sendable, value))
+    return value
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +43,25 @@ def tasks_of_the_test() -> Iterator[None]:
     registered = set(_state._on_app_finalizers)
     yield
     _state._on_app_finalizers.intersection_update(registered)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No spool in a directory of the user's, also of workers that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def state_of_the_test(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Spools of its own, and none whose thread outlives the test."""
+    state = tmp_path_factory.getbasetemp() / f"state-{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    yield
+    flushing.finish_all(0.5)
 
 
 @pytest.fixture(scope="session")
@@ -109,14 +146,14 @@ def _needed(server: AbstractContextManager[T]) -> Iterator[T]:
     try:
         running = server.__enter__()
     except servers.ServerUnavailableError as error:
-        _missing(str(error))
+        missing(str(error))
     try:
         yield running
     finally:
         server.__exit__(None, None, None)
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
     """Skip on a laptop; fail where the servers were promised."""
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(reason)

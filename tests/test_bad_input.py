@@ -674,14 +674,14 @@ def test_a_long_message_and_traceback_are_cut(storage_url: str) -> None:
 def test_arguments_whose_repr_was_overridden_are_not_kept(running: Celery) -> None:
     """Neither by the publisher nor by the worker, and a re-send needs them given."""
     hidden = {"argsrepr": "('****',)", "kwargsrepr": "{'pin': '****'}", "ignore_result": True}
-    task_id = running.send_task("echo", ["4111"], {"pin": "0000"}, **hidden).id
+    task_id = running.send_task("echo", ["card 4111"], {"pin": "0000"}, **hidden).id
 
     record = ended(running, task_id)
 
     assert (record.argsrepr, record.kwargsrepr) == ("('****',)", "{'pin': '****'}")
     assert (record.args, record.kwargs) == (None, None)
     assert set(record.notes) == {"args", "kwargs", "body"}
-    assert "4111" not in repr(vars(record))
+    assert "card 4111" not in repr(vars(record))
     assert "0000'" not in repr(vars(record))
     with pytest.raises(CannotResend, match=r"args unknown \(hidden"):
         running.fullresult.resend(task_id)
@@ -734,13 +734,13 @@ def test_a_worker_alone_keeps_no_hidden_arguments_either(running: Celery, shown:
     """Where the publisher is not recorded, a repr that is not Celery's tells what to hide."""
     task_id = uuid4().hex
     hidden = {"argsrepr": shown, "ignore_result": True}
-    message = running.amqp.as_task_v2(task_id, "echo", ["4111"], **hidden)
+    message = running.amqp.as_task_v2(task_id, "echo", ["card 4111"], **hidden)
     by_hand(running, message.headers, message.body)
 
     record = ended(running, task_id)
 
     assert (record.args, record.argsrepr) == (None, shown)
-    assert "4111" not in repr(vars(record))
+    assert "card 4111" not in repr(vars(record))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,35 @@ CHANGING = {
 COUNTING = {
     "test_a_member_that_is_told_again_counts_once",
     "test_threads_complete_a_chord_once",
+    "test_an_end_that_cannot_be_kept_is_not_counted",
     "test_a_later_outcome_that_does_not_expire_keeps_the_record",
+}
+HEARTBEATS = {
+    "test_what_is_told_of_a_worker_in_any_order_and_twice_makes_one",
+    "test_workers_are_forgotten_that_were_not_seen_since",
+    "test_many_may_tell_at_once",
+}
+ALIVE = {
+    "test_every_field_of_a_worker_comes_back",
+    "test_there_are_no_workers_at_first",
+    "test_a_stamp_that_names_its_worker_counts_as_one_that_does_not",
+}
+COUNTED = {
+    "test_a_sample_has_what_the_records_say",
+    "test_no_more_are_counted_than_asked",
+    "test_no_more_schedules_are_counted_than_asked",
+}
+LOGGING = {
+    "test_an_entry_that_is_kept_twice_is_one_and_stays_as_it_was",
+    "test_the_newest_entry_comes_first",
+    "test_pages_have_each_entry_once_also_while_others_are_kept",
+    "test_entries_are_found_by_actor_action_task_and_time",
+    "test_an_entry_of_a_thousand_tasks_is_found_by_each",
+}
+LOGGED = {
+    "test_every_field_of_an_entry_comes_back",
+    "test_the_log_is_empty_at_first",
+    "test_a_span_without_records_is_empty",
 }
 SCHEDULED = {
     "test_every_field_of_a_schedule_comes_back",
@@ -119,8 +147,21 @@ def test_a_storage_that_counts_a_member_of_a_chord_twice_is_caught() -> None:
     assert ended == dict.fromkeys(COUNTING, "FAILED") | dict.fromkeys(UNTOUCHED, "PASSED")
 
 
+def test_a_storage_that_believes_the_last_heartbeat_is_caught() -> None:
+    ended = outcomes("TestLastHeartbeatWins", HEARTBEATS | ALIVE)
+
+    assert ended == dict.fromkeys(HEARTBEATS, "FAILED") | dict.fromkeys(ALIVE, "PASSED")
+
+
 def test_a_sound_storage_passes_the_same_tests() -> None:
     """So it is the faults that are found, and not the wrapper."""
     tests = MERGING | KEEPING | MARKING | CLAIMING | CHANGING | COUNTING | SCHEDULED | UNTOUCHED
+    tests |= HEARTBEATS | ALIVE
 
     assert outcomes("TestSound", tests) == dict.fromkeys(tests, "PASSED")
+
+
+def test_a_storage_that_samples_what_is_oldest_and_rewrites_its_audit_log_is_caught() -> None:
+    ended = outcomes("TestOldestFirst", COUNTED | LOGGING | LOGGED)
+
+    assert ended == dict.fromkeys(COUNTED | LOGGING, "FAILED") | dict.fromkeys(LOGGED, "PASSED")

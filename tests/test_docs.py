@@ -61,9 +61,11 @@ def anchors(path: Path) -> set[str]:
 
 
 def options(command: click.Command) -> set[str]:
-    """All spellings of a command's options, but those that are hidden."""
+    """All spellings of a command's options, or its commands', but those that are hidden."""
+    under = command.commands.values() if isinstance(command, click.Group) else ()
     shown = (p for p in command.params if isinstance(p, click.Option) and not p.hidden)
-    return {option for p in shown for option in (*p.opts, *p.secondary_opts)}
+    own = {option for p in shown for option in (*p.opts, *p.secondary_opts)}
+    return own.union(*map(options, under))
 
 
 def command_section(name: str) -> str:
@@ -104,7 +106,13 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_original_id", "fullresult_storage_journal"}
     other |= {"fullresult_schedule", "fullresult_sweep", "fullresult_prefix"}
     other |= {"fullresult_group", "fullresult_chord", "fullresult_chord_member"}
-    other |= {"fullresult_storage_mongo"}
+    other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
+    other |= {"fullresult_audit", "fullresult_audit_task"}
+    # The metrics.
+    other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}
+    other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}
+    other |= {"fullresult_recent_tasks", "fullresult_recent_share"}
+    other |= {"fullresult_recent_wait_seconds", "fullresult_recent_run_seconds"}
     pages = [path for path in PAGES if path.name != "design.md"]
 
     named = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,9 +18,10 @@ from celery import Celery
 from benchmarks.filling import COMMON_NAME, RARE_NAME, Filled, fill_postgresql, fill_sqlite
 from benchmarks.writing import direct_life
 from fullresult import FullResult, stale
-from fullresult.record import TaskRecord
+from fullresult.record import PENDING, STARTED, SUCCESS, Start, TaskRecord
 from fullresult.storage import TaskQuery
-from fullresult_storage_sql import queries
+from fullresult.testing import samples
+from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.storage import SqlStorage
 from tests import servers
 
@@ -30,6 +33,8 @@ FILLED = Filled(ROWS)
 HALF = FILLED.created(ROWS // 2)
 CREATED = "fullresult_task_created"
 BUCKET = "fullresult_task_bucket"
+OPEN = "fullresult_task_open"
+"""SQLite's own; on PostgreSQL, what is open is a bucket."""
 NAME = "fullresult_task_name"
 ARGUMENTS = "fullresult_task_arguments"
 
@@ -78,6 +83,8 @@ ASKED: dict[str, tuple[dict[str, Any], Test]] = {
         {"not_state": ["SUCCESS", "FAILURE", "REVOKED"]},
         lambda r: r.state in {"PENDING", "STARTED"},
     ),
+    "open failures": ({"state": "FAILURE", "open": True}, lambda _: False),
+    "open": ({"open": True}, lambda r: r.state in {"PENDING", "STARTED"}),
     "not ended": (
         {"not_state": ["SUCCESS", "STARTED"]},
         lambda r: r.state not in {"SUCCESS", "STARTED"},
@@ -165,21 +172,23 @@ STALE_BUT = stale.query(FILLED.end - timedelta(days=1), ["SUCCESS", "FAILURE"], 
         (TaskQuery(since=HALF, after=f"{HALF.isoformat()}|x"), CREATED),
         (TaskQuery(state="FAILURE"), BUCKET),
         (TaskQuery(state=["FAILURE", "IGNORED"]), BUCKET),
-        (TaskQuery(state="STARTED"), BUCKET),
+        (TaskQuery(state="STARTED"), OPEN),
         (TaskQuery(name="reports.build_3"), NAME),
         (TaskQuery(name="nightly.*"), NAME),
         (TaskQuery(root_id="root-1"), "fullresult_task_root"),
         (TaskQuery(group_id="group-1"), "fullresult_task_group"),
         (TaskQuery(retry_of="x"), "fullresult_task_retry_of"),
-        (STALE, BUCKET),
+        (STALE, OPEN),
         (STALE_BUT, BUCKET),
+        (TaskQuery(state=["FAILURE", "STARTED"], limit=None), BUCKET),
+        (TaskQuery(state=["FAILURE", "STARTED"], limit=None), OPEN),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_an_index_answers(storage: SqlStorage, query: TaskQuery, index: str) -> None:
     plan = explain(storage, query)
 
-    assert index in plan
+    assert named(storage, index) in plan
     assert not reads_the_table(plan)
 
 
@@ -212,6 +221,19 @@ def test_an_index_answers_for_named_keys_on_sqlite(
     assert not reads_the_table(plan)
 
 
+@pytest.mark.parametrize("days", [1, 15, 30])
+def test_a_sample_is_read_along_the_index_of_dates(storage: SqlStorage, days: int) -> None:
+    """However long the time is: no further than to the last one that is answered."""
+    since = FILLED.end - timedelta(days=days)
+    values = [rows.date_text(since), rows.date_text(FILLED.end), 100]
+
+    plan = plan_of(storage, storage._database.sql["sample"], values)
+
+    assert CREATED in plan
+    assert not reads_the_table(plan)
+    assert not {"Sort", "USE TEMP B-TREE FOR ORDER BY"} & {*plan.splitlines()}
+
+
 def test_most_starts_change_no_index(postgresql_url: str) -> None:
     """PostgreSQL puts the new row beside the old one if there is room, and writes nothing else."""
     storage = ready(postgresql_url)
@@ -226,6 +248,53 @@ def test_most_starts_change_no_index(postgresql_url: str) -> None:
     assert in_place > 50
 
 
+def test_a_start_writes_its_record_and_nothing_else_on_sqlite(tmp_path: Path) -> None:
+    """SQLite writes whole pages, and one for each index that names a column which is set."""
+    file = tmp_path / "records.db"
+    storage = ready(f"sqlite:///{file}")
+    published, started, _ = life_of_a_task()
+    storage.write([published])
+    written(file)
+
+    storage.write([started])
+
+    assert written(file) == 1
+    storage.close()
+
+
+def test_an_end_on_sqlite_writes_its_record_and_that_it_is_not_open(tmp_path: Path) -> None:
+    file = tmp_path / "records.db"
+    storage = ready(f"sqlite:///{file}")
+    published, started, succeeded = life_of_a_task()
+    storage.write([published])
+    storage.write([started])
+    written(file)
+
+    storage.write([succeeded])
+
+    assert written(file) == 2
+    storage.close()
+
+
+def written(file: Path) -> int:
+    """How many pages were written since the last call."""
+    with closing(sqlite3.connect(file)) as connection:
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return int(pages)
+
+
+def life_of_a_task() -> Iterator[TaskRecord]:
+    """What is told of a task that is published, started and succeeds."""
+    now, start, end = (samples.after(second * 1000) for second in range(3))
+    published = samples.outcome(PENDING, now)
+    yield samples.event("a", now, outcome=published, message=samples.message(now, args=[7]))
+    started = samples.outcome(STARTED, start, worker="w", date_started=start)
+    first = Start(started.stamp, "w", start)
+    yield samples.event("a", start, outcome=started, start=first)
+    yield samples.event("a", end, outcome=samples.outcome(SUCCESS, end, result="{}"))
+
+
 def updates(url: str, expected: int) -> tuple[int, int]:
     """How many rows were updated, and how many of them without touching an index."""
     counters = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
@@ -238,13 +307,22 @@ def updates(url: str, expected: int) -> tuple[int, int]:
             return row[0], row[1]
 
 
+def named(storage: SqlStorage, index: str) -> str:
+    return BUCKET if index == OPEN and storage._database.placeholder == "%s" else index
+
+
 def explain(storage: SqlStorage, query: TaskQuery) -> str:
     """The plan, a line for each step."""
     database = storage._database
     page, values = queries.select(database, query)
+    return plan_of(storage, f"{database.sql['select']}{page}", values)
+
+
+def plan_of(storage: SqlStorage, statement: str, values: Sequence[Any]) -> str:
+    database = storage._database
     postgresql = database.placeholder == "%s"
     how = "EXPLAIN" if postgresql else "EXPLAIN QUERY PLAN"
-    lines = database.ask(f"{how} {database.sql['select']}{page}", values)
+    lines = database.ask(f"{how} {statement}", values)
     return "\n".join(str(line[0] if postgresql else line[3]) for line in lines)
 
 

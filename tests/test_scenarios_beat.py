@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import celery
 import pytest
 
 from fullresult import TaskRecord
@@ -16,9 +16,7 @@ from tests import servers, workers
 from tests.workers import ROOT, SETTINGS, Scene
 
 MODULE = "tests.scenario_canvas_app"
-BEAT_TELLS = celery.VERSION[:2] >= (5, 5)
-"""Whether beat marks its messages; before, nothing tells them from others."""
-SCHEDULE = {
+SCHEDULE: dict[str, dict[str, Any]] = {
     "every moment": {"task": "scenario.add", "schedule": 0.5, "args": [40, 2]},
     "with options": {
         "task": "scenario.tsum",
@@ -90,7 +88,7 @@ def test_a_periodic_task(running: Scene) -> None:
     """It says that beat sent it, and is a task like any other."""
     record = _first(running, "scenario.add")
 
-    assert record.periodic == BEAT_TELLS
+    assert record.periodic
     assert (record.state, record.result) == ("SUCCESS", 42)
     assert (record.args, record.parent_id, record.root_id) == ([40, 2], None, record.task_id)
     assert record.date_published is not None
@@ -99,7 +97,7 @@ def test_a_periodic_task(running: Scene) -> None:
 def test_options_of_a_schedule_entry(running: Scene) -> None:
     record = _first(running, "scenario.tsum")
 
-    assert record.periodic == BEAT_TELLS
+    assert record.periodic
     assert record.headers["tenant"] == "acme"
     assert (record.priority, record.kwargs, record.result) == (3, {"numbers": [1, 2]}, 3)
 
@@ -108,7 +106,7 @@ def test_a_periodic_task_that_is_retried(running: Scene) -> None:
     """Every attempt is of the one periodic task."""
     record = _first(running, "scenario.retried_add")
 
-    assert record.periodic == BEAT_TELLS
+    assert record.periodic
     assert (record.state, record.retries, record.result) == ("SUCCESS", 1, 2)
     assert [execution.state for execution in record.executions] == ["RETRY", "SUCCESS"]
 
@@ -126,8 +124,29 @@ def test_a_task_that_beat_does_not_have(running: Scene) -> None:
     """Beat sends by name what some other program knows; this worker does not."""
     record = _first(running, "elsewhere.work")
 
-    assert (record.periodic, record.state) == (BEAT_TELLS, "FAILURE")
+    assert (record.periodic, record.state) == (True, "FAILURE")
     assert record.exception_type == "celery.exceptions.NotRegistered"
+
+
+def test_a_periodic_task_names_its_entry(running: Scene) -> None:
+    """So that of several entries with one task each has a last run of its own."""
+    found = {entry.name: entry for entry in running.full.periodic()}
+
+    for name in SCHEDULE:
+        last = found[name].last_run
+        assert last is not None, name
+        assert (last.periodic_entry, found[name].last_run_by) == (name, "entry")
+        assert last.name == SCHEDULE[name]["task"]
+
+
+def test_a_periodic_task_that_is_triggered(running: Scene) -> None:
+    """A worker runs it as it runs what beat sends."""
+    task_id = running.full.trigger("with options").id
+
+    record = running.eventually(task_id, workers.is_finished)
+
+    assert (record.state, record.result, record.priority) == ("SUCCESS", 3, 3)
+    assert (record.triggered, record.periodic_entry) == (True, "with options")
 
 
 def test_a_task_that_beat_did_not_send_is_not_periodic(running: Scene) -> None:

@@ -43,3 +43,23 @@ def test_a_directory_is_a_storage_error(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="unable to open"):
         storage.setup()
+
+
+@pytest.mark.parametrize("old", sorted(OLD.glob("sqlite_*.sql")), ids=lambda file: file.stem)
+def test_a_file_that_was_upgraded_is_made_as_a_new_one(tmp_path: Path, old: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.executescript(old.read_text(encoding="utf-8"))
+
+    made = [schema_of(tmp_path / name) for name in ("old.db", "new.db")]
+
+    assert made[0] == made[1]
+
+
+def schema_of(file: Path) -> list[tuple[str, str]]:
+    """All tables and indexes of a file that is set up."""
+    storage = open_storage(f"sqlite:///{file}")
+    storage.setup()
+    storage.close()
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return sorted((name, " ".join(sql.split())) for name, sql in found)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import sqlite3
 import sys
@@ -178,6 +179,7 @@ def faults(marker: bytes, choice: random.Random) -> Callable[[bytes], Fault | No
 def campaign(storage: str, broker: str) -> Iterator[Campaign]:
     """A new store of the kind *storage*, and a new server of the kind *broker*."""
     with ExitStack() as stack:
+        os.environ["XDG_STATE_HOME"] = stack.enter_context(TemporaryDirectory())
         open_broker = _with_redis if broker == "redis" else _with_rabbitmq
         yield stack.enter_context(open_broker(stack.enter_context(_storage(storage))))
 

@@ -1,0 +1,56 @@
+"""What most events tell SQLite, as an UPDATE: it writes no more of a record than has to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fullresult.record import Start, Stored, TaskRecord
+from fullresult_storage_sql import rows
+from fullresult_storage_sql.rows import Parameter
+
+Update = tuple[str, list[Parameter]]
+_OPEN, _CLOSED = True, False
+
+
+class Updates:
+    """The statements, by what an event tells. They have an effect on one row or on none."""
+
+    def __init__(self, sql: Mapping[str, str]) -> None:
+        self._statements = {
+            (is_open, has_start, has_stored): sql["update"].format(
+                open="" if is_open else sql["update_open"],
+                expire_at="" if is_open else sql["update_expire_at"],
+                start=sql["update_start"] if has_start else "",
+                stored=sql["update_stored"] if has_stored else "",
+                stays=sql["update_stays"] if is_open else "",
+            )
+            for is_open in (_OPEN, _CLOSED)
+            for has_start in (True, False)
+            for has_stored in (True, False)
+        }
+
+    def of(self, event: TaskRecord) -> Update | None:
+        """The statement that merges *event* into a record that knows nothing later.
+
+        Where there is no such record, or it has no message, it has no effect. None for an event
+        that tells more than an outcome, a start and what a backend was given.
+        """
+        outcome, start, stored = event.outcome, event.start, event.stored
+        if outcome is None or event.message is not None or event.date_published is not None:
+            return None
+        values: list[Any] = [event.date_updated]
+        if not outcome.open:
+            values += outcome
+        elif outcome.expire_at is None:
+            values += outcome[:2] + outcome[3:-1]
+        else:
+            return None
+        parts: tuple[Start | Stored | None, ...] = (start, stored)
+        for part in parts:
+            if part is not None:
+                for value in part:
+                    values += [part.stamp, value]
+        values += [event.task_id, outcome.stamp, event.date_created]
+        statement = self._statements[outcome.open, start is not None, stored is not None]
+        return statement, rows.texts(values)
