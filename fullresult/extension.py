@@ -81,11 +81,11 @@ class FullResult:
         receivers.connect()
 
     def _add(self, more: Iterable[object]) -> None:
-        known = len(self._plugins)
-        self._plugins += more
-        if self._opened is not None and len(self._plugins) > known:
+        known = [*self._plugins, *more]
+        if self._opened is not None and len(known) > len(self._plugins):
             recorder = self._opened[1]
-            recorder.redactor = plugins.redactor(self.app, recorder.settings, self._plugins)
+            recorder.redactor = plugins.redactor(self.app, recorder.settings, known)
+        self._plugins = known
 
     def __repr__(self) -> str:
         return f"<FullResult of {self.app.main or 'an app without a name'}>"
