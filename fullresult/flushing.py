@@ -224,7 +224,7 @@ class Flusher:
                 wrote = self._step()
             except Exception as error:  # noqa: BLE001  (a thread that ends writes nothing more)
                 self._say(error)
-                if self._is_over(shift):
+                if self._is_over(shift, failed=True):
                     return
                 # Some of the time there must be nothing that a fork would wait for.
                 took = time.monotonic() - began
@@ -239,12 +239,15 @@ class Flusher:
             elif self._load is None:
                 shift.rest(_COLLECT)
 
-    def _is_over(self, shift: Shift, *, done: bool = False) -> bool:
-        """Whether the thread has to end, or is *done* and need not stay."""
+    def _is_over(self, shift: Shift, *, done: bool = False, failed: bool = False) -> bool:
+        """Whether the thread has to end, or is *done* and need not stay.
+
+        One that has to end and *failed* does not try again: what remains is for other processes.
+        """
         with self._lock:  # who has just added something waits here, and then finds no thread
             idle = self._spool.is_idle and self._load is None and not self._breaker.is_open
             if shift.is_ending:
-                over = idle or self._breaker.is_open
+                over = idle or failed or self._breaker.is_open
             else:
                 over = done and idle and not (self._stays or self._lingers)
             if over and self._shift is shift:

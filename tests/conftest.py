@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 from celery import _state
+from kombu.transport import memory
 
 from fullresult import flushing
 from tests import servers, workers
@@ -43,6 +44,13 @@ def tasks_of_the_test() -> Iterator[None]:
     registered = set(_state._on_app_finalizers)
     yield
     _state._on_app_finalizers.intersection_update(registered)
+
+
+@pytest.fixture(autouse=True)
+def messages_of_the_test() -> Iterator[None]:
+    """Takes back what a test leaves on the broker in memory, which all apps share."""
+    yield
+    memory.Channel.queues.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

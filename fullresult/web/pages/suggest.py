@@ -47,8 +47,8 @@ def _values(site: Site, records: list[TaskRecord]) -> dict[str, list[str]]:
     app = site.full.app
     registered = [name for name in app.tasks if not name.startswith(("celery.", "fullresult."))]
     return {
-        "name": _often(r.name for r in records) + sorted(registered),
-        "queue": _often(r.queue for r in records) + sorted(app.amqp.queues),
+        "name": _often(r.name for r in records) + sorted(filter(_can_be_typed, registered)),
+        "queue": _often(r.queue for r in records) + sorted(filter(_can_be_typed, app.amqp.queues)),
         "worker": _often(r.worker for r in records),
         "kwargs": _often(key for r in records if isinstance(r.kwargs, dict) for key in r.kwargs),
         "state": list(STATES),
@@ -59,8 +59,12 @@ def _values(site: Site, records: list[TaskRecord]) -> dict[str, list[str]]:
 
 def _often(values: Iterable[Any]) -> list[str]:
     """Those that can be typed, the most frequent first."""
-    count = Counter(v for v in values if isinstance(v, str) and 0 < len(v) <= _LONGEST)
-    return [v for v, _ in count.most_common() if v.isprintable() and not set(v) & set(' ":')]
+    count = Counter(v for v in values if isinstance(v, str) and _can_be_typed(v))
+    return [value for value, _ in count.most_common()]
+
+
+def _can_be_typed(value: str) -> bool:
+    return 0 < len(value) <= _LONGEST and value.isprintable() and not set(value) & set(' ":')
 
 
 def suggest(request: Request) -> Response:
