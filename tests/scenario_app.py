@@ -29,10 +29,16 @@ TASKS: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
 
 
 def task(**options: Any) -> Callable[[F], F]:
-    """Give every app of `make_app` the function as task `scenario.<its name>`."""
+    """Give every app of `make_app` the function as task `scenario.<its name>`.
+
+    Raises ValueError for a name that is taken: one process may import all scenarios.
+    """
 
     def register(function: F) -> F:
-        TASKS.append((f"scenario.{function.__name__}", function, options))
+        name = f"scenario.{function.__name__}"
+        if any(name == other for other, _, _ in TASKS):
+            raise ValueError(f"two tasks are called {name!r}; rename {function.__module__}'s")
+        TASKS.append((name, function, options))
         return function
 
     return register

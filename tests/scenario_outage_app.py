@@ -15,7 +15,7 @@ __all__ = ["app", "make_app"]
 
 
 @task()
-def tell(published: float, directory: str) -> float:
+def tell_lateness(published: float, directory: str) -> float:
     """Note, in a file of this process, the seconds since *published* on this host's clock."""
     late = time.time() - published
     _note(directory, f"{published} {late}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,12 @@ def test_the_values_know_neither_signals_nor_storages() -> None:
         homes = {module.split(".")[1] for module in mine if "." in module}
 
         assert homes <= {"record", "events", "executions", "encoding"}, name
+
+
+def test_no_two_scenarios_have_a_task_of_the_same_name() -> None:
+    """Which test files share a process is xdist's to choose, and its apps have all tasks."""
+    modules = [f"tests.{file.stem}" for file in Path(__file__).parent.glob("scenario_*app.py")]
+
+    assert len(modules) > 5
+    for module in modules:
+        import_module(module)  # `tests.scenario_app.task` refuses a name that is taken

@@ -139,7 +139,7 @@ class Campaign:
         return told
 
     def _publish(self) -> None:
-        task, told = self._scene.task("tell"), self._told
+        task, told = self._scene.task("tell_lateness"), self._told
         due = time.monotonic()
         while not self._stop.is_set():
             task_id, began = str(len(self._sent) + 1) + f"-{told.trouble}-{told.calm}", time.time()
