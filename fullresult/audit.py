@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from fullresult import encoding
+from fullresult import encoding, paging
 from fullresult.storage import AuditStorage, Storage, StorageError
 
 _MOST_IDS = 1_000
@@ -38,7 +39,7 @@ class AuditEntry:
     @property
     def cursor(self) -> str:
         """Where this entry stands in a listing: what `AuditQuery(after=…)` takes."""
-        return f"{self.at.isoformat(timespec='milliseconds')}|{self.entry_id}"
+        return paging.cursor(self.at, self.entry_id)
 
 
 @dataclass(frozen=True)
@@ -59,28 +60,12 @@ class AuditQuery:
     """The `cursor` of the last entry of the page before."""
 
     def __post_init__(self) -> None:
-        for name in ("since", "until"):
-            when = getattr(self, name)
-            if when is not None and when.tzinfo is None:
-                raise ValueError(f"AuditQuery.{name} must be an aware datetime, not {when!r}")
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"AuditQuery.limit must be 0 or more, not {self.limit!r}")
-        if self.after is not None:
-            self.position  # noqa: B018  (raises for what is no cursor)
+        paging.check(self, "since", "until")
 
     @property
-    def position(self) -> tuple[datetime, str] | None:
+    def position(self) -> paging.Position | None:
         """`after` as (at, entry id)."""
-        if self.after is None:
-            return None
-        date, bar, entry_id = self.after.partition("|")
-        try:
-            when = datetime.fromisoformat(date)
-        except ValueError:
-            when = None
-        if not bar or when is None or when.tzinfo is None:
-            raise ValueError(f"AuditQuery.after must be an entry's cursor, not {self.after!r}")
-        return when, entry_id
+        return paging.position(self, "an entry")
 
 
 class AuditLog:
@@ -106,11 +91,16 @@ class AuditLog:
         actor, action, outcome = words
         ids = list(dict.fromkeys(map(encoding.key, task_ids)))
         for some in _portions(ids):
-            entry = AuditEntry(uuid4().hex, at, actor, action, tuple(some), told, outcome)
+            entry = AuditEntry(_new_id(), at, actor, action, tuple(some), told, outcome)
             self._storage.keep_audit(entry)
 
     def find(self, query: AuditQuery) -> list[AuditEntry]:
         return self._storage.find_audit(query)
+
+
+def _new_id() -> str:
+    """Greater than those made before: of one millisecond, too, a listing has the newest first."""
+    return f"{time.time_ns():016x}{uuid4().hex[:16]}"
 
 
 def _portions(ids: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult import encoding
+from fullresult import encoding, paging
 
 SCHEDULED = "SCHEDULED"
 SCHEDULED_SENT = "SCHEDULED_SENT"
@@ -383,7 +383,7 @@ class TaskRecord:
     @property
     def cursor(self) -> str:
         """Where this record stands in a listing: what `TaskQuery(after=…)` takes."""
-        return f"{self.date_created.isoformat(timespec='milliseconds')}|{self.task_id}"
+        return paging.cursor(self.date_created, self.task_id)
 
 
 _BEFORE_START = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT})

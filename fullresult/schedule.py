@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult import encoding
+from fullresult import encoding, paging
 from fullresult.storage import TaskQuery
 
 ORIGINAL_ID = "fullresult_original_id"
@@ -52,7 +52,7 @@ class Schedule(NamedTuple):
     @property
     def cursor(self) -> str:
         """Where this one stands in a listing: what `ScheduleQuery(after=…)` takes."""
-        return f"{self.due.isoformat(timespec='milliseconds')}|{self.schedule_id}"
+        return paging.cursor(self.due, self.schedule_id)
 
     @property
     def message(self) -> StoredMessage:
@@ -113,25 +113,9 @@ class ScheduleQuery:
     """The `cursor` of the last one of the page before."""
 
     def __post_init__(self) -> None:
-        if self.due_until is not None and self.due_until.tzinfo is None:
-            raise ValueError(
-                f"ScheduleQuery.due_until must be an aware datetime, not {self.due_until!r}"
-            )
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"ScheduleQuery.limit must be 0 or more, not {self.limit!r}")
-        if self.after is not None:
-            self.position  # noqa: B018  (raises for what is no cursor)
+        paging.check(self, "due_until")
 
     @property
-    def position(self) -> tuple[datetime, str] | None:
+    def position(self) -> paging.Position | None:
         """`after` as (due, schedule id)."""
-        if self.after is None:
-            return None
-        date, bar, schedule_id = self.after.partition("|")
-        try:
-            when = datetime.fromisoformat(date)
-        except ValueError:
-            when = None
-        if not bar or when is None or when.tzinfo is None:
-            raise ValueError(f"ScheduleQuery.after must be a schedule's cursor, not {self.after!r}")
-        return when, schedule_id
+        return paging.position(self, "a schedule")

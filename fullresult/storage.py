@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from fullresult import paging
 from fullresult.record import TaskRecord
 
 if TYPE_CHECKING:
@@ -73,16 +74,9 @@ class TaskQuery:
     """By the time of creation."""
 
     def __post_init__(self) -> None:
-        for name in ("since", "until", "moved_before"):
-            when = getattr(self, name)
-            if when is not None and when.tzinfo is None:
-                raise ValueError(f"TaskQuery.{name} must be an aware datetime, not {when!r}")
+        paging.check(self, "since", "until", "moved_before")
         if self.order not in ("newest", "oldest"):
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"TaskQuery.limit must be 0 or more, not {self.limit!r}")
-        if self.after is not None:
-            self.position  # noqa: B018  (raises for what is no cursor)
 
     @property
     def states(self) -> tuple[str, ...] | None:
@@ -92,18 +86,9 @@ class TaskQuery:
         return (self.state,) if isinstance(self.state, str) else tuple(self.state)
 
     @property
-    def position(self) -> tuple[datetime, str] | None:
+    def position(self) -> paging.Position | None:
         """`after` as (date created, task id)."""
-        if self.after is None:
-            return None
-        date, bar, task_id = self.after.partition("|")
-        try:
-            when = datetime.fromisoformat(date)
-        except ValueError:
-            when = None
-        if not bar or when is None or when.tzinfo is None:
-            raise ValueError(f"TaskQuery.after must be a record's cursor, not {self.after!r}")
-        return when, task_id
+        return paging.position(self, "a record")
 
     @property
     def name_is_glob(self) -> bool:

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
+from fullresult import urls
 from fullresult.config import Settings, without_password
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
@@ -31,7 +32,7 @@ def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
             f"fullresult_storage = {without_password(url)!r} needs PyMongo: "
             f'pip install "fullresult[mongo]" ({error})'
         ) from error
-    theirs, own = _without_ours(url)
+    theirs, own = urls.split(url, _OURS)
     prefix = own.get("fullresult_prefix", _PREFIX)
     if not _NAME.fullmatch(prefix) or prefix.startswith("system."):
         raise ImproperlyConfigured(
@@ -39,19 +40,6 @@ def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
             " letters, digits, _, - and ."
         )
     return open_storage(theirs, _database_of(theirs) or _DATABASE, prefix, settings)
-
-
-def _without_ours(url: str) -> tuple[str, dict[str, str]]:
-    """*url* without our options, and these; the rest is PyMongo's to read, and stays as written."""
-    base, _, query = url.partition("?")
-    own, rest = {}, []
-    for option in query.split("&"):
-        name, _, value = option.partition("=")
-        if name in _OURS:
-            own[name] = unquote(value)
-        elif option:
-            rest.append(option)
-    return "?".join([base, *filter(None, ["&".join(rest)])]), own
 
 
 def _database_of(url: str) -> str:

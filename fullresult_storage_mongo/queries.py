@@ -11,20 +11,17 @@ from fnmatch import fnmatchcase
 from pymongo.errors import OperationFailure
 
 from fullresult import encoding
-from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.buckets import OPEN, buckets_of
 from fullresult.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_mongo import globs, matching
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.records import CLAIMED, OPEN, WAITING
+from fullresult_storage_mongo.records import CLAIMED, WAITING
 
 Order = list[tuple[str, int]]
 
 _EQUAL = ("queue", "worker", "group_id", "retry_of")
 _TEXTS = ("name", "_id", "exception_type", "exception_message")
-_OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
-"""The states that are a bucket by themselves."""
-_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, OPEN}
 
 _MOST_NAMES = 100
 """So many ranges of an index are read side by side."""
@@ -105,7 +102,7 @@ def _regex(glob: str) -> Document:
 
 
 def _state_conditions(query: TaskQuery) -> Iterator[Document]:
-    if (buckets := _buckets(query)) is not None:
+    if (buckets := buckets_of(query)) is not None:
         yield {"bucket": _one_of(buckets)}
     if query.states is not None:
         yield {"state": _one_of(query.states)}
@@ -117,24 +114,6 @@ def _state_conditions(query: TaskQuery) -> Iterator[Document]:
 
 def _one_of(values: Values[str]) -> Document:
     return {"$in": sorted(values)}
-
-
-def _buckets(query: TaskQuery) -> frozenset[str] | None:
-    """The buckets that have all *query* asks for; None: they are no help."""
-    known = []
-    if query.states and SUCCESS not in query.states:
-        known.append(frozenset(bucket for state in query.states for bucket in _buckets_of(state)))
-    if SUCCESS in query.not_state:
-        known.append(_BUCKETS - (_OWN_BUCKET & frozenset(query.not_state)))
-    if query.open:
-        known.append(frozenset({OPEN}))
-    return frozenset.intersection(*known) if known else None
-
-
-def _buckets_of(state: str) -> tuple[str, ...]:
-    if state == SCHEDULED_SENT:
-        return SCHEDULED_SENT, OPEN
-    return (state,) if state in _OWN_BUCKET else (OPEN,)
 
 
 def _date_conditions(query: TaskQuery) -> Iterator[Document]:

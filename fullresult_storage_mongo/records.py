@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fullresult.buckets import OPEN
 from fullresult.record import (
     PENDING,
     STARTED,
@@ -28,8 +29,6 @@ ARRIVING = "arriving"
 """A schedule whose event is not merged yet; see `outbox`."""
 CLOSING = "closing"
 """The same of one that is to go."""
-OPEN = "OPEN"
-"""The bucket of all tasks of which something is still expected."""
 
 MOST_STORED = 10 * 1024 * 1024
 """Bytes that are kept of what a result backend was given; there is room for the rest beside it.

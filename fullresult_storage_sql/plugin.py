@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
+from fullresult import urls
 from fullresult.config import Settings, without_password
 from fullresult.credentials import is_escaped
 from fullresult.hookspecs import hookimpl
@@ -95,7 +96,7 @@ def _postgresql(url: str, settings: Settings) -> Database:
             f"fullresult_storage = {without_password(url)!r}: what is not a letter or digit in its "
             "user or password must be percent-encoded (urllib.parse.quote(…, safe=''))"
         )
-    url, own = _without_ours(url)
+    url, own = urls.split(url, _OURS)
     for name, value in own.items():
         if value not in _OURS[name]:
             raise ImproperlyConfigured(
@@ -107,16 +108,3 @@ def _postgresql(url: str, settings: Settings) -> Database:
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
     )
-
-
-def _without_ours(url: str) -> tuple[str, dict[str, str]]:
-    """*url* without our options, and these; the rest is libpq's to read, and stays as written."""
-    base, _, query = url.partition("?")
-    own, rest = {}, []
-    for option in query.split("&"):
-        name, _, value = option.partition("=")
-        if name in _OURS:
-            own[name] = unquote(value)
-        elif option:
-            rest.append(option)
-    return "?".join([base, *filter(None, ["&".join(rest)])]), own

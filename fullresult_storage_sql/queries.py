@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from fullresult import encoding
-from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.buckets import OPEN, OWN_BUCKET, buckets_of
+from fullresult.record import SUCCESS
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql.rows import date_text
 
@@ -25,11 +26,6 @@ _NEAR_SCATTERED = 1_000
 """The same where each lies on a page of its own, or the index costs little."""
 _PAGE = 10_000
 """A longer page is read like everything."""
-
-OPEN = "OPEN"
-_OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
-"""The states that are a bucket by themselves."""
-_BUCKETS = _OWN_BUCKET | {SCHEDULED_SENT, OPEN}
 
 
 class Dialect(Protocol):
@@ -100,7 +96,7 @@ def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
         return _seek
     if query.name_is_glob and index is None:
         return _seek_names
-    if len(_buckets(query) or ()) > 1:
+    if len(buckets_of(query) or ()) > 1:
         return _each_bucket
     return None
 
@@ -129,7 +125,7 @@ def _seek_names(dialect: Dialect, query: TaskQuery) -> Condition:
 
 def _each_bucket(dialect: Dialect, query: TaskQuery) -> Condition:
     parts, values = [], []
-    for bucket in sorted(_buckets(query) or ()):
+    for bucket in sorted(buckets_of(query) or ()):
         where, asked = _where(list(_conditions(dialect, query, [bucket])))
         ids = f"{dialect.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
         parts.append(dialect.sql["ids_of"].format(found=ids))
@@ -140,7 +136,7 @@ def _each_bucket(dialect: Dialect, query: TaskQuery) -> Condition:
 def _walk(dialect: Dialect, query: TaskQuery, near: int) -> Condition:
     """The next records in order, by the index that is in that order."""
     found = list(_date_conditions(dialect.placeholder, query))
-    buckets = _buckets(query)
+    buckets = buckets_of(query)
     if buckets and len(buckets) == 1:
         near = _NEAR_SCATTERED
         found.append(dialect.in_buckets(sorted(buckets)))
@@ -165,7 +161,7 @@ def count(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
 
 
 def conditions(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
-    return _where(list(_conditions(dialect, query, _buckets(query))))
+    return _where(list(_conditions(dialect, query, buckets_of(query))))
 
 
 def _where(found: list[Condition]) -> Condition:
@@ -213,32 +209,14 @@ def _conditions(
 def _state_conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
     """What the bucket does not say of the state. Said twice, the database would think it rarer."""
     states = query.states
-    if states is not None and not (states and _OWN_BUCKET.issuperset(states)):
+    if states is not None and not (states and OWN_BUCKET.issuperset(states)):
         yield dialect.any_of("t.state", sorted(states))
     if query.not_state and not (
-        SUCCESS in query.not_state and _OWN_BUCKET.issuperset({*query.not_state} - {SUCCESS})
+        SUCCESS in query.not_state and OWN_BUCKET.issuperset({*query.not_state} - {SUCCESS})
     ):
         yield dialect.none_of("t.state", sorted(query.not_state))
     if query.open is False:
         yield f"(t.bucket IS NULL OR t.bucket <> '{OPEN}') AND t.state IS NOT NULL", []
-
-
-def _buckets(query: TaskQuery) -> frozenset[str] | None:
-    """The buckets that have all *query* asks for; None: they are no help."""
-    known = []
-    if query.states and SUCCESS not in query.states:
-        known.append(frozenset(bucket for state in query.states for bucket in _buckets_of(state)))
-    if SUCCESS in query.not_state:
-        known.append(_BUCKETS - (_OWN_BUCKET & frozenset(query.not_state)))
-    if query.open:
-        known.append(frozenset({OPEN}))
-    return frozenset.intersection(*known) if known else None
-
-
-def _buckets_of(state: str) -> tuple[str, ...]:
-    if state == SCHEDULED_SENT:
-        return SCHEDULED_SENT, OPEN
-    return (state,) if state in _OWN_BUCKET else (OPEN,)
 
 
 def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:

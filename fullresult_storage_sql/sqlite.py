@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal, TypeVar
 
+from fullresult.buckets import OPEN
 from fullresult.record import TaskRecord
 from fullresult.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery
@@ -391,11 +392,11 @@ class SQLite:
 
     def in_buckets(self, buckets: list[str]) -> Condition:
         # Word for word what the indexes say, each of which has only its own.
-        if buckets == [queries.OPEN]:
+        if buckets == [OPEN]:
             return "t.open = 1", []
-        others = [bucket for bucket in buckets if bucket != queries.OPEN]
+        others = [bucket for bucket in buckets if bucket != OPEN]
         sql, values = self.any_of("t.bucket", others)
-        found = f"t.bucket <> '{queries.OPEN}' AND {sql}"
+        found = f"t.bucket <> '{OPEN}' AND {sql}"
         return (found if others == buckets else f"t.open = 1 OR ({found})"), values
 
     def none_of(self, column: str, values: list[str]) -> Condition:

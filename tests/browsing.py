@@ -210,6 +210,21 @@ def ran(app: Celery, task_id: str, name: str, error: BaseException | None = None
         recorder.succeeded(request, name, {"total": 7}, 0.25, False)
 
 
+def charge(app: Celery, number: int = 1, **options: Any) -> list[str]:
+    """So many calls of `shop.charge`, and their ids."""
+    task = app.tasks["shop.charge"]
+    return [task.apply_async((i,), {"amount": i / 2}, **options).id for i in range(number)]
+
+
+def failed(app: Celery, number: int = 1) -> list[str]:
+    """The same, when a worker has taken and failed them."""
+    ids = charge(app, number)
+    for task_id in ids:
+        ran(app, task_id, "shop.charge", ValueError("card declined"))
+    sent(app)
+    return ids
+
+
 def sent(app: Celery, queue: str | None = None) -> list[dict[str, Any]]:
     """The messages on a queue of the broker, taken from it: id, args and kwargs."""
     found = []

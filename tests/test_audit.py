@@ -17,8 +17,8 @@ from fullresult import FullResult
 from fullresult.audit import AuditEntry, AuditQuery
 from fullresult.storage import StorageError
 from fullresult.testing import samples
+from tests.commands import run
 from tests.scheduling import app_on, later
-from tests.test_cli_says import run
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import pty
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -16,16 +14,16 @@ import click
 import pytest
 from celery import Celery
 from celery.app.task import Context
-from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from fullresult import FullResult
-from fullresult.cli import fullresult, values
+from fullresult.cli import values
 from fullresult.cli.table import fields, show_records
 from fullresult.cli.terminal import fit, lines, one_line, safe, width
 from fullresult.cli.words import span
 from fullresult.record import TaskRecord
 from tests import workers
+from tests.commands import on_a_terminal, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,14 +61,6 @@ def proj(tmp_path: Path, filesystem_broker: FilesystemBroker) -> Path:
 
 def _settings(directory: Path, broker: FilesystemBroker) -> dict[str, Any]:
     return {**broker.settings, "fullresult_storage": f"sqlite:///{directory / 'memory.db'}"}
-
-
-def _run(app: Celery, *arguments: str, answer: str | None = None) -> Result:
-    context = CLIContext(app=app, no_color=False, workdir=None)
-    # Before click 8.2 both streams came as one unless told otherwise.
-    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
-    options: dict[str, Any] = {"mix_stderr": False} if mixes else {}
-    return CliRunner(**options).invoke(fullresult, arguments, obj=context, input=answer)
 
 
 def _celery(
@@ -115,7 +105,7 @@ def test_list_shows_the_newest_first_with_tabs_in_a_pipe(app: Celery) -> None:
     app.send_task("shop.charge", (7,), {"card": "x"}, task_id="old")
     app.send_task("shop.receipt", task_id="new")
 
-    result = _run(app, "list")
+    result = run(app, "list")
 
     assert result.exit_code == 0
     rows = [line.split("\t") for line in result.stdout.splitlines()]
@@ -159,7 +149,7 @@ def test_every_filter_narrows(app: Celery, filters: list[str]) -> None:
     _fail(app, "a")
     app.send_task("shop.other", (2, "two"), {"order_id": "7"}, task_id="b")
 
-    result = _run(app, "list", *filters)
+    result = run(app, "list", *filters)
 
     assert result.exit_code == 0, result.output
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["a"]
@@ -169,7 +159,7 @@ def test_a_kwarg_that_is_no_json_is_a_string_and_quotes_make_it_one(app: Celery)
     app.send_task("t", kwargs={"order": "7", "word": "NaN"}, task_id="a")
 
     counts = [
-        _run(app, "count", "--kwarg", pair).stdout.strip()
+        run(app, "count", "--kwarg", pair).stdout.strip()
         for pair in ("order=7", 'order="7"', "word=NaN")
     ]
 
@@ -183,7 +173,7 @@ def test_json_is_one_document_whose_cursor_leads_through_all_pages(app: Celery) 
     found: list[str] = []
     more: list[str] = []
     for _ in range(3):
-        page = json.loads(_run(app, "list", "--json", "--limit", "2", *more).stdout)
+        page = json.loads(run(app, "list", "--json", "--limit", "2", *more).stdout)
         found += [task["task_id"] for task in page["tasks"]]
         more = ["--after", page["next"]]
 
@@ -196,14 +186,14 @@ def test_a_listing_that_goes_on_says_how(app: Celery) -> None:
     for number in range(2):
         app.send_task("t", task_id=str(number))
 
-    result = _run(app, "list", "--limit", "1")
+    result = run(app, "list", "--limit", "1")
 
     assert len(result.stdout.splitlines()) == 1
     assert result.stderr.startswith("More follow: --after '")
 
 
 def test_nothing_found_is_no_error_and_names_the_storage_and_a_misspelt_state(app: Celery) -> None:
-    result = _run(app, "list", "--state", "FAILED")
+    result = run(app, "list", "--state", "FAILED")
 
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -219,7 +209,7 @@ def test_json_holds_what_json_cannot(app: Celery) -> None:
     kwargs = {"when": datetime(2026, 1, 31, tzinfo=timezone.utc), "nan": float("nan"), "deep": deep}
     app.send_task("t", (HOSTILE,), kwargs, task_id="a")
 
-    result = _run(app, "show", "a", "--json")
+    result = run(app, "show", "a", "--json")
 
     assert result.stdout.isascii()
     shown = json.loads(result.stdout)
@@ -236,7 +226,7 @@ def test_show_tells_everything(app: Celery) -> None:
     _fail(app, "a", ValueError("no\nSUCCESS  forged"))
     app.fullresult.resend("a", task_id="b")
 
-    shown = _run(app, "show", "a").stdout
+    shown = run(app, "show", "a").stdout
 
     for part in (
         "shop.charge(7, card='x')",
@@ -259,7 +249,7 @@ def test_show_says_what_was_not_kept(tmp_path: Path, filesystem_broker: Filesyst
     full = FullResult(app)
     app.send_task("t", ("x" * 1000,), task_id="a")
 
-    shown = _run(app, "show", "a").stdout
+    shown = run(app, "show", "a").stdout
 
     assert "Not kept" in shown
     assert "fullresult_max_body keeps 100" in shown
@@ -268,7 +258,7 @@ def test_show_says_what_was_not_kept(tmp_path: Path, filesystem_broker: Filesyst
 
 
 def test_an_unknown_id_is_one_sentence(app: Celery) -> None:
-    result = _run(app, "show", "nobody\x1b[2J")
+    result = run(app, "show", "nobody\x1b[2J")
 
     assert result.exit_code == 1
     assert "no task 'nobody\\x1b[2J' is recorded" in _one_sentence(result)
@@ -288,7 +278,7 @@ def test_nothing_a_task_says_reaches_the_terminal_as_a_command(
     _fail(app, "a", ValueError(HOSTILE))
     _fail(app, HOSTILE, ValueError(HOSTILE))
 
-    result = _run(app, *command)
+    result = run(app, *command)
 
     assert result.exit_code == 0
     allowed = set("\n\t") if command == ["list"] else set("\n")
@@ -341,7 +331,7 @@ def test_fit_counts_columns_and_not_characters() -> None:
 def test_resend_by_id_prints_the_new_ids(app: Celery) -> None:
     app.send_task("t", (1,), task_id="a")
 
-    result = _run(app, "resend", "a", "--yes")
+    result = run(app, "resend", "a", "--yes")
 
     assert result.exit_code == 0, result.output
     old, new = result.stdout.strip().split("\t")
@@ -352,8 +342,8 @@ def test_resend_by_id_prints_the_new_ids(app: Celery) -> None:
 def test_resend_shows_what_it_will_send_and_asks(app: Celery) -> None:
     app.send_task("shop.charge", (1,), task_id="a")
 
-    refused = _run(app, "resend", "a", answer="n\n")
-    agreed = _run(app, "resend", "a", answer="y\n")
+    refused = run(app, "resend", "a", answer="n\n")
+    agreed = run(app, "resend", "a", answer="y\n")
 
     assert refused.exit_code == 1
     assert "shop.charge(1)" in refused.stderr
@@ -368,7 +358,7 @@ def test_resend_by_filter_sends_each_match_once_and_the_oldest_first(app: Celery
         app.send_task("shop.t", (number,), task_id=f"{number:03d}")
     app.send_task("other", task_id="other")
 
-    result = _run(app, "resend", "--name", "shop.*", "--since", "2h", "--limit", "110", "--yes")
+    result = run(app, "resend", "--name", "shop.*", "--since", "2h", "--limit", "110", "--yes")
 
     assert result.exit_code == 0, result.output
     sent = [line.split("\t")[0] for line in result.stdout.splitlines()]
@@ -380,7 +370,7 @@ def test_resend_previews_only_the_first_of_many(app: Celery) -> None:
     for number in range(15):
         app.send_task("t", (number,))
 
-    result = _run(app, "resend", "--state", "PENDING", answer="n\n")
+    result = run(app, "resend", "--state", "PENDING", answer="n\n")
 
     assert "About to send again 15 tasks" in result.stderr
     assert "… and 5 more" in result.stderr
@@ -392,7 +382,7 @@ def test_what_cannot_be_sent_again_is_reported_and_the_rest_goes_on(app: Celery)
     _record_without_message(app, "ghost")
     app.send_task("t", (2,), task_id="b")
 
-    result = _run(app, "resend", "a", "ghost", "nobody", "b", "--yes")
+    result = run(app, "resend", "a", "ghost", "nobody", "b", "--yes")
 
     assert result.exit_code == 1
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["a", "b"]
@@ -413,7 +403,7 @@ def test_resend_gives_up_when_the_broker_does_not_answer(tmp_path: Path) -> None
         with pytest.raises(Exception, match="refused"):
             app.send_task("t", task_id=str(number))
 
-    result = _run(app, "resend", "--name", "t", "--yes")
+    result = run(app, "resend", "--name", "t", "--yes")
 
     assert result.exit_code == 1
     assert result.stderr.count("the broker did not take it") == 3
@@ -426,7 +416,7 @@ def test_resend_gives_up_when_the_broker_does_not_answer(tmp_path: Path) -> None
     "arguments", [[], ["--yes"], ["--limit", "3"], ["a", "--state", "FAILURE"]]
 )
 def test_resend_wants_ids_or_filters(app: Celery, arguments: list[str]) -> None:
-    result = _run(app, "resend", *arguments)
+    result = run(app, "resend", *arguments)
 
     assert result.exit_code == 2
 
@@ -449,7 +439,7 @@ def test_stale_finds_what_stands_still(app: Celery, age: list[str]) -> None:
     _fail(app, "b")
     app.send_task("t", task_id="later", countdown=3600)
 
-    result = _run(app, "stale", *age)
+    result = run(app, "stale", *age)
 
     assert result.exit_code == 0
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["a"]
@@ -458,7 +448,7 @@ def test_stale_finds_what_stands_still(app: Celery, age: list[str]) -> None:
 def test_nothing_is_stale_within_the_time(app: Celery) -> None:
     app.send_task("t")
 
-    result = _run(app, "stale", "--weeks", "1", "--days", "2", "--fail")
+    result = run(app, "stale", "--weeks", "1", "--days", "2", "--fail")
 
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -468,7 +458,7 @@ def test_nothing_is_stale_within_the_time(app: Celery) -> None:
 def test_stale_can_fail_for_monitoring(app: Celery) -> None:
     app.send_task("t")
 
-    result = _run(app, "stale", "--seconds", "0", "--fail")
+    result = run(app, "stale", "--seconds", "0", "--fail")
 
     assert result.exit_code == 3
     assert "1 task stale" in result.stderr
@@ -478,7 +468,7 @@ def test_terminal_states_replace_the_finished_ones(app: Celery) -> None:
     app.send_task("t", task_id="a")
     _fail(app, "a")
 
-    result = _run(
+    result = run(
         app, "stale", "--seconds", "0", "--terminal-state", "SUCCESS", "--limit", "5", "--json"
     )
 
@@ -494,8 +484,8 @@ def test_count_counts(app: Celery) -> None:
     for _ in range(3):
         app.send_task("t")
 
-    assert _run(app, "count").stdout == "3\n"
-    assert _run(app, "count", "--state", "FAILURE").stdout == "0\n"
+    assert run(app, "count").stdout == "3\n"
+    assert run(app, "count", "--state", "FAILURE").stdout == "0\n"
 
 
 def test_delete_shows_how_many_and_asks(app: Celery) -> None:
@@ -503,9 +493,9 @@ def test_delete_shows_how_many_and_asks(app: Celery) -> None:
         app.send_task("t", task_id=str(number))
     app.send_task("other")
 
-    refused = _run(app, "delete", "--name", "t", answer="\n")
-    limited = _run(app, "delete", "--name", "t", "--limit", "1", "--yes")
-    agreed = _run(app, "delete", "--name", "t", answer="y\n")
+    refused = run(app, "delete", "--name", "t", answer="\n")
+    limited = run(app, "delete", "--name", "t", "--limit", "1", "--yes")
+    agreed = run(app, "delete", "--name", "t", answer="y\n")
 
     assert refused.exit_code == 1
     assert "Delete 3 records for good?" in refused.stderr
@@ -517,8 +507,8 @@ def test_delete_shows_how_many_and_asks(app: Celery) -> None:
 def test_delete_wants_a_filter_or_all(app: Celery) -> None:
     app.send_task("t")
 
-    refused = _run(app, "delete", "--yes")
-    everything = _run(app, "delete", "--all", "--yes")
+    refused = run(app, "delete", "--yes")
+    everything = run(app, "delete", "--all", "--yes")
 
     assert refused.exit_code == 2
     assert "--all" in refused.stderr
@@ -529,17 +519,17 @@ def test_setup_prints_sql_that_makes_the_schema(app: Celery, tmp_path: Path) -> 
     import sqlite3
     from contextlib import closing
 
-    result = _run(app, "setup", "--sql")
+    result = run(app, "setup", "--sql")
 
     assert not (tmp_path / "memory.db").exists()
     with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
         connection.executescript(result.stdout)
     app.conf.fullresult_auto_setup = False
-    assert _run(app, "count").stdout == "0\n"
+    assert run(app, "count").stdout == "0\n"
 
 
 def test_setup_creates_the_schema_and_may_be_repeated(app: Celery) -> None:
-    first, second = _run(app, "setup"), _run(app, "setup")
+    first, second = run(app, "setup"), run(app, "setup")
 
     assert first.exit_code == second.exit_code == 0
     assert "memory.db is ready." in first.stdout
@@ -556,10 +546,10 @@ def test_the_commands_work_on_every_storage(
     _fail(app, "a")
     app.send_task("other", task_id="b")
 
-    listed = _run(app, "list", "--name", "shop.*", "--kwarg", "order_id=7", "--since", "1h")
-    stale = _run(app, "stale", "--seconds", "0")
-    sent = _run(app, "resend", "--state", "FAILURE", "--yes")
-    deleted = _run(app, "delete", "--until", "now", "--yes")
+    listed = run(app, "list", "--name", "shop.*", "--kwarg", "order_id=7", "--since", "1h")
+    stale = run(app, "stale", "--seconds", "0")
+    sent = run(app, "resend", "--state", "FAILURE", "--yes")
+    deleted = run(app, "delete", "--until", "now", "--yes")
 
     assert listed.stdout.split("\t")[0] == "a"
     assert stale.stdout.split("\t")[0] == "b"
@@ -597,7 +587,7 @@ def test_the_commands_work_on_every_storage(
 def test_a_bad_value_is_named_with_its_remedy(
     app: Celery, arguments: list[str], words: list[str]
 ) -> None:
-    result = _run(app, *arguments)
+    result = run(app, *arguments)
 
     assert result.exit_code == 2
     for word in words:
@@ -621,7 +611,7 @@ def test_a_storage_that_cannot_be_used_is_one_sentence(url: str, words: list[str
     app.conf.fullresult_storage = url
     FullResult(app)
 
-    result = _run(app, "list")
+    result = run(app, "list")
 
     assert result.exit_code == 1
     sentence = _one_sentence(result)
@@ -631,7 +621,7 @@ def test_a_storage_that_cannot_be_used_is_one_sentence(url: str, words: list[str
 
 
 def test_an_app_without_the_two_lines_is_told_them() -> None:
-    result = _run(Celery("proj", set_as_current=False), "list")
+    result = run(Celery("proj", set_as_current=False), "list")
 
     assert result.exit_code == 1
     assert "Error: " in result.stderr
@@ -729,8 +719,8 @@ def test_on_a_terminal_there_is_a_coloured_table_and_without_colour_on_request(
 ) -> None:
     app.send_task("shop.charge", (7,), task_id="a")
 
-    coloured = _on_a_terminal(proj, "-A", "proj", "fullresult", "list")
-    plain = _on_a_terminal(proj, "-A", "proj", "--no-color", "fullresult", "list")
+    coloured = on_a_terminal(proj, "-A", "proj", "fullresult", "list")
+    plain = on_a_terminal(proj, "-A", "proj", "--no-color", "fullresult", "list")
 
     assert "\x1b[34mPENDING" in coloured
     assert "shop.charge(7)" in plain
@@ -747,28 +737,3 @@ def test_output_that_the_locale_cannot_print_is_escaped(app: Celery, proj: Path)
 
     assert result.returncode == 0, result.stderr
     assert "\\u65e5" in result.stdout
-
-
-def _on_a_terminal(directory: Path, *arguments: str) -> str:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", *arguments],
-        cwd=directory,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    said = b""
-    while True:
-        try:
-            chunk = os.read(ours, 4096)
-        except OSError:
-            break
-        if not chunk:
-            break
-        said += chunk
-    os.close(ours)
-    process.wait(30)
-    return said.decode()

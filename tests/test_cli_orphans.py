@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from celery.app.task import Context
-from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
 
 from fullresult import FullResult
-from fullresult.cli import fullresult
+from fullresult.attempts import NotDone
 from fullresult.cli.missing import Missing
-from fullresult.cli.run import NotDone
 from fullresult.worker import Worker
 from fullresult.workers import became_worker, worker_id
+from tests.commands import ids, run, sent
 
 if TYPE_CHECKING:
     from tests.servers import FilesystemBroker
@@ -42,14 +39,6 @@ def app(storage_url: str, filesystem_broker: FilesystemBroker) -> Iterator[Celer
     yield app
     full.close()
     app.close()
-
-
-def run(app: Celery, *arguments: str, answer: str | None = None) -> Result:
-    context = CLIContext(app=app, no_color=False, workdir=None)
-    # Before click 8.2 both streams came as one unless told otherwise.
-    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
-    options: dict[str, Any] = {"mix_stderr": False} if mixes else {}
-    return CliRunner(**options).invoke(fullresult, arguments, obj=context, input=answer)
 
 
 def begin(app: Celery, *task_ids: str, name: str = "shop.charge", ago: timedelta = HOUR) -> Worker:
@@ -76,22 +65,6 @@ def overdue(app: Celery, task_id: str, by: timedelta = 2 * HOUR) -> None:
     """A scheduled task that should have been sent so long ago."""
     app.send_task("shop.later", (7,), task_id=task_id, countdown=3600)
     assert app.fullresult.reschedule(task_id, app.fullresult.storage.now() - by)
-
-
-def sent(app: Celery) -> list[str]:
-    """The ids of the messages on the broker, which are taken."""
-    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
-        found = []
-        while queue.qsize():
-            message = queue.get(block=False)
-            message.ack()
-            found.append(str(message.headers["id"]))
-    return sorted(found)
-
-
-def ids(result: Result) -> list[str]:
-    """The first field of each line."""
-    return [line.split("\t")[0] for line in result.stdout.splitlines()]
 
 
 # --- orphans

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import Celery
-from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
 
-from fullresult.cli import fullresult
 from fullresult.sweeper import sweep
+from tests.commands import run
 from tests.scheduling import app_on, later, overdue
 
 
@@ -25,14 +21,6 @@ def app(tmp_path: Path) -> Iterator[Celery]:
     url = f"sqlite:///{tmp_path / 'records.db'}"
     with app_on({"broker_url": "memory://"}, url, fullresult_rescue_after=60) as app:
         yield app
-
-
-def run(app: Celery, *arguments: str) -> Result:
-    context = CLIContext(app=app, no_color=True, workdir=None)
-    # Before click 8.2 both streams came as one unless told otherwise.
-    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
-    options: dict[str, Any] = {"mix_stderr": False} if mixes else {}
-    return CliRunner(**options).invoke(fullresult, arguments, obj=context)
 
 
 def timeline(app: Celery, task_id: str) -> list[str]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import os
-import pty
-import select
 import signal
 import subprocess
 import sys
@@ -19,8 +15,7 @@ from uuid import uuid4
 import click
 import pytest
 from celery import Celery
-from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from fullresult import FullResult, encoding
 from fullresult.cli import fullresult, values
@@ -29,6 +24,7 @@ from fullresult.cli.terminal import width
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.schedule_events import ScheduleEvents
 from tests import workers
+from tests.commands import ids, on_a_terminal, run, sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,14 +70,6 @@ def proj(tmp_path: Path, settings: dict[str, Any]) -> Path:
     return tmp_path
 
 
-def run(app: Celery, *arguments: str, answer: str | None = None) -> Result:
-    context = CLIContext(app=app, no_color=False, workdir=None)
-    # Before click 8.2 both streams came as one unless told otherwise.
-    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
-    options: dict[str, Any] = {"mix_stderr": False} if mixes else {}
-    return CliRunner(**options).invoke(fullresult, arguments, obj=context, input=answer)
-
-
 def later(app: Celery, task_id: str, name: str = "shop.charge", **options: Any) -> None:
     """Schedule a task through the app, due in an hour if nothing else is said."""
     app.send_task(name, (7,), {"card": "x"}, task_id=task_id, **{"countdown": 3600} | options)
@@ -113,22 +101,6 @@ def die_with(app: Celery, *, ago: timedelta = 2 * HOUR - timedelta(minutes=1)) -
     """What a sweeper leaves behind that claimed what was due then, and was killed."""
     full = app.fullresult
     full.storage.claim_due(full.settings.namespace, full.storage.now() - ago, "dead", 100)
-
-
-def ids(result: Result) -> list[str]:
-    """The first field of each line."""
-    return [line.split("\t")[0] for line in result.stdout.splitlines()]
-
-
-def sent(app: Celery) -> list[str]:
-    """The ids of the messages on the broker."""
-    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
-        found = []
-        while queue.qsize():
-            message = queue.get(block=False)
-            message.ack()
-            found.append(str(message.headers["id"]))
-    return sorted(found)
 
 
 # --- scheduled
@@ -723,7 +695,7 @@ def test_on_a_terminal_a_sweep_counts(app: Celery, proj: Path) -> None:
     for number in range(3):
         overdue(app, str(number))
 
-    said = _on_a_terminal(proj, "-A", "proj", "fullresult", "sweep")
+    said = on_a_terminal(proj, "-A", "proj", "fullresult", "sweep")
 
     assert "\r3 sent\r\n" in said
     assert said.endswith("Sent 3 tasks.\r\n")
@@ -885,28 +857,3 @@ def _celery(directory: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def _on_a_terminal(directory: Path, *arguments: str) -> str:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", *arguments],
-        cwd=directory,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    said = b""
-    while select.select([ours], [], [], 60)[0]:
-        try:
-            chunk = os.read(ours, 4096)
-        except OSError:
-            break
-        if not chunk:
-            break
-        said += chunk
-    os.close(ours)
-    process.wait(30)
-    return said.decode()

@@ -12,7 +12,7 @@ from celery import Celery
 from fullresult import FullResult
 from fullresult.spool import Spool, directory_of
 from fullresult.testing import samples
-from tests.test_cli_says import run
+from tests.commands import run
 
 
 def make_app(url: str, **settings: object) -> Celery:

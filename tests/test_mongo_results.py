@@ -14,11 +14,12 @@ import pytest
 from pymongo.collection import Collection
 
 from fullresult.record import STARTED, SUCCESS
-from fullresult.storage import Refused, TaskQuery, Uncertain
+from fullresult.storage import Refused, TaskQuery
 from fullresult.testing import open_storage, samples
 from fullresult_storage_mongo.records import MOST_STORED
 from fullresult_storage_mongo.storage import MongoStorage
 from tests import servers
+from tests.counting import LostAnswers, end, publish
 from tests.proxy import Cut, Fault, LoseAnswer, Proxy, once, proxy
 
 pytestmark = pytest.mark.slow
@@ -35,10 +36,6 @@ def using(url: str) -> Iterator[MongoStorage]:
         yield storage
     finally:
         storage.close()
-
-
-Tell = Callable[..., bool]
-"""Has a storage count a member of the chord of two."""
 
 
 @pytest.fixture
@@ -229,55 +226,8 @@ def seconds(do: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def join(storage: MongoStorage, member: str, call: str | None = None) -> bool:
-    return storage.join_chord("the chord", member, 2, None, call=call)
-
-
-def end(storage: MongoStorage, member: str, call: str | None = None) -> bool:
-    """The same by the write that tells of the end."""
-    event = samples.event(member, outcome=samples.outcome(SUCCESS))
-    return storage.write_and_join(event, "the chord", 2, None, call=call)[1]
-
-
-@pytest.mark.parametrize("tell", [join, end])
-@pytest.mark.parametrize("fault", [LoseAnswer(), Cut(0), Cut(50)], ids=str)
-def test_a_member_whose_answer_is_lost_is_counted_once(
-    between: tuple[Proxy, MongoStorage], fault: Fault, tell: Tell
-) -> None:
-    network, storage = between
-    publish(storage, "2")
-    tell(storage, "1")
-
-    network.plan = once(b"findAndModify", fault)
-    completed = tell(storage, "2")
-
-    assert completed
-    assert network.faults == 1
-    assert not storage.join_chord("the chord", "2", 2, None)
-
-
-@pytest.mark.parametrize("tell", [join, end])
-def test_a_member_that_may_have_been_counted_is_uncertain_and_told_again(
-    between: tuple[Proxy, MongoStorage], tell: Tell
-) -> None:
-    network, storage = between
-    publish(storage, "2")
-    tell(storage, "1")
-
-    def lose(piece: bytes) -> Fault | None:
-        if b"findAndModify" not in piece:
-            return None
-        network.refuse()
-        return LoseAnswer()
-
-    network.plan = lose
-    with pytest.raises(Uncertain, match="2 was counted"):
-        tell(storage, "2", "x")
-    network.heal()
-
-    assert tell(storage, "2", "x")
-    assert join(storage, "2", "x")
-    assert not join(storage, "2")
+class TestLostAnswers(LostAnswers):
+    words = b"findAndModify"
 
 
 @pytest.mark.parametrize("fault", [LoseAnswer(), Cut(0), Cut(50)], ids=str)
@@ -294,10 +244,6 @@ def test_a_member_whose_end_got_no_answer_is_written_and_counted(
     assert completed
     assert network.faults == 1
     assert len(storage.get_ended(["1", "2"])) == 2
-
-
-def publish(storage: MongoStorage, task_id: str) -> None:
-    storage.write([samples.task(task_id, state="PENDING")])
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import subprocess
@@ -16,14 +15,12 @@ from typing import Any
 import pytest
 from celery import Celery, signals
 from celery.beat import BeatLazyFunc, ScheduleEntry, Scheduler
-from celery.bin.base import CLIContext
 from celery.schedules import BaseSchedule, crontab, schedule
-from click.testing import CliRunner, Result
 
 from fullresult import FullResult
 from fullresult.beats import PeriodicTask, SchedulerError, schedule_text
-from fullresult.cli import fullresult
 from fullresult.entries import watch
+from tests.commands import run
 from tests.servers import FilesystemBroker
 
 ELSEWHERE: dict[str, dict[str, Any]] = {}
@@ -521,19 +518,11 @@ def test_a_database_scheduler_of_django(
 # --- on the command line
 
 
-def _run(app: Celery, *arguments: str) -> Result:
-    context = CLIContext(app=app, no_color=True, workdir=None)
-    # Before click 8.2 both streams came as one unless told otherwise.
-    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
-    options: dict[str, Any] = {"mix_stderr": False} if mixes else {}
-    return CliRunner(**options).invoke(fullresult, arguments, obj=context)
-
-
 def test_periodic_lists_entries_with_tabs_in_a_pipe(app: Celery) -> None:
     _plan(app, **{"every\tday": {"task": "shop.report", "schedule": crontab(hour=7)}})
     task_id = app.fullresult.trigger("every\tday").id
 
-    result = _run(app, "periodic")
+    result = run(app, "periodic")
 
     name, task, text, enabled, due, last, state, created, by = result.stdout[:-1].split("\t")
     assert (name, task, text, enabled) == ("every\\tday", "shop.report", "* 7 * * *", "yes")
@@ -546,7 +535,7 @@ def test_periodic_prints_json_with_every_field(app: Celery) -> None:
     _plan(app, a={"task": "shop.report", "schedule": 60, "kwargs": {"n": lazy}})
     app.fullresult.trigger("a")
 
-    (found,) = json.loads(_run(app, "periodic", "--json").stdout)
+    (found,) = json.loads(run(app, "periodic", "--json").stdout)
 
     assert set(found) == set(vars(_entry(app, "a")))
     assert found["last_run"]["kwargs"] == {"n": 7}
@@ -554,7 +543,7 @@ def test_periodic_prints_json_with_every_field(app: Celery) -> None:
 
 
 def test_periodic_says_where_nothing_is(app: Celery) -> None:
-    result = _run(app, "periodic")
+    result = run(app, "periodic")
 
     assert (result.exit_code, result.stdout) == (0, "")
     assert "beat_schedule is empty" in result.stderr
@@ -563,7 +552,7 @@ def test_periodic_says_where_nothing_is(app: Celery) -> None:
 def test_trigger_prints_the_id_of_what_it_sent(app: Celery) -> None:
     _plan(app, morning={"task": "shop.report", "schedule": 60, "args": (1,)})
 
-    result = _run(app, "trigger", "morning")
+    result = run(app, "trigger", "morning")
 
     record = app.fullresult.get(result.stdout.strip())
     assert record is not None
@@ -573,7 +562,7 @@ def test_trigger_prints_the_id_of_what_it_sent(app: Celery) -> None:
 def test_trigger_of_an_unknown_name_lists_the_known_ones(app: Celery) -> None:
     _plan(app, morning={"task": "shop.report", "schedule": 60})
 
-    result = _run(app, "trigger", "evening")
+    result = run(app, "trigger", "evening")
 
     assert result.exit_code == 1
     assert result.stderr == ("Error: no periodic task is called 'evening'; there are: 'morning'\n")
@@ -583,7 +572,7 @@ def test_trigger_of_an_unknown_name_lists_the_known_ones(app: Celery) -> None:
 def test_a_command_says_in_one_sentence_that_a_scheduler_cannot_be_read(
     app: Celery, command: list[str]
 ) -> None:
-    result = _run(app, *command, "--scheduler", f"{__name__}:BrokenScheduler")
+    result = run(app, *command, "--scheduler", f"{__name__}:BrokenScheduler")
 
     assert result.exit_code == 1
     assert result.stderr.endswith("cannot be read: the database is away\n")

@@ -13,12 +13,13 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from fullresult.record import SUCCESS
-from fullresult.storage import Storage, StorageError, Uncertain
+from fullresult.storage import Storage, StorageError
 from fullresult.testing import open_storage, samples
 from fullresult_storage_sql import postgresql, statements
 from fullresult_storage_sql.storage import SqlStorage
 from tests import servers
-from tests.proxy import Cut, Fault, LoseAnswer, Proxy, once, proxy
+from tests.counting import LostAnswers, end, publish
+from tests.proxy import Proxy, proxy
 
 _SQL = statements.read("postgresql.sql")
 _FILL = """
@@ -27,9 +28,6 @@ _FILL = """
         CASE WHEN mod(i, 2) = 0 THEN timestamptz '2999-01-31 12:00:00+00' END
     FROM generate_series(1, %s) AS i
 """
-
-Tell = Callable[..., bool]
-"""Has a storage count a member of the chord of two."""
 
 
 @pytest.fixture
@@ -162,55 +160,8 @@ def test_who_joins_a_chord_that_is_being_forgotten_begins_it_anew(
     assert storage.join_chord("a", "1", 2, None)
 
 
-def join(storage: SqlStorage, member: str, call: str | None = None) -> bool:
-    return storage.join_chord("the chord", member, 2, None, call=call)
-
-
-def end(storage: SqlStorage, member: str, call: str | None = None) -> bool:
-    """The same by the write that tells of the end."""
-    event = samples.event(member, outcome=samples.outcome(SUCCESS))
-    return storage.write_and_join(event, "the chord", 2, None, call=call)[1]
-
-
-@pytest.mark.parametrize("tell", [join, end])
-@pytest.mark.parametrize("fault", [LoseAnswer(), Cut(0), Cut(30)], ids=str)
-def test_a_member_whose_answer_is_lost_is_counted_once(
-    between: tuple[Proxy, SqlStorage], fault: Fault, tell: Tell
-) -> None:
-    network, storage = between
-    publish(storage, "2")
-    tell(storage, "1")
-
-    network.plan = once(b"the chord", fault)
-    completed = tell(storage, "2")
-
-    assert completed
-    assert network.faults == 1
-    assert not storage.join_chord("the chord", "2", 2, None)
-
-
-@pytest.mark.parametrize("tell", [join, end])
-def test_a_member_that_may_have_been_counted_is_uncertain_and_told_again(
-    between: tuple[Proxy, SqlStorage], tell: Tell
-) -> None:
-    network, storage = between
-    publish(storage, "2")
-    tell(storage, "1")
-
-    def lose(piece: bytes) -> Fault | None:
-        if b"the chord" not in piece:
-            return None
-        network.refuse()
-        return LoseAnswer()
-
-    network.plan = lose
-    with pytest.raises(Uncertain, match="2 was counted"):
-        tell(storage, "2", "x")
-    network.heal()
-
-    assert tell(storage, "2", "x")
-    assert join(storage, "2", "x")
-    assert not join(storage, "2")
+class TestLostAnswers(LostAnswers):
+    words = b"the chord"
 
 
 def test_a_member_that_was_never_told_is_no_more_than_a_storage_error(
@@ -237,10 +188,6 @@ def test_without_prepared_statements_the_end_of_a_member_is_counted_as_well(
     unprepared.close()
     assert told == [False, False, True]
     assert sorted(record.state for record in storage.get_ended(["1", "2"])) == [SUCCESS] * 2
-
-
-def publish(storage: SqlStorage, task_id: str) -> None:
-    storage.write([samples.task(task_id, state="PENDING")])
 
 
 def until(condition: Callable[[], bool]) -> None:

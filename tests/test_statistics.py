@@ -29,7 +29,7 @@ from fullresult.storage import StorageError
 from fullresult.testing import samples
 from fullresult.testing.fixtures import write
 from fullresult.testing.statistics import made_up
-from tests.test_cli_says import run
+from tests.commands import run
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

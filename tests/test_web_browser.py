@@ -133,15 +133,6 @@ def page(context: BrowserContext) -> Page:
     return page
 
 
-def failed(app: Celery, number: int = 1) -> list[str]:
-    task = app.tasks["shop.charge"]
-    ids = [task.apply_async((i,), {"amount": 2}).id for i in range(number)]
-    for task_id in ids:
-        browsing.ran(app, task_id, "shop.charge", ValueError("card declined"))
-    browsing.sent(app)
-    return ids
-
-
 def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
@@ -155,7 +146,7 @@ BOTH = pytest.mark.parametrize("app", ["sqlite", "postgresql"], indirect=True)
 @BOTH
 def test_one_searches_opens_and_retries(app: Celery, page: Page) -> None:
     """With the suggestions of the search box, by keyboard."""
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     app.send_task("shop.mail", ("ada",))
     browsing.sent(app)
     page.keyboard.press("/")
@@ -180,7 +171,7 @@ def test_one_searches_opens_and_retries(app: Celery, page: Page) -> None:
 
 
 def test_one_selects_several_and_retries_them(app: Celery, page: Page) -> None:
-    failed(app, 5)
+    browsing.failed(app, 5)
     page.goto("/?q=state:FAILURE")
     page.get_by_label("Select all on this page").check()
     page.locator("tbody input").first.uncheck()
@@ -194,7 +185,7 @@ def test_one_selects_several_and_retries_them(app: Celery, page: Page) -> None:
 
 @BOTH
 def test_one_retries_all_that_match(app: Celery, page: Page) -> None:
-    failed(app, 60)
+    browsing.failed(app, 60)
     page.goto("/?q=state:FAILURE")
     page.get_by_role("link", name="Retry all that match…").click()
 
@@ -205,7 +196,7 @@ def test_one_retries_all_that_match(app: Celery, page: Page) -> None:
 
 
 def test_one_edits_and_retries_and_is_told_what_is_wrong(app: Celery, page: Page) -> None:
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     page.goto(f"/edit?id={task_id}")
     page.get_by_label("Keyword arguments").fill('{"colour": "red"}')
     page.get_by_role("button", name="Check and preview").click()
@@ -268,7 +259,7 @@ def test_the_list_lives_and_can_be_paused(app: Celery, page: Page) -> None:
 
 
 def test_a_reader_logs_in_and_is_refused(app: Celery, context: BrowserContext) -> None:
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     page = context.new_page()
     page.goto(f"/task?id={task_id}")
     log_in(page, "bob", "wrong")
@@ -291,7 +282,7 @@ def test_another_site_can_make_the_browser_do_nothing(
     app: Celery, page: Page, context: BrowserContext
 ) -> None:
     """A page of another site sends our own form, with the cookies of somebody who is logged in."""
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     here = page.url
     elsewhere = context.new_page()
     elsewhere.set_content(
@@ -322,7 +313,7 @@ def test_what_a_task_says_stays_text(app: Celery, page: Page) -> None:
 def test_without_scripts_everything_can_be_read_and_done(
     app: Celery, chromium: Browser, address: str
 ) -> None:
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     plain = chromium.new_context(base_url=address, java_script_enabled=False)
     page = plain.new_page()
     page.goto(f"/?token={TOKEN}")
@@ -339,7 +330,7 @@ def test_without_scripts_everything_can_be_read_and_done(
 def test_on_a_phone_no_page_is_wider_than_the_screen(
     app: Celery, chromium: Browser, address: str
 ) -> None:
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     phone = chromium.new_context(base_url=address, viewport={"width": 360, "height": 740})
     page = phone.new_page()
     page.goto(f"/?token={TOKEN}")
@@ -363,7 +354,7 @@ def names_of(page: Page) -> list[Any]:
 def test_everything_that_can_be_used_has_a_name_for_a_screen_reader(
     app: Celery, page: Page
 ) -> None:
-    (task_id,) = failed(app)
+    (task_id,) = browsing.failed(app)
     app.tasks["shop.charge"].apply_async((1,), countdown=3600)
 
     for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", "/scheduled", "/periodic"):

@@ -19,7 +19,7 @@ from fullresult.web import charts
 from fullresult.web.trees import tree_of
 from fullresult.worker import Worker
 from tests import browsing
-from tests.browsing import Browser
+from tests.browsing import Browser, charge
 from tests.scheduling import overdue
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ def app(tmp_path: Path) -> Iterator[Celery]:
 @pytest.fixture
 def browser(app: Celery) -> Browser:
     return browsing.entered(app)
-
-
-def charge(app: Celery, number: int = 1, **options: object) -> list[str]:
-    task = app.tasks["shop.charge"]
-    return [task.apply_async((i,), {"amount": i / 2}, **options).id for i in range(number)]
 
 
 def rows(text: str) -> list[str]:

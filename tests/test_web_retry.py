@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +14,7 @@ from fullresult.record import TaskRecord
 from fullresult.storage import StorageError
 from fullresult.web import acting
 from tests import browsing
-from tests.browsing import Browser
+from tests.browsing import Browser, charge, failed
 from tests.scheduling import only, overdue
 
 if TYPE_CHECKING:
@@ -35,19 +35,6 @@ def browser(app: Celery) -> Browser:
     return browsing.entered(app)
 
 
-def charge(app: Celery, number: int = 1, **options: Any) -> list[str]:
-    task = app.tasks["shop.charge"]
-    return [task.apply_async((i,), {"amount": 2}, **options).id for i in range(number)]
-
-
-def failed(app: Celery, number: int = 1) -> list[str]:
-    ids = charge(app, number)
-    for task_id in ids:
-        browsing.ran(app, task_id, "shop.charge", KeyError("card"))
-    browsing.sent(app)
-    return ids
-
-
 # --- retry
 
 
@@ -60,7 +47,7 @@ def test_a_retry_is_shown_confirmed_and_sent_under_a_new_id(app: Celery, browser
 
     assert nothing_yet == []
     (message,) = browsing.sent(app)
-    assert (message["args"], message["kwargs"]) == ([0], {"amount": 2})
+    assert (message["args"], message["kwargs"]) == ([0], {"amount": 0})
     assert page.url.endswith(f"/task?id={message['id']}")
     assert app.fullresult.get(message["id"]).retry_of == task_id
 
@@ -236,7 +223,7 @@ def test_edited_arguments_are_checked_shown_and_sent(app: Celery, browser: Brows
     assert "changed" in preview.words
     assert browsing.sent(app) == []
     (message,) = browsing.sent(app, "urgent")
-    assert (message["args"], message["kwargs"]) == ([77], {"amount": 2})
+    assert (message["args"], message["kwargs"]) == ([77], {"amount": 0})
     assert page.url.endswith(f"/task?id={message['id']}")
     record = app.fullresult.get(message["id"])
     assert (record.retry_of, record.priority, record.queue) == (task_id, 5, "urgent")

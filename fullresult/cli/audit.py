@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullresult.cli import limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps, plain
 from fullresult.cli.help import Command
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 @click.option("--task-id", metavar="ID", help="Done to this task.")
 @click.option("--since", type=when, help="Done since: 2h, '1d ago', 2026-01-31T14:00 (local time).")
 @click.option("--until", type=when, help="Done before; like --since.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-)
+@limits.limit
 @click.option("--after", type=audit_cursor, metavar="CURSOR", help="Go on where a listing ended.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def audit(context: click.Context, /, limit: int, as_json: bool, **asked: Any) -> None:
     """List what people did to tasks, the newest first.
@@ -51,7 +49,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **asked: Any) ->
         return
     show_rows(entries, _COLUMNS, _fields)
     if cursor:
-        say(f"More follow: --after {shlex.quote(safe(cursor))}", err=True)
+        limits.say_what_follows(cursor)
     if not entries:
         say("The audit log has no such entry.", err=True)
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullresult.attempts import NotDone
 from fullresult.cli import filters
 from fullresult.cli.app import full_of
 from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
-from fullresult.cli.run import NotDone, Run, Verb
+from fullresult.cli.run import Run, Verb
 from fullresult.cli.schedules import pages, schedules_of, why_not
 from fullresult.cli.terminal import safe, say
 from fullresult.cli.words import count_of

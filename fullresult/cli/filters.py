@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fullresult.cli import limits
 from fullresult.cli.document import plain
 from fullresult.cli.terminal import one_line, say
 from fullresult.cli.values import cursor, pair, state, value, when
@@ -47,9 +48,7 @@ _WHICH = (
     ),
 )
 _PAGE = (
-    click.option(
-        "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-    ),
+    limits.limit,
     click.option("--after", type=cursor, metavar="CURSOR", help="Go on where a listing ended."),
     click.option("--oldest-first", is_flag=True, help="Else the newest come first."),
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
 
-from fullresult.cli import filters
+from fullresult.cli import filters, limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
 from fullresult.cli.help import Command
 from fullresult.cli.table import show_records
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.config import without_password
 
 
@@ -27,7 +26,7 @@ from fullresult.config import without_password
 )
 @filters.which
 @filters.page
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """List tasks, the newest first.
@@ -47,7 +46,7 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
         return
     show_records(records)
     if cursor:
-        say(f"More follow: --after {shlex.quote(safe(cursor))}", err=True)
+        limits.say_what_follows(cursor)
     if not records:
         say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
         filters.explain_nothing(options)

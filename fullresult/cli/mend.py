@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from fullresult.attempts import NotDone, sending
 from fullresult.cli import ages
 from fullresult.cli.app import full_of
 from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
-from fullresult.cli.run import NotDone, Run, Verb, sending
+from fullresult.cli.run import Run, Verb
 from fullresult.cli.schedules import late, schedules_of
 from fullresult.cli.terminal import safe, say
 from fullresult.cli.words import count_of, span

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fullresult import stale
+from fullresult.attempts import NotDone, sending
 from fullresult.cli.orphans import show_orphans
 from fullresult.cli.preview import SHOWN
-from fullresult.cli.run import NotDone, sending
 from fullresult.cli.schedules import late, show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say

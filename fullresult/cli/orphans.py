@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from fullresult.cli import ages, filters
+from fullresult.cli import ages, filters, limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps, plain
 from fullresult.cli.help import Command
-from fullresult.cli.stale import FOUND
 from fullresult.cli.table import Column, fields, show_rows
 from fullresult.cli.terminal import safe, say
 from fullresult.cli.words import call, count_of, local
@@ -37,11 +36,9 @@ COLUMNS: tuple[Column[Orphan], ...] = (
 )
 @filters.which
 @ages.how_long
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
-@click.option("--fail", is_flag=True, help=f"Exit with code {FOUND} if there are any.")
+@limits.limit
+@limits.as_json
+@limits.fail
 @click.pass_context
 def orphans(
     context: click.Context, /, limit: int, as_json: bool, fail: bool, **options: Any
@@ -68,13 +65,12 @@ def orphans(
     else:
         show_orphans(shown)
         if more:
-            say(f"More follow: --limit {limit} was reached.", err=True)
+            limits.say_limit_was_reached(limit)
         if not shown:
             say("No running task has lost its worker.", err=True)
             filters.explain_nothing(options)
     if fail and shown:
-        say(f"{'More than ' if more else ''}{count_of(len(shown), 'orphan')}.", err=True)
-        context.exit(FOUND)
+        limits.fail_over(context, count_of(len(shown), "orphan"), more=more)
 
 
 def show_orphans(found: Sequence[Orphan], *, err: bool = False, table: bool | None = None) -> None:

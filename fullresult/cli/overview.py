@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullresult.cli import limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps, plain
 from fullresult.cli.help import Command
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cut the time into so many parts, for --json.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def overview(
     context: click.Context,

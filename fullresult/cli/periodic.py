@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullresult.cli import limits
 from fullresult.cli.app import full_of
 from fullresult.cli.audited import write_down
 from fullresult.cli.document import document, dumps, plain
@@ -30,7 +31,7 @@ _scheduler = click.option(
 
 @click.command(cls=Command, examples=["periodic", "periodic --json | jq '.[].name'"])
 @_scheduler
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) -> None:
     """List the periodic tasks, and how each last went.

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from fullresult.attempts import sending
 from fullresult.cli import ages, filters
 from fullresult.cli.app import full_of
 from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.missing import Missing, Part
 from fullresult.cli.preview import preview
-from fullresult.cli.run import Run, Verb, sending
+from fullresult.cli.run import Run, Verb
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import is_terminal, safe, say
 from fullresult.cli.words import count_of

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from typing import Any
 
 import click
 
-from fullresult.cli import filters
+from fullresult.cli import filters, limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps
 from fullresult.cli.help import Command
 from fullresult.cli.schedules import schedule_document, show_schedules
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.values import moment, schedule_cursor
 from fullresult.config import without_password
 
@@ -38,13 +37,11 @@ from fullresult.config import without_password
     metavar="WHEN",
     help="Due by then: 'in 2h', '10m ago', now, 2026-01-31T14:00 (local time).",
 )
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-)
+@limits.limit
 @click.option(
     "--after", type=schedule_cursor, metavar="CURSOR", help="Go on where a listing ended."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def scheduled(
     context: click.Context,
@@ -76,7 +73,7 @@ def scheduled(
         return
     show_schedules(full, schedules)
     if cursor:
-        say(f"More follow: --after {shlex.quote(safe(cursor))}", err=True)
+        limits.say_what_follows(cursor)
     if not schedules:
         say(f"No such task is scheduled in {without_password(full.settings.storage)}.", err=True)
         filters.explain_nothing(options)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import click
 
+from fullresult.cli import limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps, plain
 from fullresult.cli.errors import Commands, Failure
@@ -22,7 +23,7 @@ _FRESH = timedelta(seconds=10)
 
 
 @click.command(cls=Command, examples=["spool status", "spool status --json"])
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.as_json
 @click.pass_context
 def status(context: click.Context, /, as_json: bool) -> None:
     """Show how many events wait on this host for the storage to take them, and since when."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fullresult.cli import ages
+from fullresult.cli import ages, limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import document, dumps
 from fullresult.cli.help import Command
@@ -14,8 +14,6 @@ from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.values import state
 from fullresult.cli.words import count_of, span
-
-FOUND = 3
 
 
 @click.command(
@@ -34,11 +32,9 @@ FOUND = 3
     type=state,
     help="Not stale in this state; replaces the states that end a task. Repeatable.",
 )
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
-@click.option("--fail", is_flag=True, help=f"Exit with code {FOUND} if there are any.")
+@limits.limit
+@limits.as_json
+@limits.fail
 @click.pass_context
 def stale(
     context: click.Context,
@@ -66,10 +62,9 @@ def stale(
     else:
         show_records(records, STALE_COLUMNS)
         if more:
-            say(f"More follow: --limit {limit} was reached.", err=True)
+            limits.say_limit_was_reached(limit)
         if not records:
             waited = full.settings.stale_after if age is None else age
             say(f"No task is stale: none stood still for {span(waited.total_seconds())}.", err=True)
     if fail and records:
-        say(f"{'More than ' if more else ''}{count_of(len(records))} stale.", err=True)
-        context.exit(FOUND)
+        limits.fail_over(context, f"{count_of(len(records))} stale", more=more)

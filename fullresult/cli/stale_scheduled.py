@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from fullresult.cli import ages
+from fullresult.cli import ages, limits
 from fullresult.cli.app import full_of
 from fullresult.cli.document import dumps, plain
 from fullresult.cli.help import Command
 from fullresult.cli.schedules import is_being_sent, schedule_document, show_schedules
-from fullresult.cli.stale import FOUND
 from fullresult.cli.terminal import bold, one_line, say
 from fullresult.cli.words import count_of, local_exactly, span
 
@@ -36,10 +35,8 @@ class Part(NamedTuple):
     examples=["stale-scheduled --hours 1", "stale-scheduled --older-than 5m --json"],
 )
 @ages.how_long
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
+@limits.limit
+@limits.as_json
 @click.pass_context
 def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **lengths: Any) -> None:
     """List what is overdue and was not sent.
@@ -72,10 +69,10 @@ def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **leng
     else:
         _show(full, schedules, age)
         if more:
-            say(f"More follow: --limit {limit} was reached.", err=True)
+            limits.say_limit_was_reached(limit)
         say(_last(full, last_sweep), err=True)
     if schedules:
-        context.exit(FOUND)
+        context.exit(limits.FOUND)
 
 
 def _show(full: FullResult, schedules: Sequence[Schedule], age: timedelta | None) -> None:

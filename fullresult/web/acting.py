@@ -7,10 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from kombu.exceptions import OperationalError
 from starlette.concurrency import run_in_threadpool
 
-from fullresult.cli.run import NotDone
+from fullresult.attempts import BROKER_ERRORS, NotDone
 from fullresult.encoding import safe_str
 from fullresult.storage import AuditStorage, StorageError
 from fullresult.web.cookies import check_token
@@ -30,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 4.0
 """Seconds that one request may act; what is left waits for the next."""
-_BROKER_ERRORS = 3
-"""So many in a row, and nobody waits for the broker any longer."""
 
 
 def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
@@ -117,21 +114,10 @@ def _run(
             broken = 0
         except NotDone as error:
             results.append(Result(task_id, problem=safe_str(error)))
-            broken = broken + 1 if _is_of_broker(error) else 0
-        if broken >= _BROKER_ERRORS:
+            broken = broken + 1 if error.is_of_broker else 0
+        if broken >= BROKER_ERRORS:
             return Batch(results, unfinished=True, stopped="The broker does not answer.")
     return Batch(results, unfinished=False)
-
-
-def _is_of_broker(error: BaseException) -> bool:
-    from fullresult.sending import BrokerDown
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, (OperationalError, OSError, BrokerDown)):
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def write_down(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.routing import Route
 
 from fullresult import encoding, hiding
+from fullresult.attempts import NotDone, sending
 from fullresult.cli.document import plain
-from fullresult.cli.run import NotDone, sending
 from fullresult.resend import CannotResend, check
 from fullresult.web.acting import action, write_down
 from fullresult.web.moments import moment

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.routing import Route
 
 from fullresult import stale
-from fullresult.cli.run import NotDone, sending
+from fullresult.attempts import NotDone, sending
 from fullresult.config import duration
 from fullresult.record import TaskRecord
 from fullresult.web.acting import Batch, action, run, write_down_batch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.routing import Route
 
 from fullresult import encoding
-from fullresult.cli.run import NotDone, sending
+from fullresult.attempts import NotDone, sending
 from fullresult.cli.schedules import schedules_of, why_not
 from fullresult.config import duration
 from fullresult.web.acting import action, run, write_down_batch
