@@ -20,7 +20,7 @@ import httpx
 from celery import Celery
 
 from benchmarks.documents import fill_mongodb
-from benchmarks.filling import COMMON_NAME, RARE_NAME, fill_postgresql, fill_sqlite
+from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE, fill_postgresql, fill_sqlite
 from fullresult import FullResult
 from fullresult.web import create_app
 from fullresult.web.passwords import hash_token, new_token
@@ -97,6 +97,10 @@ def pages(filled: Filled) -> dict[str, str]:
         "a rare name": f"/?q=name:{RARE_NAME}",
         "failures of a glob": f"/?q={quote('state:FAILURE name:shop.*')}",
         "a kwarg (indexed)": f"/?q={quote(f'kwargs.order_id:{middle}')}",
+        "a kwarg (nested)": f"/?q={quote('kwargs.shipping.country:DE')}",
+        "a text that all have": "/?q=shop",
+        "a text that few have": f"/?q={quote('no such text')}",
+        "a queue that few have": f"/?q=queue:{RARE_QUEUE}",
         "one task": f"/task?id={filled.task_id(middle)}",
         "one task of a workflow": f"/task?id={filled.task_id(middle // 10 * 10 + 3)}",
         "scheduled": "/scheduled",

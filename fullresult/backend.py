@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -117,7 +118,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         url = self.url if self.url.startswith("fullresult") else f"fullresult+{self.url}"
         return url if include_password else without_password(url)
 
-    @property
+    @cached_property
     def _here(self) -> Shared:
         return shared(self.app, self.url if "://" in self.url else OWN)
 

@@ -407,6 +407,19 @@ class StatisticsStorage(Protocol):
 
 
 @runtime_checkable
+class IndexedStorage(Protocol):
+    """Optional: it knows which questions it answers without reading what nobody asked for."""
+
+    def has_index(self, query: TaskQuery) -> bool:
+        """Whether `find` leads to the records of *query* by an index.
+
+        Where not, it reads one record after the other, those that do not match as well: whoever
+        cannot wait for that asks with a `since`.
+        """
+        ...
+
+
+@runtime_checkable
 class AuditStorage(Protocol):
     """Optional: what people did, who and when. What is kept here is kept for good."""
 

@@ -144,9 +144,8 @@ def record(found: Document) -> TaskRecord:
 
 
 def _outcome(found: Document) -> Outcome:
-    known: Document = {name: found.get(name) for name in Outcome._fields}
-    known |= {"stamp": found["outcome_stamp"], "result": to_json(found.get("result"))}
-    return Outcome(**known)
+    values = Outcome._make(map(found.get, Outcome._fields))
+    return values._replace(stamp=found["outcome_stamp"], result=to_json(values.result))
 
 
 def _message(found: Document) -> Message:

@@ -37,15 +37,21 @@ class MongoResults:
         """The database, all collections and indexes known to be there."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        return self._get({"_id": {"$in": [*task_ids]}}, _WITHOUT_ENTRIES)
+        return self._get(task_ids, {}, _WITHOUT_ENTRIES)
 
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
-        asked = {"_id": {"$in": [*task_ids]}, **_ENDED}
-        return self._get(asked, _WITHOUT_ENTRIES if messages else _WITHOUT_MESSAGES)
+        return self._get(task_ids, _ENDED, _WITHOUT_ENTRIES if messages else _WITHOUT_MESSAGES)
 
-    def _get(self, asked: Document, fields: Document) -> list[TaskRecord]:
+    def _get(
+        self, task_ids: Collection[str], asked: Document, fields: Document
+    ) -> list[TaskRecord]:
+        asked = {"_id": {"$in": [*task_ids]}, **asked}
+        # All in one answer, and no cursor stays behind.
+        size = len(task_ids) + 1
         return self._prepared().read(
-            lambda handle: [*map(records.record, handle.results.find(asked, fields))]
+            lambda handle: [
+                *map(records.record, handle.results.find(asked, fields, batch_size=size))
+            ]
         )
 
     def forget(self, task_id: str) -> None:

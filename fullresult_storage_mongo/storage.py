@@ -68,6 +68,10 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
             return []
         return database.read(lambda handle: [*map(records.record, _found(handle, query))])
 
+    def has_index(self, query: TaskQuery) -> bool:
+        """`fullresult.storage.IndexedStorage`."""
+        return queries.has_index(query, self._index_kwargs)
+
     def count(self, query: TaskQuery) -> int:
         def count(handle: Handle) -> int:
             where = queries.everything(query, queries.names(handle, query))

@@ -101,6 +101,15 @@ def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
     return None
 
 
+def has_index(dialect: Dialect, query: TaskQuery) -> bool:
+    """`IndexedStorage.has_index`."""
+    if any(getattr(query, name) is not None for name in _FEW):
+        return True
+    if query.kwargs or query.args:
+        return dialect.json_index(query) is not None
+    return query.text is query.queue is query.worker is None
+
+
 def _few(dialect: Dialect, query: TaskQuery) -> Condition:
     where, values = conditions(dialect, query)
     return _filled(dialect, "few", query, where=where), values

@@ -94,6 +94,10 @@ class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
         page, values = queries.select(database, query)
         return self._records(f"{database.sql['select']}{page}", values)
 
+    def has_index(self, query: TaskQuery) -> bool:
+        """`fullresult.storage.IndexedStorage`."""
+        return queries.has_index(self._prepared(), query)
+
     def count(self, query: TaskQuery) -> int:
         database = self._prepared()
         where, values = queries.count(database, query)

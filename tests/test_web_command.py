@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def running(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         assert found, line + process.stdout.read()
         yield process, found[0]
     finally:
@@ -94,6 +95,59 @@ def test_whoever_has_the_printed_link_is_let_in_and_ctrl_c_ends_it(tmp_path: Pat
     assert "No such task is recorded." in page.text
     assert "server" not in page.headers
     assert code in (0, -signal.SIGINT)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A certificate for 127.0.0.1 that nobody signed, and its key."""
+    certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+@pytest.mark.slow
+def test_with_a_certificate_it_speaks_https_and_its_cookies_are_for_that_alone(
+    tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    known = ssl.create_default_context(cafile=certificate[0])
+    options = ("--port", "0", "--certfile", certificate[0], "--keyfile", certificate[1])
+    with running(tmp_path, *options) as (_, link), httpx.Client(verify=known) as friend:
+        entered = friend.get(link)
+        page = friend.get(link.partition("?")[0])
+
+    assert link.startswith("https://127.0.0.1:")
+    assert entered.status_code == 303
+    assert page.status_code == 200
+    cookies = entered.headers.get_list("set-cookie")
+    assert cookies
+    assert all("Secure" in cookie for cookie in cookies)
+
+
+def test_a_certificate_that_is_none_is_a_sentence(app: Celery, tmp_path: Path) -> None:
+    (tmp_path / "nonsense.pem").write_text("nonsense")
+
+    result = run(app, "--port", "0", "--certfile", str(tmp_path / "nonsense.pem"))
+
+    assert result.exit_code == 1
+    assert "nonsense.pem" in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_key_without_a_certificate_is_wrong_usage(app: Celery, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("nonsense")
+
+    result = run(app, "--port", "0", "--keyfile", str(tmp_path / "key.pem"))
+
+    assert result.exit_code == 2
+    assert "--certfile" in result.output
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

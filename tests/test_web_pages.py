@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,11 +12,14 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fullresult import paging
 from fullresult.events import Clock
 from fullresult.record import STARTED, STATES, TaskRecord
 from fullresult.statistics import Counts, Percentiles
+from fullresult.storage import TaskQuery
 from fullresult.testing import samples
-from fullresult.web import charts
+from fullresult.web import charts, looking
+from fullresult.web.pages import tasks
 from fullresult.web.trees import tree_of
 from fullresult.worker import Worker
 from tests import browsing
@@ -443,3 +447,108 @@ def test_health_is_told_to_anybody_under_any_name(app: Celery) -> None:
 
     assert (page.status, page.text) == (200, "ok\n")
     assert "set-cookie" not in page.headers
+
+
+# --- searches without an index
+
+
+def test_a_search_without_an_index_finds_what_is_far_back_too(
+    app: Celery, browser: Browser
+) -> None:
+    old = written(app, "old", days=400, name="shop.rare")
+    new = written(app, "new", days=0, name="shop.rare")
+    written(app, "other", days=40, name="shop.common")
+
+    page = browser.get("/?q=rare")
+
+    assert rows(page.text) == [new, old]
+    assert "Look further back" not in page.words
+
+
+def test_a_search_without_an_index_says_how_far_it_came_and_goes_on_from_there(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_AT_ONCE", 0)
+    monkeypatch.setattr(looking, "_AT_FIRST", 1)
+    new = written(app, "new", days=0, name="shop.rare")
+    old = written(app, "old", days=30, name="shop.rare")
+    first = browser.get("/?q=rare")
+    nothing = browser.get("/?q=queue:nowhere")
+
+    further = browser.get(*[link for link in first.links if "further" in link])
+
+    assert rows(first.text) == [new]
+    assert rows(further.text) == [old]
+    assert rows(nothing.text) == []
+    assert "tasks back to" in nothing.words
+    assert "and none matches" in nothing.words
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
+def test_a_look_in_stretches_finds_each_record_once_and_in_order(
+    app: Celery, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_AT_FIRST", 3)
+    wanted = [written(app, f"{n}", days=n * n, name="shop.rare") for n in range(20)]
+    query = TaskQuery(text="RARE", limit=limit)
+    found: list[str] = []
+
+    while page := looking.look(app.fullresult, query, seconds=0):
+        found += [record.task_id for record in page.records]
+        if page.back_to is None and len(page.records) < limit:
+            break
+        back = page.back_to and paging.cursor(page.back_to, "")
+        query = replace(query, after=back or page.records[-1].cursor)
+
+    assert found == wanted
+
+
+def test_a_look_passes_over_a_long_time_without_records(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_AT_FIRST", 3)
+    monkeypatch.setattr(looking, "_AT_LEAST", 1)
+    ids = [written(app, f"{n}", days=300 + n / 100, name="shop.rare") for n in range(20)]
+
+    found = looking.look(app.fullresult, TaskQuery(text="rare"), seconds=10)
+
+    assert [record.task_id for record in found.records] == ids
+
+
+def test_a_look_keeps_to_the_time_that_was_asked_for(app: Celery) -> None:
+    ids = [written(app, f"{n}", days=n, name="shop.rare") for n in range(10)]
+    now = app.fullresult.storage.now()
+    query = TaskQuery(
+        text="rare",
+        since=now - timedelta(days=6, hours=1),
+        until=now - timedelta(days=2, hours=-1),
+    )
+
+    found = looking.look(app.fullresult, query, seconds=10)
+
+    assert [record.task_id for record in found.records] == ids[2:7]
+    assert found.back_to is None
+
+
+def test_an_index_is_used_at_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(app, "old", days=400, name="shop.rare")
+    asked: list[TaskQuery] = []
+    find = app.fullresult.storage.find
+    monkeypatch.setattr(app.fullresult.storage, "find", lambda q: asked.append(q) or find(q))
+
+    found = looking.look(app.fullresult, TaskQuery(name="shop.rare", root_id="old"), seconds=0)
+
+    assert [record.task_id for record in found.records] == ["old"]
+    assert len(asked) == 1
+
+
+def written(app: Celery, task_id: str, *, days: float, name: str) -> str:
+    """A record that old."""
+    created = app.fullresult.storage.now() - timedelta(days=days)
+    task = samples.task(task_id, state="PENDING")
+    assert task.message is not None
+    message = task.message._replace(name=name, root_id=task_id)
+    app.fullresult.storage.write(
+        [replace(task, date_created=created, date_updated=created, message=message)]
+    )
+    return task_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def _serve(
             f"{host} can be reached from elsewhere, so there must be users who log in: set "
             "fullresult_web_users, or give --users FILE; `web hash-password` makes a hash"
         )
+    _check_certificate(certfile, keyfile)
     token = secrets.token_urlsafe(24) if local else None
     app = create_app(
         full,
@@ -149,6 +151,21 @@ def _serve(
         path = f"{root_path.rstrip('/')}/{f'?token={token}' if token else ''}"
         say(f"The pages are at {'https' if certfile else 'http'}://{netloc}{path}")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _check_certificate(certfile: str | None, keyfile: str | None) -> None:
+    if certfile is None:
+        if keyfile is not None:
+            raise click.UsageError("--keyfile is the key of a --certfile: give both")
+        return
+    try:
+        # A key with a passphrase is not asked for: nobody may be there.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password=b"")
+    except (OSError, ValueError) as error:
+        raise Failure(
+            f"--certfile {certfile} is no certificate in PEM with its private key"
+            f"{f' in {keyfile}' if keyfile else ' in the same file'}: {error}"
+        ) from error
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

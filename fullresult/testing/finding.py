@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fullresult.events import is_open
 from fullresult.record import STATES
-from fullresult.storage import Storage, TaskQuery
+from fullresult.storage import IndexedStorage, Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, ids, thorough, write
 
@@ -76,6 +76,16 @@ class Finding(Fixtures):
 
         for record in storage.find(TaskQuery()):
             assert record == storage.get(record.task_id)
+
+    def test_it_can_say_whether_an_index_leads_to_what_is_asked(self, storage: Storage) -> None:
+        if not isinstance(storage, IndexedStorage):
+            pytest.skip("this storage does not say")
+        asked: dict[str, Any] = {"text": "x", "queue": "x", "args": [1], "kwargs": {"x": 1}}
+
+        answers = [storage.has_index(TaskQuery(**{name: asked[name]})) for name in asked]
+
+        assert storage.has_index(TaskQuery())
+        assert {type(answer) for answer in answers} == {bool}
 
     @pytest.mark.parametrize(
         "asked", ["SUCCESS", "PENDING", "PROGRESS", ("RETRY", "FAILURE"), {"SUCCESS", "SENT"}, ()]

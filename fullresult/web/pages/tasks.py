@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import encoding
+from fullresult import encoding, paging
 from fullresult.record import STATES
 from fullresult.web.counts import Counts, count_by_state
+from fullresult.web.looking import look
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 PAGE = 50
 _LONGEST_ID = 300
+_AT_ONCE = 0.05
+"""Seconds to look for what no index leads to."""
+_FURTHER = 2.0
+"""The same for somebody who asked to look further."""
 
 
 class Tab(NamedTuple):
@@ -43,7 +48,8 @@ def tasks(request: Request) -> Response:
         only = _the_one(request, search)
         if only is not None and not fragment:
             return redirect(request, "task", {"id": only})
-        found = site.full.find(query)
+        seconds = _FURTHER if asked.get("further") is not None else _AT_ONCE
+        found, back_to = look(site.full, query, seconds)
         counts = count_by_state(site.full, replace(query, state=None, not_state=(), after=None))
     except (NotUnderstood, ValueError) as error:
         return site.render(
@@ -52,7 +58,9 @@ def tasks(request: Request) -> Response:
         )  # fmt: skip
     page = found[:PAGE]
     cursor = page[-1].cursor if len(found) > PAGE else None
-    context = _context(request, search, page, cursor, counts)
+    context = {**_context(request, search, page, cursor, counts), "back_to": back_to}
+    if back_to is not None:
+        context["further"] = paging.cursor(back_to, "")
     template = "tasks_live.html" if fragment else "tasks.html"
     return site.render(request, template, **context, q=str(search), problem=None, after=after)
 
