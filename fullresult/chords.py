@@ -174,13 +174,7 @@ def _header(backend: FullResultBackend, chord_id: str, callback: Any) -> GroupRe
 
 def _send_body(backend: FullResultBackend, header: GroupResult, callback: Any) -> None:
     try:
-        # Not by allow_join_result, which is of the whole process: it would take the permission
-        # from a task that waits in another thread.
-        results = header.join_native(
-            timeout=backend.app.conf.result_chord_join_timeout,
-            propagate=True,
-            disable_sync_subtasks=False,
-        )
+        results = backend.successes_of(header) or _join_native(backend, header)
     except Exception as error:
         culprit = _culprit(backend, header, error)
         reason = f"Dependency {culprit} raised {error!r}" if culprit else repr(error)
@@ -192,6 +186,17 @@ def _send_body(backend: FullResultBackend, header: GroupResult, callback: Any) -
     except Exception as error:
         logger.exception("fullresult: the body of chord %s is not sent", header.id)
         _fail(backend, callback, f"Callback error: {error!r}", error)
+
+
+def _join_native(backend: FullResultBackend, header: GroupResult) -> list[Any]:
+    # Not by allow_join_result, which is of the whole process: it would take the permission from a
+    # task that waits in another thread.
+    results: list[Any] = header.join_native(
+        timeout=backend.app.conf.result_chord_join_timeout,
+        propagate=True,
+        disable_sync_subtasks=False,
+    )
+    return results
 
 
 def _culprit(backend: FullResultBackend, header: GroupResult, error: BaseException) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from fullresult import paging
-from fullresult.record import TaskRecord
+from fullresult.record import Stored, TaskRecord
 
 if TYPE_CHECKING:
     from fullresult.audit import AuditEntry, AuditQuery
@@ -382,6 +382,13 @@ class JoiningStorage(Protocol):
         A member that is counted has ended: who is told that the chord is complete finds the ends
         of all that were counted so. Raises what either does, and neither is done where *event* is
         refused. Made again, the same *call* answers the same; so does `join_chord`.
+        """
+        ...
+
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        """What was stored of those of these tasks that succeeded, by their ids, and no more.
+
+        Of a task of which nothing was stored for that success, there is nothing.
         """
         ...
 

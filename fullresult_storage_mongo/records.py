@@ -138,7 +138,7 @@ def record(found: Document) -> TaskRecord:
         outcome=_outcome(found) if get("outcome_stamp") is not None else None,
         message=_message(found) if get("message_stamp") is not None else None,
         start=_start(found) if get("start_stamp") is not None else None,
-        stored=_stored(found) if get("stored_stamp") is not None else None,
+        stored=stored(found) if get("stored_stamp") is not None else None,
         entries=tuple(_entry(stamp, entries[stamp]) for stamp in sorted(entries)),
     )
 
@@ -162,7 +162,7 @@ def _start(found: Document) -> Start:
     return Start(found["start_stamp"], found["start_worker"], found["start_date"])
 
 
-def _stored(found: Document) -> Stored:
+def stored(found: Document) -> Stored:
     return Stored(*(found[f"stored_{name}"] for name in Stored._fields))
 
 

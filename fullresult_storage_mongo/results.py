@@ -11,7 +11,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from fullresult.record import SCHEDULED, Message, TaskRecord
+from fullresult.record import SCHEDULED, SUCCESS, Message, Stored, TaskRecord
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import Document, Handle
@@ -22,6 +22,7 @@ _TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
+_STORED = {"outcome_stamp": 1, **{f"stored_{name}": 1 for name in Stored._fields}}
 _SHOWN = ("stamp", "name", "queue", "parent_id", "group_id")
 _WITHOUT_MESSAGES = {
     "other_root": 0,
@@ -42,16 +43,26 @@ class MongoResults:
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
         return self._get(task_ids, _ENDED, _WITHOUT_ENTRIES if messages else _WITHOUT_MESSAGES)
 
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        return {
+            document["_id"]: records.stored(document)
+            for document in self._documents(task_ids, {"state": SUCCESS}, _STORED)
+            if document.get("stored_stamp") == document["outcome_stamp"]
+        }
+
     def _get(
         self, task_ids: Collection[str], asked: Document, fields: Document
     ) -> list[TaskRecord]:
+        return [*map(records.record, self._documents(task_ids, asked, fields))]
+
+    def _documents(
+        self, task_ids: Collection[str], asked: Document, fields: Document
+    ) -> list[Document]:
         asked = {"_id": {"$in": [*task_ids]}, **asked}
         # All in one answer, and no cursor stays behind.
         size = len(task_ids) + 1
         return self._prepared().read(
-            lambda handle: [
-                *map(records.record, handle.results.find(asked, fields, batch_size=size))
-            ]
+            lambda handle: [*handle.results.find(asked, fields, batch_size=size)]
         )
 
     def forget(self, task_id: str) -> None:

@@ -107,6 +107,7 @@ _SCHEDULES = _schedules()
 _ENDS_OF_MEMBERS = _ends_of_members()
 _RESULTS = statements.numbered(_SQL["get_results"])
 _ENDED = {key: statements.numbered(sql) for key, sql in statements.ended(_SQL).items()}
+_SUCCESSES = statements.numbered(_SQL["get_successes"])
 _COMPLETED_BY = statements.numbered(_SQL["completed_by"])
 _JOIN = statements.numbered(_SQL["join_chord"].format(joining=_SQL["joining"]))
 # Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
@@ -339,6 +340,9 @@ class PostgreSQL:
 
     def get_ended(self, task_ids: Collection[str], *, messages: bool) -> list[Sequence[Any]]:
         return self._get(_ENDED[messages], task_ids)
+
+    def get_successes(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        return self._get(_SUCCESSES, task_ids)
 
     def _get(self, sql: str, task_ids: Collection[str]) -> list[Sequence[Any]]:
         ids = [_array(task_ids)]

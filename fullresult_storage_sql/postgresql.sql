@@ -264,6 +264,11 @@ SELECT
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
+-- name: get_successes
+SELECT t.task_id, t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+FROM fullresult_task AS t
+WHERE t.task_id = ANY(%s::text[]) AND t.state = 'SUCCESS' AND t.stored_stamp = t.outcome_stamp;
+
 -- name: ended
 -- With either, only those of which nothing more is expected.
 NOT t.open AND t.state <> 'SCHEDULED';

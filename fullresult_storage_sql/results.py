@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
-from fullresult.record import TaskRecord
+from fullresult.record import Stored, TaskRecord
 from fullresult_storage_sql import rows
 
 
@@ -37,6 +37,10 @@ class ResultDatabase(Protocol):
 
     def get_ended(self, task_ids: Collection[str], *, messages: bool) -> Sequence[Sequence[Any]]:
         """`ResultStorage.get_ended`, as rows of `rows.COLUMNS`."""
+        ...
+
+    def get_successes(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        """`JoiningStorage.get_successes`, as rows of an id and the fields of a `Stored`."""
         ...
 
     @property
@@ -78,6 +82,10 @@ class SqlResults:
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
         found = self._prepared().get_ended(task_ids, messages=messages)
         return [rows.record(row) for row in found]
+
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        found = self._prepared().get_successes(task_ids)
+        return {task_id: Stored._make(stored) for task_id, *stored in found}
 
     def forget(self, task_id: str) -> None:
         database = self._prepared()

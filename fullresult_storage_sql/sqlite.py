@@ -275,6 +275,9 @@ class SQLite:
     def get_ended(self, task_ids: Collection[str], *, messages: bool) -> list[Sequence[Any]]:
         return self.ask(_ENDED[messages], [self.many(task_ids)])
 
+    def get_successes(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
+        return self.ask(self.sql["get_successes"], [self.many(task_ids)])
+
     def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         def run(session: Session) -> list[Sequence[Any]]:
             session.wait_for_disk(self._synchronous or "FULL")

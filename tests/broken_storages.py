@@ -21,7 +21,7 @@ settings.load_profile("broken")
 
 # ruff: noqa: E402
 from fullresult.audit import AuditEntry, AuditQuery
-from fullresult.record import TaskRecord
+from fullresult.record import Stored, TaskRecord
 from fullresult.schedule import Schedule, ScheduleQuery
 from fullresult.statistics import Sample
 from fullresult.storage import (
@@ -178,6 +178,9 @@ class Sound:
     ) -> tuple[Collection[str], bool]:
         assert isinstance(self._storage, JoiningStorage)
         return self._storage.write_and_join(event, chord_id, size, expire_at, call=call)
+
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        return self._storage.get_successes(task_ids)
 
     @property
     def _counting(self) -> StatisticsStorage:

@@ -27,7 +27,6 @@ MARKING = {
     "test_the_schedules_of_one_task_are_independent",
     "test_what_a_claim_has_not_is_not_closed_by_it",
     "test_a_claim_that_was_lost_closes_nothing",
-    "test_any_interleaving_keeps_count_of_every_schedule",
 }
 CLAIMING = {
     "test_threads_never_claim_a_schedule_twice",
@@ -98,6 +97,7 @@ def outcomes(suite: str, tests: set[str]) -> dict[str, str]:
         [
             *(sys.executable, "-m", "pytest", "tests/broken_storages.py", "-v", "--tb=no"),
             *("-k", f"{suite} and ({' or '.join(sorted(tests))})", "-p", "no:cacheprovider"),
+            "--hypothesis-seed=1",  # of what is found by chance, the same each time
         ],
         cwd=ROOT,
         capture_output=True,

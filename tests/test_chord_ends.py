@@ -13,7 +13,7 @@ from celery.exceptions import ChordError
 
 from fullresult import FullResult
 from fullresult.backend import OWN, shared
-from fullresult.record import SUCCESS, TaskRecord
+from fullresult.record import SUCCESS, Stored, TaskRecord
 from fullresult.storage import Refused, Uncertain
 from fullresult_storage_sql.sqlite import SQLite
 from fullresult_storage_sql.storage import SqlStorage
@@ -67,6 +67,9 @@ class Failing:
         if event.task_id == self.lost:
             raise Uncertain("no answer")
         return answer
+
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        return self.storage.get_successes(task_ids)
 
 
 def test_the_end_of_a_member_is_one_transaction(app: Celery) -> None:

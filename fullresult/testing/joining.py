@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from fullresult.events import merge
-from fullresult.record import STARTED, SUCCESS, TaskRecord
+from fullresult.record import FAILURE, STARTED, SUCCESS, Stored, TaskRecord
 from fullresult.storage import (
     JoiningStorage,
     Refused,
@@ -153,6 +153,27 @@ class Joining(Fixtures):
         assert codes == [-signal.SIGKILL]
         assert known(storage, "a") == end("a")
         assert results.join_chord("chord", "b", 2, None)
+
+    def test_what_was_stored_of_successes_is_found_by_id(
+        self, storage: Storage, joining: JoiningStorage
+    ) -> None:
+        won, lost = samples.outcome(SUCCESS), samples.outcome(FAILURE)
+        kept = Stored(won.stamp, b"\0\xff", "application/json", "utf-8")
+        write(
+            storage,
+            [
+                samples.event("failed", outcome=lost, stored=kept._replace(stamp=lost.stamp)),
+                samples.event("nothing stored", outcome=won),
+                samples.event("published", outcome=samples.outcome("PENDING")),
+                samples.event("stored before", outcome=won, stored=kept._replace(stamp="0")),
+                samples.event("won", outcome=won, stored=kept),
+                samples.event("won too", outcome=won, stored=kept),
+            ],
+        )
+        asked = {"failed", "nobody", "nothing stored", "published", "stored before", "won"}
+
+        assert joining.get_successes(asked) == {"won": kept}
+        assert joining.get_successes([]) == {}
 
     def test_a_joining_storage_that_does_not_answer_is_a_storage_error(
         self, unreachable_url: str, opener: OpenStorage
