@@ -20,6 +20,10 @@ Keep = Callable[[], bool]
 
 _SHORTEST = 1.0
 _LONGEST = 60.0
+_CALM = 5.0
+"""Seconds that a storage has to answer after an outage for the next one to be another one."""
+_HOLD = 1.0
+_LONGEST_HOLD = 8.0
 _PROBE_COST = 10
 """A probe may take at most one part in so many of the time."""
 
@@ -29,13 +33,18 @@ class Breaker:
 
     A call that fails opens it: further calls are skipped at once. Every now and then one call is
     let through as a probe, the more rarely the longer the failed one took; none where somebody
-    else sees to it (`watched`).
+    else sees to it (`watched`). Then, if it opens again soon after it closed, it stays open for a
+    while, though probes succeed: a storage that comes and goes keeps nobody waiting each time.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._renew()
         self._open_until: float | None = None
+        self._closed_at = float("-inf")
+        self._hold = self._held_until = 0.0
+        self._answers = True
+        """Whether the last call had an answer, also while it is held open."""
         self._kept = self._lost = 0
         self._watch: Callable[[], bool] | None = None
         self._place: object = None
@@ -79,7 +88,7 @@ class Breaker:
 
     def ask(self, do: Callable[[], T]) -> T:
         """`do()`. Raises its `StorageError`, or one at once where the storage is not asked."""
-        if self._open_until is not None and not self._may_probe():
+        if self._open_until is not None and not self._answers and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
         return self.probe(do)
 
@@ -179,9 +188,14 @@ class Breaker:
 
     def _failed(self, error: StorageError, took: float) -> None:
         with self._lock:
-            was_open = self._open_until is not None
+            was_open, now = self._open_until is not None, self._monotonic()
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
-            self._open_until = self._monotonic() + pause
+            self._open_until = now + pause
+            self._answers = False
+            if not was_open:
+                again = now - self._closed_at < _CALM
+                self._hold = min(max(self._hold * 2, _HOLD), _LONGEST_HOLD) if again else 0.0
+                self._held_until = now + self._hold
         if was_open:
             return
         if self._watch is None:
@@ -199,11 +213,13 @@ class Breaker:
 
     def _recovered(self) -> None:
         with self._lock:
-            if self._open_until is None:
+            now = self._monotonic()
+            self._answers = True
+            if self._open_until is None or (self._watch is not None and now < self._held_until):
                 return
             kept, lost = self._kept, self._lost
             self._kept = self._lost = 0
-            self._open_until = None
+            self._open_until, self._closed_at = None, now
         if self._watch is None:
             logger.warning("fullresult: the storage answers again; %d events were lost", lost)
         else:

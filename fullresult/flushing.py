@@ -37,6 +37,8 @@ _COLLECT = 0.03
 _LOOK_EVERY = 3.0
 """Seconds between two looks for what dead processes have left."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
+_HELD = 0.1
+"""Seconds between two looks whether a breaker closes that stays open for a while by itself."""
 _MOST = 500
 """Events written at once."""
 _STRIKES = 10
@@ -234,7 +236,9 @@ class Flusher:
             pause = _SHORTEST_PAUSE
             if self._is_over(shift, done=wrote is None):
                 return
-            if wrote is None:
+            if wrote is None and self._breaker.is_open:
+                shift.rest(_HELD)
+            elif wrote is None:
                 self._wait(shift)
             elif self._load is None:
                 shift.rest(_COLLECT)
@@ -315,7 +319,9 @@ class Flusher:
             withdrawal = load.withdrawals[0]
             self._breaker.probe(partial(self._storage.withdraw, withdrawal.schedule_id))
             load.withdrawals.popleft()
-        batch = [load.events[place] for place in range(min(self._size, len(load.events)))]
+        # Whether it answers, one event asks as well as many, and costs tasks less.
+        size = 1 if self._breaker.is_open else self._size
+        batch = [load.events[place] for place in range(min(size, len(load.events)))]
         if batch:
             self._write_batch(load, batch)
         elif load.counts:
@@ -332,7 +338,8 @@ class Flusher:
         except StorageError:
             if len(batch) == 1:
                 self._set_aside(load)
-            self._size = max(len(batch) // 2, 1)
+            else:
+                self._size = len(batch) // 2
             raise
         else:
             for _ in batch:
@@ -341,7 +348,8 @@ class Flusher:
 
     def _wrote(self, number: int) -> None:
         self._written += number
-        self._size = min(self._size * 2, _MOST)
+        if number >= self._size:  # one event says nothing of many
+            self._size = min(self._size * 2, _MOST)
 
     def _write_each(self, load: Load, number: int) -> None:
         """Leave out what is refused by itself."""

@@ -178,3 +178,52 @@ def test_nothing_is_begun_while_it_is_open(breaker: Breaker, storage: Storage) -
     breaker.overlap(lambda: storage)()
 
     assert storage.calls == 1
+
+
+def test_one_that_comes_and_goes_is_let_be_for_longer_each_time_where_somebody_watches(
+    breaker: Breaker, storage: Storage
+) -> None:
+    breaker.watched(lambda: True, "a place")
+    held = []
+    for _ in range(6):
+        storage.away = True
+        breaker.call(storage, "otherwise")
+        storage.away = False
+        opened = storage.now
+        while breaker.is_open:
+            breaker.probe(storage)
+            storage.now += 0.5
+        held.append(storage.now - 0.5 - opened)
+        storage.now += 1
+
+    assert held == [0, 1, 2, 4, 8, 8]
+
+
+def test_one_that_answered_for_some_time_closes_at_once(breaker: Breaker, storage: Storage) -> None:
+    breaker.watched(lambda: True, "a place")
+    for _ in range(3):
+        storage.away = True
+        breaker.call(storage, "otherwise")
+        storage.away = False
+
+        breaker.probe(storage)
+
+        assert not breaker.is_open
+        storage.now += 6
+
+
+def test_while_it_is_held_open_who_must_have_an_answer_gets_it(
+    breaker: Breaker, storage: Storage
+) -> None:
+    breaker.watched(lambda: True, "a place")
+    for _ in range(2):
+        storage.away = True
+        breaker.call(storage, "otherwise")
+        with pytest.raises(StorageError, match="a moment ago"):
+            breaker.ask(storage)
+        storage.away = False
+        breaker.probe(storage)
+
+    assert breaker.is_open
+    assert breaker.call(storage, "otherwise") == "otherwise"
+    assert breaker.ask(storage) == "answer"
