@@ -134,6 +134,8 @@ class PostgreSQL:
         self._synchronous = synchronous
         self._connections: Connections[Session] = Connections(self._connect)
         self._edges = Edges()
+        self._purged: tuple[datetime | None, datetime | str] = None, ""
+        """As of when was purged, and how far that came."""
 
     def __repr__(self) -> str:
         return without_password(self._url)
@@ -318,12 +320,17 @@ class PostgreSQL:
 
     def delete_expired(self, now: datetime, limit: int) -> int:
         expired = [now, max(limit, 0)]
+        # A purge asks for one time again and again: it goes on where it was.
+        as_of, reached = self._purged
+        since = reached if as_of == now else "-infinity"
 
         def all_of_them(session: Session) -> int:
             with session.transaction():
                 session.execute(self.sql["by_index"])
                 # Two statements, as in `delete`.
-                locked = session.execute(self.sql["lock_expired"], expired, prepare=False)
+                locked = session.execute(
+                    self.sql["lock_expired"], [since, *expired], prepare=False
+                ).fetchall()
                 ids = [row[0] for row in locked]
                 if ids:
                     session.execute(self.sql["delete"], [ids, ids], prepare=False)
@@ -331,6 +338,8 @@ class PostgreSQL:
                 chords = session.execute(self.sql["delete_expired_chords"], expired, prepare=False)
                 gone = [row[0] for row in chords]
                 session.execute(self.sql["forget_members"], [gone], prepare=False)
+            is_through = not locked or len(locked) < limit
+            self._purged = (None, "") if is_through else (now, locked[-1][1])
             return len(ids)
 
         return self._run(all_of_them)

@@ -367,9 +367,10 @@ DELETE FROM fullresult_task WHERE task_id = ANY(%s);
 
 -- name: lock_expired
 -- The ids of records that may be deleted. Nobody waits: neither for another who deletes, nor for a
--- writer, who may be about to say that the record is to stay.
-SELECT t.task_id FROM fullresult_task AS t
-WHERE t.expire_at <= %s
+-- writer, who may be about to say that the record is to stay. And nobody looks again at what was
+-- deleted a moment ago: until it is vacuumed, the index leads to every row of it.
+SELECT t.task_id, t.expire_at FROM fullresult_task AS t
+WHERE t.expire_at >= %s AND t.expire_at <= %s
 ORDER BY t.expire_at
 LIMIT %s
 FOR UPDATE SKIP LOCKED;
