@@ -176,11 +176,15 @@ class Sound:
         *,
         call: str | None = None,
     ) -> tuple[Collection[str], bool]:
-        assert isinstance(self._storage, JoiningStorage)
-        return self._storage.write_and_join(event, chord_id, size, expire_at, call=call)
+        return self._joining.write_and_join(event, chord_id, size, expire_at, call=call)
 
     def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
-        return self._storage.get_successes(task_ids)
+        return self._joining.get_successes(task_ids)
+
+    @property
+    def _joining(self) -> JoiningStorage:
+        assert isinstance(self._storage, JoiningStorage)
+        return self._storage
 
     @property
     def _counting(self) -> StatisticsStorage:

@@ -91,6 +91,7 @@ def test_it_passes_its_tests_and_with_them_the_conformance_suite(
         "this storage has no write_and_join",
         "this storage keeps no audit log",
         "this storage makes no statistics",
+        "this storage does not say",
         "this storage keeps nothing for a result backend",
         "this storage does not keep which workers are alive",
     }

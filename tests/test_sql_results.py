@@ -85,9 +85,10 @@ def test_what_another_writes_right_now_is_left_and_not_waited_for(
     assert storage.get("a") is not None
 
 
+@pytest.mark.parametrize("since", ["-infinity", "2026-01-01"])
 @pytest.mark.parametrize("analyzed", [True, False])
 def test_what_expired_is_found_along_its_index(
-    session: psycopg.Connection[Any], analyzed: bool
+    session: psycopg.Connection[Any], analyzed: bool, since: str
 ) -> None:
     session.execute(_FILL, [3000])
     if analyzed:
@@ -95,7 +96,7 @@ def test_what_expired_is_found_along_its_index(
 
     with session.transaction():
         session.execute(_SQL["by_index"])
-        values = [samples.EXPIRY, 500]
+        values = [since, samples.EXPIRY, 500]
         answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['lock_expired']}", values).fetchall()
 
     plan = json.dumps(answer)

@@ -534,7 +534,12 @@ def test_an_index_is_used_at_once(app: Celery, monkeypatch: pytest.MonkeyPatch) 
     written(app, "old", days=400, name="shop.rare")
     asked: list[TaskQuery] = []
     find = app.fullresult.storage.find
-    monkeypatch.setattr(app.fullresult.storage, "find", lambda q: asked.append(q) or find(q))
+
+    def note(query: TaskQuery) -> list[TaskRecord]:
+        asked.append(query)
+        return list(find(query))
+
+    monkeypatch.setattr(app.fullresult.storage, "find", note)
 
     found = looking.look(app.fullresult, TaskQuery(name="shop.rare", root_id="old"), seconds=0)
 
