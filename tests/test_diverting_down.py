@@ -263,9 +263,9 @@ def between(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Between]
 _, *SERVERS = workers.storages("postgresql")
 on_each_server = pytest.mark.parametrize("between", SERVERS, indirect=True)
 where_an_answer_is_lost = pytest.mark.parametrize(
-    "between", [each for each in SERVERS if each.values != ("mongodb",)], indirect=True
+    "between", [each for each in SERVERS if "mongodb" not in str(each.values)], indirect=True
 )
-"""Not where a driver asks again."""
+"""Not in MongoDB: what is asked of it again is done once."""
 
 
 @on_each_server
@@ -451,7 +451,7 @@ def test_a_retry_whose_answer_was_lost_runs_exactly_once(
 ) -> None:
     """It was stored, it is withdrawn, and it goes to the broker with its ETA.
 
-    Where a driver knows how to ask again without doing it twice, it is stored after all.
+    In MongoDB it is asked again, and stored after all.
     """
     with scene_of(between, redis_url, tmp_path) as scene, scheduling.running(scene.app):
         scene.settle()
@@ -465,7 +465,7 @@ def test_a_retry_whose_answer_was_lost_runs_exactly_once(
         assert [run.retries for run in record.executions] == [0, 1]
         assert record.result == "later"
         assert log.count(f"[{task_id}] received") == 2
-        assert log.count(TO_THE_BROKER) == ("replicaSet" not in between.direct)
+        assert log.count(TO_THE_BROKER) == ("mongodb" not in between.direct)
         assert scene.full.scheduled() == []
 
 
