@@ -393,17 +393,19 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         """The results of all members, in their order; None where that takes more than one look.
 
         Nobody has to wait, nor to follow anything, where all have succeeded under their own ids.
-        Raises `StorageError`.
+        A storage that does not answer is for whoever waits as long as is configured.
         """
         joining = self._here.joining
-        ids = [None if isinstance(r, ResultSet) else encoding.key(r.id) for r in header.results]
-        if joining is None or None in ids:
+        if joining is None or any(isinstance(result, ResultSet) for result in header.results):
             return None
-        stored = joining.get_successes({task_id for task_id in ids if task_id is not None})
-        if any(task_id not in stored for task_id in ids):
+        ids = [encoding.key(result.id) for result in header.results]
+        try:
+            stored = joining.get_successes(ids)
+        except StorageError:
             return None
-        bodies = [stored[task_id] for task_id in ids if task_id is not None]
-        return [self._decoded(*body[1:])["result"] for body in bodies]
+        if not stored.keys() >= {*ids}:
+            return None
+        return [self._decoded(*stored[task_id][1:])["result"] for task_id in ids]
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
         """Keep the header, for the worker of whichever member ends last.

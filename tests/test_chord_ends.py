@@ -14,7 +14,7 @@ from celery.exceptions import ChordError
 from fullresult import FullResult
 from fullresult.backend import OWN, shared
 from fullresult.record import SUCCESS, Stored, TaskRecord
-from fullresult.storage import Refused, Uncertain
+from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_sql.sqlite import SQLite
 from fullresult_storage_sql.storage import SqlStorage
 from tests.backend_contract import PATIENCE, echo, new_id
@@ -50,6 +50,7 @@ class Failing:
         assert isinstance(app.fullresult.storage, SqlStorage)
         self.storage = app.fullresult.storage
         self.refused = self.lost = ""
+        self.silent = False
         shared(app, OWN).joining = self
 
     def write_and_join(
@@ -69,6 +70,8 @@ class Failing:
         return answer
 
     def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+        if self.silent:
+            raise StorageError("no answer")
         return self.storage.get_successes(task_ids)
 
 
@@ -123,6 +126,16 @@ def test_the_last_member_learns_that_it_was_though_the_answer_was_lost(app: Cele
     """It is counted already, and asks again by the same name."""
     header = Header(app, 3)
     Failing(app).lost = header.requests[2].id
+
+    for index in range(3):
+        header.tell(index)
+
+    assert header.bodies() == [[0, 1, 2]]
+
+
+def test_a_small_read_that_fails_leaves_the_results_to_who_may_wait_for_them(app: Celery) -> None:
+    header = Header(app, 3)
+    Failing(app).silent = True
 
     for index in range(3):
         header.tell(index)
