@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -182,8 +183,7 @@ class _LastRuns:
 def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
     """Of each of *entries*, as far as it is found among the newest records of *task*."""
     known = _LastRuns()
-    name = "".join(f"[{character}]" if character in "*?[" else character for character in task)
-    query = TaskQuery(name=name, limit=_PAGE)
+    query = TaskQuery(name=glob.escape(task), limit=_PAGE)
     for _ in range(_PAGES):
         page = storage.find(query)
         for record in page:

@@ -129,12 +129,21 @@ def _strings(value: Any) -> list[str]:
     return found
 
 
-def _is_json(text: str) -> bool:
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
+def loads_strict(text: str) -> Any:
+    """What *text* is as JSON. Raises `ValueError`, also for NaN and the infinities.
 
+    Of what is nested too deeply, `RecursionError`.
+    """
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=refuse)
+        loads_strict(text)
     except ValueError:
         return False
     return True

@@ -55,6 +55,7 @@ CUSTOM_STATE = "41"
 
 _BY = "@"
 """In a stamp after all that its order depends on: the id of the worker that runs the task."""
+_MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
 _First = TypeVar("_First", Message, Start)
@@ -93,6 +94,16 @@ class Clock:
 
 def from_milliseconds(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_milliseconds(when: datetime) -> int:
+    """Since 1970, cut to whole ones."""
+    return (when - _EPOCH) // _MILLISECOND
+
+
+def cut(when: datetime) -> datetime:
+    """*when* without what is less than a millisecond: records, and their storages' time, are so."""
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
 
 
 def to_utc(when: datetime) -> datetime:

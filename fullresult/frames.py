@@ -10,17 +10,15 @@ import json
 from base64 import b64decode, b64encode
 from binascii import crc32
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.events import from_milliseconds
+from fullresult.events import from_milliseconds, to_milliseconds
 from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
 
 _EVENT, _WITHDRAWAL, _COUNT = b"E", b"W", b"C"
 _CHECKED = 8
 """Where the part of a line begins that its checksum is of."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Unreadable(ValueError):
@@ -87,7 +85,7 @@ def _fields(event: TaskRecord) -> tuple[Any, ...]:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return (value - _EPOCH) // _MILLISECOND
+        return to_milliseconds(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return b64encode(value).decode("ascii")
     raise TypeError(f"nothing of this type is in an event: {value!r}")

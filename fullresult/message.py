@@ -22,8 +22,6 @@ from fullresult.events import to_utc
 from fullresult.record import Message
 
 HIDDEN = "hidden: the publisher gave its own repr"
-REDACTED = "redacted"
-"""How the note on a part begins of which `fullresult_redact` hides something."""
 IGNORED = "not kept: fullresult_ignore names the task"
 PROTOCOL_1 = "published by message protocol 1"
 RE_ENCODED = "encoded again by the worker: its publisher was not recorded"

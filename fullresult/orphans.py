@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
+from fullresult import paging
 from fullresult.events import worker_in
 from fullresult.record import PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, UNSENT, TaskRecord
 from fullresult.storage import Storage, StorageError, TaskQuery, WorkerStorage
@@ -48,12 +49,10 @@ class Orphans:
         page = replace(
             query, open=True, not_state=not_state, order="oldest", limit=_PAGE, after=None
         )
-        while records := self._storage.find(page):
-            for record in records:
-                worker = self.lost_by(record)
-                if worker is not None and not was_sent_again(self._storage, record.task_id):
-                    yield Orphan(record, worker)
-            page = replace(page, after=records[-1].cursor)
+        for record in paging.walk(self._storage.find, page):
+            worker = self.lost_by(record)
+            if worker is not None and not was_sent_again(self._storage, record.task_id):
+                yield Orphan(record, worker)
 
     def lost_by(self, record: TaskRecord) -> Worker | None:
         """The worker that was running it and is gone; None if that lives or is not known."""

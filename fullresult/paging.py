@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fullresult.record import TaskRecord
+    from fullresult.storage import TaskQuery
 
 Position = tuple[datetime, str]
 """The time a listing is in the order of, and the id that settles ties."""
@@ -30,6 +36,15 @@ def position(query: Any, whose: str) -> Position | None:
         kind = type(query).__name__
         raise ValueError(f"{kind}.after must be {whose}'s cursor, not {query.after!r}")
     return when, ident
+
+
+def walk(
+    find: Callable[[TaskQuery], Sequence[TaskRecord]], query: TaskQuery
+) -> Iterator[TaskRecord]:
+    """All that *find* answers to *query*, a page after the other; its `limit` is that of a page."""
+    while page := find(query):
+        yield from page
+        query = replace(query, after=page[-1].cursor)
 
 
 def check(query: Any, *dates: str) -> None:

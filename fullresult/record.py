@@ -41,6 +41,8 @@ STATES = (
 
 ENTRY_NAME = "periodic_task_name"
 """The header that names the entry of beat's plan; django-celery-beat's name for it."""
+REDACTED = "redacted"
+"""How the note on a part begins of which `fullresult_redact` hides something."""
 TRIGGERED = "fullresult_triggered"
 """The header of a periodic task that was sent by hand."""
 
@@ -227,7 +229,7 @@ class TaskRecord:
     @property
     def redacted(self) -> bool:
         """Whether `fullresult_redact` hid something of the message; `notes` says where."""
-        return any(why.startswith("redacted") for why in self.notes.values())
+        return any(why.startswith(REDACTED) for why in self.notes.values())
 
     @property
     def argsrepr(self) -> str | None:

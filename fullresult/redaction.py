@@ -18,7 +18,8 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from fullresult import encoding, hiding
 from fullresult.hiding import MARK, Path
-from fullresult.message import REDACTED, Call
+from fullresult.message import Call
+from fullresult.record import REDACTED
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from kombu.common import Broadcast
 from kombu.utils.functional import maybe_list
 
 from fullresult import encoding, hiding, message
-from fullresult.message import EMBEDS, HIDDEN, PROTOCOL_1, REDACTED, Call, Payload
-from fullresult.record import Message, TaskRecord
+from fullresult.message import EMBEDS, HIDDEN, PROTOCOL_1, Call, Payload
+from fullresult.record import REDACTED, Message, TaskRecord
 from fullresult.recorder import Recorder
 
 logger = logging.getLogger(__name__)

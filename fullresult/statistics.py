@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from fullresult.events import cut
 from fullresult.record import FAILURE, FINISHED, SUCCESS, UNSENT
 
 MOST = 5_000
@@ -138,7 +139,7 @@ def edges(since: datetime, until: datetime, buckets: int) -> list[datetime]:
     if width < timedelta(milliseconds=1):
         raise ValueError(f"{since} to {until} cannot be cut into {buckets} buckets")
     inner = [since + width * number for number in range(buckets)]
-    return [edge.replace(microsecond=edge.microsecond // 1000 * 1000) for edge in (*inner, until)]
+    return [cut(edge) for edge in (*inner, until)]
 
 
 def statistics(

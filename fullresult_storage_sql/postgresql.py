@@ -134,8 +134,8 @@ class PostgreSQL:
         self._synchronous = synchronous
         self._connections: Connections[Session] = Connections(self._connect)
         self._edges = Edges()
-        self._purged: tuple[datetime | None, datetime | str] = None, ""
-        """As of when was purged, and how far that came."""
+        self._purged: tuple[datetime, datetime] | None = None
+        """As of when a purge deletes that is not through, and how far it came."""
 
     def __repr__(self) -> str:
         return without_password(self._url)
@@ -321,8 +321,8 @@ class PostgreSQL:
     def delete_expired(self, now: datetime, limit: int) -> int:
         expired = [now, max(limit, 0)]
         # A purge asks for one time again and again: it goes on where it was.
-        as_of, reached = self._purged
-        since = reached if as_of == now else "-infinity"
+        purged = self._purged
+        since = purged[1] if purged is not None and purged[0] == now else "-infinity"
 
         def all_of_them(session: Session) -> int:
             with session.transaction():
@@ -338,8 +338,7 @@ class PostgreSQL:
                 chords = session.execute(self.sql["delete_expired_chords"], expired, prepare=False)
                 gone = [row[0] for row in chords]
                 session.execute(self.sql["forget_members"], [gone], prepare=False)
-            is_through = not locked or len(locked) < limit
-            self._purged = (None, "") if is_through else (now, locked[-1][1])
+            self._purged = (now, locked[-1][1]) if 0 < limit == len(locked) else None
             return len(ids)
 
         return self._run(all_of_them)

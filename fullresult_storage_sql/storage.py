@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+from fullresult.events import cut
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows
@@ -75,8 +76,7 @@ class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
     def now(self) -> datetime:
         value = self._database.ask(self._database.sql["now"], ())[0][0]
         when = datetime.fromisoformat(value) if isinstance(value, str) else value
-        utc: datetime = when.astimezone(timezone.utc)
-        return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+        return cut(when.astimezone(timezone.utc))
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         return self._prepared().write(events)

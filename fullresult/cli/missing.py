@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fullresult import stale
+from fullresult import paging, stale
 from fullresult.attempts import NotDone, sending
 from fullresult.cli.orphans import show_orphans
 from fullresult.cli.preview import SHOWN
@@ -125,11 +125,9 @@ class Missing:
             self._query or asked,
             **{name: getattr(asked, name) for name in ("open", "moved_before", "order", "limit")},
         )
-        while records := self._full.find(page):
-            for record in records:
-                if record.task_id not in self._seen and not self._spares(record):
-                    yield record.task_id, _stamp(record), record
-            page = replace(page, after=records[-1].cursor)
+        for record in paging.walk(self._full.find, page):
+            if record.task_id not in self._seen and not self._spares(record):
+                yield record.task_id, _stamp(record), record
 
     def _spares(self, record: TaskRecord) -> bool:
         """Whether it is stale, and best left alone."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from fullresult import paging
 from fullresult.attempts import sending
 from fullresult.cli import ages, filters
 from fullresult.cli.app import full_of
@@ -24,7 +24,6 @@ from fullresult.record import TaskRecord
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
-    from fullresult.storage import TaskQuery
 
 _BATCH = 100
 _KINDS = ("stale", "stale_scheduled", "orphans")
@@ -182,18 +181,12 @@ def _by_filter(
         preview(full, query, number, "send again")
         how.ask(_question(number))
     # What is sent now makes new records, which may match too, and not come last: clocks differ.
-    old = (record for record in _pages(full, query) if record.task_id not in run.done)
+    old = (record for record in paging.walk(full.find, query) if record.task_id not in run.done)
     return islice(old, number), number
 
 
 def _question(number: int) -> str:
     return f"Send {count_of(number)} again?"
-
-
-def _pages(full: FullResult, query: TaskQuery) -> Iterator[TaskRecord]:
-    while records := full.find(query):
-        yield from records
-        query = replace(query, after=records[-1].cursor)
 
 
 def _send(full: FullResult, run: Run, records: Iterable[TaskRecord], number: int, how: How) -> None:

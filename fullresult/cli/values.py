@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -87,7 +86,7 @@ def state(text: str) -> str:
 def value(text: str) -> Any:
     """A value as JSON; what is no JSON is a string."""
     try:
-        found = json.loads(text, parse_constant=_no_constant)
+        found = encoding.loads_strict(text)
     except ValueError:
         found = text
     except RecursionError:
@@ -101,10 +100,6 @@ def _storable(found: Any) -> Any:
     except encoding.Unstorable as error:
         raise click.BadParameter(f"no record has it: {error}") from None
     return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def pair(text: str) -> tuple[str, Any]:

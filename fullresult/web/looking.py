@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from fullresult.events import cut
 from fullresult.storage import IndexedStorage, StatisticsStorage, TaskQuery
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _stretch(
     """
     shrunk = False
     while True:
-        since = floor if top - floor <= width else _whole_milliseconds(top - width)
+        since = floor if top - floor <= width else cut(top - width)
         number = storage.count_capped(TaskQuery(since=since, until=top), want + 1)
         if number > want and width > _MILLISECOND:
             width, shrunk = min(width, top - since) / 2, True
@@ -79,11 +80,6 @@ def _stretch(
             width *= 8
         else:
             return since, number
-
-
-def _whole_milliseconds(when: datetime) -> datetime:
-    """As records and cursors have them."""
-    return when.replace(microsecond=when.microsecond // 1000 * 1000)
 
 
 def has_index(full: FullResult, query: TaskQuery) -> bool:

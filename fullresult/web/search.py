@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fullresult import encoding
 from fullresult.record import STATES
 from fullresult.storage import TaskQuery
 from fullresult.web import moments
@@ -194,10 +195,6 @@ def _date(name: str, text: str, now: datetime) -> datetime:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return encoding.loads_strict(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)

@@ -159,7 +159,7 @@ def _argument(
     if text.replace("\r\n", "\n").strip() == shown:
         return None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = encoding.loads_strict(text)
     except (ValueError, RecursionError) as error:
         problems[name] = f"This is no JSON: {error}"
         return None
@@ -173,10 +173,6 @@ def _argument(
     if shown and value == json.loads(shown):
         return None
     return encoding.loads(text)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _options(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import stale
+from fullresult import paging, stale
 from fullresult.attempts import NotDone, sending
 from fullresult.config import duration
 from fullresult.record import TaskRecord
@@ -53,9 +53,8 @@ class Chosen(NamedTuple):
             yield from ((task_id, site.full.get(task_id)) for task_id in self.ids)
             return
         query = replace(self.query, limit=_BATCH, order="oldest", after=after)
-        while found := site.full.find(query):
-            yield from ((record.task_id, record) for record in found)
-            query = replace(query, after=found[-1].cursor)
+        for record in paging.walk(site.full.find, query):
+            yield record.task_id, record
 
     def count(self, site: Site) -> int:
         return len(self.ids) if self.query is None else site.full.count(self.query)
