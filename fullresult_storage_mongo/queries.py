@@ -63,17 +63,6 @@ def names(handle: Handle, query: TaskQuery) -> list[str] | None:
     return found if len(found) <= _MOST_NAMES else None
 
 
-def has_index(query: TaskQuery, index_kwargs: Sequence[str]) -> bool:
-    """`IndexedStorage.has_index`."""
-    if any(getattr(query, name) is not None for name in ("root_id", "group_id", "retry_of")):
-        return True
-    if not set(query.kwargs or ()).isdisjoint(index_kwargs):
-        return True
-    return all(getattr(query, name) is None for name in ("text", "queue", "worker", "args")) and (
-        not query.kwargs
-    )
-
-
 def schedules(query: ScheduleQuery) -> Document:
     """What *query* asks of a schedule itself, but how many."""
     return _all_of(_schedule_conditions(query))

@@ -9,6 +9,7 @@ from functools import partial
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
+from fullresult.indexed import is_indexed
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError, TaskQuery
 from fullresult_storage_mongo import indexes, queries, records, writing
@@ -70,7 +71,8 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        return queries.has_index(query, self._index_kwargs)
+        known = set(query.kwargs or ()).intersection(self._index_kwargs)
+        return is_indexed(query, json=bool(known))
 
     def count(self, query: TaskQuery) -> int:
         def count(handle: Handle) -> int:

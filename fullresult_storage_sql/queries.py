@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from fullresult import encoding
 from fullresult.buckets import OPEN, OWN_BUCKET, buckets_of
+from fullresult.indexed import is_of_few
 from fullresult.record import SUCCESS
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql.rows import date_text
@@ -18,8 +19,6 @@ Path = tuple[str | int, ...]
 _Ids = Callable[["Dialect", TaskQuery], Condition]
 
 _EQUAL = ("queue", "worker", "group_id", "retry_of")
-_FEW = ("root_id", "group_id", "retry_of")
-"""What only a few records have in common, whatever the database thinks."""
 _NEAR = 5_000
 """So many records, in the order asked for, are looked through before an index is asked for JSON."""
 _NEAR_SCATTERED = 1_000
@@ -89,7 +88,7 @@ def _order(query: TaskQuery) -> str:
 
 def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
     """How to find a page's ids where a walk along one index, in order, is not enough."""
-    if any(getattr(query, name) is not None for name in _FEW):
+    if is_of_few(query):
         return _few
     index = dialect.json_index(query)
     if index == "unordered":
@@ -99,15 +98,6 @@ def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
     if len(buckets_of(query) or ()) > 1:
         return _each_bucket
     return None
-
-
-def has_index(dialect: Dialect, query: TaskQuery) -> bool:
-    """`IndexedStorage.has_index`."""
-    if any(getattr(query, name) is not None for name in _FEW):
-        return True
-    if query.kwargs or query.args:
-        return dialect.json_index(query) is not None
-    return query.text is query.queue is query.worker is None
 
 
 def _few(dialect: Dialect, query: TaskQuery) -> Condition:

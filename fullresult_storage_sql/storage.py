@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from fullresult.events import cut
+from fullresult.indexed import is_indexed
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows
@@ -96,7 +97,7 @@ class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        return queries.has_index(self._prepared(), query)
+        return is_indexed(query, json=self._prepared().json_index(query) is not None)
 
     def count(self, query: TaskQuery) -> int:
         database = self._prepared()

@@ -13,7 +13,7 @@ from fullresult.attempts import BROKER_ERRORS, NotDone
 from fullresult.encoding import safe_str
 from fullresult.storage import AuditStorage, StorageError
 from fullresult.web.cookies import check_token
-from fullresult.web.forms import Form, read_form
+from fullresult.web.forms import Form, key_of, read_form
 from fullresult.web.site import site_of, visit_of
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class Batch(NamedTuple):
     @property
     def failed(self) -> list[Result]:
         return [result for result in self.results if result.problem is not None]
+
+    def left(self, ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Those of *ids* that were not tried, as a form sends them once more."""
+        tried = {result.task_id for result in self.results}
+        return [("key", key_of(task_id)) for task_id in ids if task_id not in tried]
 
 
 def run(items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> Batch:

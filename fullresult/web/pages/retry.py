@@ -156,9 +156,8 @@ def _report(
 ) -> Response:
     sent = _number(form.get("sent")) + len(batch.done)
     failed = _number(form.get("failed")) + len(batch.failed)
-    tried = {result.task_id for result in batch.results}
     if which.query is None:
-        rest = [("key", key_of(task_id)) for task_id in which.ids if task_id not in tried]
+        rest = batch.left(which.ids)
     else:
         # One is noted when the next is asked for: the last one noted was done.
         rest = [*which.fields, ("after", cursors[-1])] if cursors else list(which.fields)

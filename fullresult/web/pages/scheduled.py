@@ -13,7 +13,7 @@ from fullresult.attempts import NotDone, sending
 from fullresult.cli.schedules import schedules_of, why_not
 from fullresult.config import duration
 from fullresult.web.acting import action, run, write_down_batch
-from fullresult.web.forms import ids_of, key_of
+from fullresult.web.forms import ids_of
 from fullresult.web.moments import moment
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of
@@ -182,8 +182,7 @@ def _act(name: str) -> Callable[[Request, Form, Person], Response]:
         write_down_batch(request, person, verb.command, batch, details)
         if len(ids) == 1 and batch.done:
             return redirect(request, "task", {"id": batch.done[0].new_id or ids[0]})
-        tried = {result.task_id for result in batch.results}
-        rest = [("key", key_of(task_id)) for task_id in ids if task_id not in tried]
+        rest = batch.left(ids)
         return site.render(
             request, "done.html", verb=verb, page=name, batch=batch,
             fields=[*rest, ("eta", form.get("eta"))] if rest else None, left=len(rest),
