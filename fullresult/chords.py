@@ -94,9 +94,7 @@ def member_ended(
         count = Count(*known, call, _text(request.chord, recorder))
         if not _is_last(results, recorder, count):
             return
-    header = header or _header(backend, chord_id, callback)
-    if header is not None:
-        _send_body(backend, header, callback)
+    _send_body(backend, chord_id, callback, header)
 
 
 def _text(callback: Any, recorder: Recorder) -> str:
@@ -153,9 +151,7 @@ def count_later(backend: FullResultBackend, results: ResultStorage, count: Count
         _say_uncounted(count, error)
         return
     callback = maybe_signature(encoding.loads(count.callback), app=backend.app)
-    header = _header(backend, count.chord_id, callback)
-    if header is not None:
-        _send_body(backend, header, callback)
+    _send_body(backend, count.chord_id, callback)
 
 
 def _header(backend: FullResultBackend, chord_id: str, callback: Any) -> GroupResult | None:
@@ -172,19 +168,26 @@ def _header(backend: FullResultBackend, chord_id: str, callback: Any) -> GroupRe
     return header
 
 
-def _send_body(backend: FullResultBackend, header: GroupResult, callback: Any) -> None:
+def _send_body(
+    backend: FullResultBackend, chord_id: str, callback: Any, header: GroupResult | None = None
+) -> None:
     try:
-        results = backend.successes_of(header) or _join_native(backend, header)
+        results = backend.successes_of(chord_id)
+        if results is None:
+            header = header or _header(backend, chord_id, callback)
+            if header is None:
+                return
+            results = _join_native(backend, header)
     except Exception as error:
-        culprit = _culprit(backend, header, error)
+        culprit = _culprit(backend, header, error) if header else None
         reason = f"Dependency {culprit} raised {error!r}" if culprit else repr(error)
-        logger.exception("fullresult: chord %s failed: %s", header.id, reason)
+        logger.exception("fullresult: chord %s failed: %s", chord_id, reason)
         _fail(backend, callback, reason, error)
         return
     try:
         _publish(backend.app, callback, results)
     except Exception as error:
-        logger.exception("fullresult: the body of chord %s is not sent", header.id)
+        logger.exception("fullresult: the body of chord %s is not sent", chord_id)
         _fail(backend, callback, f"Callback error: {error!r}", error)
 
 

@@ -21,6 +21,7 @@ from pymongo.errors import (
 )
 
 from fullresult.storage import Refused, StorageError
+from fullresult_storage_mongo.breaks import Breaks
 from fullresult_storage_mongo.clients import Clients, Document, Handle
 from fullresult_storage_mongo.reaching import reach
 
@@ -39,6 +40,7 @@ class Database:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self._breaks = Breaks()
 
     def __repr__(self) -> str:
         return repr(self._clients)
@@ -52,7 +54,11 @@ class Database:
         self._clients.close()
 
     def at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
-        """`do(handle, given)`, which is one command on a line; None where the connection broke."""
+        """`do(handle, given)`, which is one command on a line; None where the connection broke.
+
+        Where connections break again and again it is an error: each time PyMongo has to find the
+        server anew, and others wait for whoever asks.
+        """
         return self._translated(lambda: self._at_once(do, given))
 
     def run(self, do: Callable[[Handle], T]) -> T:
@@ -80,7 +86,7 @@ class Database:
                 return do(handle, given)
             return self._use(lambda handle: do(handle, given))
         except AutoReconnect as error:
-            if error.timeout:
+            if error.timeout or self._breaks.note():
                 raise
         except InvalidOperation:
             if not self._clients.is_closed(handle):

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.process import BaseProcess
 
+    from typing_extensions import Self
+
 QUEUE = "celery"
 TASK = "campaign.task"
 _PATIENCE = 60.0
@@ -196,6 +198,13 @@ class Node:
     def stop(self) -> None:
         self._stack.close()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 @contextmanager
 def rabbitmq_node() -> Iterator[Node]:
@@ -216,15 +225,11 @@ def rabbitmq_node() -> Iterator[Node]:
                 stop=signal.SIGTERM,
             )
 
-        with servers._running(
+        names_known = servers._running(
             [epmd], ready=lambda: servers._listens(names), directory=directory, env=env
-        ):
-            node = Node(f"amqp://guest:guest@{servers.HOST}:{port}//", start)
-            node.start()
-            try:
-                yield node
-            finally:
-                node.stop()
+        )
+        with names_known, Node(f"amqp://guest:guest@{servers.HOST}:{port}//", start) as node:
+            yield node
 
 
 @contextmanager
@@ -246,15 +251,11 @@ def mongodb_node(*, replica_set: bool) -> Iterator[Node]:
                 yield
 
         is_set_up = False
-        node = Node(url, running)
-        node.start()
-        try:
+        with Node(url, running) as node:
             if replica_set:
                 servers._mongodb_replica_set(port)
             is_set_up = True
             yield node
-        finally:
-            node.stop()
 
 
 def _wait_for_primary(url: str) -> None:

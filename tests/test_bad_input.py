@@ -205,7 +205,8 @@ def raised(app: Celery, do: Callable[[], Any]) -> TaskRecord:
 
 def by_hand(app: Celery, headers: Mapping[str, Any], body: Any, **properties: Any) -> None:
     """Publish a message as a program in another language would."""
-    with app.connection_for_write() as connection, connection.Producer() as producer:
+    # Not on a connection of its own: to close one of this broker upsets a worker that opens one.
+    with app.producer_or_acquire() as producer:
         producer.publish(
             body, routing_key=app.conf.task_default_queue, headers=headers, **properties
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,32 +16,24 @@ from pymongo.collection import Collection
 
 from fullresult.record import STARTED, SUCCESS
 from fullresult.storage import Refused, TaskQuery
-from fullresult.testing import open_storage, samples
+from fullresult.testing import samples
 from fullresult_storage_mongo.records import MOST_STORED
 from fullresult_storage_mongo.storage import MongoStorage
 from tests import servers
 from tests.counting import LostAnswers, end, publish
+from tests.mongo import using
 from tests.proxy import Cut, Fault, LoseAnswer, Proxy, once, proxy
 
 pytestmark = pytest.mark.slow
 
 MEGABYTE = 1024 * 1024
 Document = dict[str, Any]
-
-
-@contextmanager
-def using(url: str) -> Iterator[MongoStorage]:
-    storage = open_storage(url)
-    assert isinstance(storage, MongoStorage)
-    try:
-        yield storage
-    finally:
-        storage.close()
+PATIENCE = timedelta(seconds=10)
 
 
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    with using(mongodb_url) as storage:
+    with using(mongodb_url, timeout=PATIENCE) as storage:
         storage.setup()
         yield storage
 
@@ -66,7 +59,7 @@ def between(
         parts = urlsplit(mongodb_url if request.param == "replica set" else single_url)
         with proxy(servers.HOST, parts.port or 0) as network:
             url = f"mongodb://{servers.HOST}:{network.port}{parts.path}?directConnection=true"
-            with using(url) as through:
+            with using(url, timeout=PATIENCE) as through:
                 through.setup()
                 yield network, through
 

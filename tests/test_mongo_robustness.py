@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -34,6 +33,7 @@ from fullresult_storage_mongo.clients import Handle
 from fullresult_storage_mongo.merging import MOST_ENTRIES
 from fullresult_storage_mongo.storage import MongoStorage
 from tests import servers
+from tests.mongo import opened, using
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, once, proxy
 
 pytestmark = pytest.mark.slow
@@ -41,22 +41,6 @@ pytestmark = pytest.mark.slow
 MEGABYTE = 1024 * 1024
 Document = dict[str, Any]
 Tasks = Collection[Document]
-
-
-def opened(url: str, **settings: Any) -> MongoStorage:
-    known = {"timeout": timedelta(seconds=2), **settings}
-    storage = plugin.fullresult_open_storage(url, Settings(storage=url, **known))
-    assert isinstance(storage, MongoStorage)
-    return storage
-
-
-@contextmanager
-def using(url: str, **settings: Any) -> Iterator[MongoStorage]:
-    storage = opened(url, **settings)
-    try:
-        yield storage
-    finally:
-        storage.close()
 
 
 @pytest.fixture
@@ -753,6 +737,26 @@ def test_a_cut_connection_costs_no_event(between: tuple[Proxy, str, str]) -> Non
 
         assert network.faults == 2
         assert storage.count(TaskQuery()) == 5
+
+
+def test_connections_that_break_again_and_again_keep_nobody_waiting(
+    between: tuple[Proxy, str, str],
+) -> None:
+    network, url, _ = between
+    with using(url) as storage:
+        storage.write([samples.task("a")])
+        failed = []
+        for number in range(8):
+            time.sleep(0.15)  # what breaks at once counts once
+            network.plan = once(b"insert", Cut())
+            try:
+                storage.write([samples.task(f"{number}")])
+            except StorageError:
+                failed.append(number)
+        storage.write([samples.task("b")])
+
+        assert failed == [4, 5, 6, 7]
+        assert storage.count(TaskQuery()) == 2 + 4
 
 
 def test_a_schedule_whose_answer_is_lost_is_kept_once(between: tuple[Proxy, str, str]) -> None:

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 from pymongo import MongoClient, monitoring
 
-from fullresult.config import Settings
 from fullresult.events import merge
 from fullresult.record import (
     PENDING,
@@ -25,12 +23,14 @@ from fullresult.record import (
 )
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
-from fullresult_storage_mongo import plugin
 from fullresult_storage_mongo.clients import Clients
 from fullresult_storage_mongo.lines import Lines
 from fullresult_storage_mongo.storage import MongoStorage
+from tests.mongo import using
 
 pytestmark = pytest.mark.slow
+
+PATIENCE = timedelta(seconds=15)
 
 ODD: list[Any] = [
     "$secret",
@@ -62,21 +62,10 @@ _WRITES = Writes()
 monitoring.register(_WRITES)
 
 
-@contextmanager
-def using(url: str) -> Iterator[MongoStorage]:
-    settings = Settings(storage=url, timeout=timedelta(seconds=15))
-    storage = plugin.fullresult_open_storage(url, settings)
-    assert isinstance(storage, MongoStorage)
-    storage.setup()
-    try:
-        yield storage
-    finally:
-        storage.close()
-
-
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    with using(mongodb_url) as storage:
+    with using(mongodb_url, timeout=PATIENCE) as storage:
+        storage.setup()
         _WRITES.names.clear()
         yield storage
 
@@ -184,7 +173,10 @@ def test_each_thread_that_writes_has_a_line_of_its_own_and_keeps_it(storage: Mon
 
 
 def test_a_pool_of_one_connection_is_left_to_all(mongodb_url: str) -> None:
-    with using(f"{mongodb_url}&maxPoolSize=1") as small, ThreadPoolExecutor(4) as threads:
+    with (
+        using(f"{mongodb_url}&maxPoolSize=1", timeout=PATIENCE) as small,
+        ThreadPoolExecutor(4) as threads,
+    ):
         list(threads.map(lambda number: small.write([published(f"{number}")]), range(20)))
 
         assert small.count(TaskQuery()) == 20
@@ -205,7 +197,10 @@ def test_without_what_a_line_is_made_of_a_command_goes_the_usual_way(mongodb_url
 
 def test_an_event_waits_for_the_next_primary(mongodb_url: str) -> None:
     """A line to the one before is given up."""
-    with using(mongodb_url) as storage, MongoClient[dict[str, Any]](mongodb_url) as client:
+    with (
+        using(mongodb_url, timeout=PATIENCE) as storage,
+        MongoClient[dict[str, Any]](mongodb_url) as client,
+    ):
         storage.write([published("a")])
         client.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
 

@@ -304,12 +304,8 @@ def postgresql_node() -> Iterator[PostgreSQLNode]:
                 stop=signal.SIGQUIT,
             )
 
-        node = PostgreSQLNode(url, start)
-        node.start()
-        try:
+        with PostgreSQLNode(url, start) as node:
             yield node
-        finally:
-            node.stop()
 
 
 @contextmanager
