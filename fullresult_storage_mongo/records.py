@@ -35,6 +35,7 @@ MOST_STORED = 10 * 1024 * 1024
 
 Of a server with the smallest cache there is, 256 MB, a larger one takes too much: it never ends.
 """
+STORED = tuple(f"stored_{name}" for name in Stored._fields)
 _MAY_WAIT = frozenset({PENDING, STARTED})
 
 
@@ -117,7 +118,7 @@ def _stored_part(stored: Stored) -> Document:
         raise Refused(
             f"a result of {len(stored.body)} bytes: MongoDB keeps at most {MOST_STORED} of them"
         )
-    return {f"stored_{name}": value for name, value in stored._asdict().items()}
+    return dict(zip(STORED, stored, strict=True))
 
 
 def _entry_part(entry: Entry) -> Document:
@@ -163,7 +164,7 @@ def _start(found: Document) -> Start:
 
 
 def stored(found: Document) -> Stored:
-    return Stored(*(found[f"stored_{name}"] for name in Stored._fields))
+    return Stored._make(map(found.__getitem__, STORED))
 
 
 def _entry(stamp: str, part: Document) -> Entry:

@@ -22,7 +22,7 @@ _TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
-_STORED = {"outcome_stamp": 1, **{f"stored_{name}": 1 for name in Stored._fields}}
+_STORED = dict.fromkeys(("outcome_stamp", *records.STORED), 1)
 _SHOWN = ("stamp", "name", "queue", "parent_id", "group_id")
 _WITHOUT_MESSAGES = {
     "other_root": 0,
