@@ -414,7 +414,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         if all(each.content_type == _JSON and each.body.startswith(b"{") for each in stored):
             bodies = b",".join(each.body for each in stored)
             with suppress(DecodeError):
-                known = self._decoded(b"[%b]" % bodies, _JSON, "utf-8")
+                known: Any = self._decoded(b"[%b]" % bodies, _JSON, "utf-8")
                 if len(known) == len(stored):
                     return [each["result"] for each in known]
         return [self._decoded(*each[1:])["result"] for each in stored]
