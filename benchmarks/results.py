@@ -267,7 +267,7 @@ def _open_connections(here: Place) -> int:
 def chords(here: Place, scale: float) -> dict[str, float]:
     """A chord of 1,000 empty tasks by a prefork worker of two.
 
-    From its publishing to its result; and from the end of its last member to its result.
+    From its publishing to its result; and from the end of its last member until its body runs.
     """
     size = max(int(1000 * scale), 20)
     command = (
