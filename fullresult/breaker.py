@@ -43,7 +43,7 @@ class Breaker:
         self._open_until: float | None = None
         self._closed_at = float("-inf")
         self._hold = self._held_until = 0.0
-        self._answers = True
+        self.answers = True
         """Whether the last call had an answer, also while it is held open."""
         self._kept = self._lost = 0
         self._watch: Callable[[], bool] | None = None
@@ -88,7 +88,7 @@ class Breaker:
 
     def ask(self, do: Callable[[], T]) -> T:
         """`do()`. Raises its `StorageError`, or one at once where the storage is not asked."""
-        if self._open_until is not None and not self._answers and not self._may_probe():
+        if self._open_until is not None and not self.answers and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
         return self.probe(do)
 
@@ -191,7 +191,7 @@ class Breaker:
             was_open, now = self._open_until is not None, self._monotonic()
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
             self._open_until = now + pause
-            self._answers = False
+            self.answers = False
             if not was_open:
                 again = now - self._closed_at < _CALM
                 self._hold = min(max(self._hold * 2, _HOLD), _LONGEST_HOLD) if again else 0.0
@@ -214,7 +214,7 @@ class Breaker:
     def _recovered(self) -> None:
         with self._lock:
             now = self._monotonic()
-            self._answers = True
+            self.answers = True
             if self._open_until is None or (self._watch is not None and now < self._held_until):
                 return
             kept, lost = self._kept, self._lost

@@ -320,7 +320,7 @@ class Flusher:
             self._breaker.probe(partial(self._storage.withdraw, withdrawal.schedule_id))
             load.withdrawals.popleft()
         # Whether it answers, one event asks as well as many, and costs tasks less.
-        size = 1 if self._breaker.is_open else self._size
+        size = self._size if self._breaker.answers else 1
         batch = [load.events[place] for place in range(min(size, len(load.events)))]
         if batch:
             self._write_batch(load, batch)

@@ -157,6 +157,23 @@ def test_while_the_storage_is_away_it_is_asked_again_until_it_answers(
     assert until(lambda: not flusher._breaker.is_open)
 
 
+def test_a_storage_that_is_away_is_asked_with_one_event_and_gets_many_once_it_answers(
+    make: Callable[..., Flusher], storage: Storage
+) -> None:
+    """Also while the breaker is held open after several outages."""
+    flusher = make()
+    for outage in range(2):
+        storage.away = True
+        keep_without_thread(flusher, *(event(f"{outage}{task_id}") for task_id in "abcd"))
+        with pytest.raises(StorageError):
+            flusher.flush()
+        storage.away = False
+        flusher.flush()
+
+    assert flusher._breaker.is_open
+    assert [len(batch) for batch in storage.batches] == [1, 2, 1] * 2
+
+
 def test_withdrawals_go_first_and_counts_of_chords_last(
     make: Callable[..., Flusher], storage: Storage
 ) -> None:
