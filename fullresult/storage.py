@@ -385,10 +385,11 @@ class JoiningStorage(Protocol):
         """
         ...
 
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
-        """What was stored of those of these tasks that succeeded, by their ids, and no more.
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
+        """What those of these tasks that succeeded returned, by their ids, and no more.
 
-        Of a task of which nothing was stored for that success, there is nothing.
+        As it was stored for that success; if nothing was, the JSON text of the record's result;
+        and where it has none either, there is nothing.
         """
         ...
 

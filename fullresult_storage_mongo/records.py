@@ -167,6 +167,13 @@ def stored(found: Document) -> Stored:
     return Stored._make(map(found.__getitem__, STORED))
 
 
+def returned(found: Document) -> Stored | str | None:
+    """What a task that succeeded returned: as it was stored, or as JSON text."""
+    if found.get("stored_stamp") == found["outcome_stamp"]:
+        return stored(found)
+    return to_json(found.get("result"))
+
+
 def _entry(stamp: str, part: Document) -> Entry:
     values: dict[str, Any] = {name: part.get(name) for name in Entry._fields}
     return Entry(**{**values, "stamp": stamp})

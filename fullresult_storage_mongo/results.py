@@ -22,7 +22,7 @@ _TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
-_STORED = dict.fromkeys(("outcome_stamp", *records.STORED), 1)
+_RETURNED = dict.fromkeys(("outcome_stamp", "result", *records.STORED), 1)
 _SHOWN = ("stamp", "name", "queue", "parent_id", "group_id")
 _WITHOUT_MESSAGES = {
     "other_root": 0,
@@ -43,12 +43,10 @@ class MongoResults:
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
         return self._get(task_ids, _ENDED, _WITHOUT_ENTRIES if messages else _WITHOUT_MESSAGES)
 
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
-        return {
-            document["_id"]: records.stored(document)
-            for document in self._documents(task_ids, {"state": SUCCESS}, _STORED)
-            if document.get("stored_stamp") == document["outcome_stamp"]
-        }
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
+        found = self._documents(task_ids, {"state": SUCCESS}, _RETURNED)
+        returned = {document["_id"]: records.returned(document) for document in found}
+        return {task_id: each for task_id, each in returned.items() if each is not None}
 
     def _get(
         self, task_ids: Collection[str], asked: Document, fields: Document

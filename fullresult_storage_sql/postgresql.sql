@@ -265,9 +265,12 @@ FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
 -- name: get_successes
-SELECT t.task_id, t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+SELECT
+    t.task_id, CASE WHEN t.stored_stamp = t.outcome_stamp THEN NULL ELSE t.result::text END,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
 FROM fullresult_task AS t
-WHERE t.task_id = ANY(%s::text[]) AND t.state = 'SUCCESS' AND t.stored_stamp = t.outcome_stamp;
+WHERE t.task_id = ANY(%s::text[]) AND t.state = 'SUCCESS'
+    AND (t.stored_stamp = t.outcome_stamp OR t.result IS NOT NULL);
 
 -- name: ended
 -- With either, only those of which nothing more is expected.

@@ -40,7 +40,7 @@ class ResultDatabase(Protocol):
         ...
 
     def get_successes(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
-        """`JoiningStorage.get_successes`, as rows of an id and the fields of a `Stored`."""
+        """`JoiningStorage.get_successes`: rows of an id, a text, and the fields of a `Stored`."""
         ...
 
     @property
@@ -83,9 +83,12 @@ class SqlResults:
         found = self._prepared().get_ended(task_ids, messages=messages)
         return [rows.record(row) for row in found]
 
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
         found = self._prepared().get_successes(task_ids)
-        return {task_id: Stored._make(stored) for task_id, *stored in found}
+        return {
+            task_id: Stored._make(stored) if result is None else result
+            for task_id, result, *stored in found
+        }
 
     def forget(self, task_id: str) -> None:
         database = self._prepared()

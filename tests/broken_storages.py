@@ -178,7 +178,7 @@ class Sound:
     ) -> tuple[Collection[str], bool]:
         return self._joining.write_and_join(event, chord_id, size, expire_at, call=call)
 
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
         return self._joining.get_successes(task_ids)
 
     @property

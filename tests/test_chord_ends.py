@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import ChordError
 
-from fullresult import FullResult
+from fullresult import FullResult, chords
 from fullresult.backend import OWN, shared
 from fullresult.record import SUCCESS, Stored, TaskRecord
 from fullresult.storage import Refused, StorageError, Uncertain
@@ -69,7 +69,7 @@ class Failing:
             raise Uncertain("no answer")
         return answer
 
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored]:
+    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
         if self.silent:
             raise StorageError("no answer")
         return self.storage.get_successes(task_ids)
@@ -131,6 +131,20 @@ def test_the_last_member_learns_that_it_was_though_the_answer_was_lost(app: Cele
         header.tell(index)
 
     assert header.bodies() == [[0, 1, 2]]
+
+
+def test_the_last_member_needs_no_results_but_what_one_small_read_finds(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the members returned: some of it is stored, some the record's own JSON says."""
+    values = [0, "", "text", [1, {"a": 2.5}], True, 2.5]
+    header = Header(app, len(values))
+    monkeypatch.setattr(chords, "_join_native", None)
+
+    for index, value in enumerate(values):
+        header.tell(index, value)
+
+    assert header.bodies() == [values]
 
 
 def test_a_small_read_that_fails_leaves_the_results_to_who_may_wait_for_them(app: Celery) -> None:

@@ -154,10 +154,13 @@ class Joining(Fixtures):
         assert known(storage, "a") == end("a")
         assert results.join_chord("chord", "b", 2, None)
 
-    def test_what_was_stored_of_successes_is_found_by_id(
+    def test_what_successes_returned_is_found_by_id(
         self, storage: Storage, joining: JoiningStorage
     ) -> None:
         won, lost = samples.outcome(SUCCESS), samples.outcome(FAILURE)
+        told, null = (
+            samples.outcome(SUCCESS, result=text, result_form="json") for text in ("7", "null")
+        )
         kept = Stored(won.stamp, b"\0\xff", "application/json", "utf-8")
         write(
             storage,
@@ -166,13 +169,24 @@ class Joining(Fixtures):
                 samples.event("nothing stored", outcome=won),
                 samples.event("published", outcome=samples.outcome("PENDING")),
                 samples.event("stored before", outcome=won, stored=kept._replace(stamp="0")),
+                samples.event("told", outcome=told),
+                samples.event("told null", outcome=null),
+                samples.event("told, stored before", outcome=told, stored=kept._replace(stamp="0")),
+                samples.event("told and stored", outcome=told, stored=kept),
                 samples.event("won", outcome=won, stored=kept),
                 samples.event("won too", outcome=won, stored=kept),
             ],
         )
         asked = {"failed", "nobody", "nothing stored", "published", "stored before", "won"}
+        asked |= {"told", "told null", "told, stored before", "told and stored"}
 
-        assert joining.get_successes(asked) == {"won": kept}
+        assert joining.get_successes(asked) == {
+            "won": kept,
+            "told": "7",
+            "told null": "null",
+            "told, stored before": "7",
+            "told and stored": kept,
+        }
         assert joining.get_successes([]) == {}
 
     def test_a_joining_storage_that_does_not_answer_is_a_storage_error(
