@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _OLDEST = 14
 _SETUP_LOCK = 7310293058
+_SKIPPING = 600.0
+"""Seconds in which a purge may find where it is to begin: the index leads to what was deleted, too,
+until it is vacuumed, and after ten million rows that takes longer than anything else may."""
 _SQL = statements.read("postgresql.sql")
 
 
@@ -321,16 +324,17 @@ class PostgreSQL:
     def delete_expired(self, now: datetime, limit: int) -> int:
         expired = [now, max(limit, 0)]
         # A purge asks for one time again and again: it goes on where it was.
-        purged = self._purged
-        since = purged[1] if purged is not None and purged[0] == now else "-infinity"
+        purged = self._purged if self._purged is not None and self._purged[0] == now else None
+        since = purged[1] if purged else "-infinity"
 
         def all_of_them(session: Session) -> int:
             with session.transaction():
                 session.execute(self.sql["by_index"])
                 # Two statements, as in `delete`.
-                locked = session.execute(
-                    self.sql["lock_expired"], [since, *expired], prepare=False
-                ).fetchall()
+                with self._waiting(session, self._timeout if purged else _SKIPPING):
+                    locked = session.execute(
+                        self.sql["lock_expired"], [since, *expired], prepare=False
+                    ).fetchall()
                 ids = [row[0] for row in locked]
                 if ids:
                     session.execute(self.sql["delete"], [ids, ids], prepare=False)
@@ -440,10 +444,16 @@ class PostgreSQL:
         return int(row[0] or 0) if row else 0
 
     def _upgrade(self, session: Session) -> None:
-        session.deadline = None  # another process may be building an index
+        # Another process may be building an index.
+        with self._waiting(session, None), session.transaction():
+            self._upgrade_locked(session)
+
+    @contextmanager
+    def _waiting(self, session: Session, seconds: float | None) -> Iterator[None]:
+        """Wait so long for each answer; None: for ever."""
+        session.deadline = seconds
         try:
-            with session.transaction():
-                self._upgrade_locked(session)
+            yield
         finally:
             session.deadline = self._timeout
 

@@ -6,12 +6,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from fullresult import plugins
+from fullresult.config import Settings
 from fullresult.record import SUCCESS
 from fullresult.storage import Storage, StorageError
 from fullresult.testing import open_storage, samples
@@ -28,6 +32,8 @@ _FILL = """
         CASE WHEN mod(i, 2) = 0 THEN timestamptz '2999-01-31 12:00:00+00' END
     FROM generate_series(1, %s) AS i
 """
+
+_LOCK = "BEGIN; LOCK TABLE fullresult_task IN ACCESS EXCLUSIVE MODE"
 
 
 @pytest.fixture
@@ -83,6 +89,30 @@ def test_what_another_writes_right_now_is_left_and_not_waited_for(
     assert time.monotonic() - began < 2
     assert storage.delete_expired(samples.EXPIRY, 10) == 0
     assert storage.get("a") is not None
+
+
+def test_a_purge_may_take_its_time_to_find_where_it_begins(
+    storage: SqlStorage, postgresql_url: str, session: psycopg.Connection[Any]
+) -> None:
+    """As it does after millions were deleted. Here nobody may read the table for a while."""
+    storage.write([ended("a"), ended("b"), ended("c")])
+    settings = Settings(storage=postgresql_url, timeout=timedelta(milliseconds=300))
+
+    def let_go() -> None:
+        time.sleep(1)
+        session.execute("ROLLBACK")
+
+    with closing(plugins.open_storage(settings)) as hasty, ThreadPoolExecutor(1) as pool:
+        session.execute(_LOCK)
+        waiting = pool.submit(let_go)
+        deleted = hasty.delete_expired(samples.EXPIRY, 2)
+        waiting.result()
+        session.execute(_LOCK)
+        with pytest.raises(StorageError, match="timeout"):
+            hasty.delete_expired(samples.EXPIRY, 2)
+        session.execute("ROLLBACK")
+
+    assert deleted == 2
 
 
 @pytest.mark.parametrize("since", ["-infinity", "2026-01-01"])
