@@ -19,7 +19,7 @@ _SOONEST = 0.002
 _LATEST = 0.5
 _LATENESS = 0.01
 """A result is seen this part of the time it was waited for late, at most."""
-_DUTY = 10
+_DUTY = 6
 """Asking takes at most one part in so many of the time."""
 _IDLE = 5.0
 """Seconds that the thread stays when nobody waits."""
