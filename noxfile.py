@@ -38,6 +38,7 @@ def tests(session: nox.Session) -> None:
     session.run(
         *("python", "-m", "pytest", *side_by_side),
         *("--cov", "--cov-report=term", "--durations=25"),
+        "--maxfail=20",  # What a test waits for in vain, the others may wait for as well.
         *session.posargs,
     )
 
