@@ -39,13 +39,14 @@ def test_the_timeline_of_a_waiting_task_begins_with_who_scheduled_it(app: Celery
 
 
 def test_the_timeline_of_a_sent_task_tells_when_it_was_scheduled_due_and_sent(app: Celery) -> None:
-    app.send_task("shop.charge", (7,), task_id="a", countdown=0.001)
+    later(app, "a")
     app.fullresult.resend_scheduled("a")
 
     told = timeline(app, "a")
 
     assert told[0].startswith("scheduled by ")
     assert "sent to the broker" in told
+    assert told[-1] == "due (eta), as first scheduled"
     assert not any(moment.startswith("published") for moment in told)
 
 
