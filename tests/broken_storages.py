@@ -5,6 +5,7 @@ Not collected with the other tests: `test_broken_storages.py` runs this file, an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -273,6 +274,7 @@ class ChangesHalf(Sound):
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         super().schedule(schedule, replace(event, outcome=None))
+        time.sleep(0.01)  # for who looks in between to be there
         self.write([event])
 
     def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
