@@ -15,6 +15,7 @@ from fullresult.statistics import Sample
 from fullresult.worker import Worker
 
 Parameter = str | bytes | None
+Native = Parameter | float
 P = TypeVar("P", bound=NamedTuple)
 
 DATES = ("date_created", "date_updated", "date_published")
@@ -27,6 +28,7 @@ JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
 _AS_IT_IS = frozenset({str, bytes, type(None)})
+_NATIVE = _AS_IT_IS | {float}
 _MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
@@ -66,15 +68,16 @@ def columns(kind: Kind) -> tuple[str, ...]:
 
 
 def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
-    """The values of the `columns` of this kind.
+    """The `values` of an event, as `texts`."""
+    return texts(values(event, kind))
 
-    All are text but the bodies: a statement is then prepared once, with the same types whatever is
-    missing, and both databases read the text as their columns' types.
-    """
+
+def values(event: TaskRecord, kind: Kind) -> tuple[Any, ...]:
+    """The values of the `columns` of this kind."""
     outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
     message = event.message or _NO_MESSAGE if kind.message else ()
     stored = event.stored or _NO_STORED if kind.stored else ()
-    return texts((*_dates(event), *outcome, *message, *start, *stored))
+    return (*_dates(event), *outcome, *message, *start, *stored)
 
 
 def _dates(event: TaskRecord) -> tuple[Any, ...]:
@@ -82,10 +85,22 @@ def _dates(event: TaskRecord) -> tuple[Any, ...]:
 
 
 def texts(values: Iterable[Any]) -> list[Parameter]:
-    """*values* as parameters: text, but for bytes and None."""
+    """*values* as parameters: text, but for bytes and None.
+
+    A statement is then prepared once, with the same types whatever is missing, and both databases
+    read the text as their columns' types.
+    """
+    return _texts_but(_AS_IT_IS, values)
+
+
+def natives(values: Iterable[Any]) -> list[Native]:
+    """*values* as parameters for SQLite, which may read a float's text as its neighbour."""
+    return _texts_but(_NATIVE, values)
+
+
+def _texts_but(kept: frozenset[object], values: Iterable[Any]) -> list[Any]:
     return [
-        value if type(value) in _AS_IT_IS else _TEXTS.get(type(value), _text)(value)
-        for value in values
+        value if type(value) in kept else _TEXTS.get(type(value), _text)(value) for value in values
     ]
 
 

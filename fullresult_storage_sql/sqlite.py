@@ -171,7 +171,8 @@ class SQLite:
         if update is not None and session.execute(*update).rowcount:
             return []
         kind = rows.kind_of(event)._replace(message=True)
-        answer = session.execute(_WRITES[kind.stored], rows.parameters(event, kind)).fetchall()
+        values = rows.natives(rows.values(event, kind))
+        answer = session.execute(_WRITES[kind.stored], values).fetchall()
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from fullresult.record import Start, Stored, TaskRecord
 from fullresult_storage_sql import rows
-from fullresult_storage_sql.rows import Parameter
+from fullresult_storage_sql.rows import Native
 
-Update = tuple[str, list[Parameter]]
+Update = tuple[str, list[Native]]
 _OPEN, _CLOSED = True, False
 
 
@@ -53,4 +53,4 @@ class Updates:
                     values += [part.stamp, value]
         values += [event.task_id, outcome.stamp, event.date_created]
         statement = self._statements[outcome.open, start is not None, stored is not None]
-        return statement, rows.texts(values)
+        return statement, rows.natives(values)

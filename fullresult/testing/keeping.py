@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullresult.events import fold, merge
-from fullresult.record import Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record import SUCCESS, Entry, Message, Outcome, Start, TaskRecord
 from fullresult.storage import Refused, Storage, TaskQuery
 from fullresult.testing import histories, samples
 from fullresult.testing.fixtures import Fixtures, ids, known, thorough, write
@@ -100,6 +100,18 @@ class Keeping(Fixtures):
 
         for field, event in events.items():
             assert known(storage, field) == samples.plain(event), field
+
+    @pytest.mark.parametrize(
+        "runtime", [0.0, 245186.382157, 96849903.539384, 5.8775334026536586e-297]
+    )
+    def test_a_runtime_is_kept_to_its_last_bit(self, storage: Storage, runtime: float) -> None:
+        """In a new record, and in one that a publisher began."""
+        ended = samples.outcome(SUCCESS, runtime=runtime)
+        storage.write([samples.event("published", message=samples.message())])
+
+        for task_id in ("new", "published"):
+            storage.write([samples.event(task_id, outcome=ended)])
+            assert known(storage, task_id).outcome == ended
 
     def test_the_parts_of_a_record_may_be_missing(self, storage: Storage) -> None:
         events = [
