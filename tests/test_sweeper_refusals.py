@@ -73,7 +73,7 @@ def test_when_the_queue_takes_messages_again_they_are_sent(
             with pytest.raises(BrokerDown):
                 sweep(app.fullresult)
 
-        with running(app):
-            until(lambda: not waiting(app))
+        with running(app) as sweeper:
+            until(lambda: sweeper.swept.sent == 1)
 
         assert received(app, FULL) == ["refused"]
