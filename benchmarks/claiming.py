@@ -14,7 +14,7 @@ import psycopg
 import pymongo
 
 from benchmarks.places import make_app
-from fullresult.schedule import Schedule
+from fullresult.record.schedule import Schedule
 from fullresult_storage_mongo.records import schedule_document
 
 if TYPE_CHECKING:

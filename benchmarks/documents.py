@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 
 from benchmarks.filling import NEWEST_OPEN, RARE_NAME, RARE_QUEUE, Filled, name_of
-from fullresult.events import is_open
 from fullresult.record import (
     FAILURE,
     PENDING,
@@ -20,6 +19,7 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
+from fullresult.record.merging import is_open
 from fullresult_storage_mongo.records import document, told
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kombu import Producer
 
 from benchmarks.places import make_app, process
-from fullresult.message import Payload, as_published
-from fullresult.schedule import ScheduleQuery
-from fullresult.sweeper import Sweeper
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.recording.message import Payload, as_published
+from fullresult.scheduling.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from benchmarks.places import Places
-    from fullresult.schedule import Schedule
+    from fullresult.record.schedule import Schedule
 
 _ROUNDS = 7
 _MOST = {"redis": 1.2, "rabbitmq": 1.35}

@@ -22,8 +22,8 @@ from celery import Celery
 from benchmarks.documents import fill_mongodb
 from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE, fill_postgresql, fill_sqlite
 from fullresult import FullResult
+from fullresult.config.passwords import hash_token, new_token
 from fullresult.web import create_app
-from fullresult.web.passwords import hash_token, new_token
 from tests import servers
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import psycopg
 
 from benchmarks.places import Places
-from fullresult.purging import BATCH, purge
+from fullresult.storage.purging import BATCH, purge
 from fullresult.testing import open_storage, samples
 
 if TYPE_CHECKING:

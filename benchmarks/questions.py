@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE
-from fullresult import stale
 from fullresult.config import Settings
-from fullresult.overview import CAP, Looking
+from fullresult.insight import stale
+from fullresult.insight.overview import CAP, Looking
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.filling import name_of
-from fullresult.events import Attempt, Clock, fold, is_open
 from fullresult.record import PENDING, STARTED, SUCCESS, Message, Outcome, Start, TaskRecord
+from fullresult.record.merging import Attempt, Clock, fold, is_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fullresult.events import Moment
+    from fullresult.record.merging import Moment
     from fullresult.storage import Storage
 
 BATCH = 100

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fullresult.actions.resend import CannotResend
     from fullresult.extension import FullResult
     from fullresult.record import Execution, TaskRecord
-    from fullresult.resend import CannotResend
     from fullresult.storage import StorageError, TaskQuery
 
 __all__ = ["CannotResend", "Execution", "FullResult", "StorageError", "TaskQuery", "TaskRecord"]
 
 _HOMES = {
-    "CannotResend": "resend",
+    "CannotResend": "actions.resend",
     "Execution": "record",
     "FullResult": "extension",
     "StorageError": "storage",

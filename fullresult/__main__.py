@@ -16,7 +16,7 @@ def main() -> None:
 @main.command()
 def demo() -> None:
     """Watch a real worker being remembered. Takes half a minute; needs no server."""
-    from fullresult.demo.story import tell
+    from fullresult.cli.demo.story import tell
 
     tell()
 

@@ -9,7 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
-    from fullresult.router import Router
+    from fullresult.config.router import Router
     from fullresult.storage import Storage
 
 PROJECT = "fullresult"

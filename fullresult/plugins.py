@@ -12,8 +12,8 @@ from celery.exceptions import ImproperlyConfigured
 
 from fullresult import hookspecs
 from fullresult.config import Settings, without_password
-from fullresult.redaction import Redact, Redactor
-from fullresult.router import EtaRouter, Router
+from fullresult.config.router import EtaRouter, Router
+from fullresult.recording.redaction import Redact, Redactor
 from fullresult.storage import Storage
 
 GROUP = "fullresult.storage"

@@ -8,8 +8,7 @@ from typing import Any
 
 import bson
 
-from fullresult import encoding
-from fullresult.record import Entry, Message, TaskRecord
+from fullresult.record import Entry, Message, TaskRecord, encoding
 from fullresult_storage_mongo.records import document, told
 
 MOST_BYTES = 15 * 1024 * 1024

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fullresult import encoding
+from fullresult.record import encoding
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.merging import literal
 from fullresult_storage_mongo.values import TAG, fitting, ordered

@@ -7,8 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
-from fullresult import urls
-from fullresult.config import Settings, without_password
+from fullresult.config import Settings, urls, without_password
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.buckets import OPEN
 from fullresult.record import (
     PENDING,
     STARTED,
@@ -17,8 +16,9 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
-from fullresult.schedule import Schedule
+from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused
+from fullresult.storage.indexes import OPEN
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.values import to_bson, to_json
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from fullresult.schedule import ScheduleQuery
-from fullresult.statistics import Sample
+from fullresult.insight.statistics import Sample
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_mongo import queries, schedules
 from fullresult_storage_mongo.clients import Handle

@@ -15,9 +15,9 @@ import psycopg
 from psycopg import RawCursor, errors
 
 from fullresult.config import without_password
-from fullresult.events import fold
 from fullresult.record import TaskRecord
-from fullresult.schedule import Schedule
+from fullresult.record.merging import fold
+from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery, Uncertain
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections

@@ -7,11 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from fullresult import encoding
-from fullresult.buckets import OPEN, OWN_BUCKET, buckets_of
-from fullresult.indexed import is_of_few
-from fullresult.record import SUCCESS
+from fullresult.record import SUCCESS, encoding
 from fullresult.storage import TaskQuery
+from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_of_few
 from fullresult_storage_sql.rows import date_text
 
 Condition = tuple[str, list[Any]]

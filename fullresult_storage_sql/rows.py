@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from fullresult.events import from_milliseconds
+from fullresult.insight.statistics import Sample
 from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.schedule import Schedule
-from fullresult.statistics import Sample
-from fullresult.worker import Worker
+from fullresult.record.merging import from_milliseconds
+from fullresult.record.schedule import Schedule
+from fullresult.record.worker import Worker
 
 Parameter = str | bytes | None
 Native = Parameter | float

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from fullresult.record import TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.queries import Condition
 

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal, TypeVar
 
-from fullresult.buckets import OPEN
 from fullresult.record import TaskRecord
-from fullresult.schedule import Schedule
+from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery
+from fullresult.storage.indexes import OPEN
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path

@@ -9,8 +9,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Protocol
 
-from fullresult.schedule import ScheduleQuery
-from fullresult.statistics import Sample
+from fullresult.insight.statistics import Sample
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows, schedules
 

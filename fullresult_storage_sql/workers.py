@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from fullresult.worker import Worker
+from fullresult.record.worker import Worker
 from fullresult_storage_sql import rows
 
 

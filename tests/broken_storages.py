@@ -21,10 +21,11 @@ settings.register_profile("broken", phases=[Phase.generate], database=None)
 settings.load_profile("broken")
 
 # ruff: noqa: E402
-from fullresult.audit import AuditEntry, AuditQuery
+from fullresult.actions.audit import AuditEntry, AuditQuery
+from fullresult.insight.statistics import Sample
 from fullresult.record import Stored, TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.statistics import Sample
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record.worker import Worker
 from fullresult.storage import (
     AuditStorage,
     JoiningStorage,
@@ -35,7 +36,6 @@ from fullresult.storage import (
     WorkerStorage,
 )
 from fullresult.testing import StorageSuite, open_storage
-from fullresult.worker import Worker
 
 
 class Sound:

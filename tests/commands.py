@@ -15,7 +15,7 @@ from celery import Celery
 from celery.bin.base import CLIContext
 from click.testing import CliRunner, Result
 
-from fullresult.cli import fullresult
+from fullresult.cli.group import fullresult
 
 
 def run(app: Celery, *arguments: str, answer: str | None = None) -> Result:

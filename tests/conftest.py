@@ -11,7 +11,7 @@ import pytest
 from celery import _state
 from kombu.transport import memory
 
-from fullresult import flushing
+from fullresult.outage import flusher
 from tests import servers, workers
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def state_of_the_test(
     state = tmp_path_factory.getbasetemp() / f"state-{uuid.uuid4().hex[:12]}"
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     yield
-    flushing.finish_all(0.5)
+    flusher.finish_all(0.5)
 
 
 @pytest.fixture(scope="session")

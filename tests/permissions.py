@@ -15,10 +15,10 @@ from celery import Celery
 from celery.app.task import Context
 
 from fullresult import FullResult
-from fullresult.schedule_events import ScheduleEvents
-from fullresult.sweeper import sweep
+from fullresult.record.worker import Worker
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sweeper import sweep
 from fullresult.testing import samples
-from fullresult.worker import Worker
 
 Job = Callable[[FullResult], None]
 

@@ -21,10 +21,10 @@ from celery import Celery
 from kombu import Queue
 
 from fullresult import FullResult
-from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.schedule_events import ScheduleEvents
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import StorageError
-from fullresult.sweeper import Sweeper
 from tests.proxy import Proxy, proxy
 
 PATIENCE = 20.0

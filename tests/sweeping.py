@@ -37,7 +37,7 @@ from celery import Celery
 
 from fullresult import FullResult
 from fullresult.record import SCHEDULED_SENT
-from fullresult.sweeper import Sweeper
+from fullresult.scheduling.sweeper import Sweeper
 from tests import servers
 
 if TYPE_CHECKING:

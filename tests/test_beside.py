@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from fullresult.beside import Beside
-from fullresult.sending import BrokerDown, Sender
+from fullresult.scheduling.sender import BrokerDown, Sender
+from fullresult.scheduling.side_thread import Beside
+from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import StorageError
-from fullresult.sweeper import Sweeper
 from tests.scheduling import Flaky, app_on, claimed, overdue, received, until, waiting
 
 MANY = 20
@@ -111,7 +111,7 @@ def test_what_was_claimed_ahead_too_long_ago_is_not_sent(
 ) -> None:
     """Somebody may have given it to another sweeper by then."""
     fill(app)
-    monkeypatch.setattr("fullresult.sweeper._AHEAD", -1.0)
+    monkeypatch.setattr("fullresult.scheduling.sweeper._AHEAD", -1.0)
 
     assert Sweeper(app.fullresult).sweep().sent == MANY
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fullresult.breaker import Breaker
+from fullresult.outage.breaker import Breaker
 from fullresult.storage import Refused, StorageError
 
 

@@ -17,10 +17,10 @@ from celery.app.task import Context
 from click.testing import Result
 
 from fullresult import FullResult
-from fullresult.cli import values
+from fullresult.cli import typed_values
 from fullresult.cli.table import fields, show_records
 from fullresult.cli.terminal import fit, lines, one_line, safe, width
-from fullresult.cli.words import span
+from fullresult.insight.words import span
 from fullresult.record import TaskRecord
 from tests import workers
 from tests.commands import on_a_terminal, run
@@ -630,15 +630,15 @@ def test_an_app_without_the_two_lines_is_told_them() -> None:
 def test_a_duration_or_a_date_is_a_point_in_time() -> None:
     now = datetime.now(timezone.utc)
 
-    ago = values.when("1h30m")
+    ago = typed_values.when("1h30m")
 
     assert abs(now - timedelta(minutes=90) - ago) < timedelta(seconds=10)
-    assert abs(values.when("1d ago") - values.when("1 d")) < timedelta(seconds=10)
-    assert values.when("2026-01-31T14:00Z") == datetime(2026, 1, 31, 14, tzinfo=timezone.utc)
-    assert values.when("2026-01-31T14:00+02:00").hour == 12
-    assert values.when("2026-01-31") == datetime(2026, 1, 31).astimezone()
+    assert abs(typed_values.when("1d ago") - typed_values.when("1 d")) < timedelta(seconds=10)
+    assert typed_values.when("2026-01-31T14:00Z") == datetime(2026, 1, 31, 14, tzinfo=timezone.utc)
+    assert typed_values.when("2026-01-31T14:00+02:00").hour == 12
+    assert typed_values.when("2026-01-31") == datetime(2026, 1, 31).astimezone()
     with pytest.raises(click.BadParameter):
-        values.when("")
+        typed_values.when("")
 
 
 @pytest.mark.parametrize(

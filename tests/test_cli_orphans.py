@@ -12,10 +12,10 @@ from celery import Celery
 from celery.app.task import Context
 
 from fullresult import FullResult
-from fullresult.attempts import NotDone
-from fullresult.cli.missing import Missing
-from fullresult.worker import Worker
-from fullresult.workers import became_worker, worker_id
+from fullresult.actions.batch import NotDone
+from fullresult.actions.missing import Missing
+from fullresult.record.worker import Worker
+from fullresult.recording.this_worker import became_worker, worker_id
 from tests.commands import ids, run, sent
 
 if TYPE_CHECKING:

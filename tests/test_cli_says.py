@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from fullresult.sweeper import sweep
+from fullresult.scheduling.sweeper import sweep
 from tests.commands import run
 from tests.scheduling import app_on, later, overdue
 

@@ -17,12 +17,14 @@ import pytest
 from celery import Celery
 from click.testing import CliRunner
 
-from fullresult import FullResult, encoding
-from fullresult.cli import fullresult, values
-from fullresult.cli.schedules import show_schedules
+from fullresult import FullResult
+from fullresult.cli import typed_values
+from fullresult.cli.group import fullresult
+from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.terminal import width
-from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.schedule_events import ScheduleEvents
+from fullresult.record import encoding
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.schedule_events import ScheduleEvents
 from tests import workers
 from tests.commands import ids, on_a_terminal, run, sent
 
@@ -365,14 +367,14 @@ def test_what_was_claimed_is_not_rescheduled(app: Celery) -> None:
 def test_a_moment_may_be_past_or_to_come_and_says_which() -> None:
     now = datetime.now(timezone.utc)
 
-    ahead, ago = values.moment("in 2h"), values.moment("2h ago")
+    ahead, ago = typed_values.moment("in 2h"), typed_values.moment("2h ago")
 
     assert timedelta(0) <= ahead - now - 2 * HOUR < timedelta(seconds=10)
     assert timedelta(0) <= ago - now + 2 * HOUR < timedelta(seconds=10)
-    assert values.moment("2026-01-31") == datetime(2026, 1, 31).astimezone()
+    assert typed_values.moment("2026-01-31") == datetime(2026, 1, 31).astimezone()
     for neither in ("2h", "", "in", "in 2", "in 2h ago", "2026", "ago"):
         with pytest.raises(click.BadParameter):
-            values.moment(neither)
+            typed_values.moment(neither)
 
 
 # --- stale-scheduled

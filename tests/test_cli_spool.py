@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
-from fullresult.spool import Spool, directory_of
+from fullresult.outage.spool import Spool, directory_of
 from fullresult.testing import samples
 from tests.commands import run
 

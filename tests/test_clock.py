@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from fullresult.clock import StorageClock
 from fullresult.storage import StorageError
+from fullresult.storage.clock import StorageClock
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 MS = timedelta(milliseconds=1)

@@ -16,9 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fullresult import FullResult
-from fullresult.cli import fullresult as commands
+from fullresult.cli.group import fullresult as commands
 from fullresult.config import Settings, namespace_of, without_password
-from fullresult.credentials import is_escaped, without_user
+from fullresult.config.urls import is_escaped, without_user
 
 SECRET = "s3cr3t"
 PORT = 1

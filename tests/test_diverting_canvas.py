@@ -23,7 +23,7 @@ from celery.result import GroupResult
 from kombu.exceptions import EncodeError
 
 from fullresult import TaskRecord
-from fullresult.schedule import Schedule
+from fullresult.record.schedule import Schedule
 from tests import servers, workers
 from tests.workers import Scene
 

@@ -19,9 +19,9 @@ from celery import VERSION, Celery, _state, chain, chord, group, shared_task, si
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from fullresult import FullResult
-from fullresult.events import to_utc
+from fullresult.config.router import Outgoing
 from fullresult.hookspecs import hookimpl
-from fullresult.router import Outgoing
+from fullresult.record.merging import to_utc
 from tests import scheduling, servers, workers
 from tests.workers import ROOT, SETTINGS, Scene
 

@@ -11,7 +11,7 @@ from celery import Celery
 from kombu import Queue
 
 from fullresult import FullResult
-from fullresult.sweeper import sweep
+from fullresult.scheduling.sweeper import sweep
 from tests.test_resend_wire import (
     COMPRESSIONS,
     DIRECT,

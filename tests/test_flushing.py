@@ -17,14 +17,14 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, StorageError
-from fullresult.breaker import Breaker
-from fullresult.flushing import Flusher
-from fullresult.frames import Count, Withdrawal
+from fullresult.outage.breaker import Breaker
+from fullresult.outage.flusher import Flusher
+from fullresult.outage.lines import Count, Withdrawal
+from fullresult.outage.spool import Spool
 from fullresult.record import TaskRecord
-from fullresult.spool import Spool
+from fullresult.scheduling.withdrawals import Withdrawals
 from fullresult.storage import Refused
 from fullresult.testing import samples
-from fullresult.withdrawals import Withdrawals
 from tests.scripts import run_script
 from tests.workers import until
 
@@ -145,7 +145,7 @@ def test_a_thread_that_lingers_writes_what_comes_together_at_once(
 def test_while_the_storage_is_away_it_is_asked_again_until_it_answers(
     make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.flushing._SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr("fullresult.outage.flusher._SHORTEST_PAUSE", 0.01)
     storage.away = True
     flusher = make()
     flusher.keep(event("a"))
@@ -247,7 +247,7 @@ def test_a_storage_that_takes_nothing_makes_nothing_be_given_up(
 def test_what_remains_of_a_segment_is_written_later_and_what_was_is_not_again(
     make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.flushing._MOST", 2)
+    monkeypatch.setattr("fullresult.outage.flusher._MOST", 2)
     flusher = make()
     flusher._size = 2
     keep_without_thread(flusher, *map(event, "abcd"))
@@ -275,7 +275,7 @@ def test_what_others_left_is_written_too(make: Callable[..., Flusher], storage: 
 def test_what_stays_finds_what_others_leave_later(
     make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.flushing._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("fullresult.outage.flusher._LOOK_EVERY", 0.05)
     staying, gone = make(), make()
     staying.stay()
 
@@ -449,8 +449,8 @@ def test_a_process_that_ends_writes_what_waits(url: str, tmp_path: Path) -> None
 def test_what_a_killed_process_kept_is_written_by_the_next_one(url: str, tmp_path: Path) -> None:
     """At its first event, without being told to look."""
     body = """
-    import fullresult.flushing
-    fullresult.flushing.Flusher.wake = lambda self: True
+    import fullresult.outage.flusher
+    fullresult.outage.flusher.Flusher.wake = lambda self: True
     app.send_task("shop.pay", task_id="a")
     os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -488,14 +488,14 @@ def test_what_the_storage_does_not_take_is_written_when_it_does(
 def test_without_a_spool_what_the_storage_does_not_take_is_lost(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.breaker._SHORTEST", 0.0)
+    monkeypatch.setattr("fullresult.outage.breaker._SHORTEST", 0.0)
     full = make_full(url, fullresult_timeout=0.1, fullresult_spool=None)
     full.setup()
     with closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as locking:
         locking.execute("BEGIN EXCLUSIVE")
         full.app.send_task("shop.pay", task_id="lost")
 
-    monkeypatch.setattr("fullresult.breaker._LONGEST", 0.0)
+    monkeypatch.setattr("fullresult.outage.breaker._LONGEST", 0.0)
     assert until(lambda: full.app.send_task("shop.pay", task_id="b") and full.get("b"))
 
     assert full.get("lost") is None

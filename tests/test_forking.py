@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fullresult.forking import ForkGate
+from fullresult.storage.threads import ForkGate
 from tests import workers
 from tests.scripts import run_script
 
 PRELUDE = """
     import os, threading, time
-    from fullresult.forking import ForkGate
+    from fullresult.storage.threads import ForkGate
 
     def fork(work):
         "The exit code of a child that does *work*."
@@ -102,8 +102,8 @@ def test_a_fork_waits_for_the_thread_inside(tmp_path: object) -> None:
 def test_a_fork_waits_no_longer_than_it_has_patience(tmp_path: object) -> None:
     """The child has a gate of its own all the same, and the parent's is held by whom it was."""
     body = """
-    import fullresult.forking
-    fullresult.forking._PATIENCE = 0.2
+    import fullresult.storage.threads
+    fullresult.storage.threads._PATIENCE = 0.2
     gate, inside, leave = ForkGate(), threading.Event(), threading.Event()
     def work():
         with gate:
@@ -138,8 +138,8 @@ def test_who_is_inside_may_fork(tmp_path: object) -> None:
 def test_threads_that_fork_at_once_leave_it_open(tmp_path: object) -> None:
     """One had no patience left, and what it then finds is the other's."""
     body = """
-    import fullresult.forking
-    fullresult.forking._PATIENCE = 0.2
+    import fullresult.storage.threads
+    fullresult.storage.threads._PATIENCE = 0.2
     gate, inside, leave = ForkGate(), threading.Event(), threading.Event()
     def work():
         with gate:

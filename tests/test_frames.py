@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult import frames
-from fullresult.frames import Count, Frame, Unreadable, Withdrawal
+from fullresult.outage import lines
+from fullresult.outage.lines import Count, Frame, Unreadable, Withdrawal
 from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
 from fullresult.testing import samples
 
@@ -64,36 +64,36 @@ FRAMES: st.SearchStrategy[Frame] = (
 
 @given(FRAMES)
 def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
-    line = frames.encode(frame)
+    line = lines.encode(frame)
 
     assert line.endswith(b"\n")
     assert b"\n" not in line[:-1]
     assert line.isascii()
-    assert frames.decode(line[:-1]) == frame
+    assert lines.decode(line[:-1]) == frame
 
 
 @given(FRAMES, st.data())
 def test_a_line_that_was_cut_anywhere_is_told_from_a_whole_one(frame: Frame, data: Any) -> None:
-    line = frames.encode(frame)[:-1]
+    line = lines.encode(frame)[:-1]
     cut = line[: data.draw(st.integers(0, len(line) - 1))]
 
     with pytest.raises(Unreadable):
-        frames.decode(cut)
+        lines.decode(cut)
 
 
 @given(FRAMES, st.data())
 def test_a_line_with_a_flipped_bit_is_told_from_a_whole_one(frame: Frame, data: Any) -> None:
-    line = bytearray(frames.encode(frame)[:-1])
+    line = bytearray(lines.encode(frame)[:-1])
     line[data.draw(st.integers(0, len(line) - 1))] ^= 1 << data.draw(st.integers(0, 7))
 
     with pytest.raises(Unreadable):
-        frames.decode(bytes(line))
+        lines.decode(bytes(line))
 
 
 @given(st.binary(max_size=100))
 def test_noise_is_no_frame(noise: bytes) -> None:
     with pytest.raises(Unreadable):
-        frames.decode(noise)
+        lines.decode(noise)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_sound_line_of_another_version_is_unreadable(content: bytes) -> None:
     from binascii import crc32
 
     with pytest.raises(Unreadable, match="another version"):
-        frames.decode(b"%08x%b" % (crc32(content), content))
+        lines.decode(b"%08x%b" % (crc32(content), content))
 
 
 def test_a_pickled_body_is_kept_as_the_bytes_that_it_is() -> None:
@@ -112,7 +112,7 @@ def test_a_pickled_body_is_kept_as_the_bytes_that_it_is() -> None:
     body = b"\x80\x05cos\nsystem\n(X\x02\x00\x00\x00lstR."
     event = samples.event("a", message=samples.message(body=body))
 
-    read = frames.decode(frames.encode(event)[:-1])
+    read = lines.decode(lines.encode(event)[:-1])
 
     assert isinstance(read, TaskRecord)
     assert read.message is not None
@@ -123,11 +123,11 @@ def test_what_is_no_part_of_an_event_is_not_written() -> None:
     event = samples.event("a", outcome=samples.outcome(result=object()))
 
     with pytest.raises(TypeError):
-        frames.encode(event)
+        lines.encode(event)
 
 
 def test_a_date_is_aware_and_in_utc() -> None:
-    read = frames.decode(frames.encode(samples.event("a"))[:-1])
+    read = lines.decode(lines.encode(samples.event("a"))[:-1])
 
     assert isinstance(read, TaskRecord)
     assert read.date_created.tzinfo is timezone.utc

@@ -11,7 +11,7 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 from click.testing import CliRunner
 
-from fullresult.cli import fullresult as commands
+from fullresult.cli.group import fullresult as commands
 from fullresult.config import Settings
 from fullresult.plugins import open_storage
 from tests.campaigns import fuzz

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 from celery import Celery
 
-from fullresult.events import Attempt, Clock
-from fullresult.housekeeping import Housekeeping
 from fullresult.record import STARTED, Start, TaskRecord
-from fullresult.recorder import outcome_of
-from fullresult.schedule import Schedule
+from fullresult.record.merging import Attempt, Clock
+from fullresult.record.schedule import Schedule
+from fullresult.recording.recorder import outcome_of
+from fullresult.scheduling.upkeep import Housekeeping
 from tests.scheduling import app_on, claimed, overdue, waiting
 
 LONG_AGO = timedelta(minutes=10)

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult import matching
 from fullresult.record import SCHEDULED, STATES, TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage, TaskQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.storage import Storage, TaskQuery, matching
 from fullresult.testing import open_storage, samples
 from fullresult.testing.fixtures import thorough
 

@@ -25,7 +25,7 @@ from pymongo.collection import Collection
 from fullresult import FullResult, StorageError
 from fullresult.config import Settings
 from fullresult.record import SCHEDULED, SCHEDULED_SENT, STARTED, SUCCESS, Entry, TaskRecord
-from fullresult.schedule import ScheduleQuery
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import Refused, TaskQuery, Uncertain
 from fullresult.testing import samples
 from fullresult_storage_mongo import plugin

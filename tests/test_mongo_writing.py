@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from pymongo import MongoClient, monitoring
 
-from fullresult.events import merge
 from fullresult.record import (
     PENDING,
     RETRY,
@@ -21,6 +20,7 @@ from fullresult.record import (
     SUCCESS,
     TaskRecord,
 )
+from fullresult.record.merging import merge
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult_storage_mongo.clients import Clients

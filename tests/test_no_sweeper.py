@@ -42,7 +42,7 @@ def swept(full: FullResult, ago: timedelta) -> None:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     found = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    return [r.getMessage() for r in found if r.name == "fullresult.diverting"]
+    return [r.getMessage() for r in found if r.name == "fullresult.scheduling.diverter"]
 
 
 def test_where_nothing_ever_swept_it_is_said_once(

@@ -14,14 +14,14 @@ from celery import Celery
 from celery.app.task import Context
 
 from fullresult import FullResult, StorageError
-from fullresult.events import Clock, worker_in
-from fullresult.heartbeat import Heartbeat
-from fullresult.orphans import Orphans
+from fullresult.insight.orphans import Orphans
 from fullresult.record import FINISHED, PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, STARTED, UNSENT
+from fullresult.record.merging import Clock, worker_in
+from fullresult.record.worker import Worker
+from fullresult.recording.heartbeat import Heartbeat
+from fullresult.recording.this_worker import became_worker, worker_id
 from fullresult.storage import Storage, TaskQuery, WorkerStorage
 from fullresult.testing import open_storage, samples
-from fullresult.worker import Worker
-from fullresult.workers import became_worker, worker_id
 from tests import workers
 
 SECOND = timedelta(seconds=1)

@@ -13,8 +13,8 @@ from typing import Any
 import celery
 import pytest
 
+from fullresult.record.worker import Worker as Known
 from fullresult.storage import WorkerStorage
-from fullresult.worker import Worker as Known
 from tests import workers
 from tests.proxy import Delay
 from tests.scheduling import through_proxy

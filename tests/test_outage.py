@@ -131,7 +131,7 @@ def test_what_happened_meanwhile_is_written_once_the_server_answers(
 def test_without_a_spool_records_are_written_again_once_the_server_answers(
     own_storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.breaker._LONGEST", 0.1)
+    monkeypatch.setattr("fullresult.outage.breaker._LONGEST", 0.1)
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.update(fullresult_storage=own_storage, fullresult_timeout=2, fullresult_spool=None)
     full = FullResult(app)

@@ -18,8 +18,8 @@ from celery.beat import BeatLazyFunc, ScheduleEntry, Scheduler
 from celery.schedules import BaseSchedule, crontab, schedule
 
 from fullresult import FullResult
-from fullresult.beats import PeriodicTask, SchedulerError, schedule_text
-from fullresult.entries import watch
+from fullresult.insight.periodic import PeriodicTask, SchedulerError, schedule_text
+from fullresult.recording.beat_entries import watch
 from tests.commands import run
 from tests.servers import FilesystemBroker
 
@@ -444,8 +444,8 @@ from celery import Celery
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 from fullresult import FullResult
-from fullresult.cli import fullresult
-from fullresult.entries import watch
+from fullresult.cli.group import fullresult
+from fullresult.recording.beat_entries import watch
 
 every = IntervalSchedule.objects.create(every=10, period="minutes")
 nightly = CrontabSchedule.objects.create(hour="3", minute="0")

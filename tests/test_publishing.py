@@ -12,7 +12,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from fullresult import FullResult
-from fullresult.recorder import Recorder
+from fullresult.recording.recorder import Recorder
 from fullresult.storage import Storage
 
 

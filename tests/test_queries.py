@@ -17,7 +17,8 @@ from celery import Celery
 
 from benchmarks.filling import COMMON_NAME, RARE_NAME, Filled, fill_postgresql, fill_sqlite
 from benchmarks.writing import direct_life
-from fullresult import FullResult, stale
+from fullresult import FullResult
+from fullresult.insight import stale
 from fullresult.record import PENDING, STARTED, SUCCESS, Start, TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples

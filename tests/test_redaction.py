@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from kombu.serialization import loads
 from pluggy import HookimplMarker
 
-from fullresult import CannotResend, FullResult, TaskRecord, hiding
+from fullresult import CannotResend, FullResult, TaskRecord
 from fullresult.config import Settings
-from fullresult.hiding import MARK
-from fullresult.redaction import PathRule, read_rules
+from fullresult.recording import masking
+from fullresult.recording.masking import MARK
+from fullresult.recording.redaction import PathRule, read_rules
 from tests import leaks, scheduling, workers
 from tests.scenario_redaction_app import PASSWORD, RULES, SECRETS, hide_ssn, secrets
 
@@ -405,12 +406,12 @@ def test_hiding_by_path_is_done_once_and_for_all(value: Any, path: list[str]) ->
     rule = read_rules(".".join(path))[0]
     assert isinstance(rule, PathRule)
 
-    hidden = hiding.at(value, {rule.path}) if rule.path else value
+    hidden = masking.at(value, {rule.path}) if rule.path else value
 
-    assert hiding.at(hidden, {rule.path}) is hidden or hiding.same(
-        hiding.at(hidden, {rule.path}), hidden
+    assert masking.at(hidden, {rule.path}) is hidden or masking.same(
+        masking.at(hidden, {rule.path}), hidden
     )
-    assert (hidden is value) is not hiding.holds_mark(hidden) or hiding.holds_mark(value)
+    assert (hidden is value) is not masking.holds_mark(hidden) or masking.holds_mark(value)
 
 
 @given(
@@ -420,9 +421,9 @@ def test_hiding_by_path_is_done_once_and_for_all(value: Any, path: list[str]) ->
 def test_hiding_by_pattern_leaves_nothing_to_match(text: str, patterns: list[str]) -> None:
     compiled = [re.compile(pattern) for pattern in patterns]
 
-    hidden = hiding.in_text(text, compiled)
+    hidden = masking.in_text(text, compiled)
 
-    assert hiding.in_text(hidden, compiled) == hidden
+    assert masking.in_text(hidden, compiled) == hidden
     for pattern in filter(None, patterns):
         assert not any(re.search(pattern, part) for part in hidden.split(MARK))
 

@@ -12,11 +12,11 @@ from celery.exceptions import Ignore, ImproperlyConfigured
 from click.testing import CliRunner
 
 from fullresult import FullResult, TaskRecord
-from fullresult.cli import fullresult
+from fullresult.cli.group import fullresult
 from fullresult.config import Settings
-from fullresult.periodic import PURGE, SWEEP
+from fullresult.config.retention import Retention
+from fullresult.extension.tasks import PURGE, SWEEP
 from fullresult.record import Outcome
-from fullresult.retention import Retention
 from tests.scheduling import app_on, later
 
 DAY = timedelta(days=1)

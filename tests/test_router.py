@@ -16,10 +16,11 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
-from fullresult import FullResult, workers
+from fullresult import FullResult
 from fullresult.config import Settings
+from fullresult.config.router import EtaRouter, Outgoing, Router
 from fullresult.hookspecs import hookimpl
-from fullresult.router import EtaRouter, Outgoing, Router
+from fullresult.recording import this_worker
 from tests.scheduling import app_on, only, waiting
 from tests.scripts import run_script
 
@@ -256,7 +257,7 @@ def test_in_a_worker_a_router_that_raises_leaves_the_task_to_the_broker(
         raise ZeroDivisionError(f"no rule for {task.name}")
 
     app = make(Noting(broken))
-    monkeypatch.setattr(workers, "is_worker", lambda: True)
+    monkeypatch.setattr(this_worker, "is_worker", lambda: True)
 
     app.send_task("shop.charge", task_id="one", countdown=60)
 

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from kombu.exceptions import OperationalError
 
 from fullresult import FullResult, TaskQuery
-from fullresult.resend import CannotResend
+from fullresult.actions.resend import CannotResend
+from fullresult.scheduling.sweeper import sweep
 from fullresult.storage import StorageError
-from fullresult.sweeper import sweep
 from tests import servers, workers
 from tests.scheduling import (
     Flaky,

@@ -12,8 +12,8 @@ import pytest
 from celery import Celery
 from kombu import Exchange, Queue
 
-from fullresult.sending import BrokerDown, Sender, Unconfirmed
-from fullresult.sweeper import Swept, sweep
+from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed
+from fullresult.scheduling.sweeper import Swept, sweep
 from tests import servers
 from tests.proxy import Delay, Proxy
 from tests.scheduling import (
@@ -57,7 +57,7 @@ def test_a_broker_that_takes_no_messages_leaves_them_all_waiting(
     app: Celery, between: tuple[Proxy, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers all else, so that it seems well until something is sent."""
-    monkeypatch.setattr("fullresult.sending._TIMEOUT", 0.5)
+    monkeypatch.setattr("fullresult.scheduling.sender._TIMEOUT", 0.5)
     overdue(app, "one")
     between[0].plan = takes_no_messages()
 
@@ -72,7 +72,7 @@ def test_one_that_stops_taking_messages_costs_no_more_than_one_of_them(
     app: Celery, between: tuple[Proxy, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the one on its way nobody knows; the others are sent when it takes them again."""
-    monkeypatch.setattr("fullresult.sending._TIMEOUT", 0.5)
+    monkeypatch.setattr("fullresult.scheduling.sender._TIMEOUT", 0.5)
     with running(app) as sweeper:
         overdue(app, "before")
         until(lambda: sweeper.swept.sent == 1)
@@ -113,7 +113,7 @@ def test_one_that_hangs_is_left_without_a_goodbye(
     app: Celery, between: tuple[Proxy, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fork of the worker may be waiting for it."""
-    monkeypatch.setattr("fullresult.sending._TIMEOUT", 1.0)
+    monkeypatch.setattr("fullresult.scheduling.sender._TIMEOUT", 1.0)
     later(app, "one")
     schedule, now = only(app, "one"), app.fullresult.storage.now()
     sender = Sender(app)

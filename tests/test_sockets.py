@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fullresult.sockets import is_readable
+from fullresult.storage.sockets import is_readable
 
 
 @pytest.fixture(params=["poll", "select"])

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from fullresult import frames
 from fullresult.config import DEFAULT_SPOOL, Settings
+from fullresult.outage import lines
+from fullresult.outage.spool import Segment, Spool, directory_of
 from fullresult.record import TaskRecord
-from fullresult.spool import Segment, Spool, directory_of
 from fullresult.testing import samples
 from tests.scripts import run_script
 
@@ -129,7 +129,7 @@ def test_status_tells_how_much_waits_and_since_when(spool: Spool) -> None:
     status = spool.status()
 
     assert (status.segments, status.events, status.owned) == (1, 2, 2)
-    assert status.bytes == sum(len(frames.encode(event(each))) for each in "ab")
+    assert status.bytes == sum(len(lines.encode(event(each))) for each in "ab")
     assert status.oldest is not None
     assert status.oldest_left is None
 
@@ -279,7 +279,7 @@ def test_a_link_in_the_place_of_the_directory_is_not_followed(place: Path, tmp_p
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(place: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_bytes(frames.encode(event("a")))
+    secret.write_bytes(lines.encode(event("a")))
     place.mkdir(parents=True, mode=0o700)
     (place / "0000-1-a.spool").symlink_to(secret)
     spool = Spool(place, LIMIT)
@@ -325,7 +325,7 @@ def test_a_torn_last_line_loses_that_line_only(place: Path, cut: int) -> None:
 
 def test_a_line_that_was_overwritten_is_counted_and_skipped(place: Path) -> None:
     path = left_by_a_dead_one(place, event("a"), event("b"), event("c"))
-    first = len(frames.encode(event("a")))
+    first = len(lines.encode(event("a")))
     with path.open("r+b") as file:
         file.seek(first + 30)
         file.write(b"\x00\n\xff")
@@ -377,7 +377,7 @@ PRELUDE = """
     import os, signal, sys, time
     from pathlib import Path
     from fullresult.record import TaskRecord
-    from fullresult.spool import Spool
+    from fullresult.outage.spool import Spool
     from fullresult.testing import samples
 
     place = Path(sys.argv[1])

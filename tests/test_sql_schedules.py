@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from fullresult.config import Settings
 from fullresult.record import SCHEDULED_SENT, STARTED, TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Storage, StorageError, TaskQuery, Uncertain
 from fullresult.testing import open_storage, samples
 from fullresult_storage_sql import plugin, rows, statements

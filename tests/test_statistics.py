@@ -13,8 +13,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, TaskQuery, TaskRecord
-from fullresult.record import STATES
-from fullresult.statistics import (
+from fullresult.insight.statistics import (
     MOST,
     MOST_NAMES,
     Counts,
@@ -25,6 +24,7 @@ from fullresult.statistics import (
     percentiles,
     statistics,
 )
+from fullresult.record import STATES
 from fullresult.storage import StorageError
 from fullresult.testing import samples
 from fullresult.testing.fixtures import write

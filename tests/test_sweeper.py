@@ -20,9 +20,9 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.transport import memory
 
-from fullresult.sending import BrokerDown
+from fullresult.scheduling.sender import BrokerDown
+from fullresult.scheduling.sweeper import Sweeper, Swept, sweep
 from fullresult.storage import StorageError
-from fullresult.sweeper import Sweeper, Swept, sweep
 from tests import servers, workers
 from tests.proxy import Delay
 from tests.scheduling import (
@@ -604,7 +604,7 @@ def test_a_broker_that_comes_back_gets_each_task_once_and_two_lines_are_logged(
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the sweeper warned of."""
-    found = [r for r in caplog.records if r.name == "fullresult.sweeper"]
+    found = [r for r in caplog.records if r.name == "fullresult.scheduling.sweeper"]
     return [r.getMessage() for r in found if r.levelno >= logging.WARNING]
 
 
@@ -612,7 +612,7 @@ def test_a_broker_that_hangs_does_not_keep_the_sweeper_for_ever(
     make: MakeApp, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it hangs in: what was to be sent waits, or stays claimed for a person."""
-    monkeypatch.setattr("fullresult.sending._TIMEOUT", 0.5)
+    monkeypatch.setattr("fullresult.scheduling.sender._TIMEOUT", 0.5)
     with through_proxy(rabbitmq_url) as (between, through):
         app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")
@@ -636,9 +636,9 @@ def test_a_broker_that_hangs_does_not_keep_the_sweeper_for_ever(
 def test_an_idle_connection_is_asked_before_a_claim_and_one_that_hangs_is_given_up(
     make: MakeApp, broker: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.sending._TIMEOUT", 0.5)
-    monkeypatch.setattr("fullresult.sending._FRESH", 0.0)
-    monkeypatch.setattr("fullresult.sending._FRESH_REDIS", 0.0)
+    monkeypatch.setattr("fullresult.scheduling.sender._TIMEOUT", 0.5)
+    monkeypatch.setattr("fullresult.scheduling.sender._FRESH", 0.0)
+    monkeypatch.setattr("fullresult.scheduling.sender._FRESH_REDIS", 0.0)
     with through_proxy(request.getfixturevalue(f"{broker}_url")) as (between, through):
         app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")

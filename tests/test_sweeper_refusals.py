@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from fullresult.sending import BrokerDown
-from fullresult.sweeper import Sweeper, sweep
+from fullresult.scheduling.sender import BrokerDown
+from fullresult.scheduling.sweeper import Sweeper, sweep
 from tests.scheduling import SECOND, app_on, claimed, overdue, received, running, until, waiting
 
 FULL = "no room here"

@@ -20,10 +20,10 @@ import redis
 from kombu import Exchange, Queue
 
 from fullresult import FullResult
-from fullresult.resend import CannotResend
-from fullresult.sending import BrokerDown
+from fullresult.actions.resend import CannotResend
+from fullresult.scheduling.sender import BrokerDown
+from fullresult.scheduling.sweeper import Sweeper, sweep
 from fullresult.storage import StorageError
-from fullresult.sweeper import Sweeper, sweep
 from tests import servers, sweeping, workers
 from tests.campaigns import at_most_once
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, once, proxy

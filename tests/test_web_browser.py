@@ -21,10 +21,10 @@ import pytest
 import uvicorn
 from playwright.sync_api import Error, expect, sync_playwright
 
+from fullresult.config.passwords import hash_password
 from fullresult.record import FAILURE, SUCCESS
 from fullresult.testing import samples
 from fullresult.web import create_app
-from fullresult.web.passwords import hash_password
 from tests import browsing, workers
 from tests.browsing import TOKEN
 from tests.conftest import missing

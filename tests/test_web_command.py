@@ -20,8 +20,8 @@ from celery.bin.base import CLIContext
 from click.testing import CliRunner, Result
 
 from fullresult import FullResult
-from fullresult.cli import fullresult
-from fullresult.web.passwords import hash_password, is_password
+from fullresult.cli.group import fullresult
+from fullresult.config.passwords import hash_password, is_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,16 +12,16 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fullresult import paging
-from fullresult.events import Clock
-from fullresult.record import STARTED, STATES, TaskRecord
-from fullresult.statistics import Counts, Percentiles
+from fullresult.insight import search
+from fullresult.insight.statistics import Counts, Percentiles
+from fullresult.record import STARTED, STATES, TaskRecord, pages
+from fullresult.record.merging import Clock
+from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
-from fullresult.web import charts, looking
+from fullresult.web import charts
 from fullresult.web.pages import tasks
 from fullresult.web.trees import tree_of
-from fullresult.worker import Worker
 from tests import browsing
 from tests.browsing import Browser, charge
 from tests.scheduling import overdue
@@ -469,7 +469,7 @@ def test_a_search_without_an_index_says_how_far_it_came_and_goes_on_from_there(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "_AT_ONCE", 0)
-    monkeypatch.setattr(looking, "_AT_FIRST", 1)
+    monkeypatch.setattr(search, "_AT_FIRST", 1)
     new = written(app, "new", days=0, name="shop.rare")
     old = written(app, "old", days=30, name="shop.rare")
     first = browser.get("/?q=rare")
@@ -488,16 +488,16 @@ def test_a_search_without_an_index_says_how_far_it_came_and_goes_on_from_there(
 def test_a_look_in_stretches_finds_each_record_once_and_in_order(
     app: Celery, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_AT_FIRST", 3)
+    monkeypatch.setattr(search, "_AT_FIRST", 3)
     wanted = [written(app, f"{n}", days=n * n, name="shop.rare") for n in range(20)]
     query = TaskQuery(text="RARE", limit=limit)
     found: list[str] = []
 
-    while page := looking.look(app.fullresult, query, seconds=0):
+    while page := search.look(app.fullresult, query, seconds=0):
         found += [record.task_id for record in page.records]
         if page.back_to is None and len(page.records) < limit:
             break
-        back = page.back_to and paging.cursor(page.back_to, "")
+        back = page.back_to and pages.cursor(page.back_to, "")
         query = replace(query, after=back or page.records[-1].cursor)
 
     assert found == wanted
@@ -506,11 +506,11 @@ def test_a_look_in_stretches_finds_each_record_once_and_in_order(
 def test_a_look_passes_over_a_long_time_without_records(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_AT_FIRST", 3)
-    monkeypatch.setattr(looking, "_AT_LEAST", 1)
+    monkeypatch.setattr(search, "_AT_FIRST", 3)
+    monkeypatch.setattr(search, "_AT_LEAST", 1)
     ids = [written(app, f"{n}", days=300 + n / 100, name="shop.rare") for n in range(20)]
 
-    found = looking.look(app.fullresult, TaskQuery(text="rare"), seconds=10)
+    found = search.look(app.fullresult, TaskQuery(text="rare"), seconds=10)
 
     assert [record.task_id for record in found.records] == ids
 
@@ -524,7 +524,7 @@ def test_a_look_keeps_to_the_time_that_was_asked_for(app: Celery) -> None:
         until=now - timedelta(days=2, hours=-1),
     )
 
-    found = looking.look(app.fullresult, query, seconds=10)
+    found = search.look(app.fullresult, query, seconds=10)
 
     assert [record.task_id for record in found.records] == ids[2:7]
     assert found.back_to is None
@@ -541,7 +541,7 @@ def test_an_index_is_used_at_once(app: Celery, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(app.fullresult.storage, "find", note)
 
-    found = looking.look(app.fullresult, TaskQuery(name="shop.rare", root_id="old"), seconds=0)
+    found = search.look(app.fullresult, TaskQuery(name="shop.rare", root_id="old"), seconds=0)
 
     assert [record.task_id for record in found.records] == ["old"]
     assert len(asked) == 1

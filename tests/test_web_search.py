@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult.web import moments
+from fullresult.insight import dates
 from fullresult.web.search import NotUnderstood, Search, Term, like
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
@@ -123,10 +123,10 @@ def test_a_tab_replaces_the_states_and_keeps_the_rest() -> None:
     ],
 )
 def test_a_date_to_come_is_read(text: str, at: datetime) -> None:
-    assert moments.moment(text, NOW) == at
+    assert dates.moment(text, NOW) == at
 
 
 @pytest.mark.parametrize("text", ["", "2h", "in", "in 2x", "tomorrow", "20260505", "9999-12-31"])
 def test_what_is_no_date_to_come_is_said(text: str) -> None:
     with pytest.raises(ValueError, match="no date"):
-        moments.moment(text, NOW)
+        dates.moment(text, NOW)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from fullresult.config.passwords import hash_password, hash_token, is_password, new_token
+from fullresult.config.users import Users, read_users
 from fullresult.web import Person, create_app
-from fullresult.web.access import Users, read_users
-from fullresult.web.passwords import hash_password, hash_token, is_password, new_token
 from fullresult.web.sessions import LIFE, Sessions
 from fullresult.web.throttle import MOST, WITHIN, Throttle
 from tests import browsing

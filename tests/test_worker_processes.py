@@ -7,7 +7,7 @@ from pathlib import Path
 from celery import Celery
 
 from fullresult import FullResult
-from fullresult.workers import is_worker
+from fullresult.recording.this_worker import is_worker
 from tests.test_bad_input import worker
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fullresult.cli.values import length
+from fullresult.cli.typed_values import length
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fullresult.cli.schedules import show_schedules
+from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
-from fullresult.cli.words import count_of
+from fullresult.insight.words import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fullresult.extension import FullResult
-    from fullresult.schedule import Schedule
+    from fullresult.record.schedule import Schedule
     from fullresult.storage import TaskQuery
 
 SHOWN = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, safe, say, width
-from fullresult.cli.words import call, ending, local, span
+from fullresult.insight.words import call, ending, local, span
 from fullresult.record import TaskRecord
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from fullresult.events import merge
 from fullresult.record import REVOKED, SCHEDULED, SCHEDULED_SENT, STARTED
+from fullresult.record.merging import merge
 from fullresult.storage import Storage
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, known

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult.events import is_open
 from fullresult.record import STATES
+from fullresult.record.merging import is_open
 from fullresult.storage import IndexedStorage, Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, ids, thorough, write

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from fullresult.events import merge
 from fullresult.record import FAILURE, STARTED, SUCCESS, Stored, TaskRecord
+from fullresult.record.merging import merge
 from fullresult.storage import (
     JoiningStorage,
     Refused,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult.events import fold, merge
 from fullresult.record import SUCCESS, Entry, Message, Outcome, Start, TaskRecord
+from fullresult.record.merging import fold, merge
 from fullresult.storage import Refused, Storage, TaskQuery
 from fullresult.testing import histories, samples
 from fullresult.testing.fixtures import Fixtures, ids, known, thorough, write

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fullresult.record import SCHEDULED, STARTED
-from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from fullresult.events import merge
 from fullresult.record import STARTED
+from fullresult.record.merging import merge
 from fullresult.storage import OverlappingStorage, Storage
 from fullresult.testing import processes, samples
 from fullresult.testing.fixtures import Fixtures, known

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta, timezone
 from decimal import Context, Decimal
 from typing import Any
 
-from fullresult.events import Attempt, Moment, is_open
 from fullresult.record import (
     FINISHED,
     PENDING,
@@ -21,7 +20,8 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
-from fullresult.schedule import Schedule
+from fullresult.record.merging import Attempt, Moment, is_open
+from fullresult.record.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -8,9 +8,9 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fullresult.events import merge
 from fullresult.record import RETRY, REVOKED, SCHEDULED, SCHEDULED_SENT, TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.record.merging import merge
+from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Storage
 from fullresult.testing import samples
 from fullresult.testing.fixtures import known

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fullresult.record import REVOKED, SCHEDULED, STARTED
-from fullresult.schedule import Schedule, ScheduleQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import Refused, Storage
 from fullresult.testing import samples
 

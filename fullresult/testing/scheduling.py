@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fullresult.events import merge
 from fullresult.record import REVOKED, SCHEDULED, STARTED, SUCCESS
-from fullresult.schedule import ScheduleQuery
+from fullresult.record.merging import merge
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import Storage, StorageError, TaskQuery, Uncertain
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, known

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fullresult.events import fold, merge
 from fullresult.record import TaskRecord
+from fullresult.record.merging import fold, merge
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import processes, samples
 from fullresult.testing.fixtures import Fixtures, ids, known

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
+from fullresult.insight.statistics import Sample
 from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Start, TaskRecord
-from fullresult.schedule import ScheduleQuery
-from fullresult.statistics import Sample
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, write

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from fullresult.events import worker_in
 from fullresult.record import STARTED, SUCCESS
+from fullresult.record.merging import worker_in
+from fullresult.record.worker import Worker
 from fullresult.storage import Storage, StorageError, WorkerStorage
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, known
 from fullresult.testing.processes import OpenStorage
-from fullresult.worker import Worker
 
 CALLS: dict[str, Callable[[WorkerStorage], object]] = {
     "note_worker": lambda storage: storage.note_worker(worker("a")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fullresult.web.access import Person
+    from fullresult.config.users import Person
     from fullresult.web.app import create_app
 
 __all__ = ["Person", "create_app"]
@@ -14,7 +14,7 @@ __all__ = ["Person", "create_app"]
 def __getattr__(name: str) -> Any:
     """Import what is asked for: the app's configuration is checked without Starlette."""
     if name == "Person":
-        from fullresult.web.access import Person
+        from fullresult.config.users import Person
 
         return Person
     if name == "create_app":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from fullresult.attempts import BROKER_ERRORS, NotDone
-from fullresult.encoding import safe_str
+from fullresult.actions.batch import BROKER_ERRORS, NotDone
+from fullresult.record.encoding import safe_str
 from fullresult.storage import AuditStorage, StorageError
 from fullresult.web.cookies import check_token
 from fullresult.web.forms import Form, key_of, read_form
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.web.access import Person
+    from fullresult.config.users import Person
 
 T = TypeVar("T")
 Do = Callable[["Request", Form, "Person"], "Response"]

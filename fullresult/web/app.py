@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from fullresult.config.users import Person, Role, Users, read_users
 from fullresult.storage import StorageError
-from fullresult.web.access import Person, Role, Users, read_users
 from fullresult.web.guard import Guard
 from fullresult.web.pages import (
     audit,

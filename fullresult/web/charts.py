@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from fullresult.cli.words import span
-from fullresult.statistics import Counts, Percentiles
+from fullresult.insight.statistics import Counts, Percentiles
+from fullresult.insight.words import span
 
 WIDE, NARROW, HEIGHT = 1120, 560, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 8, 22

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fullresult.web.access import Person
+from fullresult.config.users import Person
 from fullresult.web.cookies import CSRF, SESSION, cookie, put_cookie, start_session
 from fullresult.web.site import Authenticate, Links, Site, Visit, visit_of
 

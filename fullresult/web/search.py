@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult import encoding
-from fullresult.record import STATES
+from fullresult.insight import dates
+from fullresult.record import STATES, encoding
 from fullresult.storage import TaskQuery
-from fullresult.web import moments
 
 QUALIFIERS = {
     "state": "a state, such as FAILURE; several mean any of them; -state: none of them",
@@ -188,7 +187,7 @@ def _state(text: str) -> str:
 
 def _date(name: str, text: str, now: datetime) -> datetime:
     try:
-        return moments.past(text, now)
+        return dates.past(text, now)
     except ValueError as error:
         raise NotUnderstood(f"{name}: {error}") from None
 

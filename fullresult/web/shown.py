@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from fullresult.cli.terminal import one_line, safe
-from fullresult.cli.words import brief, call, count_of, ending, span
-from fullresult.encoding import clip
+from fullresult.insight.words import brief, call, count_of, ending, span
 from fullresult.record import STATES
+from fullresult.record.encoding import clip
 from fullresult.web.forms import key_of
 
 LONGEST = 20_000

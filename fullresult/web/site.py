@@ -15,12 +15,12 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from fullresult.config.users import Person, Users
+from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
-from fullresult.web.access import Person, Users
 from fullresult.web.search import like
 from fullresult.web.sessions import Sessions
 from fullresult.web.throttle import Throttle
-from fullresult.web.timeline import ran, waited
 
 if TYPE_CHECKING:
     from starlette.requests import Request

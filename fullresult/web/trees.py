@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fullresult import encoding
-from fullresult.cli.document import plain
+from fullresult.insight.document import plain
+from fullresult.record import encoding
 from fullresult.web.shown import block, line
 
 _MOST, _DEEPEST, _LONGEST = 1500, 40, 4000

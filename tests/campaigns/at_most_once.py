@@ -30,7 +30,7 @@ import psycopg
 import pymongo
 import redis
 
-from fullresult.sweeper import sweep
+from fullresult.scheduling.sweeper import sweep
 from tests import servers, sweeping
 from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, proxy
 from tests.workers import STORAGES, until

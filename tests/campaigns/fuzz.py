@@ -34,19 +34,22 @@ from celery.exceptions import ImproperlyConfigured
 from click.testing import CliRunner
 from kombu.message import Message as Delivery
 
-from fullresult import FullResult, TaskRecord, encoding, frames, matching, message, plugins
-from fullresult.cli import fullresult as commands
-from fullresult.cli.document import document, dumps
-from fullresult.cli.page import page_of
+from fullresult import FullResult, TaskRecord, plugins
+from fullresult.cli.group import fullresult as commands
+from fullresult.cli.record_page import page_of
 from fullresult.config import Settings, without_password
-from fullresult.events import merge
-from fullresult.hiding import MARK
-from fullresult.message import Limits
-from fullresult.redaction import Redactor, read_rules
-from fullresult.schedule import Schedule, Unreadable
-from fullresult.schedule_events import ScheduleEvents
-from fullresult.sending import BrokerDown, Sender, Unconfirmed, Unsendable
-from fullresult.storage import StorageError, TaskQuery
+from fullresult.insight.document import document, dumps
+from fullresult.outage import lines
+from fullresult.record import encoding
+from fullresult.record.merging import merge
+from fullresult.record.schedule import Schedule, Unreadable
+from fullresult.recording import message
+from fullresult.recording.masking import MARK
+from fullresult.recording.message import Limits
+from fullresult.recording.redaction import Redactor, read_rules
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
+from fullresult.storage import StorageError, TaskQuery, matching
 
 NOW = datetime(2026, 1, 31, 14, tzinfo=timezone.utc)
 SECRET = "s3cr3t"
@@ -336,24 +339,24 @@ def _events() -> list[TaskRecord]:
 
 
 def _lines() -> list[bytes]:
-    what: list[frames.Frame] = [
+    what: list[lines.Frame] = [
         *_events(),
-        frames.Withdrawal("s"),
-        frames.Count("c", "one", 2, NOW, "call", "{}"),
+        lines.Withdrawal("s"),
+        lines.Count("c", "one", 2, NOW, "call", "{}"),
     ]
-    return [frames.encode(frame).rstrip(b"\n") for frame in what]
+    return [lines.encode(frame).rstrip(b"\n") for frame in what]
 
 
 def _spool(_: FullResult) -> Target:
     """A line of the spool, torn or changed."""
-    return Target(_lines(), frames.decode, (frames.Unreadable,))
+    return Target(_lines(), lines.decode, (lines.Unreadable,))
 
 
 def _store(full: FullResult) -> Target:
     """A line of the spool whose checksum is right, whoever wrote it, stored and read."""
 
     def read(data: bytes) -> None:
-        frame = frames.decode(b"%08x%b" % (crc32(data), data))
+        frame = lines.decode(b"%08x%b" % (crc32(data), data))
         if isinstance(frame, TaskRecord):
             try:
                 full.storage.write([frame])
@@ -362,7 +365,7 @@ def _store(full: FullResult) -> Target:
             _read_all(full.get(frame.task_id) or frame)
             full.delete()
 
-    return Target([line[8:] for line in _lines()], read, (frames.Unreadable,))
+    return Target([line[8:] for line in _lines()], read, (lines.Unreadable,))
 
 
 def _url(_: FullResult) -> Target:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.events import merge
 from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.schedule import Schedule
+from fullresult.record.merging import merge
+from fullresult.record.schedule import Schedule
 
 _PARTS: dict[str, Callable[..., Any]] = {
     "outcome": Outcome,

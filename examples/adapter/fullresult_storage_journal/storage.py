@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from operator import attrgetter
 
-from fullresult import matching
 from fullresult.record import PENDING, STARTED, TaskRecord
-from fullresult.schedule import Schedule, ScheduleQuery
-from fullresult.storage import StorageError, TaskQuery
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.storage import StorageError, TaskQuery, matching
 from fullresult_storage_journal.changes import Change, State
 from fullresult_storage_journal.journal import Journal
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.audit import AuditQuery
+from fullresult.actions.audit import AuditQuery
+from fullresult.insight.dates import past
 from fullresult.storage import AuditStorage
-from fullresult.web.moments import past
 from fullresult.web.site import site_of
 from fullresult.web.trees import tree_of
 

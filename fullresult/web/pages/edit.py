@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import encoding, hiding
-from fullresult.attempts import NotDone, sending
-from fullresult.cli.document import plain
-from fullresult.resend import CannotResend, check
+from fullresult.actions.batch import NotDone, sending
+from fullresult.actions.resend import CannotResend, check
+from fullresult.insight.dates import moment
+from fullresult.insight.document import plain
+from fullresult.record import encoding
+from fullresult.recording import masking
 from fullresult.web.acting import action, write_down
-from fullresult.web.moments import moment
 from fullresult.web.site import redirect, site_of
 from fullresult.web.trees import tree_of, written
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from fullresult.config.users import Person
     from fullresult.record import TaskRecord
-    from fullresult.web.access import Person
     from fullresult.web.forms import Form
 
 _FIELDS = ("args", "kwargs", "queue", "eta", "priority")
@@ -151,9 +152,9 @@ def _argument(
 ) -> Any:
     """What *text* means; None where that is what is recorded."""
     shown = _text(getattr(record, name))
-    if record.redacted and hiding.holds_mark(text):
+    if record.redacted and masking.holds_mark(text):
         problems[name] = (
-            f"Put values in the places of {hiding.MARK}: what stood there was not kept."
+            f"Put values in the places of {masking.MARK}: what stood there was not kept."
         )
         return None
     if text.replace("\r\n", "\n").strip() == shown:

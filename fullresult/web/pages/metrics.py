@@ -19,8 +19,8 @@ from fullresult.web.site import site_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from fullresult.overview import Overview
-    from fullresult.statistics import Statistics
+    from fullresult.insight.overview import Overview
+    from fullresult.insight.statistics import Statistics
 
 WINDOW = timedelta(minutes=5)
 _QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.config import duration
-from fullresult.orphans import Orphans
+from fullresult.insight.orphans import Orphans
 from fullresult.storage import TaskQuery, WorkerStorage
 from fullresult.web.site import site_of
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.config import duration
+from fullresult.insight.dates import past
 from fullresult.storage import StatisticsStorage, WorkerStorage
 from fullresult.web import charts
-from fullresult.web.moments import past
 from fullresult.web.site import site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.overview import Overview
-    from fullresult.statistics import Counts
+    from fullresult.insight.overview import Overview
+    from fullresult.insight.statistics import Counts
     from fullresult.web.site import Site
 
 SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from fullresult.cli.document import plain
-from fullresult.encoding import clip, safe_str
+from fullresult.insight.document import plain
+from fullresult.record.encoding import clip, safe_str
 from fullresult.web.acting import action, write_down
 from fullresult.web.site import redirect, site_of
 from fullresult.web.trees import tree_of
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.beats import PeriodicTask
-    from fullresult.web.access import Person
+    from fullresult.config.users import Person
+    from fullresult.insight.periodic import PeriodicTask
     from fullresult.web.forms import Form
     from fullresult.web.site import Site
 
 
 def periodic(request: Request) -> Response:
     """All entries, by name."""
-    from fullresult.beats import SchedulerError
+    from fullresult.insight.periodic import SchedulerError
 
     site = site_of(request)
     try:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import paging, stale
-from fullresult.attempts import NotDone, sending
+from fullresult.actions.batch import NotDone, sending
 from fullresult.config import duration
-from fullresult.record import TaskRecord
+from fullresult.insight import stale
+from fullresult.insight.dates import past
+from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import Batch, action, run, write_down_batch
 from fullresult.web.forms import ids_of, key_of
-from fullresult.web.moments import past
 from fullresult.web.pages.task import why_not
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from fullresult.config.users import Person
     from fullresult.storage import TaskQuery
-    from fullresult.web.access import Person
     from fullresult.web.forms import Form
 
 SHOWN = 20
@@ -53,7 +53,7 @@ class Chosen(NamedTuple):
             yield from ((task_id, site.full.get(task_id)) for task_id in self.ids)
             return
         query = replace(self.query, limit=_BATCH, order="oldest", after=after)
-        for record in paging.walk(site.full.find, query):
+        for record in pages.walk(site.full.find, query):
             yield record.task_id, record
 
     def count(self, site: Site) -> int:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import encoding
-from fullresult.attempts import NotDone, sending
-from fullresult.cli.schedules import schedules_of, why_not
+from fullresult.actions.batch import NotDone, sending
+from fullresult.cli.schedule_table import schedules_of, why_not
 from fullresult.config import duration
+from fullresult.insight.dates import moment
+from fullresult.record import encoding
 from fullresult.web.acting import action, run, write_down_batch
 from fullresult.web.forms import ids_of
-from fullresult.web.moments import moment
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.schedule import Schedule
-    from fullresult.web.access import Person
+    from fullresult.config.users import Person
+    from fullresult.record.schedule import Schedule
     from fullresult.web.forms import Form
 
 PAGE = 50

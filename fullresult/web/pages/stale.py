@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult import stale as questions
+from fullresult.insight import stale as questions
 from fullresult.web.pages.scheduled import age_of
 from fullresult.web.site import site_of
 

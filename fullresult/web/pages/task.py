@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from fullresult.cli.schedules import schedules_of
+from fullresult.actions.resend import CannotResend, check
+from fullresult.cli.schedule_table import schedules_of
+from fullresult.insight.family import MOST, family_of
+from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, TaskRecord
-from fullresult.resend import CannotResend, check
 from fullresult.storage import AuditStorage
-from fullresult.web.family import MOST, family_of
 from fullresult.web.site import site_of
-from fullresult.web.timeline import timeline_of
 from fullresult.web.trees import Tree, tree_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.audit import AuditEntry
+    from fullresult.actions.audit import AuditEntry
     from fullresult.web.site import Site
 
 _CHILDREN, _DEEDS = 100, 20

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult import encoding, paging
-from fullresult.record import STATES
-from fullresult.web.counts import Counts, count_by_state
-from fullresult.web.looking import look
+from fullresult.insight.counts import Counts, count_by_state
+from fullresult.insight.search import look
+from fullresult.record import STATES, encoding, pages
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -60,7 +59,7 @@ def tasks(request: Request) -> Response:
     cursor = page[-1].cursor if len(found) > PAGE else None
     context = {**_context(request, search, page, cursor, counts), "back_to": back_to}
     if back_to is not None:
-        context["further"] = paging.cursor(back_to, "")
+        context["further"] = pages.cursor(back_to, "")
     template = "tasks_live.html" if fragment else "tasks.html"
     return site.render(request, template, **context, q=str(search), problem=None, after=after)
 

@@ -1,0 +1,1 @@
+"""Deeds: resend, cancel, trigger and the like; each audited, whichever door asked."""

@@ -1,0 +1,127 @@
+"""What people do with what is scheduled: look, cancel, move it to another time, mend."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from celery.utils.time import maybe_iso8601
+
+from fullresult.actions.resend import CannotResend
+from fullresult.record import encoding
+from fullresult.record.merging import fold, to_utc
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
+
+if TYPE_CHECKING:
+    from fullresult.config import Settings
+    from fullresult.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduled:
+    """The schedules of one storage, in the hands of people."""
+
+    def __init__(
+        self, settings: Settings, storage: Storage, tell_revoked: Callable[[Schedule, str], object]
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._tell_revoked = tell_revoked
+        self._events = ScheduleEvents(settings)
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel what waits of *task_id*; whether there was anything that a sweeper had not."""
+        cancelled = [
+            schedule
+            for schedule in self._waiting(task_id)
+            if self._storage.cancel(schedule.schedule_id, self._events.ended(schedule, "revoked"))
+        ]
+        for schedule in cancelled:
+            self._tell_revoked(schedule, "revoked")
+        return bool(cancelled)
+
+    def reschedule(self, task_id: str, eta: datetime | str) -> bool:
+        """Make what waits of *task_id* due at *eta*; whether there was anything."""
+        due = _aware(eta)
+        moved = [
+            self._storage.reschedule(schedule.schedule_id, due, self._events.moved(schedule, due))
+            for schedule in self._waiting(task_id)
+        ]
+        return any(moved)
+
+    def release(self, task_id: str) -> bool:
+        """Give what was claimed of *task_id* back to the sweepers; whether there was anything."""
+        released = [
+            self._storage.release([schedule.schedule_id], schedule.claim)
+            for schedule in self._of(task_id, claimed=True)
+        ]
+        return any(released)
+
+    def late(self, age: timedelta, limit: int | None) -> list[Schedule]:
+        """What has been due for *age* or longer and is not sent, claimed or not."""
+        due_until = self._storage.now() - age
+        return self._storage.find_schedules(ScheduleQuery(due_until=due_until, limit=limit))
+
+    def send_now(self, task_id: str, sender: Sender) -> None:
+        """Send what is due or claimed of *task_id* or, for want of that, what waits.
+
+        Raises `LookupError` where nothing is, and `CannotResend`.
+        """
+        found = self._of(task_id)
+        if not found:
+            raise LookupError(f"nothing is scheduled of task {task_id!r}")
+        now = self._storage.now()
+        # A retry of it that waits for tomorrow is not what a person means.
+        at_once = [schedule for schedule in found if schedule.claimed or schedule.due <= now]
+        for schedule in at_once or found:
+            self._send(schedule, sender)
+
+    def _send(self, schedule: Schedule, sender: Sender) -> None:
+        task = f"task {schedule.task_id}"
+        if schedule.namespace != self._settings.namespace:
+            raise CannotResend(f"{task} is for another broker: {schedule.namespace}")
+        try:
+            sender.ready()
+        except BrokerDown as error:
+            raise CannotResend(f"{task} stays as it was: {error}") from error
+        now, claim = self._storage.now(), uuid4().hex
+        mine = self._storage.take_over(schedule.schedule_id, claim, now, instead_of=schedule.claim)
+        if mine is None:
+            raise CannotResend(f"{task}: a sweeper or somebody else was faster")
+        try:
+            sent = sender.send(mine, now)
+        except BrokerDown as error:
+            self._storage.release([mine.schedule_id], claim)
+            raise CannotResend(
+                f"{task} waits again, the broker did not take it: {error}"
+            ) from error
+        except (Unconfirmed, Unsendable) as error:
+            self._storage.mark_problem(claim, mine.schedule_id, str(error))
+            raise CannotResend(f"{task} stays claimed: {error}") from error
+        events = self._events.sent(mine) if sent else [self._events.ended(mine, "expired")]
+        self._storage.mark_sent(claim, [mine.schedule_id], fold(events))
+        if not sent:
+            self._tell_revoked(mine, "expired")
+            raise CannotResend(f"{task} had expired, and is finished as REVOKED")
+
+    def _waiting(self, task_id: str) -> list[Schedule]:
+        return self._of(task_id, claimed=False)
+
+    def _of(self, task_id: str, *, claimed: bool | None = None) -> list[Schedule]:
+        return self._storage.find_schedules(
+            ScheduleQuery(task_ids=[encoding.key(task_id)], claimed=claimed, limit=None)
+        )
+
+
+def _aware(eta: datetime | str) -> datetime:
+    """*eta* in UTC; one without a zone is UTC, as in a message of Celery's."""
+    when: datetime = maybe_iso8601(eta)
+    if not isinstance(when, datetime):
+        raise TypeError(f"eta must be a datetime or ISO text, not {eta!r}")
+    return to_utc(when if when.tzinfo else when.replace(tzinfo=timezone.utc))

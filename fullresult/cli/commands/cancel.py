@@ -1,0 +1,103 @@
+"""`cancel`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fullresult.actions.batch import NotDone
+from fullresult.cli import filters
+from fullresult.cli.audited import Log
+from fullresult.cli.help import Command
+from fullresult.cli.preview import SHOWN, preview_schedules
+from fullresult.cli.report import Run, Verb
+from fullresult.cli.schedule_table import pages, schedules_of, why_not
+from fullresult.cli.terminal import safe, say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.words import count_of
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.record.schedule import Schedule
+
+
+@click.command(
+    cls=Command, examples=["cancel 3f0c9a4e-…", "cancel --name 'shop.*' --kwarg order_id=7"]
+)
+@click.argument("ids", nargs=-1, metavar="[ID]…")
+@filters.which
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the first due first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def cancel(
+    context: click.Context, /, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any
+) -> None:
+    """Cancel scheduled tasks, after showing which.
+
+    They are not sent, and end as REVOKED. Name their ids, or say which by the options; you see them
+    before anything is cancelled. A task that a sweeper has claimed cannot be cancelled any more,
+    nor one that was sent: each is reported, the others go on, and the exit code is 1.
+
+    Prints the id of each task cancelled.
+    """
+    full = full_of(context)
+    by_filter = bool(filters.given(options))
+    if ids and (by_filter or limit):
+        raise click.UsageError("give ids or filters, not both")
+    if not ids and not by_filter:
+        raise click.UsageError(
+            "say which tasks: ids, or filters such as --name 'shop.*' (--state SCHEDULED: all)"
+        )
+    run = Run(Verb("Cancelling", "cancelled"), Log(full, "cancel", filters.told(options)))
+    chosen = _by_id(full, ids, yes) if ids else _by_filter(full, options, limit, yes)
+    run.each(*chosen, _canceller(full, run))
+    run.report()
+
+
+def _by_id(full: FullResult, ids: Sequence[str], yes: bool) -> tuple[Sequence[str], int]:
+    unique = list(dict.fromkeys(ids))
+    if not yes:
+        found = [schedule for task_id in unique[:SHOWN] for schedule in schedules_of(full, task_id)]
+        _ask(full, found, len(unique))
+    return unique, len(unique)
+
+
+def _by_filter(
+    full: FullResult, options: dict[str, Any], limit: int | None, yes: bool
+) -> tuple[Iterable[str], int]:
+    query = filters.query(options)
+    number = full.count_scheduled(query)
+    number = number if limit is None else min(number, limit)
+    if not number:
+        say("No such task is scheduled; nothing is cancelled.", err=True)
+        filters.explain_nothing(options)
+    elif not yes:
+        _ask(full, full.scheduled(query, limit=min(SHOWN, number)), number)
+    return islice(_unique(pages(full, query)), number), number
+
+
+def _ask(full: FullResult, schedules: Sequence[Schedule], number: int) -> None:
+    preview_schedules(full, schedules, number, "cancel")
+    click.confirm(f"Cancel {count_of(number)} for good?", abort=True, err=True)
+
+
+def _unique(schedules: Iterable[Schedule]) -> Iterator[str]:
+    """The ids of their tasks: one may have several."""
+    seen: set[str] = set()
+    for schedule in schedules:
+        if schedule.task_id not in seen:
+            seen.add(schedule.task_id)
+            yield schedule.task_id
+
+
+def _canceller(full: FullResult, run: Run) -> Callable[[str], tuple[str, str]]:
+    def cancel(task_id: str) -> tuple[str, str]:
+        if not full.cancel(task_id):
+            raise NotDone(why_not(full, task_id))
+        run.log.note(task_id)
+        return task_id, safe(task_id)
+
+    return cancel

@@ -1,0 +1,173 @@
+"""`resend-scheduled` and `release`: for what was claimed and not marked sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from fullresult.actions.batch import NotDone, sending
+from fullresult.cli import ages
+from fullresult.cli.audited import Log
+from fullresult.cli.help import Command
+from fullresult.cli.preview import SHOWN, preview_schedules
+from fullresult.cli.report import Run, Verb
+from fullresult.cli.schedule_table import late, schedules_of
+from fullresult.cli.terminal import safe, say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.words import count_of, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fullresult.extension import FullResult
+    from fullresult.record.schedule import Schedule
+
+
+class Chosen(NamedTuple):
+    """Tasks to mend, and the first of their schedules."""
+
+    ids: list[str]
+    schedules: list[Schedule]
+
+
+def _which(what: str) -> Callable[[Any], Any]:
+    options = (
+        click.argument("ids", nargs=-1, metavar="[ID]…"),
+        click.option("--all", "everything", is_flag=True, help=f"All {what} for too long."),
+        ages.how_long,
+        click.option(
+            "--limit", type=click.IntRange(min=1), help="With --all: so many, the first due first."
+        ),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+    )
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.command(
+    "resend-scheduled",
+    cls=Command,
+    examples=["resend-scheduled 3f0c9a4e-…", "resend-scheduled --all --hours 1"],
+)
+@_which("that are due and not sent")
+@click.pass_context
+def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> None:
+    """Send scheduled tasks now, each under its own id.
+
+    For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
+    whether the task was sent. If it was, it is now sent twice. Name their ids, or say --all for
+    those that are due for too long, which is what the options add up to, else
+    `fullresult_stale_after` (1 hour); not what was claimed within the last minute. You see them
+    before anything is sent.
+
+    Prints the id of each task sent. One that cannot be sent is reported, the others go on, and the
+    exit code is 1.
+    """
+    full = full_of(context)
+    chosen = _chosen(full, options, claimed=None)
+    if chosen.ids and not yes:
+        preview_schedules(full, chosen.schedules, len(chosen.ids), "send now")
+        _ask("Send", chosen)
+
+    run = Run(Verb("Sending", "sent"), Log(full, "resend-scheduled"))
+
+    def send(task_id: str) -> tuple[str, str]:
+        with sending(task_id):
+            new = str(full.resend_scheduled(task_id).id)
+        run.log.note(task_id, new)
+        return task_id, safe(task_id) if new == task_id else f"{safe(task_id)}\t{safe(new)}"
+
+    run.each(chosen.ids, len(chosen.ids), send)
+    run.report()
+
+
+@click.command(cls=Command, examples=["release 3f0c9a4e-…", "release --all --hours 1"])
+@_which("that were claimed and not marked sent")
+@click.pass_context
+def release(context: click.Context, /, yes: bool, **options: Any) -> None:
+    """Give claimed tasks back to the sweepers.
+
+    For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
+    whether the task was sent. If it was, the next sweep sends it twice. Name ids, or say --all for
+    those that are due and claimed for too long, which is what the options add up to, else
+    `fullresult_stale_after` (1 hour), and no less than a minute. You see them before anything is
+    released.
+
+    Prints the id of each task released. One that is not claimed is reported, the others go on, and
+    the exit code is 1.
+    """
+    full = full_of(context)
+    chosen = _chosen(full, options, claimed=True)
+    if chosen.ids and not yes:
+        preview_schedules(full, chosen.schedules, len(chosen.ids), "release")
+        _ask("Release", chosen)
+
+    run = Run(Verb("Releasing", "released"), Log(full, "release"))
+
+    def give_back(task_id: str) -> tuple[str, str]:
+        if not full.release(task_id):
+            raise NotDone(_not_claimed(full, task_id))
+        run.log.note(task_id)
+        return task_id, safe(task_id)
+
+    run.each(chosen.ids, len(chosen.ids), give_back)
+    run.report()
+
+
+def _ask(verb: str, chosen: Chosen) -> None:
+    twice = " What was sent already runs twice." if any(s.claimed for s in chosen.schedules) else ""
+    click.confirm(f"{verb} {count_of(len(chosen.ids))}?{twice}", abort=True, err=True)
+
+
+def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) -> Chosen:
+    ids, everything, limit = options["ids"], options["everything"], options["limit"]
+    age = ages.age(options)
+    if not everything and (age is not None or limit):
+        raise click.UsageError("a length of time and --limit need --all")
+    if bool(ids) == everything:
+        raise click.UsageError("say which tasks: either ids or --all")
+    if ids:
+        unique = list(dict.fromkeys(ids))
+        return Chosen(
+            unique, [s for task_id in unique[:SHOWN] for s in schedules_of(full, task_id)]
+        )
+    age = full.settings.stale_after if age is None else age
+    with ages.within_time(age):
+        found = _take(islice(late(full, age, claimed=claimed), limit))
+    if not found.ids:
+        what = "overdue and claimed" if claimed else "overdue"
+        say(
+            f"Nothing is {what} for {span(age.total_seconds())}; claims of the last minute are "
+            "left to their sweepers.",
+            err=True,
+        )
+    return found
+
+
+def _take(schedules: Iterator[Schedule]) -> Chosen:
+    """Only the first are kept whole: there may be many, and large."""
+    first: list[Schedule] = []
+    ids: dict[str, None] = {}
+    for schedule in schedules:
+        if len(first) < SHOWN:
+            first.append(schedule)
+        ids[schedule.task_id] = None
+    return Chosen(list(ids), first)
+
+
+def _not_claimed(full: FullResult, task_id: str) -> str:
+    waiting: Sequence[Schedule] = schedules_of(full, task_id)
+    if waiting:
+        return f"task {task_id!r} is not claimed: it waits for a sweeper"
+    record = full.get(task_id)
+    if record is None:
+        return f"no task {task_id!r} is recorded"
+    return f"task {task_id!r} is not scheduled: it is {record.state}"

@@ -1,0 +1,91 @@
+"""`orphans`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import click
+
+from fullresult.cli import ages, filters, limits
+from fullresult.cli.help import Command
+from fullresult.cli.table import Column, fields, show_rows
+from fullresult.cli.terminal import safe, say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.document import document, dumps, plain
+from fullresult.insight.orphans import Orphan, Orphans
+from fullresult.insight.words import call, count_of, local
+
+COLUMNS: tuple[Column[Orphan], ...] = (
+    Column("WORKER GONE", lambda orphan: local(orphan.worker.gone_since)),
+    Column("ID", lambda orphan: safe(orphan.record.task_id)),
+    Column(
+        "STATE",
+        lambda orphan: safe(orphan.record.state),
+        state=lambda orphan: orphan.record.state,
+    ),
+    Column("TASK", lambda orphan: call(orphan.record), elastic=True),
+    Column("WORKER", lambda orphan: safe(orphan.worker.name), elastic=True),
+)
+
+
+@click.command(
+    cls=Command,
+    examples=["orphans", "orphans --fail   # for cron and monitoring", "orphans --worker w1@host"],
+)
+@filters.which
+@ages.how_long
+@limits.limit
+@limits.as_json
+@limits.fail
+@click.pass_context
+def orphans(
+    context: click.Context, /, limit: int, as_json: bool, fail: bool, **options: Any
+) -> None:
+    """List tasks that were running when their worker was last heard of, the oldest first.
+
+    The worker was killed, stopped before they ended, or is cut off from the storage: it tells every
+    `fullresult_heartbeat` that it lives (10 seconds), and is missed after 2.5 times that. With a
+    length of time, only those of workers that were last heard of so long ago. What was sent again
+    is left out.
+
+    In a pipe it is lines as of `list`, with one field more: when the worker was last heard of
+    (UTC). With --json it is one object: `tasks`, each with `worker_gone_since` and
+    `worker_stopped` (whether it said that it ended), and `more`, whether --limit left some out.
+    """
+    full = full_of(context)
+    age = ages.age(options)
+    with ages.within_time(age):
+        lost = Orphans(full.storage, age)
+    found = list(islice(lost.find(filters.query(options)), limit + 1))
+    shown, more = found[:limit], len(found) > limit
+    if as_json:
+        say(dumps({"tasks": [_document(orphan) for orphan in shown], "more": more}))
+    else:
+        show_orphans(shown)
+        if more:
+            limits.say_limit_was_reached(limit)
+        if not shown:
+            say("No running task has lost its worker.", err=True)
+            filters.explain_nothing(options)
+    if fail and shown:
+        limits.fail_over(context, count_of(len(shown), "orphan"), more=more)
+
+
+def show_orphans(found: Sequence[Orphan], *, err: bool = False, table: bool | None = None) -> None:
+    """Print *found*; as a table on a terminal, or where *table* says so."""
+    show_rows(found, COLUMNS, _fields, err=err, table=table)
+
+
+def _fields(orphan: Orphan) -> list[str]:
+    gone = orphan.worker.gone_since.isoformat(timespec="milliseconds")
+    return [*fields(orphan.record), gone]
+
+
+def _document(orphan: Orphan) -> dict[str, Any]:
+    return {
+        **document(orphan.record),
+        "worker_gone_since": plain(orphan.worker.gone_since),
+        "worker_stopped": orphan.worker.date_stopped is not None,
+    }

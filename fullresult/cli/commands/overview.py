@@ -1,0 +1,124 @@
+"""`overview`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fullresult.cli import limits
+from fullresult.cli.help import Command
+from fullresult.cli.table import Column, bounded, show_rows
+from fullresult.cli.terminal import say
+from fullresult.cli.typed_values import when
+from fullresult.cli.which_app import full_of
+from fullresult.insight.document import dumps, plain
+from fullresult.insight.words import brief, span
+
+if TYPE_CHECKING:
+    from fullresult.insight.overview import Overview
+    from fullresult.insight.statistics import Percentiles, TaskStatistics
+
+
+@click.command(cls=Command, examples=["overview", "overview --since 1h --buckets 12 --json"])
+@click.option(
+    "--since", type=when, help="Of tasks created since: 2h, '7d ago', …; 1 day ago if not given."
+)
+@click.option("--until", type=when, help="Of tasks created before; like --since.")
+@click.option(
+    "--buckets",
+    type=click.IntRange(1, 500),
+    default=24,
+    show_default=True,
+    help="Cut the time into so many parts, for --json.",
+)
+@limits.as_json
+@click.pass_context
+def overview(
+    context: click.Context,
+    /,
+    since: datetime | None,
+    until: datetime | None,
+    buckets: int,
+    as_json: bool,
+) -> None:
+    """Show how the tasks are doing: how many, how fast, what fails and what is late.
+
+    Of a long time only a sample is looked at, the newest of each part of it, and that is said; so
+    it stays fast however many records there are. No state is counted beyond 1,000.
+
+    On a terminal this is a table of tasks by name. In a pipe it is one line a name with tabs
+    between: name, tasks, published, started, succeeded, failed, dropped, retried, and in seconds
+    the wait for half, 95 and 99 % of them, and the time to run for as many. With --json it is one
+    object.
+    """
+    full = full_of(context)
+    try:
+        found = full.overview(since or timedelta(days=1), until, buckets=buckets)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        say(dumps(_document(found)))
+        return
+    show_rows(found.statistics.tasks, _COLUMNS, _fields)
+    for line in _told(found):
+        say(line, err=True)
+
+
+def _document(found: Overview) -> dict[str, Any]:
+    known: dict[str, Any] = plain(asdict(found))
+    known["statistics"]["sampled"] = found.statistics.sampled
+    known["sweeper_lag"] = found.sweeper_lag.total_seconds()
+    return known
+
+
+def _told(found: Overview) -> list[str]:
+    lines = []
+    if found.statistics.sampled:
+        share = found.statistics.total.share
+        lines.append(f"There are too many tasks to look at each: this is a sample of {share:.1%}.")
+    states = [f"{_capped(n, found.cap)} {state}" for state, n in found.states.items() if n]
+    lines.append(f"States: {', '.join(states) or 'no task is recorded'}.")
+    stale = f"{_capped(found.stale, found.cap)} stale"
+    late = f"{_capped(found.stale_scheduled, found.cap)} overdue and not sent"
+    lag = span(found.sweeper_lag.total_seconds())
+    lines.append(f"Late: {stale}, {late}; sweepers are {lag} behind.")
+    return lines
+
+
+def _capped(number: int, cap: int) -> str:
+    return f"{number:,}{'+' if number >= cap else ''}"
+
+
+def _fields(task: TaskStatistics) -> Sequence[str]:
+    total = task.total
+    numbers = (
+        *(total.tasks, total.published, total.started, total.succeeded),
+        *(total.failed, total.dropped, total.retried),
+    )
+    return bounded((task.name, *map(str, numbers), *_seconds(total.wait), *_seconds(total.run)))
+
+
+def _seconds(found: Percentiles | None) -> Sequence[str | None]:
+    if found is None:
+        return (None,) * 3
+    return [f"{seconds:.3f}" for seconds in (found.p50, found.p95, found.p99)]
+
+
+def _half(found: Percentiles | None) -> str:
+    return "" if found is None else f"{span(found.p50)} / {span(found.p95)}"
+
+
+_COLUMNS: tuple[Column[TaskStatistics], ...] = (
+    Column(
+        "TASK", lambda task: "all others" if task.name is None else brief(task.name), elastic=True
+    ),
+    Column("TASKS", lambda task: f"{task.total.tasks:,}"),
+    Column("FAILED", lambda task: f"{task.total.failed:,}" if task.total.failed else ""),
+    Column("RETRIED", lambda task: f"{task.total.retried:,}" if task.total.retried else ""),
+    Column("WAIT, 50/95 %", lambda task: _half(task.total.wait)),
+    Column("RUN, 50/95 %", lambda task: _half(task.total.run)),
+)

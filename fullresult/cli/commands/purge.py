@@ -1,0 +1,29 @@
+"""`purge`."""
+
+from __future__ import annotations
+
+import click
+
+from fullresult.cli.audited import write_down
+from fullresult.cli.help import Command
+from fullresult.cli.progress import counting
+from fullresult.cli.terminal import say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.words import count_of
+
+
+@click.command(cls=Command, examples=["purge"])
+@click.pass_context
+def purge(context: click.Context, /) -> None:
+    """Delete the records that `fullresult_retention` has no longer.
+
+    In small batches, with rests. Beat sends a task that does the same every hour; MongoDB does it
+    by itself.
+    """
+    full = full_of(context)
+    with counting("Deleted") as advance:
+        deleted = full.purge(advance)
+    write_down(full, "purge", details={"deleted": deleted})
+    say(f"Deleted {count_of(deleted, 'record')}.")
+    if full.settings.retention is None:
+        say("fullresult_retention is not set: what is recorded now is kept for good.", err=True)

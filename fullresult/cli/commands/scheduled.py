@@ -1,0 +1,79 @@
+"""`scheduled`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from fullresult.cli import filters, limits
+from fullresult.cli.help import Command
+from fullresult.cli.schedule_table import schedule_document, show_schedules
+from fullresult.cli.terminal import say
+from fullresult.cli.typed_values import moment, schedule_cursor
+from fullresult.cli.which_app import full_of
+from fullresult.config import without_password
+from fullresult.insight.document import dumps
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "scheduled --name 'shop.*'",
+        "scheduled --due-until 'in 2h'",
+        "scheduled --claimed --json | jq '.schedules[].task_id'",
+    ],
+)
+@filters.which
+@click.option(
+    "--claimed/--waiting",
+    default=None,
+    help="Taken by a sweeper and not marked sent, or not taken yet; else both.",
+)
+@click.option(
+    "--due-until",
+    type=moment,
+    metavar="WHEN",
+    help="Due by then: 'in 2h', '10m ago', now, 2026-01-31T14:00 (local time).",
+)
+@limits.limit
+@click.option(
+    "--after", type=schedule_cursor, metavar="CURSOR", help="Go on where a listing ended."
+)
+@limits.as_json
+@click.pass_context
+def scheduled(
+    context: click.Context,
+    /,
+    claimed: bool | None,
+    due_until: datetime | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """List scheduled tasks, the first due first.
+
+    Those are what waits in the storage until it is due. On a terminal this is a table. In a pipe it
+    is one line a task with tabs between: id, due (UTC), name, queue, `waits` or `claimed`, since
+    when (UTC), problem, namespace. With --json it is one object: `schedules`, and `next`, the
+    cursor for --after (null at the end).
+    """
+    full = full_of(context)
+    query = filters.query(options) if filters.given(options) else None
+    found = full.scheduled(
+        query, due_until=due_until, claimed=claimed, limit=limit + 1, after=after
+    )
+    schedules = found[:limit]
+    cursor = schedules[-1].cursor if len(found) > limit else None
+    if as_json:
+        shown = [schedule_document(schedule) for schedule in schedules]
+        say(dumps({"schedules": shown, "next": cursor}))
+        return
+    show_schedules(full, schedules)
+    if cursor:
+        limits.say_what_follows(cursor)
+    if not schedules:
+        say(f"No such task is scheduled in {without_password(full.settings.storage)}.", err=True)
+        filters.explain_nothing(options)

@@ -1,0 +1,48 @@
+"""`show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fullresult.cli.errors import Failure
+from fullresult.cli.help import Command
+from fullresult.cli.record_page import page_of
+from fullresult.cli.schedule_table import schedule_document, schedules_of
+from fullresult.cli.terminal import say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.document import document, dumps
+
+if TYPE_CHECKING:
+    from fullresult.record import TaskRecord
+
+_SENT_AGAIN = 20
+
+
+@click.command(cls=Command, examples=["show 3f0c9a4e-…", "show 3f0c9a4e-… --json | jq .kwargs"])
+@click.argument("task_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field, uncut.")
+@click.pass_context
+def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
+    """Show all that is known of one task.
+
+    Its timeline, what of it waits to be sent, every execution with its traceback, arguments,
+    result, routing, links and headers. Dates are local. What is very long is cut here; --json
+    prints all of it.
+    """
+    full = full_of(context)
+    record = full.get(task_id)
+    schedules = schedules_of(full, task_id)
+    if record is None:
+        scheduled = "; it is scheduled, see `scheduled`" if schedules else ""
+        raise Failure(
+            f"no task {task_id!r} is recorded{scheduled}; `list --text …` finds part of an id"
+        )
+    if as_json:
+        waiting = [schedule_document(schedule) for schedule in schedules]
+        say(dumps({**document(record), "schedules": waiting}))
+        return
+    again: list[TaskRecord] = full.find(retry_of=task_id, order="oldest", limit=_SENT_AGAIN)
+    for line in page_of(record, again, schedules):
+        say(line)

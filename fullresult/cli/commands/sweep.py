@@ -1,0 +1,170 @@
+"""`sweep`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fullresult.cli.errors import Failure
+from fullresult.cli.help import Command
+from fullresult.cli.terminal import is_terminal, one_line, say
+from fullresult.cli.which_app import full_of
+from fullresult.insight.words import count_of
+from fullresult.storage import StorageError
+
+if TYPE_CHECKING:
+    from fullresult.scheduling.sweeper import Sweeper
+
+_TICK = 0.2
+"""Seconds between two looks at how far it is."""
+
+
+@click.command(cls=Command, examples=["sweep", "sweep --loop"])
+@click.option(
+    "--once/--loop", default=True, help="Until nothing is due (the default), or until stopped."
+)
+@click.pass_context
+def sweep(context: click.Context, /, once: bool) -> None:
+    """Send what is due now.
+
+    Any number of sweepers may be at work, here, in workers and on other hosts: each task is sent by
+    one of them. With --loop it goes on, and sends each task when it is due. Ctrl-C or SIGTERM ends
+    it after the message it is sending.
+
+    The exit code is 1 if the broker or the storage failed, or if something could not be sent.
+    """
+    from fullresult.scheduling.sweeper import Sweeper
+
+    sweeper = Sweeper(full_of(context))
+    if not once:
+        say("Sweeping; Ctrl-C ends it.", err=True)
+    with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:
+        error = _in_a_thread(lambda: _sweep(sweeper, once=once), look)
+    _report(sweeper, error, unfinished=once and stopped.is_set())
+
+
+def _sweep(sweeper: Sweeper, *, once: bool) -> None:
+    if not once:
+        sweeper.run()
+        return
+    try:
+        sweeper.sweep()
+    finally:
+        sweeper.close()
+
+
+def _in_a_thread(work: Callable[[], None], look: Callable[[], None]) -> Exception | None:
+    """Do *work*, and *look* at it now and then; what it raised.
+
+    In a thread of its own no signal interrupts it between sending a message and noting that.
+    """
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  (it is raised again where the thread is waited for)
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="fullresult-sweep", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_TICK)
+        look()
+    return raised[0] if raised else None
+
+
+def _report(sweeper: Sweeper, error: Exception | None, *, unfinished: bool) -> None:
+    from fullresult.scheduling.sender import BrokerDown
+
+    swept = sweeper.swept
+    sent = f"sent {count_of(swept.sent)}"
+    if swept.expired:
+        sent += f", {swept.expired:,} had expired"
+    if swept.failed:
+        sent += f", {swept.failed:,} could not be (see `stale-scheduled`)"
+    if isinstance(error, BrokerDown):
+        raise Failure(f"the broker does not take messages: {error}; {sent}")
+    if isinstance(error, StorageError):
+        raise Failure(f"{error}; {sent}")
+    if error is not None:
+        raise error
+    if swept.failed:
+        raise Failure(sent)
+    if unfinished:
+        raise Failure(f"{sent}, and was stopped before all that is due was")
+    say(f"{sent[0].upper()}{sent[1:]}.")
+
+
+@contextmanager
+def _stopped_by_signals(sweeper: Sweeper) -> Iterator[threading.Event]:
+    """The first SIGINT or SIGTERM stops *sweeper*; the next one does what it always does."""
+    stopped = threading.Event()
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(*_: object) -> None:
+        restore()
+        stopped.set()
+        sweeper.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        restore()
+
+
+@contextmanager
+def _counted(sweeper: Sweeper) -> Iterator[Callable[[], None]]:
+    """A function that shows on a terminal how many were sent."""
+    shown = 0
+
+    def look() -> None:
+        nonlocal shown
+        if shown != sweeper.swept.sent:
+            shown = sweeper.swept.sent
+            click.echo(f"\r{shown:,} sent", nl=False, file=sys.stderr)
+
+    if not is_terminal(err=True):
+        yield lambda: None
+        return
+    try:
+        yield look
+    finally:
+        if shown:
+            say(err=True)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """What the sweeper logs is shown, made harmless, unless the app shows it by itself."""
+    logger = logging.getLogger("fullresult")
+    if logger.hasHandlers():
+        yield
+        return
+    handler = _Shown(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Shown(logging.Handler):
+    """Prints what is logged as lines for a person."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(one_line(record.getMessage()), err=True)

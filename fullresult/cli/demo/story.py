@@ -1,0 +1,233 @@
+"""The demo's story: what is sent, what goes wrong, and what the memory knows of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import click
+from celery.result import AsyncResult
+
+from fullresult.cli.demo.feed import Feed
+from fullresult.cli.demo.interrupts import as_exceptions
+from fullresult.cli.demo.worker import Worker, running
+from fullresult.cli.record_page import page_of
+from fullresult.cli.schedule_table import show_schedules
+from fullresult.cli.table import STALE_COLUMNS, show_records
+from fullresult.cli.terminal import bold, dim, fit, in_colour, say
+from fullresult.extension import FullResult
+from fullresult.insight.words import ending, local_exactly
+from fullresult.record import FINISHED, STARTED, TaskRecord
+
+_STALE_AFTER = timedelta(seconds=2)
+_NAME = "celery -A shop fullresult"
+
+
+def tell() -> None:
+    """Tell it in a new temporary directory, which is kept."""
+    _forget_the_surroundings()
+    directory = Path(tempfile.mkdtemp(prefix="fullresult-demo-"))
+    try:
+        with as_exceptions():
+            _story(directory)
+    except KeyboardInterrupt:
+        say(f"\nStopped: nothing is left running. What there is, is in {directory}", err=True)
+        sys.exit(130)
+    except (RuntimeError, TimeoutError) as error:
+        raise click.ClickException(f"{error}\nThe worker's logs are in {directory}") from error
+
+
+def _forget_the_surroundings() -> None:
+    """Without the environment that would lead the shop to somebody's real broker."""
+    for name in list(os.environ):
+        if name.startswith("CELERY_") or name in ("APP", "BROKER_URL", "DJANGO_SETTINGS_MODULE"):
+            del os.environ[name]
+
+
+def _story(directory: Path) -> None:
+    shop = _open_shop(directory)
+    full: FullResult = shop.app.fullresult
+    say(bold("fullresult: a shop's tasks, remembered"))
+    say(f"In {directory}: the app shop.py, a folder as broker, SQLite as memory.")
+    with _started(directory, "day") as day:
+        feed = Feed(full)
+        charge = _busy_hour(shop, feed)
+        _power_cut(shop, feed, day)
+    # It boots while we read.
+    with running(directory, "night") as night:
+        _look(full, charge.id)
+        _stale(full)
+        _later(shop, full)
+        new = _send_again(shop, full, feed, charge.id, night)
+        night.ask_to_stop()
+        _compare(full, charge.id, new)
+        _farewell(directory, charge.id)
+    say(dim("Both workers have ended; nothing is left running."))
+
+
+def _open_shop(directory: Path) -> ModuleType:
+    """Copy the shop's app there, and import that very file."""
+    file = directory / "shop.py"
+    shutil.copyfile(Path(__file__).with_name("shop.py"), file)
+    for folder in ("broker", "broker-control"):
+        (directory / folder).mkdir()
+    (directory / "bank-is-closed").touch()
+    spec = spec_from_file_location("shop", file)
+    assert spec
+    assert spec.loader
+    shop = sys.modules["shop"] = module_from_spec(spec)
+    spec.loader.exec_module(shop)
+    return shop
+
+
+def _busy_hour(shop: ModuleType, feed: Feed) -> AsyncResult:
+    _chapter(
+        "An ordinary hour: tasks that succeed, fail, retry, wait, run long; one whose process dies"
+    )
+    charge: AsyncResult = shop.charge.delay(7, amount="19.90 EUR", card="…1234")
+    shop.receipt.delay(6, to="ann@example.org")
+    shop.parcel.delay(6)
+    shop.report.delay("2026-01", seconds=1.5)
+    shop.photo.delay("front.raw")
+    shop.receipt.delay(5, to="bob@example.org")
+    shop.receipt.apply_async((4,), {"to": "cleo@example.org"}, countdown=2)
+    feed.until(lambda records: all(record.state in FINISHED for record in records.values()))
+    return charge
+
+
+def _power_cut(shop: ModuleType, feed: Feed, day: Worker) -> None:
+    _chapter("The power fails: the whole worker is killed (SIGKILL) in the middle of a task")
+    task = shop.stocktaking.delay(minutes=30)
+    feed.until(lambda records: task.id in records and records[task.id].state == STARTED)
+    day.kill()
+    say("The worker is gone, and the message, acknowledged when it began, with it.")
+    say("Nothing in Celery will ever mention this task again.")
+
+
+def _look(full: FullResult, task_id: str) -> None:
+    _chapter("What is remembered")
+    _command("list")
+    show_records(full.find(), table=True)
+    _chapter("One failure in full")
+    _command(f"show {task_id}")
+    _page(full, task_id)
+
+
+def _page(full: FullResult, task_id: str) -> None:
+    record = full.get(task_id)
+    assert record
+    for line in page_of(record, full.find(retry_of=task_id)):
+        say(f"  {line}".rstrip())
+
+
+def _stale(full: FullResult) -> None:
+    _chapter("What never came back")
+    seconds = _STALE_AFTER.total_seconds()
+    _command(f"stale --seconds {seconds:.0f}")
+    deadline = time.monotonic() + 10
+    while not (found := full.get_stale_tasks(_STALE_AFTER)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    show_records(found, STALE_COLUMNS, table=True)
+
+
+def _later(shop: ModuleType, full: FullResult) -> None:
+    _chapter("What is to run in a month waits in the storage, in no worker's memory")
+    task = shop.receipt.apply_async((3,), {"to": "dan@example.org"}, countdown=30 * 86_400)
+    _command("scheduled")
+    show_schedules(full, full.scheduled(), table=True)
+    _command(f"cancel {task.id}")
+    full.cancel(task.id)
+    record = full.get(task.id)
+    assert record
+    say(f"{task.id} is {in_colour(record.state, record.state)}, and will not be sent.")
+
+
+def _send_again(shop: ModuleType, full: FullResult, feed: Feed, task_id: str, night: Worker) -> str:
+    _chapter("The bank opens: the failed charge is sent again, byte for byte, under a new id")
+    shop.BANK_IS_CLOSED.unlink()
+    _command(f"resend {task_id}")
+    new = str(full.resend(task_id).id)
+    say(f"{task_id} → {new}")
+    night.wait_until_ready()
+    feed.until(lambda records: records[new].state in FINISHED)
+    return new
+
+
+def _compare(full: FullResult, old_id: str, new_id: str) -> None:
+    _chapter("The new record beside the old, which stays as it was")
+    records = [record for task_id in (old_id, new_id) if (record := full.get(task_id))]
+    rows = [_column(record) for record in records]
+    for label in rows[0]:
+        cells = [fit(row[label], 40).ljust(40) for row in rows]
+        if label == "state":
+            cells = [
+                in_colour(record.state, cell) for record, cell in zip(records, cells, strict=True)
+            ]
+        say(f"  {dim(label.ljust(10))}  {'  '.join(cells)}".rstrip())
+
+
+def _column(record: TaskRecord) -> dict[str, str]:
+    return {
+        "id": record.task_id,
+        "state": record.state,
+        "re-send of": record.retry_of or "",
+        "published": local_exactly(record.date_published) if record.date_published else "",
+        "worker": record.worker or "",
+        "args": str(record.args),
+        "kwargs": str(record.kwargs),
+        "ended with": ending(record),
+    }
+
+
+def _farewell(directory: Path, task_id: str) -> None:
+    celery = _celery()
+    _chapter("Now you: paste these, look into shop.py, change it")
+    for line in (
+        f"cd {shlex.quote(str(directory))}",
+        f"{celery} -A shop fullresult list",
+        f"{celery} -A shop fullresult list --kwarg to=ann@example.org --json",
+        f"{celery} -A shop fullresult show {task_id}",
+        f"{celery} -A shop fullresult stale --seconds 2",
+        f"{celery} -A shop fullresult --help",
+        f"{celery} -A shop worker --concurrency 2   # and send, fail, kill, look again",
+    ):
+        say(f"  {line}")
+    say()
+    say(f"Done with it? rm -r {shlex.quote(str(directory))}")
+
+
+def _celery() -> str:
+    """The command of this very Python, whatever the PATH."""
+    script = Path(sys.executable).with_name("celery")
+    return (
+        shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m celery"
+    )
+
+
+@contextmanager
+def _started(directory: Path, name: str) -> Iterator[Worker]:
+    began = time.monotonic()
+    say(dim(f"Starting a real worker with two prefork children (its log: {name}.log) …"))
+    with running(directory, name) as worker:
+        worker.wait_until_ready()
+        say(f"It is ready after {time.monotonic() - began:.1f} s.")
+        yield worker
+
+
+def _chapter(title: str) -> None:
+    say()
+    say(bold(f"— {title}"))
+
+
+def _command(words: str) -> None:
+    say(dim(f"$ {_NAME} {words}"))

@@ -1,0 +1,55 @@
+"""`celery -A proj fullresult …`: the memory of an app on the command line."""
+
+from __future__ import annotations
+
+import click
+
+from fullresult.cli.commands.audit import audit
+from fullresult.cli.commands.cancel import cancel
+from fullresult.cli.commands.delete import delete
+from fullresult.cli.commands.list_and_count import count, list_
+from fullresult.cli.commands.mend import release, resend_scheduled
+from fullresult.cli.commands.orphans import orphans
+from fullresult.cli.commands.overview import overview
+from fullresult.cli.commands.periodic import periodic, trigger
+from fullresult.cli.commands.purge import purge
+from fullresult.cli.commands.reschedule import reschedule
+from fullresult.cli.commands.resend import resend
+from fullresult.cli.commands.scheduled import scheduled
+from fullresult.cli.commands.setup import setup
+from fullresult.cli.commands.show import show
+from fullresult.cli.commands.spool import spool
+from fullresult.cli.commands.stale import stale
+from fullresult.cli.commands.stale_scheduled import stale_scheduled
+from fullresult.cli.commands.sweep import sweep
+from fullresult.cli.commands.web import web
+from fullresult.cli.errors import Commands
+
+__all__ = ["fullresult"]
+
+
+@click.group(
+    cls=Commands,
+    commands=[
+        *(list_, show, count, stale, orphans, resend, delete, purge, setup),
+        *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
+        *(periodic, trigger, overview, audit),
+        spool,
+        web,
+    ],
+    examples=[
+        "list --state FAILURE --since 2h",
+        "show 3f0c9a4e-…",
+        "resend --state FAILURE --name 'shop.*' --since 2h",
+        "stale --hours 1",
+        "scheduled --due-until 'in 2h'",
+    ],
+)
+def fullresult() -> None:
+    """Look into the memory of your tasks.
+
+    Every task of the app is recorded in full: find it, see what happened to it, send it again.
+
+    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage. `stale --fail`,
+    `orphans --fail` and `stale-scheduled` have a 3: there are some.
+    """

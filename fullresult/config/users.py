@@ -1,0 +1,116 @@
+"""Who may see the pages, and who may act: people, their roles, the configuration's users."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from fullresult.config.passwords import hash_token, is_password, is_password_hash, nobodys
+
+Role = Literal["reader", "operator"]
+ROLES = ("reader", "operator")
+_TOKEN_HASH = 71
+"""Characters of `sha256$…`."""
+_FIELDS = {"password", "token", "role"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is let in. A reader sees everything; an operator may act as well."""
+
+    name: str
+    """As it stands in the audit log."""
+    role: Role = "reader"
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f'Person.role must be "reader" or "operator", not {self.role!r}')
+
+    @property
+    def may_act(self) -> bool:
+        return self.role == "operator"
+
+
+@dataclass(frozen=True)
+class User:
+    """What the configuration says of one person, or of one program."""
+
+    person: Person
+    password: str | None = None
+    """The hash of it."""
+    token: str | None = None
+    """The hash of it."""
+
+
+class Users:
+    """Those who may come in with a password, or with a token in the header `Authorization`."""
+
+    def __init__(self, users: Mapping[str, User]) -> None:
+        self._users = dict(users)
+        self._nobodys = nobodys()
+
+    def __bool__(self) -> bool:
+        return bool(self._users)
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether anybody has a password."""
+        return any(user.password for user in self._users.values())
+
+    def get(self, name: str) -> Person | None:
+        user = self._users.get(name)
+        return user.person if user else None
+
+    def by_password(self, name: str, password: str) -> Person | None:
+        """Whose password it is. It takes as long for a name that is not known."""
+        user = self._users.get(name)
+        known = user.password if user and user.password else None
+        right = is_password(password, known or self._nobodys)
+        return user.person if user and known and right else None
+
+    def by_token(self, token: str) -> Person | None:
+        """Whose token it is."""
+        hashed = hash_token(token)
+        found = None
+        for user in self._users.values():
+            if user.token and hmac.compare_digest(hashed, user.token):
+                found = user.person
+        return found
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What changes with any of their passwords: a key that only their owners could know."""
+        parts = (f"{name}:{user.password}" for name, user in sorted(self._users.items()))
+        return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def read_users(key: str, value: object) -> dict[str, User]:
+    """The users of `fullresult_web_users`. Raises `ValueError`, saying what is wrong with whom."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: it must be a dict of users by their names")  # noqa: TRY004  (as all)
+    return {
+        str(name): _user(f"{key}[{str(name)!r}]", str(name), user) for name, user in value.items()
+    }
+
+
+def _user(key: str, name: str, value: object) -> User:
+    if not isinstance(value, Mapping) or not value.keys() <= _FIELDS or not name.strip():
+        raise ValueError(f'{key}: it must be a dict with "password" or "token", and "role"')
+    role, password, token = value.get("role", "reader"), value.get("password"), value.get("token")
+    if role not in ROLES:
+        raise ValueError(f'{key}["role"] must be "reader" or "operator"')
+    if password is None and token is None:
+        raise ValueError(f'{key} has neither a "password" nor a "token"')
+    # The values are secrets, or somebody took them for such: they are not shown.
+    if password is not None and not (isinstance(password, str) and is_password_hash(password)):
+        raise ValueError(f'{key}["password"] must be a hash made by `fullresult web hash-password`')
+    if token is not None and not _is_token_hash(token):
+        raise ValueError(f'{key}["token"] must be a hash made by `fullresult web new-token`')
+    return User(Person(name, cast("Role", role)), password, token)
+
+
+def _is_token_hash(token: Any) -> bool:
+    return isinstance(token, str) and token.startswith("sha256$") and len(token) == _TOKEN_HASH

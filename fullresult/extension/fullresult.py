@@ -1,0 +1,452 @@
+"""`FullResult(app)`: what is put into an app, and the API that people call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from celery.local import Proxy
+from celery.result import AsyncResult
+
+from fullresult import plugins
+from fullresult.actions.audit import AuditEntry, AuditLog, AuditQuery
+from fullresult.actions.resend import Resender
+from fullresult.actions.schedules import Scheduled
+from fullresult.config import Settings
+from fullresult.extension import signals, tasks
+from fullresult.extension.control import watch_control
+from fullresult.insight import stale
+from fullresult.insight.orphans import Orphans
+from fullresult.insight.overview import CAP, Looking, Overview
+from fullresult.insight.statistics import Statistics
+from fullresult.outage.spool import SpoolStatus
+from fullresult.record import TaskRecord, encoding
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.recording.publishing import watch
+from fullresult.recording.recorder import Recorder
+from fullresult.scheduling.diverter import Diverter
+from fullresult.scheduling.original_ids import Bridge, tell_revoked
+from fullresult.scheduling.sender import Sender
+from fullresult.scheduling.sweeper import Sweeper
+from fullresult.storage import Storage, TaskQuery, purging
+
+if TYPE_CHECKING:
+    from fullresult.insight.periodic import Periodic, PeriodicTask
+
+_A_DAY = timedelta(days=1)
+
+
+class FullResult:
+    """The memory of a Celery app.
+
+    `FullResult(app)` is all there is to install; it is found again as `app.fullresult`. It may be
+    made before or after the app is configured or finalised, and more than once. The configuration
+    is read, and the storage opened, when first needed. *plugins* have hooks of
+    `fullresult.hookspecs`, such as `fullresult_router`.
+    """
+
+    app: Celery
+    bridge: Bridge
+    _opened: tuple[Storage, Recorder] | None
+    _diverter: Diverter | None
+    _sweeper: Sweeper | None
+    _plugins: list[object]
+
+    def __new__(  # noqa: PYI034  (the one that is installed)
+        cls, app: Celery, plugins: Iterable[object] = ()
+    ) -> FullResult:
+        if isinstance(app, Proxy):
+            app = app._get_current_object()  # noqa: SLF001  (the proxy means another one later)
+        installed = getattr(app, "fullresult", None)
+        if isinstance(installed, FullResult):
+            self = installed
+        else:
+            self = super().__new__(cls)
+            self._install(app)
+        self._add(plugins)
+        return self
+
+    def _install(self, app: Celery) -> None:
+        self.app = app
+        self._opened = self._diverter = self._sweeper = None
+        self._plugins = []
+        self.bridge = Bridge()
+        app.send_task = watch(self, app.send_task)
+        app.fullresult = self
+        watch_control(self)
+        tasks.register(self)
+        signals.connect()
+
+    def _add(self, more: Iterable[object]) -> None:
+        known = [*self._plugins, *more]
+        if self._opened is not None and len(known) > len(self._plugins):
+            recorder = self._opened[1]
+            recorder.redactor = plugins.redactor(self.app, recorder.settings, known)
+        self._plugins = known
+
+    def __repr__(self) -> str:
+        return f"<FullResult of {self.app.main or 'an app without a name'}>"
+
+    @property
+    def settings(self) -> Settings:
+        """The app's `fullresult_*` configuration. Raises `ImproperlyConfigured`."""
+        return self.recorder.settings
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
+        return (self._opened or self._open())[0]
+
+    @property
+    def recorder(self) -> Recorder:
+        """What the receivers of Celery's signals tell."""
+        return (self._opened or self._open())[1]
+
+    @property
+    def diverter(self) -> Diverter:
+        """What stores the tasks that are to run later."""
+        if self._diverter is None:
+            storage, recorder = self._opened or self._open()
+            router = plugins.router(recorder.settings, self._plugins)
+            self._diverter = Diverter(self.app, recorder.settings, storage, recorder, router)
+        return self._diverter
+
+    def start_sweeper(self) -> None:
+        """Send what is due from a thread of this process, until `stop_sweeper`."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper(self)
+            self._sweeper.start()
+
+    def stop_sweeper(self, timeout: timedelta | None = None) -> None:
+        """Have the thread stop after the message it is sending, and wait for that."""
+        sweeper = self._sweeper
+        if sweeper is not None:
+            sweeper.stop()
+            if timeout is not None:
+                sweeper.join(timeout.total_seconds())
+                self._sweeper = None
+
+    def _open(self) -> tuple[Storage, Recorder]:
+        settings = Settings.of(self.app)
+        storage = plugins.open_storage(settings)
+        redactor = plugins.redactor(self.app, settings, self._plugins)
+        opened = storage, Recorder(self.app, settings, storage, redactor)
+        # Of threads that come here at once, one is heard. A lock would be held across a fork.
+        self._opened = self._opened or opened
+        return self._opened
+
+    def setup(self) -> None:
+        """Create or upgrade what the storage needs. Raises `StorageError`."""
+        self.storage.setup()
+
+    def close(self) -> None:
+        """Let go of the storage's connections in this process.
+
+        What waits in the spool is written first, for two seconds at most, if the storage answers.
+        """
+        if self._opened is not None:
+            storage, recorder = self._opened
+            if recorder.flusher is not None:
+                recorder.flusher.finish()
+            storage.close()
+
+    def spool_status(self) -> SpoolStatus | None:
+        """What waits on this host for the storage to take it; None where there is no spool."""
+        flusher = self.recorder.flusher
+        return None if flusher is None else flusher.status()
+
+    def flush_spool(self, advance: Callable[[int], None] | None = None) -> int:
+        """Write what waits of this process, and of those that are gone; returns how many events.
+
+        In batches, of each of which *advance* is told how many it had. Other processes that live
+        write their own. Raises `StorageError`.
+        """
+        flusher = self.recorder.flusher
+        return 0 if flusher is None else flusher.flush(advance)
+
+    def get(self, task_id: str) -> TaskRecord | None:
+        """All that is known of *task_id*; None if nothing is. Raises `StorageError`."""
+        return self.storage.get(encoding.key(task_id))
+
+    def find(self, query: TaskQuery | None = None, **filters: Any) -> list[TaskRecord]:
+        """The records that *query*, or its fields as keywords, asks for; newest first.
+
+        Raises `StorageError`; `TypeError` or `ValueError` for filters that mean nothing.
+        """
+        return self.storage.find(_query(query, filters))
+
+    def count(self, query: TaskQuery | None = None, **filters: Any) -> int:
+        """How many records there are of which `find` would answer a page. Raises like it."""
+        return self.storage.count(_query(query, filters))
+
+    def count_states(
+        self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Any
+    ) -> dict[str, int]:
+        """How many of what `find` asks for are in each state; beyond *cap* none is counted.
+
+        Raises like `find`, and `StorageError` where the storage makes no statistics.
+        """
+        return self._looking.states(_query(query, filters), cap)
+
+    def statistics(
+        self,
+        since: datetime | timedelta = _A_DAY,
+        until: datetime | None = None,
+        *,
+        buckets: int = 24,
+    ) -> Statistics:
+        """What became of the tasks that were created in a span of time, in so many parts of it.
+
+        Until now, by the storage's clock, or *until*; since a time, or for a length of time. Where
+        there are too many, of each part only the newest are looked at, and `sampled` says so.
+        Raises `ValueError` for a span that cannot be cut so; `StorageError`.
+        """
+        return self._looking.statistics(since, until, buckets)
+
+    def overview(
+        self,
+        since: datetime | timedelta = _A_DAY,
+        until: datetime | None = None,
+        *,
+        buckets: int = 24,
+        cap: int = CAP,
+    ) -> Overview:
+        """`statistics`, how many tasks are in which state, what is late, how late sweepers are.
+
+        No number goes beyond *cap*, but those of the statistics. Raises like `statistics`.
+        """
+        return self._looking.overview(since, until, buckets, cap)
+
+    @property
+    def _looking(self) -> Looking:
+        return Looking(self.settings, self.storage)
+
+    def delete(
+        self, query: TaskQuery | None = None, *, limit: int | None = None, **filters: Any
+    ) -> int:
+        """Delete the records that `count` counts, at most *limit*; returns how many.
+
+        Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
+        """
+        return self.storage.delete(replace(_query(query, filters), limit=limit, after=None))
+
+    def purge(self, advance: Callable[[int], None] | None = None) -> int:
+        """Delete the records whose time, by `fullresult_retention`, is over; returns how many.
+
+        Only tasks that have ended ever expire. In small batches, of each of which *advance* is told
+        how many records it had. Raises `StorageError`.
+        """
+        return purging.purge(self.storage, advance)
+
+    def get_stale_tasks(
+        self,
+        max_duration: timedelta | None = None,
+        acceptable_states: Collection[str] | None = None,
+        *,
+        limit: int | None = None,
+    ) -> list[TaskRecord]:
+        """Tasks that neither finished nor moved for *max_duration* (`fullresult_stale_after`).
+
+        A task has moved when anything was recorded of it, and is not stale before its ETA. With
+        *acceptable_states*, all those in another state. Oldest first. Raises `StorageError`.
+        """
+        age = self.settings.stale_after if max_duration is None else max_duration
+        return self.find(stale.query(self.storage.now() - age, acceptable_states, limit))
+
+    def get_orphaned_tasks(
+        self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any
+    ) -> list[TaskRecord]:
+        """Tasks that a worker began to run, and that is gone: killed, or not heard of for too long.
+
+        With *gone_for*, only those whose worker was last heard of so long ago; *filters* are those
+        of `find`. What was sent again is left out. Oldest first. Raises like `find`, and
+        `StorageError` where the storage does not keep which workers are alive.
+        """
+        found = Orphans(self.storage, gone_for).find(TaskQuery(**filters))
+        return [orphan.record for orphan in islice(found, limit)]
+
+    def scheduled(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        due_until: datetime | None = None,
+        claimed: bool | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+        **filters: Any,
+    ) -> list[Schedule]:
+        """What waits in the storage, or was claimed and not yet marked sent; the first due first.
+
+        *query*, or its fields as keywords, asks for tasks whose records match. *due_until*: due at
+        that time or earlier; *after*: the `cursor` of the last one of the page before. Of every
+        namespace. Raises like `find`.
+        """
+        asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
+        return self.storage.find_schedules(replace(asked, limit=limit, after=after))
+
+    def count_scheduled(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        due_until: datetime | None = None,
+        claimed: bool | None = None,
+        **filters: Any,
+    ) -> int:
+        """How many there are of which `scheduled` would answer a page. Raises like it."""
+        asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
+        return self.storage.count_schedules(asked)
+
+    def get_stale_scheduled_tasks(
+        self, max_duration: timedelta | None = None, *, limit: int | None = None
+    ) -> list[Schedule]:
+        """What has been due for *max_duration* (`fullresult_stale_after`) and is not sent.
+
+        Where `claimed`, a sweeper took it and did not say that it was sent: perhaps it was. Where
+        not, no sweeper of its namespace is at work. The first due first. Raises `StorageError`.
+        """
+        age = self.settings.stale_after if max_duration is None else max_duration
+        return self._scheduled.late(age, limit)
+
+    def cancel(self, task_id: str) -> bool:
+        """Cancel a scheduled task: it becomes REVOKED, and is not sent.
+
+        False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
+        Raises `StorageError`.
+        """
+        return self._scheduled.cancel(task_id)
+
+    def reschedule(self, task_id: str, eta: datetime | str) -> bool:
+        """Make a scheduled task due at *eta* instead, sooner or later.
+
+        An *eta* without a time zone is UTC, as in a message of Celery's. False if it is not
+        scheduled, or a sweeper has it already. Raises `StorageError`.
+        """
+        return self._scheduled.reschedule(task_id, eta)
+
+    def release(self, task_id: str) -> bool:
+        """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
+
+        False if nobody has claimed it. Raises `StorageError`.
+        """
+        return self._scheduled.release(task_id)
+
+    def resend_scheduled(self, task_id: str) -> AsyncResult[Any]:
+        """Send a scheduled task now, under its own id, whether it waits or was claimed.
+
+        One that was claimed may have been sent already. Raises `LookupError` if nothing is
+        scheduled of *task_id*; `CannotResend` if somebody else was faster, if it had expired, or if
+        the broker did not confirm it; `StorageError`.
+        """
+        sender = Sender(self.app)
+        try:
+            self._scheduled.send_now(task_id, sender)
+        finally:
+            sender.close()
+        result: AsyncResult[Any] = self.app.AsyncResult(task_id)
+        return result
+
+    @property
+    def _scheduled(self) -> Scheduled:
+        return Scheduled(self.settings, self.storage, partial(tell_revoked, self.app))
+
+    def resend(
+        self,
+        task_id_or_record: str | TaskRecord,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Put a recorded task on the broker again, under a new id.
+
+        The message is the recorded one, byte for byte: arguments, routing, headers, links, limits,
+        serializer and stamps. Not so: membership of a group or chord, unless `keep_group=True` (its
+        outcome would be counted twice). *args*, *kwargs* and *options* (those of `apply_async`)
+        override. The new record's `retry_of` names the old task.
+
+        Raises `CannotResend`, and sends nothing, where the recorded message is not whole;
+        `LookupError` for an unknown id; `StorageError`; what the broker raises.
+        """
+        if isinstance(task_id_or_record, TaskRecord):
+            record = task_id_or_record
+        else:
+            found = self.get(task_id_or_record)
+            if found is None:
+                raise LookupError(f"no task {task_id_or_record!r} is recorded")
+            record = found
+        return Resender(self.app, self.recorder).resend(record, args, kwargs, options)
+
+    def audit(
+        self,
+        action: str,
+        *,
+        actor: str,
+        task_ids: Iterable[str] = (),
+        details: Mapping[str, Any] | None = None,
+        outcome: str = "done",
+    ) -> None:
+        """Keep in the audit log that *actor* did *action*, dated by the storage's clock.
+
+        Our commands and pages do it after what they did. Of more than 1,000 tasks there are several
+        entries. Raises `StorageError`, also where the storage keeps no audit log.
+        """
+        redactor = self.recorder.redactor
+        if details and redactor is not None:
+            details = redactor.told(details)
+        AuditLog(self.storage).write(action, actor, task_ids, details, outcome)
+
+    def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:
+        """The entries of the audit log that *query*, or its fields as keywords, asks for.
+
+        The newest first. Raises like `audit`; `TypeError` or `ValueError` for filters that mean
+        nothing.
+        """
+        if query is not None and filters:
+            raise TypeError("give an AuditQuery or its fields as keywords, not both")
+        return AuditLog(self.storage).find(query or AuditQuery(**filters))
+
+    def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:
+        """Every entry of beat's plan, by name, each with its last run.
+
+        The plan is `beat_schedule`, what `add_periodic_task` added, and what a scheduler class
+        keeps elsewhere: that of `beat_scheduler`, or *scheduler*. Raises `SchedulerError`,
+        `StorageError`.
+        """
+        return self._periodic(scheduler).all()
+
+    def trigger(self, name: str, scheduler: str | None = None) -> AsyncResult[Any]:
+        """Send the entry of beat's plan called *name* now, as beat would.
+
+        Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
+        tells those there are; `SchedulerError`; what sending and its arguments raise.
+        """
+        return self._periodic(scheduler).trigger(name)
+
+    def _periodic(self, scheduler: str | None) -> Periodic:
+        from fullresult.insight.periodic import Periodic  # with beat, which few processes need
+
+        return Periodic(self, scheduler)
+
+
+def _schedules(
+    query: TaskQuery | None,
+    filters: Mapping[str, Any],
+    *,
+    due_until: datetime | None,
+    claimed: bool | None,
+) -> ScheduleQuery:
+    tasks = _query(query, filters) if query or filters else None
+    return ScheduleQuery(tasks=tasks, due_until=due_until, claimed=claimed)
+
+
+def _query(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+    if query is None:
+        return TaskQuery(**filters)
+    if filters:
+        raise TypeError("give a TaskQuery or its fields as keywords, not both")
+    return query

@@ -1,0 +1,225 @@
+"""The receivers of Celery's signals: each finds its app's recorder and tells it what happened.
+
+Celery catches what a receiver raises, logs it, and goes on with the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from celery import Celery, Task, signals
+from celery.app.task import Context
+from celery.exceptions import NotRegistered, Reject
+from celery.worker.request import Request
+
+from fullresult.extension import tasks
+from fullresult.outage import flusher
+from fullresult.record import FAILURE, IGNORED, REJECTED, encoding
+from fullresult.recording import beat_entries, this_worker
+from fullresult.recording.heartbeat import Heartbeat
+from fullresult.recording.publishing import current_publish
+from fullresult.recording.recorder import Recorder
+from fullresult.scheduling import original_ids
+from fullresult.scheduling.diverter import current_capture
+from fullresult.storage import WorkerStorage
+
+if TYPE_CHECKING:
+    from fullresult.extension.fullresult import FullResult
+
+_PATIENCE = 10.0
+"""Seconds that a worker waits, as it ends, for its sweeper's last message."""
+_swept_here: WeakSet[FullResult] = WeakSet()
+"""Those whose sweepers this worker runs: its last signals do not say which app it is of."""
+_heartbeats: WeakKeyDictionary[FullResult, Heartbeat] = WeakKeyDictionary()
+"""That of this worker: likewise."""
+
+
+def connect() -> None:
+    """Connect every receiver, once per process however often it is called."""
+    for kind, receivers in (("recorder", RECEIVERS), ("bridge", original_ids.RECEIVERS)):
+        for name, receiver in receivers.items():
+            uid = f"fullresult.{kind}.{name}"
+            getattr(signals, name).connect(receiver, dispatch_uid=uid, weak=False)
+
+
+def _recorder(app: Celery, name: str) -> Recorder | None:
+    """The recorder of *app*, if it has one and tasks called *name* are recorded."""
+    full = getattr(app, "fullresult", None)
+    if full is None:
+        return None
+    recorder: Recorder = full.recorder
+    return recorder if recorder.records(name) else None
+
+
+def _is_ignored(task: Task, request: Context) -> bool:
+    """Whether the result is not wanted; the message's word comes before the task's."""
+    # A class attribute says False of requests that say nothing.
+    wish = vars(request).get("ignore_result")
+    return bool(task.ignore_result if wish is None else wish)
+
+
+def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
+    # The message is not yet whole: other receivers may add headers, and the producer serialises it.
+    if (publish := current_publish()) is not None:
+        publish.announce(headers, body)
+    elif (capture := current_capture()) is not None:
+        capture.announced = True
+
+
+def on_task_received(sender: Any, request: Request, **_: Any) -> None:
+    if recorder := _recorder(sender.app, request.task_name):
+        recorder.received(request)
+
+
+def on_task_prerun(sender: Task, task_id: str, **_: Any) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.started(task_id, sender.name, sender.request)
+
+
+def on_task_success(sender: Task, result: Any, runtime: float | None = None, **_: Any) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        request = sender.request
+        recorder.succeeded(request, sender.name, result, runtime, _is_ignored(sender, request))
+
+
+def on_task_failure(
+    sender: Task, task_id: str, exception: BaseException, einfo: Any = None, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.failed(task_id, sender.name, sender.request, exception, einfo)
+
+
+def on_task_internal_error(
+    sender: Task,
+    task_id: str,
+    request: dict[str, Any],
+    exception: BaseException,
+    einfo: Any = None,
+    **_: Any,
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        recorder.failed_inside(task_id, sender.name, request, exception, einfo)
+
+
+def on_task_retry(
+    sender: Task, request: Context, reason: Any = None, einfo: Any = None, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        if reason is None and einfo is None:
+            # Not a retry: the worker cancelled the run, at a cold shutdown or a lost connection.
+            recorder.interrupted(request)
+        else:
+            recorder.retried(request, reason, einfo)
+
+
+def on_task_postrun(sender: Task, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    # Of the ends of a run only these have no signal of their own. SUCCESS is not proof: storing the
+    # result may have failed.
+    if state not in (None, IGNORED, REJECTED):
+        return
+    if recorder := _recorder(sender.app, sender.name):
+        request = sender.request
+        if state is None:
+            recorder.interrupted(request)
+        elif _requeues(retval) and sender.acks_late and not request.is_eager:
+            recorder.interrupted(request, REJECTED)
+        else:
+            recorder.gave_up(request, state)
+
+
+def _requeues(retval: object) -> bool:
+    return isinstance(retval, Reject) and bool(retval.requeue)
+
+
+def on_task_revoked(
+    sender: Task, request: Context, terminated: bool = False, expired: bool = False, **_: Any
+) -> None:
+    if recorder := _recorder(sender.app, sender.name):
+        reason = "expired" if expired else "terminated" if terminated else "revoked"
+        recorder.revoked(request, sender.name, reason)
+
+
+def on_task_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> None:
+    name = str((message.headers or {}).get("task"))
+    if recorder := _recorder(sender.app, name):
+        recorder.refused(message, REJECTED, sender.hostname, exc)
+
+
+def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
+    if recorder := _recorder(sender.app, name):
+        # The signal has the KeyError of a lookup; this is what Celery tells the result backend.
+        recorder.refused(message, FAILURE, sender.hostname, NotRegistered(name))
+
+
+def on_worker_init(sender: Any, **_: Any) -> None:
+    this_worker.became_worker(sender)
+
+
+def on_worker_ready(sender: Any, **_: Any) -> None:
+    full = getattr(sender.app, "fullresult", None)
+    if full is None:
+        return
+    if full.settings.heartbeat and isinstance(full.storage, WorkerStorage):
+        _begin_heartbeat(full, encoding.key(sender.hostname))
+    if full.recorder.flusher is not None:
+        full.recorder.flusher.stay()
+    if full.settings.schedule_eta and full.settings.sweeper == "worker":
+        full.start_sweeper()
+        _swept_here.add(full)
+
+
+def _begin_heartbeat(full: FullResult, name: str) -> None:
+    if full in _heartbeats:
+        return
+    heartbeat = Heartbeat(full.storage, this_worker.worker_id(), name, full.settings.heartbeat)
+    heartbeat.start()
+    _heartbeats[full] = heartbeat
+
+
+def on_worker_shutting_down(**_: Any) -> None:
+    for full in list(_swept_here):
+        full.stop_sweeper()
+
+
+def on_worker_shutdown(**_: Any) -> None:
+    for full in list(_swept_here):
+        full.stop_sweeper(timedelta(seconds=_PATIENCE))
+    while _heartbeats:
+        # Not before: until here the pool had tasks to finish.
+        _heartbeats.popitem()[1].stop(_PATIENCE)
+    flusher.finish_all()
+
+
+def on_worker_process_shutdown(**_: Any) -> None:
+    flusher.finish_all()
+
+
+def on_beat_init(sender: Any, **_: Any) -> None:
+    full = getattr(sender.app, "fullresult", None)
+    if full is not None:
+        tasks.add_entries(sender.app, full.settings, sender.scheduler)
+        beat_entries.watch(sender.scheduler)
+
+
+RECEIVERS: dict[str, Callable[..., None]] = {
+    "before_task_publish": on_before_task_publish,
+    "task_received": on_task_received,
+    "task_prerun": on_task_prerun,
+    "task_success": on_task_success,
+    "task_failure": on_task_failure,
+    "task_internal_error": on_task_internal_error,
+    "task_retry": on_task_retry,
+    "task_postrun": on_task_postrun,
+    "task_revoked": on_task_revoked,
+    "task_rejected": on_task_rejected,
+    "task_unknown": on_task_unknown,
+    "worker_init": on_worker_init,
+    "worker_ready": on_worker_ready,
+    "worker_shutting_down": on_worker_shutting_down,
+    "worker_shutdown": on_worker_shutdown,
+    "worker_process_shutdown": on_worker_process_shutdown,
+    "beat_init": on_beat_init,
+}

@@ -1,0 +1,1 @@
+"""Questions: reads only, and never touches the broker."""

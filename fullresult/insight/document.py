@@ -1,0 +1,46 @@
+"""A record as JSON: `--json` prints every field, under the names of `TaskRecord`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from fullresult.record import TaskRecord, encoding
+
+_FIELDS = (
+    "task_id",
+    *(name for name, value in vars(TaskRecord).items() if isinstance(value, property)),
+    *("date_created", "date_updated", "date_published"),
+)
+_DEEPEST = 200
+
+
+def document(record: TaskRecord) -> dict[str, Any]:
+    """All that *record* says, as values that JSON holds."""
+    found = {name: getattr(record, name) for name in _FIELDS}
+    found["executions"] = [asdict(execution) for execution in record.executions]
+    return {name: plain(value) for name, value in found.items()}
+
+
+def dumps(value: Any) -> str:
+    """JSON text: ASCII only, so that it is also harmless on a terminal."""
+    return json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """*value* as JSON can hold it: dates in ISO's format, what JSON does not know as its text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if depth > _DEEPEST:
+        return "… nested too deeply to show"
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item, depth + 1) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else encoding.safe_str(value)

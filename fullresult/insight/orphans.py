@@ -1,0 +1,78 @@
+"""Which running tasks have lost their worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from fullresult.record import PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, UNSENT, TaskRecord, pages
+from fullresult.record.merging import worker_in
+from fullresult.record.worker import Worker
+from fullresult.storage import Storage, StorageError, TaskQuery, WorkerStorage
+
+_NOT_RUNNING = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT, RETRY})
+_PAGE = 100
+
+
+class Orphan(NamedTuple):
+    """A task that was running when its worker was last heard of."""
+
+    record: TaskRecord
+    worker: Worker
+
+
+class Orphans:
+    """The orphans of one storage, with its workers as they are at this moment.
+
+    With *gone_for*, only those whose worker was last heard of so long ago. Raises `StorageError`.
+    """
+
+    def __init__(self, storage: Storage, gone_for: timedelta | None = None) -> None:
+        if not isinstance(storage, WorkerStorage):
+            raise StorageError(f"{storage!r} does not keep which workers are alive")
+        self._storage: Storage = storage
+        self._now = storage.now()
+        self._last = self._now if gone_for is None else self._now - gone_for
+        self._workers = {worker.worker_id: worker for worker in storage.find_workers()}
+
+    def find(self, query: TaskQuery) -> Iterator[Orphan]:
+        """Those among what *query* asks for, the oldest first, whatever its page is.
+
+        What was sent again is left out.
+        """
+        if not any(map(self._is_gone, self._workers.values())):
+            return
+        not_state = frozenset({*query.not_state, *_NOT_RUNNING})
+        page = replace(
+            query, open=True, not_state=not_state, order="oldest", limit=_PAGE, after=None
+        )
+        for record in pages.walk(self._storage.find, page):
+            worker = self.lost_by(record)
+            if worker is not None and not was_sent_again(self._storage, record.task_id):
+                yield Orphan(record, worker)
+
+    def lost_by(self, record: TaskRecord) -> Worker | None:
+        """The worker that was running it and is gone; None if that lives or is not known."""
+        worker = self._worker_of(record)
+        return worker if worker is not None and self._is_gone(worker) else None
+
+    def is_running(self, record: TaskRecord) -> bool:
+        """Whether a worker is running it that lives."""
+        worker = self._worker_of(record)
+        return worker is not None and not worker.is_gone(self._now)
+
+    def _is_gone(self, worker: Worker) -> bool:
+        return worker.is_gone(self._now) and worker.gone_since <= self._last
+
+    def _worker_of(self, record: TaskRecord) -> Worker | None:
+        outcome = record.outcome
+        if outcome is None or not outcome.open or outcome.state in _NOT_RUNNING:
+            return None
+        return self._workers.get(worker_in(outcome.stamp))
+
+
+def was_sent_again(storage: Storage, task_id: str) -> bool:
+    """Whether somebody put this task on the broker once more. Raises `StorageError`."""
+    return storage.count(TaskQuery(retry_of=task_id, not_state=(UNSENT,))) > 0

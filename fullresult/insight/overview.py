@@ -1,0 +1,91 @@
+"""How all of it is doing: statistics, how many are in which state, what is late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fullresult.insight import stale
+from fullresult.insight.statistics import MOST, Statistics, edges, statistics
+from fullresult.record import STATES
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
+
+if TYPE_CHECKING:
+    from fullresult.config import Settings
+
+CAP = 1_000
+"""Nothing is counted any further."""
+_FEWEST = 20
+"""Records of a bucket below which percentiles say nothing."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How the tasks of one storage are doing. A number that is `cap` may be greater in truth."""
+
+    at: datetime
+    """By the storage's clock."""
+    statistics: Statistics
+    states: dict[str, int]
+    """How many tasks are in each of Celery's and our states, whenever they were created."""
+    stale: int
+    """Tasks that neither finished nor moved for `fullresult_stale_after`."""
+    stale_scheduled: int
+    """What has been due for as long and is not sent."""
+    last_sweep: datetime | None
+    """When a sweeper of this app's broker was last at work."""
+    sweeper_lag: timedelta
+    """How long the first of what is to go to this app's broker has been due, and is unclaimed."""
+    cap: int
+
+
+class Looking:
+    """What an overview asks of one storage, for an effort that has a bound."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        if not isinstance(storage, StatisticsStorage):
+            raise StorageError(f"{storage!r} makes no statistics")
+        self._settings = settings
+        self._storage: Storage = storage
+        self._counting: StatisticsStorage = storage
+
+    def overview(
+        self, since: datetime | timedelta, until: datetime | None, buckets: int, cap: int
+    ) -> Overview:
+        now = self._storage.now()
+        namespace = self._settings.namespace
+        late = now - self._settings.stale_after
+        first_due = self._storage.next_due(namespace)
+        lag = timedelta(0) if first_due is None else max(now - first_due, timedelta(0))
+        return Overview(
+            at=now,
+            statistics=self._statistics(since, until or now, buckets),
+            states=self.states(TaskQuery(), cap),
+            stale=self._counting.count_capped(stale.query(late, None, None), cap),
+            stale_scheduled=self._counting.count_capped(ScheduleQuery(due_until=late), cap),
+            last_sweep=self._storage.last_sweep(namespace),
+            sweeper_lag=lag,
+            cap=cap,
+        )
+
+    def statistics(
+        self, since: datetime | timedelta, until: datetime | None, buckets: int
+    ) -> Statistics:
+        return self._statistics(since, until or self._storage.now(), buckets)
+
+    def _statistics(self, since: datetime | timedelta, until: datetime, buckets: int) -> Statistics:
+        begin = until - since if isinstance(since, timedelta) else since
+        cut = edges(begin, until, buckets)
+        most = max(MOST // buckets, _FEWEST)
+        return statistics(cut, self._counting.sample(cut, most), most)
+
+    def states(self, query: TaskQuery, cap: int) -> dict[str, int]:
+        """How many of what *query* asks for are in each state that it allows; none beyond *cap*."""
+        allowed = STATES if query.states is None else query.states
+        return {
+            state: self._counting.count_capped(replace(query, state=state), cap)
+            for state in allowed
+            if state not in query.not_state
+        }

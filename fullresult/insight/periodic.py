@@ -1,0 +1,264 @@
+"""The entries of beat's plan: what they are, how each last went, and one of them run now."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from celery import Celery
+from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry, Scheduler
+from celery.result import AsyncResult
+from celery.schedules import crontab, schedule
+from celery.utils.imports import load_extension_class_names, symbol_by_name
+from celery.utils.time import maybe_make_aware
+
+from fullresult.extension.tasks import own_entries
+from fullresult.record import ENTRY_NAME, TRIGGERED, TaskRecord, encoding
+from fullresult.record.merging import to_utc
+from fullresult.recording.message import Call
+from fullresult.storage import Storage, TaskQuery
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+_PAGE, _PAGES = 100, 10
+"""So many records of a task are looked through, at most, for the last ones of its entries: one that
+is sent daily may stand behind many of one that is sent by the minute."""
+
+
+class SchedulerError(Exception):
+    """What beat's scheduler has cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class PeriodicTask:
+    """One entry of beat's plan."""
+
+    name: str
+    task: str
+    schedule: str
+    """For people: `*/5 * * * *`, `every 30 seconds`, or what a class of its own calls itself."""
+    args: tuple[Any, ...]
+    """An argument that is made when the task is sent is told by a text in angle brackets; what
+    `fullresult_redact` hides of a record is hidden here as well, and sent all the same."""
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+    """Those of `apply_async`."""
+    enabled: bool
+    last_run: TaskRecord | None
+    """The newest record of it; None where there is none, also for tasks that are never recorded."""
+    last_run_by: Literal["entry", "task"] | None
+    """"entry": that record says that it is of this entry. "task": it says nothing of any entry, and
+    is of the same task."""
+    next_due: datetime | None
+    """When beat is to send it next; past where beat is not at work. None where it is not known."""
+
+
+class Periodic:
+    """The plan of one app's beat, read anew each time."""
+
+    def __init__(self, full: FullResult, scheduler: str | None) -> None:
+        self._full = full
+        self._app = full.app
+        self._scheduler = scheduler or full.app.conf.beat_scheduler
+
+    def all(self) -> list[PeriodicTask]:
+        """Every entry, by name."""
+        entries = self._entries()
+        names: dict[str, set[str]] = {}
+        for entry in entries:
+            names.setdefault(entry.task, set()).add(entry.name)
+        runs = {task: _last_runs(self._full.storage, task, some) for task, some in names.items()}
+        return [_described(entry, runs[entry.task], self._shown(entry)) for entry in entries]
+
+    def _shown(self, entry: ScheduleEntry) -> Call:
+        """What it sends, as it may be recorded: the configuration may hold secrets, too."""
+        args = [_told(value) for value in entry.args or ()]
+        kwargs = {key: _told(value) for key, value in (entry.kwargs or {}).items()}
+        headers = {**((entry.options or {}).get("headers") or {}), "task": entry.task}
+        call = Call((args, kwargs, {}), None, {"headers": headers})
+        redactor = self._full.recorder.redactor
+        return call if redactor is None else redactor.call(call)
+
+    def trigger(self, name: str) -> AsyncResult[Any]:
+        """Send the entry called *name*; raises `LookupError` where there is none."""
+        entries = {entry.name: entry for entry in self._entries()}
+        if name not in entries:
+            known = ", ".join(map(repr, entries)) or "none"
+            raise LookupError(f"no periodic task is called {name!r}; there are: {known}")
+        return self._send(entries[name])
+
+    def _send(self, entry: ScheduleEntry) -> AsyncResult[Any]:
+        """As beat does it, but for the header that says so."""
+        args = [_made(value) for value in entry.args or ()]
+        kwargs = {key: _made(value) for key, value in (entry.kwargs or {}).items()}
+        options = dict(entry.options or {})
+        marks = {ENTRY_NAME: entry.name, TRIGGERED: True}
+        options["headers"] = {**(options.get("headers") or {}), **marks}
+        options["headers"].pop("celery_beat_task", None)
+        task = self._app.tasks.get(entry.task)
+        if task is None:
+            return self._app.send_task(entry.task, args, kwargs, **options)
+        return task.apply_async(args, kwargs, **options)
+
+    def _entries(self) -> list[ScheduleEntry]:
+        # As beat does: what registers periodic tasks may stand in any module of theirs.
+        self._app.loader.import_default_modules()
+        self._app.finalize()
+        found = _configured(self._app)
+        for name, entry in own_entries(self._app, self._full.settings).items():
+            found[name] = ScheduleEntry(**entry, name=name, app=self._app)
+        found.update(self._kept_by_scheduler())
+        return [found[name] for name in sorted(found)]
+
+    def _kept_by_scheduler(self) -> dict[str, ScheduleEntry]:
+        """What a scheduler has that keeps its entries elsewhere."""
+        try:
+            kind = _class_of(self._scheduler)
+            if kind is Scheduler or issubclass(kind, PersistentScheduler):
+                # These have what is configured. The file of the latter is beat's to open.
+                return {}
+            scheduler = kind(
+                app=self._app,
+                schedule_filename=self._app.conf.beat_schedule_filename,
+                max_interval=self._app.conf.beat_max_loop_interval,
+                lazy=True,
+            )
+            return {entry.name: entry for entry in _kept_by(scheduler)}
+        except Exception as error:
+            raise SchedulerError(
+                f"beat_scheduler = {self._scheduler!r} cannot be read: {encoding.safe_str(error)}"
+            ) from error
+
+
+def _class_of(scheduler: str) -> type[Scheduler]:
+    """What `celery beat --scheduler` takes: a class by its path, or a name of a package's."""
+    aliases = dict(load_extension_class_names("celery.beat_schedulers"))
+    found: type[Scheduler] = symbol_by_name(scheduler, aliases=aliases)
+    return found
+
+
+def _configured(app: Celery) -> dict[str, ScheduleEntry]:
+    """The entries of `beat_schedule`, with those of `add_periodic_task`, and Celery's own."""
+    scheduler = Scheduler(app, lazy=True)
+    scheduler.merge_inplace(app.conf.beat_schedule)
+    with suppress(Exception):  # a result backend that cannot be made is beat's to report
+        scheduler.install_default_entries(scheduler.schedule)
+    return dict(scheduler.schedule)
+
+
+def _kept_by(scheduler: Scheduler) -> Iterable[ScheduleEntry]:
+    models = getattr(getattr(scheduler, "Model", None), "_default_manager", None)
+    if models is None:
+        return list((scheduler.schedule or {}).values())
+    # django-celery-beat's `schedule` lacks what is disabled, and what is not due within hours.
+    return [scheduler.Entry(model, app=scheduler.app) for model in models.all()]
+
+
+@dataclass
+class _LastRuns:
+    """What the newest records of one task say of its entries."""
+
+    by_entry: dict[str, TaskRecord] = field(default_factory=dict)
+    sent_by_beat: dict[str, datetime] = field(default_factory=dict)
+    """When: of what is triggered, or sent again, by hand beat knows nothing."""
+    of_none: TaskRecord | None = None
+
+    def note(self, record: TaskRecord) -> None:
+        """They come the newest first."""
+        name = record.periodic_entry
+        if name is None:
+            self.of_none = self.of_none or record
+            return
+        self.by_entry.setdefault(name, record)
+        if not record.triggered and record.retry_of is None:
+            self.sent_by_beat.setdefault(name, record.date_created)
+
+
+def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
+    """Of each of *entries*, as far as it is found among the newest records of *task*."""
+    known = _LastRuns()
+    query = TaskQuery(name=glob.escape(task), limit=_PAGE)
+    for _ in range(_PAGES):
+        page = storage.find(query)
+        for record in page:
+            known.note(record)
+        named = any(record.periodic_entry is not None for record in page)
+        if len(page) < _PAGE or not named or entries <= known.sent_by_beat.keys():
+            break
+        query = replace(query, after=page[-1].cursor)
+    return known
+
+
+def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTask:
+    own = runs.by_entry.get(entry.name)
+    last = own or runs.of_none
+    enabled = bool(getattr(getattr(entry, "model", None), "enabled", True))
+    return PeriodicTask(
+        name=entry.name,
+        task=entry.task,
+        schedule=schedule_text(entry.schedule),
+        args=tuple(shown.parts[0]),
+        kwargs=dict(shown.parts[1]),
+        options=_options(entry, shown),
+        enabled=enabled,
+        last_run=last,
+        last_run_by="entry" if own else "task" if last else None,
+        next_due=_next_due(entry, runs.sent_by_beat.get(entry.name)) if enabled else None,
+    )
+
+
+def schedule_text(plan: Any) -> str:
+    """When it is sent, for people."""
+    if isinstance(plan, crontab):
+        fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+        return " ".join(_field(getattr(plan, f"_orig_{field}", "?")) for field in fields)
+    if isinstance(plan, schedule):
+        if plan.seconds < 1:
+            return f"every {plan.seconds:g} seconds"
+        return f"every {plan.human_seconds}".replace(".00 ", " ")
+    return encoding.safe_repr(plan).strip("<>")
+
+
+def _field(value: Any) -> str:
+    """One field of a crontab, which may be given as text, a number or several numbers."""
+    if isinstance(value, (str, int)):
+        return str(value)
+    return ",".join(map(str, sorted(value)))
+
+
+def _next_due(entry: ScheduleEntry, sent: datetime | None) -> datetime | None:
+    """When beat sends it next, as far as can be known from here."""
+    plan = entry.schedule
+    known = getattr(getattr(entry, "model", None), "last_run_at", None)
+    last = [when for when in (sent, known and maybe_make_aware(known)) if when is not None]
+    since = max(last, default=None)
+    if since is None and isinstance(plan, schedule) and not isinstance(plan, crontab):
+        return None  # it counts from when beat was started
+    try:
+        left: timedelta = plan.remaining_estimate(since or plan.now())
+        return to_utc(datetime.now(timezone.utc) + left)
+    except Exception:  # noqa: BLE001  (a class of somebody's own)
+        return None
+
+
+def _options(entry: ScheduleEntry, shown: Call) -> dict[str, Any]:
+    options = dict(entry.options or {})
+    if options.get("headers"):
+        options["headers"] = {name: shown.headers[name] for name in options["headers"]}
+    return options
+
+
+def _told(value: Any) -> Any:
+    if not isinstance(value, BeatLazyFunc):
+        return value
+    made_by = getattr(value._func, "__qualname__", value._func)  # noqa: SLF001
+    return f"<made by {made_by} when it is sent>"
+
+
+def _made(value: Any) -> Any:
+    return value() if isinstance(value, BeatLazyFunc) else value

@@ -1,0 +1,1 @@
+"""What goes on while a storage does not answer: the breaker, the spool, the flusher."""

@@ -1,0 +1,157 @@
+"""What the spool keeps, as lines: an event, a withdrawal or a chord's count, each with a checksum.
+
+A line is ASCII: eight hexadecimal digits of CRC-32, a letter that says what follows and in which
+version, and JSON. Bytes are base64 in it, dates milliseconds since 1970. There is no pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from binascii import crc32
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
+from fullresult.record.merging import from_milliseconds, to_milliseconds
+
+_EVENT, _WITHDRAWAL, _COUNT = b"E", b"W", b"C"
+_CHECKED = 8
+"""Where the part of a line begins that its checksum is of."""
+
+
+class Unreadable(ValueError):
+    """This line is torn, was changed, or was written by another version."""
+
+
+class Withdrawal(NamedTuple):
+    """A schedule that was perhaps stored and must not be claimed."""
+
+    schedule_id: str
+
+
+class Count(NamedTuple):
+    """A member of a chord that has ended and is not counted yet."""
+
+    chord_id: str
+    member: str
+    size: int
+    expire_at: datetime | None
+    call: str
+    """The name of the call by which it is counted, the same however often it is made."""
+    callback: str
+    """The body of the chord, as JSON text of kombu's."""
+
+
+Frame = TaskRecord | Withdrawal | Count
+
+
+def encode(frame: Frame) -> bytes:
+    """*frame* as a line, with its end."""
+    if isinstance(frame, TaskRecord):
+        kind, value = _EVENT, _fields(frame)
+    else:
+        kind, value = _COUNT if isinstance(frame, Count) else _WITHDRAWAL, frame
+    checked = kind + _JSON.encode(value).encode("ascii")
+    return b"%08x%b\n" % (crc32(checked), checked)
+
+
+def decode(line: bytes) -> Frame:
+    """What *line*, without its end, says. Raises `Unreadable`."""
+    checked = line[_CHECKED:]
+    if line[:_CHECKED] != b"%08x" % crc32(checked):
+        raise Unreadable(f"a line of {len(line)} bytes is torn or was changed")
+    try:
+        return _READERS[checked[:1]](json.loads(checked[1:]))
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise Unreadable(f"a line of another version, or none of ours: {error!r}") from error
+
+
+def _fields(event: TaskRecord) -> tuple[Any, ...]:
+    # In the order of the class: `TaskRecord(*fields)` is the event again.
+    return (
+        event.task_id,
+        event.date_created,
+        event.date_updated,
+        event.date_published,
+        event.outcome,
+        event.message,
+        event.start,
+        event.stored,
+        event.entries,
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_milliseconds(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return b64encode(value).decode("ascii")
+    raise TypeError(f"nothing of this type is in an event: {value!r}")
+
+
+_JSON = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=False)
+
+
+def _event(values: list[Any]) -> TaskRecord:
+    task_id, created, updated, published, outcome, message, start, stored, entries = values
+    return TaskRecord(
+        _text(task_id),
+        from_milliseconds(created),
+        from_milliseconds(updated),
+        _date(published),
+        _part(Outcome, outcome, dates=_DATES_OF_OUTCOME),
+        _part(Message, message, dates=_DATES_OF_MESSAGE, bodies=_BODY_OF_MESSAGE),
+        _part(Start, start, dates=_DATES_OF_START),
+        _part(Stored, stored, bodies=_BODY_OF_STORED),
+        tuple(Entry(*_restored(entry, _DATES_OF_ENTRY, ())) for entry in entries),
+    )
+
+
+def _part(
+    make: Callable[..., Any],
+    values: list[Any] | None,
+    *,
+    dates: tuple[int, ...] = (),
+    bodies: tuple[int, ...] = (),
+) -> Any:
+    return None if values is None else make(*_restored(values, dates, bodies))
+
+
+def _restored(values: list[Any], dates: tuple[int, ...], bodies: tuple[int, ...]) -> list[Any]:
+    for place in dates:
+        if place < len(values):  # a field added later may be missing
+            values[place] = _date(values[place])
+    for place in bodies:
+        values[place] = None if values[place] is None else b64decode(values[place], validate=True)
+    return values
+
+
+def _date(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_milliseconds(milliseconds)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"an id is text, not {value!r}")
+    return value
+
+
+def _places(part: Any, *names: str) -> tuple[int, ...]:
+    return tuple(part._fields.index(name) for name in names)
+
+
+_DATES_OF_OUTCOME = _places(Outcome, "date_started", "date_done", "stale_from", "expire_at")
+_DATES_OF_MESSAGE = _places(Message, "eta", "expires")
+_BODY_OF_MESSAGE = _places(Message, "body")
+_DATES_OF_START = _places(Start, "date_started")
+_BODY_OF_STORED = _places(Stored, "body")
+_DATES_OF_ENTRY = _places(Entry, "date_started", "date_done")
+_DATES_OF_COUNT = _places(Count, "expire_at")
+
+_READERS: dict[bytes, Callable[[list[Any]], Frame]] = {
+    _EVENT: _event,
+    _WITHDRAWAL: lambda values: Withdrawal(*values),
+    _COUNT: lambda values: Count(*_restored(values, _DATES_OF_COUNT, ())),
+}

@@ -1,0 +1,59 @@
+"""Where a page of a listing ended, as text, and what every query for a page is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fullresult.record.task import TaskRecord
+    from fullresult.storage import TaskQuery
+
+Position = tuple[datetime, str]
+"""The time a listing is in the order of, and the id that settles ties."""
+
+
+def cursor(when: datetime, ident: str) -> str:
+    """A position as people pass it on; dates are kept to the millisecond."""
+    return f"{when.isoformat(timespec='milliseconds')}|{ident}"
+
+
+def position(query: Any, whose: str) -> Position | None:
+    """What the `after` of *query* stands for; None: the start.
+
+    Raises ValueError for what is no cursor of *whose* ("a record", for instance).
+    """
+    if query.after is None:
+        return None
+    date, bar, ident = query.after.partition("|")
+    try:
+        when = datetime.fromisoformat(date)
+    except ValueError:
+        when = None
+    if not bar or when is None or when.tzinfo is None:
+        kind = type(query).__name__
+        raise ValueError(f"{kind}.after must be {whose}'s cursor, not {query.after!r}")
+    return when, ident
+
+
+def walk(
+    find: Callable[[TaskQuery], Sequence[TaskRecord]], query: TaskQuery
+) -> Iterator[TaskRecord]:
+    """All that *find* answers to *query*, a page after the other; its `limit` is that of a page."""
+    while page := find(query):
+        yield from page
+        query = replace(query, after=page[-1].cursor)
+
+
+def check(query: Any, *dates: str) -> None:
+    """Raises ValueError where a date lacks its zone, or the limit or the `after` is none."""
+    kind = type(query).__name__
+    for name in dates:
+        when = getattr(query, name)
+        if when is not None and when.tzinfo is None:
+            raise ValueError(f"{kind}.{name} must be an aware datetime, not {when!r}")
+    if query.limit is not None and query.limit < 0:
+        raise ValueError(f"{kind}.limit must be 0 or more, not {query.limit!r}")
+    query.position  # noqa: B018  (raises for what is no cursor)

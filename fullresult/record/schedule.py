@@ -1,0 +1,121 @@
+"""What is known of a task that waits in the storage until it is due, and the query for such."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record import encoding, pages
+from fullresult.storage import TaskQuery
+
+ORIGINAL_ID = "fullresult_original_id"
+"""The header of a task that goes on for another: its own id, a space, and the other's."""
+
+
+class Schedule(NamedTuple):
+    """One message that waits until it is due: what diverting stores and a sweeper sends.
+
+    A task id may have several: an attempt that was delivered twice asks twice for the next one.
+    """
+
+    schedule_id: str
+    task_id: str
+    namespace: str
+    """The broker it is for (`fullresult_namespace`)."""
+    due: datetime
+    """When it is to be sent, by the storage's clock: aware, UTC, to the millisecond."""
+    date_scheduled: datetime
+    name: str | None
+    queue: str | None
+    body: bytes
+    """The exact serialised body, before compression. It is never unpickled."""
+    headers: str
+    """JSON text, as kombu writes it."""
+    how: str
+    """JSON text, as kombu writes it: the other keywords of kombu's `Producer.publish`; in
+    `declare`, the queues' definitions."""
+    new_task_id: str | None = None
+    """The id it is to be sent under, where that is not its own (`fullresult_schedule_new_id`)."""
+    claim: str | None = None
+    """The claim of the sweeper that took it. Whoever has it sends it, nobody else."""
+    date_claimed: datetime | None = None
+    problem: str | None = None
+    """Why it was claimed and not marked sent, where that is known."""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a sweeper took it: it may have been sent."""
+        return self.claim is not None
+
+    @property
+    def cursor(self) -> str:
+        """Where this one stands in a listing: what `ScheduleQuery(after=…)` takes."""
+        return pages.cursor(self.due, self.schedule_id)
+
+    @property
+    def message(self) -> StoredMessage:
+        """What is sent when it is due. Raises `Unreadable`."""
+        headers, how = encoding.loads(self.headers), encoding.loads(self.how)
+        if not isinstance(headers, dict) or not isinstance(how, dict):
+            raise Unreadable("its headers or properties are not readable")
+        declared = how.setdefault("declare", [])
+        if not isinstance(declared, list) or not all(map(_names_a_queue, declared)):
+            raise Unreadable("its queue is not readable")
+        content = how.pop("content_type", None), how.pop("content_encoding", None)
+        if not (isinstance(content[0], str) and isinstance(content[1], str)):
+            raise Unreadable("the content type of its body is not known")
+        if self.new_task_id is not None:
+            headers["parent_id"] = headers.get("id")
+            headers["id"] = how["correlation_id"] = self.new_task_id
+            headers[ORIGINAL_ID] = f"{self.new_task_id} {self.task_id}"
+        return StoredMessage(self.body, content[0], content[1], headers, how)
+
+
+def _names_a_queue(definition: Any) -> bool:
+    return isinstance(definition, dict) and isinstance(definition.get("name"), str)
+
+
+class Unreadable(Exception):
+    """What was stored is no message; the message says why."""
+
+
+class StoredMessage(NamedTuple):
+    """A message as kombu's `Producer.publish` takes it."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any]
+    how: dict[str, Any]
+    """The other keywords; `declare` holds the queues' definitions."""
+
+
+@dataclass(frozen=True)
+class ScheduleQuery:
+    """Which schedules, the first due first. Every field narrows; None asks nothing."""
+
+    tasks: TaskQuery | None = None
+    """Those of tasks whose records match. One that asks nothing means all, also of tasks without a
+    record; its `limit`, `after` and `order` mean nothing here."""
+    task_ids: Collection[str] | None = None
+    schedule_ids: Collection[str] | None = None
+    namespace: str | None = None
+    not_namespace: str | None = None
+    """Those of every other namespace."""
+    due_until: datetime | None = None
+    """Due at this time or earlier."""
+    claimed: bool | None = None
+    limit: int | None = 100
+    """At most so many; None: all."""
+    after: str | None = None
+    """The `cursor` of the last one of the page before."""
+
+    def __post_init__(self) -> None:
+        pages.check(self, "due_until")
+
+    @property
+    def position(self) -> pages.Position | None:
+        """`after` as (due, schedule id)."""
+        return pages.position(self, "a schedule")

@@ -1,0 +1,405 @@
+"""What is known of a task, as plain values: the record, its parts, its runs and the states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record import encoding, pages
+
+SCHEDULED = "SCHEDULED"
+SCHEDULED_SENT = "SCHEDULED_SENT"
+PENDING = "PENDING"
+UNSENT = "UNSENT"
+STARTED = "STARTED"
+RETRY = "RETRY"
+SUCCESS = "SUCCESS"
+FAILURE = "FAILURE"
+REVOKED = "REVOKED"
+REJECTED = "REJECTED"
+IGNORED = "IGNORED"
+INTERRUPTED = "INTERRUPTED"
+"""How an execution ended that was cut off; never the state of a task."""
+
+FINISHED = frozenset({SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED})
+STATES = (
+    SCHEDULED,
+    SCHEDULED_SENT,
+    PENDING,
+    UNSENT,
+    STARTED,
+    RETRY,
+    SUCCESS,
+    FAILURE,
+    REVOKED,
+    REJECTED,
+    IGNORED,
+)
+
+ENTRY_NAME = "periodic_task_name"
+"""The header that names the entry of beat's plan; django-celery-beat's name for it."""
+REDACTED = "redacted"
+"""How the note on a part begins of which `fullresult_redact` hides something."""
+TRIGGERED = "fullresult_triggered"
+"""The header of a periodic task that was sent by hand."""
+
+Children = tuple[str, ...]
+
+
+class Outcome(NamedTuple):
+    """How a task stands. Of two, the one with the greater stamp is true."""
+
+    stamp: str
+    state: str
+    open: bool
+    """Something is still expected to happen: neither finished nor waiting in the storage."""
+    retries: int
+    worker: str | None
+    date_started: datetime | None
+    date_done: datetime | None
+    stale_from: datetime
+    """When it last moved or is due (a native ETA), whichever is later."""
+    runtime: float | None
+    result: str | None
+    """JSON text that any database can hold, or None."""
+    result_text: str | None
+    """The result where `result` cannot hold it; `result_form` says what it is."""
+    result_form: str | None
+    """"json"; "text", JSON that a database would refuse (NaN, NUL, lone surrogates); "forced";
+    "repr"; "cut", for being too long. None: no result."""
+    exception_type: str | None
+    exception_message: str | None
+    traceback: str | None
+    children: str | None
+    """JSON: a list of task ids, a group as [group_id, [task ids]]."""
+    expire_at: datetime | None = None
+    """When the record may be deleted; None: never."""
+
+
+class Message(NamedTuple):
+    """The message a task was first published with. Of two, that with the lesser stamp is true."""
+
+    stamp: str
+    name: str | None
+    args: str | None
+    """JSON text for searching; None where JSON cannot hold it, and `notes` says why."""
+    kwargs: str | None
+    embed: str | None
+    body: bytes | None
+    """The exact serialised body, before compression. It is never unpickled."""
+    content_type: str | None
+    content_encoding: str | None
+    headers: str | None
+    """JSON text, as kombu writes it."""
+    properties: str | None
+    """JSON text: how it was published, as the keywords of kombu's `Producer.publish`."""
+    exchange: str | None
+    routing_key: str | None
+    queue: str | None
+    priority: int | None
+    eta: datetime | None
+    expires: datetime | None
+    root_id: str | None
+    parent_id: str | None
+    group_id: str | None
+    retry_of: str | None
+    notes: str | None
+    """JSON: what of the message is missing here, and why."""
+
+
+class Start(NamedTuple):
+    """The first start of a task. Of two, the one with the lesser stamp is true."""
+
+    stamp: str
+    worker: str | None
+    date_started: datetime
+
+
+class Stored(NamedTuple):
+    """What a result backend was given of a task. Of two, that with the greater stamp is true."""
+
+    stamp: str
+    body: bytes
+    """As the result serializer made it. It is never cut, and never unpickled but by the backend."""
+    content_type: str
+    content_encoding: str
+
+
+class Entry(NamedTuple):
+    """What happened to one execution that did not simply succeed. Kept for good."""
+
+    stamp: str
+    retries: int
+    state: str
+    worker: str | None
+    date_started: datetime | None
+    date_done: datetime | None
+    exception_type: str | None
+    exception_message: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a task by one worker; `state` is INTERRUPTED where it was cut off."""
+
+    retries: int
+    state: str
+    worker: str | None
+    date_started: datetime | None
+    date_done: datetime | None
+    exception_type: str | None = None
+    exception_message: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """All that is known of one task id.
+
+    An event is a record too, one that knows only what just happened;
+    `fullresult.record.merging.merge` makes one of many. Values are decoded when asked for, and
+    never unpickled. Dates are aware, in UTC, to the millisecond.
+    """
+
+    task_id: str
+    date_created: datetime
+    date_updated: datetime
+    date_published: datetime | None = None
+    outcome: Outcome | None = None
+    message: Message | None = None
+    start: Start | None = None
+    stored: Stored | None = None
+    entries: tuple[Entry, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.task_id} {self.name} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        return self.outcome.state if self.outcome else PENDING
+
+    @property
+    def name(self) -> str | None:
+        return self.message.name if self.message else None
+
+    @property
+    def args(self) -> Any:
+        """The positional arguments as a list; None where they were not kept (see `notes`)."""
+        return self._argument(0, self.message.args if self.message else None)
+
+    @property
+    def kwargs(self) -> Any:
+        """The keyword arguments as a dict; None where they were not kept (see `notes`)."""
+        return self._argument(1, self.message.kwargs if self.message else None)
+
+    def _argument(self, index: int, text: str | None) -> Any:
+        if self.message is None:
+            return None
+        parts = encoding.decode_body(
+            self.message.body, self.message.content_type, self.message.content_encoding
+        )
+        if parts is not None:
+            return parts[index]
+        return None if text is None else encoding.loads(text)
+
+    @property
+    def embed(self) -> dict[str, Any]:
+        """Links, errbacks, chain and chord, as Celery's signatures in plain dicts."""
+        return _mapping(self.message and self.message.embed)
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return _mapping(self.message and self.message.headers)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """How the message was published: the keywords of kombu's `Producer.publish`."""
+        return _mapping(self.message and self.message.properties)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What of the message is missing in this record, and why."""
+        text = self.message.notes if self.message else None
+        return {} if text is None else dict(json.loads(text))
+
+    @property
+    def redacted(self) -> bool:
+        """Whether `fullresult_redact` hid something of the message; `notes` says where."""
+        return any(why.startswith(REDACTED) for why in self.notes.values())
+
+    @property
+    def argsrepr(self) -> str | None:
+        return self._header("argsrepr")
+
+    @property
+    def kwargsrepr(self) -> str | None:
+        return self._header("kwargsrepr")
+
+    @property
+    def origin(self) -> str | None:
+        """The process that published it, as Celery names it (`gen123@host`)."""
+        return self._header("origin")
+
+    def _header(self, name: str) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else str(value)
+
+    @property
+    def periodic(self) -> bool:
+        """Whether beat sent it."""
+        return bool(self.headers.get("celery_beat_task"))
+
+    @property
+    def periodic_entry(self) -> str | None:
+        """The entry of beat's plan that it is of, whoever sent it."""
+        return self._header(ENTRY_NAME)
+
+    @property
+    def triggered(self) -> bool:
+        """Whether it is a periodic task that was sent by hand."""
+        return bool(self.headers.get(TRIGGERED))
+
+    @property
+    def stamps(self) -> dict[str, Any]:
+        stamps = self.headers.get("stamps")
+        return stamps if isinstance(stamps, dict) else {}
+
+    @property
+    def result(self) -> Any:
+        """What the task returned; the text kept of it where `result_form` is "repr" or "cut"."""
+        if self.outcome is None or self.outcome.result_form is None:
+            return None
+        if self.outcome.result_form == "text":
+            return encoding.loads(self.outcome.result_text or "null")
+        if self.outcome.result is not None:
+            return encoding.loads(self.outcome.result)
+        return self.outcome.result_text
+
+    @property
+    def result_form(self) -> str | None:
+        return self.outcome.result_form if self.outcome else None
+
+    @property
+    def exception_type(self) -> str | None:
+        return self.outcome.exception_type if self.outcome else None
+
+    @property
+    def exception_message(self) -> str | None:
+        return self.outcome.exception_message if self.outcome else None
+
+    @property
+    def traceback(self) -> str | None:
+        return self.outcome.traceback if self.outcome else None
+
+    @property
+    def retries(self) -> int:
+        return self.outcome.retries if self.outcome else 0
+
+    @property
+    def eta(self) -> datetime | None:
+        return self.message.eta if self.message else None
+
+    @property
+    def expires(self) -> datetime | None:
+        return self.message.expires if self.message else None
+
+    @property
+    def queue(self) -> str | None:
+        return self.message.queue if self.message else None
+
+    @property
+    def exchange(self) -> str | None:
+        return self.message.exchange if self.message else None
+
+    @property
+    def routing_key(self) -> str | None:
+        return self.message.routing_key if self.message else None
+
+    @property
+    def priority(self) -> int | None:
+        return self.message.priority if self.message else None
+
+    @property
+    def worker(self) -> str | None:
+        """The worker of the latest execution."""
+        return self.outcome.worker if self.outcome else None
+
+    @property
+    def root_id(self) -> str | None:
+        return self.message.root_id if self.message else None
+
+    @property
+    def parent_id(self) -> str | None:
+        return self.message.parent_id if self.message else None
+
+    @property
+    def group_id(self) -> str | None:
+        return self.message.group_id if self.message else None
+
+    @property
+    def retry_of(self) -> str | None:
+        """The task this one is a re-send of."""
+        return self.message.retry_of if self.message else None
+
+    @property
+    def children(self) -> Children:
+        """The ids of the tasks it published, in order; a group's members one by one."""
+        if self.outcome is None or self.outcome.children is None:
+            return ()
+        return tuple(_flat(json.loads(self.outcome.children)))
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """Every run, oldest first."""
+        from fullresult.record.executions import executions_of
+
+        return executions_of(self)
+
+    @property
+    def date_started(self) -> datetime | None:
+        """When the latest execution started."""
+        if self.outcome is None:
+            return None
+        if self.outcome.date_started or self.outcome.state in _BEFORE_START:
+            return self.outcome.date_started
+        latest = [e for e in self.executions if e.retries == self.outcome.retries]
+        return latest[-1].date_started if latest else None
+
+    @property
+    def date_done(self) -> datetime | None:
+        return self.outcome.date_done if self.outcome else None
+
+    @property
+    def runtime(self) -> float | None:
+        """Seconds the latest execution took."""
+        if self.outcome is None or self.date_done is None:
+            return None
+        if self.outcome.runtime is not None or self.date_started is None:
+            return self.outcome.runtime
+        return (self.date_done - self.date_started).total_seconds()
+
+    @property
+    def cursor(self) -> str:
+        """Where this record stands in a listing: what `TaskQuery(after=…)` takes."""
+        return pages.cursor(self.date_created, self.task_id)
+
+
+_BEFORE_START = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT})
+
+
+def _mapping(text: str | None) -> dict[str, Any]:
+    """The object that *text* is; of what a broken message had in its place, nothing."""
+    value = None if text is None else encoding.loads(text)
+    return value if isinstance(value, dict) else {}
+
+
+def _flat(children: Iterable[Any]) -> Iterable[str]:
+    for child in children:
+        if isinstance(child, str):
+            yield child
+        else:
+            yield from _flat(child[1])

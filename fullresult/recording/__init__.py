@@ -1,0 +1,1 @@
+"""What Celery does, turned into events: publishes, runs, redaction, the worker's heartbeat."""

@@ -1,0 +1,106 @@
+"""How a task ended, as what a record keeps of it: results, exceptions and children as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from billiard.einfo import ExceptionWithTraceback
+from celery.result import GroupResult
+from celery.utils.serialization import UnpickleableExceptionWrapper
+
+from fullresult.record import encoding
+
+
+class Result(NamedTuple):
+    """A task's return value; the fields are those of `Outcome`."""
+
+    result: str | None = None
+    result_text: str | None = None
+    result_form: str | None = None
+
+
+class Failure(NamedTuple):
+    """An exception and where it came from; the fields are those of `Outcome` and `Entry`."""
+
+    exception_type: str | None = None
+    exception_message: str | None = None
+    traceback: str | None = None
+
+
+NO_RESULT = Result()
+NO_FAILURE = Failure()
+
+
+def encode_result(value: Any, *, as_json: bool, force_json: bool, limit: int) -> Result:
+    """*value* as JSON where it is to be and can be, else as its repr; `result_form` says which."""
+    if not (as_json or force_json):
+        return _as_repr(value, limit)
+    try:
+        text = encoding.dumps(value)
+    except encoding.Unstorable:
+        if force_json:
+            forced = {"value": encoding.clip(encoding.safe_str(value), limit), "forced_json": True}
+            return Result(result=encoding.dumps(forced), result_form="forced")
+        return _as_repr(value, limit)
+    if len(text) > limit:
+        return Result(result_text=encoding.clip(text, limit), result_form="cut")
+    if encoding.refused(text) is not None:
+        return Result(result_text=text, result_form="text")
+    return Result(result=text, result_form="json")
+
+
+def _as_repr(value: Any, limit: int) -> Result:
+    return Result(result_text=encoding.clip(encoding.safe_repr(value), limit), result_form="repr")
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def describe(
+    exception: Any, einfo: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+) -> Failure:
+    """What is kept of *exception*, an exception or what a user passed for one.
+
+    *hide* takes out of a text, before it is cut, what must not be kept.
+    """
+    if isinstance(exception, ExceptionWithTraceback):
+        exception = exception.exc
+    message = encoding.clip(hide(encoding.safe_str(exception)), limit)
+    return Failure(_type_name(exception), message, _traceback(einfo, limit, hide))
+
+
+def describe_stored(
+    value: Any, traceback: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+) -> Failure:
+    """What is kept of *value*, which a result backend is to give back as an exception."""
+    text = None if traceback is None else encoding.clip(hide(encoding.safe_str(traceback)), limit)
+    return describe(value, None, limit, hide)._replace(traceback=text)
+
+
+def _type_name(exception: Any) -> str:
+    kind = type(exception)
+    module, name = kind.__module__, kind.__qualname__
+    if isinstance(exception, UnpickleableExceptionWrapper):
+        module, name = str(exception.exc_module), str(exception.exc_cls_name)
+    return encoding.key(name if module == "builtins" else f"{module}.{name}")
+
+
+def _traceback(einfo: Any, limit: int, hide: Callable[[str], str]) -> str | None:
+    text = getattr(einfo, "traceback", None)
+    return None if text is None else encoding.clip(hide(encoding.clean(str(text))), limit)
+
+
+def describe_children(children: Iterable[Any] | None) -> str | None:
+    """The tasks that a task published, as JSON: ids, and groups as [group_id, [ids]]."""
+    if not children:
+        return None
+    return json.dumps([_child(child) for child in children])
+
+
+def _child(child: Any) -> Any:
+    if isinstance(child, GroupResult):
+        return [encoding.key(child.id), [_child(member) for member in child.results]]
+    return encoding.key(child.id)

@@ -1,0 +1,1 @@
+"""The result backend that `result_backend = "fullresult://"` names."""

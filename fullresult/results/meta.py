@@ -1,0 +1,98 @@
+"""A record as Celery's result API shows it: the meta of a result backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import states
+
+from fullresult.record import (
+    IGNORED,
+    PENDING,
+    RETRY,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    STARTED,
+    UNSENT,
+    Stored,
+    TaskRecord,
+)
+from fullresult.record.merging import CUSTOM_STATE, RANK
+
+Meta = dict[str, Any]
+
+_WAITING = frozenset({PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT})
+_RANK = slice(9, 11)
+"""Where a stamp has the rank of its state."""
+
+
+def state_of(record: TaskRecord) -> str:
+    """The state in Celery's words: what waits is PENDING, or RETRY once it has run."""
+    if record.state not in _WAITING:
+        return record.state
+    return RETRY if record.retries else PENDING
+
+
+def goes_on_as(record: TaskRecord) -> str | None:
+    """The id under which the task runs, if that is another one."""
+    if record.state != SCHEDULED_SENT or not isinstance(record.result, Mapping):
+        return None
+    new_id = record.result.get("new_task_id")
+    return new_id if isinstance(new_id, str) else None
+
+
+def stored_of(record: TaskRecord) -> Stored | None:
+    """What was stored for the state that is shown; what was stored before is of no interest."""
+    stored, outcome = record.stored, record.outcome
+    if stored is None or outcome is None:
+        return None
+    if stored.stamp == outcome.stamp:
+        return stored
+    rank = stored.stamp[_RANK]
+    waits_again = outcome.state in _WAITING and rank == RANK[RETRY]
+    gave_up = outcome.state == IGNORED and rank == CUSTOM_STATE
+    return stored if waits_again or gave_up else None
+
+
+def result_of(record: TaskRecord, state: str) -> Any:
+    """The result where the backend was not given one: as the record tells it."""
+    if state in states.EXCEPTION_STATES:
+        return _exception(record)
+    if state == STARTED:
+        return {"hostname": record.worker}
+    return record.result if state not in (PENDING, RETRY) else None
+
+
+def _exception(record: TaskRecord) -> Meta:
+    """As Celery's JSON has it. The arguments are not known, but for what they read like."""
+    kind, message = record.exception_type, record.exception_message
+    if kind is None and record.executions:
+        last = record.executions[-1]
+        kind, message = last.exception_type, last.exception_message
+    module, _, name = (kind or "Exception").rpartition(".")
+    return {
+        "exc_type": name,
+        "exc_module": module or "builtins",
+        "exc_message": [] if message is None else [message],
+    }
+
+
+def details_of(record: TaskRecord, *, extended: bool) -> Meta:
+    """What is shown beside state and result; with the arguments only where that is wanted."""
+    details: Meta = {
+        "traceback": record.traceback,
+        "date_done": record.date_done,
+        "name": record.name,
+        "worker": record.worker,
+        "retries": record.retries,
+        "queue": record.queue,
+    }
+    if record.group_id:
+        details["group_id"] = record.group_id
+    if record.parent_id:
+        details["parent_id"] = record.parent_id
+    if extended:
+        details |= {"args": record.args, "kwargs": record.kwargs, **record.stamps}
+        details["stamped_headers"] = sorted(record.stamps)
+    return details

@@ -1,0 +1,152 @@
+"""Waiting for results: however many wait in a process, one thread asks the storage for them all."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+
+from celery.states import READY_STATES
+
+from fullresult.record import TaskRecord
+from fullresult.results.meta import goes_on_as
+from fullresult.storage import ResultStorage, StorageError
+
+_SOONEST = 0.002
+_LATEST = 0.5
+_LATENESS = 0.01
+"""A result is seen this part of the time it was waited for late, at most."""
+_DUTY = 6
+"""Asking takes at most one part in so many of the time."""
+_IDLE = 5.0
+"""Seconds that the thread stays when nobody waits."""
+
+
+class Ticket:
+    """What one caller waits for."""
+
+    def __init__(self, task_ids: Collection[str]) -> None:
+        self.names = {task_id: task_id for task_id in task_ids}
+        """What was asked for, by the id under which it now runs."""
+        self.began = time.monotonic()
+        self.next_look = self.began
+        self.ended: deque[tuple[str, TaskRecord]] = deque()
+        self.error: StorageError | None = None
+        self.news = threading.Event()
+
+    def take(self) -> list[tuple[str, TaskRecord]]:
+        """What ended since this was last asked. Raises the `StorageError` of who asks."""
+        self.news.clear()
+        error, self.error = self.error, None
+        ended = []
+        # One by one: the thread that asks may add to them meanwhile.
+        while self.ended:
+            ended.append(self.ended.popleft())
+        if error is not None and not ended:
+            raise error
+        return ended
+
+
+class Waiter:
+    """Asks the storage which tasks have ended, the more rarely the longer they take."""
+
+    def __init__(self, storage: ResultStorage, *, messages: bool = True) -> None:
+        self._storage = storage
+        self._messages = messages
+        self._renew()
+        reference = weakref.ref(self)
+
+        def renew() -> None:
+            if (waiter := reference()) is not None:
+                waiter._renew()  # noqa: SLF001  (its own)
+
+        os.register_at_fork(after_in_child=renew)
+
+    def _renew(self) -> None:
+        self._changed = threading.Condition()
+        self._tickets: list[Ticket] = []
+        self._thread: threading.Thread | None = None
+
+    def enter(self, task_ids: Collection[str]) -> Ticket:
+        """Begin to wait for the ends of these tasks; to be left with `leave`."""
+        ticket = Ticket(task_ids)
+        with self._changed:
+            self._tickets.append(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="fullresult-waiter", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        with self._changed:
+            if ticket in self._tickets:
+                self._tickets.remove(ticket)
+
+    def look(self, task_ids: Collection[str]) -> list[tuple[str, TaskRecord]]:
+        """Those that have ended by now, asked by the caller himself."""
+        ticket = Ticket(task_ids)
+        self._collect([ticket])
+        return list(ticket.ended)
+
+    def _run(self) -> None:
+        changed = self._changed
+        while True:
+            with changed:
+                if not self._tickets and not changed.wait_for(lambda: self._tickets, _IDLE):
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                due = [ticket for ticket in self._tickets if ticket.next_look <= now]
+                if not due:
+                    changed.wait(min(ticket.next_look for ticket in self._tickets) - now)
+                    continue
+            self._look(due)
+
+    def _look(self, tickets: Iterable[Ticket]) -> None:
+        began = time.monotonic()
+        try:
+            self._collect(tickets)
+        except StorageError as error:
+            for ticket in tickets:
+                ticket.error = error
+                ticket.news.set()
+        now = time.monotonic()
+        for ticket in tickets:
+            wait = max(_SOONEST, (now - ticket.began) * _LATENESS, (now - began) * _DUTY)
+            ticket.next_look = now + min(wait, _LATEST)
+
+    def _collect(self, tickets: Iterable[Ticket]) -> None:
+        wanted = {task_id for ticket in tickets for task_id in ticket.names}
+        asked: set[str] = set()
+        while wanted:
+            asked |= wanted
+            found = self._storage.get_ended(wanted, messages=self._messages)
+            # What is ignored is no end: a chain that replaces a task ends under that one's id.
+            _hand_out({r.task_id: r for r in found if r.state in READY_STATES}, tickets)
+            wanted = _follow(found, tickets) - asked
+
+
+def _hand_out(records: Mapping[str, TaskRecord], tickets: Iterable[Ticket]) -> None:
+    for ticket in tickets:
+        for task_id in records.keys() & ticket.names.keys():
+            ticket.ended.append((ticket.names.pop(task_id), records[task_id]))
+        if ticket.ended:
+            ticket.news.set()
+
+
+def _follow(found: Iterable[TaskRecord], tickets: Iterable[Ticket]) -> set[str]:
+    """Have those wait for the new ids who wait for what goes on under one; returns these ids."""
+    new_ids = set()
+    for record in found:
+        new_id = goes_on_as(record)
+        for ticket in tickets if new_id else ():
+            if new_id and record.task_id in ticket.names:
+                ticket.names[new_id] = ticket.names.pop(record.task_id)
+                new_ids.add(new_id)
+    return new_ids

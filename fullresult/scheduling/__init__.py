@@ -1,0 +1,1 @@
+"""Tasks that wait in the storage: diverted, claimed, sent at most once."""

@@ -1,0 +1,412 @@
+"""Diverting: a task with an ETA goes into the storage instead of to the broker."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from celery import Celery
+from celery.utils.time import maybe_iso8601
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from fullresult.config import Settings, is_recorded
+from fullresult.config.router import Outgoing, Router
+from fullresult.record import encoding
+from fullresult.record.merging import to_utc
+from fullresult.record.schedule import Schedule
+from fullresult.recording import message, this_worker
+from fullresult.recording.message import Call, Payload
+from fullresult.scheduling import original_ids
+from fullresult.scheduling.quiet_backend import silent_backend
+from fullresult.scheduling.withdrawals import Withdrawals
+from fullresult.storage import Storage, StorageError, Uncertain
+from fullresult.storage.clock import StorageClock
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fullresult.recording.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+_NOT_STORED = frozenset(
+    {"headers", "serializer", "retry", "retry_policy", "timeout", "confirm_timeout"}
+)
+"""Keywords of `Producer.publish` that are not the message's."""
+_NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
+"""Options of `send_task` that Celery's routers do not see."""
+_MOST_QUEUES = 1000
+_SWEEPERS_ARE_LATE = timedelta(minutes=1)
+_capturing: ContextVar[CapturingProducer | None] = ContextVar("fullresult_capture", default=None)
+
+
+def current_capture() -> CapturingProducer | None:
+    """What takes the message of the task that this thread is in the middle of storing."""
+    return _capturing.get()
+
+
+class NotDivertible(Exception):
+    """This message cannot wait in the storage; the message says why. It goes to the broker."""
+
+
+class _Failed(Exception):
+    """The storage did not take the message. Not one of kombu's, after which Celery would retry."""
+
+    def __init__(
+        self, text: str, call: Call | None = None, schedule: Schedule | None = None
+    ) -> None:
+        super().__init__(text)
+        self.call = call
+        self.schedule = schedule
+        """What may have been stored all the same."""
+
+
+class Diverter:
+    """Stores the tasks of one app that are to run later."""
+
+    def __init__(
+        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, router: Router
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._recorder = recorder
+        self._router = router
+        self._clock = StorageClock(recorder.storage_now)
+        self._withdrawals = Withdrawals(storage, recorder.keep)
+        self._warned: set[str] = set()
+        self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._looked = 0.0
+
+    def diverts(
+        self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> timedelta | datetime | None:
+        """When the task that `send_task` was called for is due, if it is to wait in the storage.
+
+        A length of time is counted from the storage's now.
+        """
+        due = _due_in(options)
+        if due is None or self._app.conf.task_protocol != 2:  # noqa: PLR2004
+            return None
+        if not is_recorded(name, ()):
+            return None  # Celery's own polling, and ours
+        delay = due if isinstance(due, timedelta) else due - datetime.now(timezone.utc)
+        outgoing = Outgoing(name, delay, lambda: self._queue_of(name, given, options))
+        if not self._is_routed_here(outgoing):
+            return None
+        why = self._unfit(name, options)
+        if why is not None:
+            self._warn(name, why)
+            return None
+        return due
+
+    def _is_routed_here(self, outgoing: Outgoing) -> bool:
+        try:
+            return self._router.diverts(outgoing)
+        except Exception:
+            if not this_worker.is_worker():
+                raise
+            # Here that would make a failure of a task that succeeded.
+            logger.exception("fullresult: task %s goes to the broker", outgoing.name)
+            return False
+
+    def _unfit(self, name: str, options: Mapping[str, Any]) -> str | None:
+        """Why a task's message is not to be stored, as far as its call says."""
+        if self._settings.schedule_redacted:
+            return None
+        if not is_recorded(name, self._settings.ignore):
+            return "fullresult_ignore names it"
+        if message.hidden_by(options):
+            return "its arguments are hidden by a repr of their own"
+        return None
+
+    def send_task(
+        self,
+        send_task: Callable[..., Any],
+        given: tuple[Any, ...],
+        options: dict[str, Any],
+        due: timedelta | datetime,
+    ) -> Any:
+        """Store what *send_task* would publish; returns what it returns.
+
+        Raises `NotDivertible`, having stored nothing, where the message is for the broker after
+        all; kombu's `OperationalError` where the storage fails and nothing else is left.
+        """
+        options = {
+            name: value
+            for name, value in options.items()
+            if name not in {"eta", "countdown", "producer", "publisher", "connection"}
+        }
+        hidden = message.hidden_by(options)
+        producer = CapturingProducer(hidden, lambda call: self._store(call, due), self._refuse)
+        token = _capturing.set(producer)
+        try:
+            with silent_backend(self._app):
+                result = send_task(*given, **options, producer=producer)
+        except _Failed as failed:
+            self._fall_back(options["task_id"], failed)
+        finally:
+            _capturing.reset(token)
+        if producer.captured:
+            self._look_for_a_sweeper()
+        elif producer.announced:
+            raise RuntimeError(
+                f"task {options['task_id']} was to wait, and was sent at once: the app's own "
+                "send_task published it by a producer of its own"
+            )
+        return result
+
+    def _store(self, call: Call, due: timedelta | datetime) -> None:
+        try:
+            when = to_utc(self._clock.now() + due if isinstance(due, timedelta) else due)
+        except StorageError as error:
+            raise _Failed(str(error)) from error
+        except OverflowError:
+            when = to_utc(datetime.max.replace(tzinfo=timezone.utc))
+        schedule = self._schedule(call, when)
+        try:
+            self._recorder.scheduled(call, schedule)
+        except Uncertain as error:
+            raise _Failed(str(error), call, schedule) from error
+        except StorageError as error:
+            raise _Failed(str(error)) from error
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        """Record a message that cannot be serialised, as one that is not to wait is recorded."""
+        if self._settings.track_publish and self._recorder.records(str(call.headers["task"])):
+            self._recorder.publishing(call)()
+            self._recorder.unsent(call.headers, error)
+
+    def _schedule(self, call: Call, due: datetime) -> Schedule:
+        headers, payload = dict(call.headers), call.payload
+        assert payload is not None
+        self._check(call, payload)
+        headers["eta"] = None
+        how = {
+            name: value
+            for name, value in call.how.items()
+            # No priority at all is not kombu's default of 0.
+            if (value is not None or name == "priority") and name not in _NOT_STORED
+        }
+        how["declare"] = [self._definition(entity) for entity in how.get("declare") or ()]
+        exchange = how.get("exchange")
+        how["exchange"] = getattr(exchange, "name", exchange) or ""
+        how["content_type"] = payload.content_type
+        how["content_encoding"] = payload.content_encoding
+        task_id = encoding.key(headers["id"])
+        plain = _is_plain(call) and self._recorder.records(str(headers["task"]))
+        new_id = self._settings.schedule_new_id and plain and not self._recorder.redacts(call)
+        return Schedule(
+            schedule_id=uuid4().hex,
+            task_id=task_id,
+            namespace=self._settings.namespace,
+            due=due,
+            date_scheduled=to_utc(datetime.now(timezone.utc)),
+            name=encoding.key(headers["task"]),
+            queue=message.queue_of(call.how),
+            body=message.body_bytes(payload),
+            headers=_json("headers", headers),
+            how=_json("properties", how),
+            new_task_id=str(uuid4()) if new_id else None,
+        )
+
+    def _definition(self, entity: Any) -> dict[str, Any]:
+        """What is stored of a queue, made once: it takes longer than all else that is stored."""
+        known, definition = self._definitions.get(id(entity), (None, {}))
+        if known is not entity:
+            definition = _definition(entity)
+            if len(self._definitions) >= _MOST_QUEUES:
+                self._definitions.clear()
+            self._definitions[id(entity)] = entity, definition
+        return definition
+
+    def _check(self, call: Call, payload: Payload) -> None:
+        """Raise `NotDivertible` for a message of which the record may not keep all."""
+        if self._settings.schedule_redacted:
+            return
+        if message.hides_arguments(call.parts[2]):
+            raise NotDivertible("a link of it has its arguments hidden by a repr of their own")
+        if self._recorder.redacts(call):
+            raise NotDivertible("fullresult_redact hides some of its message")
+        size = len(payload.data)
+        if size > self._settings.max_body:
+            raise NotDivertible(
+                f"its body of {size} is larger than fullresult_max_body = {self._settings.max_body}"
+            )
+
+    def _queue_of(
+        self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> str | None:
+        args, kwargs = (*given[1:], None, None)[:2]
+        routed = self._app.amqp.router.route(
+            {k: v for k, v in options.items() if k not in _NOT_ROUTED},
+            options.get("route_name") or name,
+            options.get("args", args),
+            options.get("kwargs", kwargs),
+            options.get("task_type"),
+        )
+        queue = routed.get("queue")
+        if queue is None and not routed.get("exchange"):
+            return str(self._app.conf.task_default_queue)
+        return None if queue is None else str(getattr(queue, "name", queue))
+
+    def _fall_back(self, task_id: str, failed: _Failed) -> None:
+        """Raise `NotDivertible` where the broker is to have it, and else `OperationalError`."""
+        told = OperationalError(f"task {task_id} is not scheduled: {failed}")
+        goes_on = self._settings.on_divert_error == "broker" or this_worker.is_worker()
+        if failed.call and failed.schedule:
+            event = self._recorder.not_scheduled(failed.call, failed.schedule, told)
+            self._withdrawals.withdraw(failed.schedule.schedule_id, None if goes_on else event)
+        if goes_on:
+            logger.error(
+                "fullresult: task %s is not scheduled in the storage and goes to the broker with "
+                "its ETA: %s",
+                task_id,
+                failed,
+            )
+            raise NotDivertible(str(failed)) from failed
+        raise told from failed
+
+    def _warn(self, name: str, why: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "fullresult: tasks called %s go to the broker with their ETA, not into the "
+                "storage: %s",
+                name,
+                why,
+            )
+
+    def refused(self, name: str, why: NotDivertible) -> None:
+        """Say, once for each name, that a task went to the broker after all."""
+        if why.__cause__ is None:  # else it was said of this task
+            self._warn(name, str(why))
+
+    def _look_for_a_sweeper(self) -> None:
+        """Warn, once, where what was stored may never be sent."""
+        seconds = _SWEEPERS_ARE_LATE.total_seconds()
+        now = time.monotonic()
+        if "sweeper" in self._warned or now - self._looked < seconds:
+            return
+        first, self._looked = not self._looked, now
+        if first:
+            return  # a sweeper that starts together with its publishers
+        try:
+            last = self._storage.last_sweep(self._settings.namespace)
+            late = _SWEEPERS_ARE_LATE + self._settings.sweep_interval
+            if last is not None and self._clock.now() - last < late:
+                return
+        except StorageError:
+            return
+        self._warned.add("sweeper")
+        logger.warning(
+            "fullresult: no sweeper sends what is scheduled for %s; last seen: %s. A worker runs "
+            "one by itself (fullresult_sweeper), or `celery -A proj fullresult sweep --loop`",
+            self._settings.namespace,
+            last or "never",
+        )
+
+
+class CapturingProducer:
+    """Takes the place of kombu's producer, and hands the message over instead of sending it."""
+
+    serializer: str | None = None
+    compression: str | None = None
+
+    def __init__(
+        self,
+        hidden: frozenset[str],
+        store: Callable[[Call], None],
+        refuse: Callable[[Call, Exception], None],
+    ) -> None:
+        self._hidden = hidden
+        self._store = store
+        self._refuse = refuse
+        self.announced = self.captured = False
+        self.connection = _NoConnection()
+
+    def publish(self, body: Any, **how: Any) -> None:
+        headers = how.get("headers") or {}
+        if self.captured or "task" not in headers:
+            return  # the event that a task was sent: it was not
+        try:
+            payload = message.serialise(body, how.get("serializer"))
+        except Exception as error:
+            self._refuse(Call(body, None, how, self._hidden), error)
+            raise
+        self._store(Call(body, payload, how, self._hidden))
+        self.captured = True
+
+    def revive(self, connection: Any) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _NoConnection:
+    """As much of a connection as Celery asks for on the way to `publish`."""
+
+    recoverable_connection_errors: tuple[type[BaseException], ...] = ()
+    recoverable_channel_errors: tuple[type[BaseException], ...] = ()
+
+    @contextmanager
+    def _reraise_as_library_errors(self, *_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+
+def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
+    """When a call of `send_task` wants its task to run; None if at once, or if Celery shall say."""
+    countdown, eta = options.get("countdown"), options.get("eta")
+    try:
+        if countdown:
+            wait = timedelta(seconds=countdown)
+            datetime.now(timezone.utc) + wait  # past the year 9999 Celery raises an error
+            return wait
+        if not eta:
+            return None
+        when: datetime = maybe_iso8601(eta)
+        # A naive date in a message is UTC to Celery's workers.
+        return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether nobody counts on the id but who asks for the result."""
+    if call.hidden:
+        return False  # what the sweeper records of the new one it reads from the message
+    headers, embed = call.headers, call.parts[2] or {}
+    member = headers.get("group") or embed.get("chord")
+    in_chain = embed.get("chain") is not None  # empty for the last one
+    if member or in_chain or original_ids.is_awaited(str(headers["id"])):
+        return False
+    again = headers.get("retries") or headers.get("replaced_task_nesting")
+    return not again
+
+
+def _definition(entity: Any) -> dict[str, Any]:
+    if not isinstance(entity, Queue):
+        raise NotDivertible(f"it declares what is no queue: {encoding.safe_repr(entity)}")
+    return dict(entity.as_dict(recurse=True))
+
+
+def _json(part: str, value: Any) -> str:
+    try:
+        return encoding.dumps(value)
+    except encoding.Unstorable as error:
+        raise NotDivertible(f"its {part} cannot be stored: {error}") from None

@@ -1,0 +1,225 @@
+"""The bridge to the result backend, which hears only of what workers run, and under which id.
+
+A task that goes on under a new id has its outcome stored under its first one too, so that
+`AsyncResult.get` returns for who asked for it. One that is never sent is stored as REVOKED.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from celery import Celery, Task, current_task, states
+from celery.app.task import Context
+from celery.exceptions import NotRegistered, TaskRevokedError
+from celery.worker.request import Request
+
+from fullresult.record import encoding
+from fullresult.record.schedule import ORIGINAL_ID, Schedule
+
+logger = logging.getLogger(__name__)
+
+_UNLOCK = "celery.chord_unlock"
+
+
+class Bridge:
+    """What one app's worker knows of the tasks that go on under a new id."""
+
+    def __init__(self) -> None:
+        self._received: WeakValueDictionary[str, Request] = WeakValueDictionary()
+
+    def received(self, request: Request) -> None:
+        """The main process has a message: of its end it may be told the id only."""
+        if ORIGINAL_ID in request.request_dict:
+            self._received[request.id] = request
+
+    def request(self, task: Task, task_id: str) -> Context:
+        """The request of a task that ended in this process, or in a lost one."""
+        known: Context = task.request
+        if known.id != task_id and (request := self._received.get(task_id)) is not None:
+            known = Context(request.request_dict)
+        return known
+
+
+def _of(app: Celery) -> Bridge | None:
+    return getattr(getattr(app, "fullresult", None), "bridge", None)
+
+
+def _pointer(request: Any) -> str:
+    """The header that says which id a task stands for; "" where there is none."""
+    headers = getattr(request, "headers", None)
+    pointer = headers.get(ORIGINAL_ID) if isinstance(headers, Mapping) else None
+    return pointer if isinstance(pointer, str) else ""
+
+
+def _original(pointer: str, task_id: str) -> str | None:
+    """The first id of *task_id*: a pointer that came with copied headers means another task."""
+    new_id, _, original = pointer.partition(" ")
+    return original if original and new_id == task_id else None
+
+
+def _copy(
+    task: Task, request: Context, result: Any, state: str, traceback: str | None = None
+) -> None:
+    """Store an outcome under the first id as well, as it was stored under the task's own."""
+    original = _original(_pointer(request), request.id)
+    if original is None or _follows(task.backend) or _is_ignored(task, request, state):
+        return
+    _store(task.backend, original, result, state, traceback, request)
+
+
+def _copy_known(task: Task, request: Context) -> None:
+    """Store what the backend says of a task that ended without telling, if it says anything."""
+    if _original(_pointer(request), request.id) is None or _follows(task.backend):
+        return
+    known = task.backend.get_task_meta(request.id)
+    if known["status"] in states.READY_STATES:
+        _copy(task, request, known["result"], known["status"], known.get("traceback"))
+
+
+def _store(
+    backend: Any, original: str, result: Any, state: str, traceback: str | None, request: Any
+) -> None:
+    try:
+        backend.store_result(original, result, state, traceback=traceback, request=request)
+    except Exception:
+        logger.exception("fullresult: the outcome of task %s is not stored", original)
+
+
+def _follows(backend: Any) -> bool:
+    """Whether *backend* finds by itself what a task goes on as: it reads the records."""
+    return bool(getattr(backend, "follows_new_ids", False))
+
+
+def _is_ignored(task: Task, request: Any, state: str) -> bool:
+    """Whether Celery stores no such outcome; the message's word comes before the task's."""
+    wish = vars(request).get("ignore_result")
+    ignored = task.ignore_result if wish is None else wish
+    return bool(ignored) and (state == states.SUCCESS or not task.store_errors_even_if_ignored)
+
+
+def is_awaited(task_id: str) -> bool:
+    """Whether the canvas of the task that runs here names this id: it is a chord's body."""
+    request = current_task.request if current_task else None
+    if request is None:
+        return False
+    given = (request.args, request.kwargs) if getattr(request, "task", None) == _UNLOCK else ()
+    return _mentions([request.chord, given], task_id)
+
+
+def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
+    """Store that a scheduled task is never sent, as a worker would; whether that was possible."""
+    try:
+        request = _request_of(schedule)
+        task = app.tasks.get(schedule.name)
+        backend = (app if task is None else task).backend
+        ignored = task is not None and _is_ignored(task, request, states.REVOKED)
+        ignored = ignored or _follows(backend)  # its record says so already
+        backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
+        original = _original(_pointer(request), schedule.task_id)
+        if original and not ignored:
+            _store(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
+    except Exception:
+        logger.exception(
+            "fullresult: the result backend was not told that task %s is %s",
+            schedule.task_id,
+            reason,
+        )
+        return False
+    return True
+
+
+def _request_of(schedule: Schedule) -> Context:
+    """As much of a worker's request as a result backend asks for."""
+    request = Context(encoding.loads(schedule.headers))
+    how = encoding.loads(schedule.how)
+    request.update(reply_to=how.get("reply_to"), correlation_id=how.get("correlation_id"))
+    if how.get("content_type") == "application/json":  # nothing else is decoded
+        request.update(encoding.loads(schedule.body.decode())[2] or {})
+    return request
+
+
+# ---- receivers
+
+
+def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
+    """Pass the pointer on to what has, or leads to, the id that it is of.
+
+    Celery does so for a retry, unless that has headers of its own, and not for a replacement.
+    """
+    pointer = _pointer(current_task.request) if current_task else ""
+    if not pointer or ORIGINAL_ID in headers:
+        return
+    new_id = pointer.partition(" ")[0]
+    after = body if headers.get("task") == _UNLOCK else body[2] if headers else None
+    if headers.get("id") == new_id or _mentions(after, new_id):
+        headers[ORIGINAL_ID] = pointer
+
+
+def _mentions(value: Any, task_id: str) -> bool:
+    """Whether there is a signature with this id in *value*."""
+    if isinstance(value, Mapping):
+        return value.get("task_id") == task_id or _mentions(list(value.values()), task_id)
+    if isinstance(value, (list, tuple)):
+        return any(_mentions(each, task_id) for each in value)
+    return False
+
+
+def on_task_received(sender: Any, request: Request, **_: Any) -> None:
+    if bridge := _of(sender.app):
+        bridge.received(request)
+
+
+def on_task_success(sender: Task, result: Any, **_: Any) -> None:
+    if _of(sender.app):
+        _copy(sender, sender.request, result, states.SUCCESS)
+
+
+def on_task_failure(
+    sender: Task, task_id: str, exception: BaseException, einfo: Any = None, **_: Any
+) -> None:
+    if bridge := _of(sender.app):
+        traceback = getattr(einfo, "traceback", None)
+        request = bridge.request(sender, task_id)
+        _copy(sender, request, exception, states.FAILURE, traceback)
+
+
+def on_task_internal_error(sender: Task, task_id: str, request: Any, **_: Any) -> None:
+    # A hook raised after the outcome was stored, or it could not be stored.
+    if _of(sender.app):
+        _copy_known(sender, Context(request, id=task_id))
+
+
+def on_task_postrun(sender: Task, state: str | None = None, **_: Any) -> None:
+    # A task that is to be ignored may have stored what it wanted.
+    if state == states.IGNORED and _of(sender.app):
+        _copy_known(sender, sender.request)
+
+
+def on_task_revoked(
+    sender: Task, request: Context, terminated: bool = False, expired: bool = False, **_: Any
+) -> None:
+    if _of(sender.app):
+        reason = "expired" if expired else "terminated" if terminated else "revoked"
+        _copy(sender, request, TaskRevokedError(reason), states.REVOKED)
+
+
+def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
+    headers = message.headers or {}
+    original = _original(_pointer(message), str(headers.get("id")))
+    if original and _of(sender.app) and not _follows(sender.app.backend):
+        _store(sender.app.backend, original, NotRegistered(name), states.FAILURE, None, None)
+
+
+RECEIVERS: dict[str, Callable[..., None]] = {
+    "before_task_publish": on_before_task_publish,
+    "task_received": on_task_received,
+    "task_success": on_task_success,
+    "task_failure": on_task_failure,
+    "task_internal_error": on_task_internal_error,
+    "task_postrun": on_task_postrun,
+    "task_revoked": on_task_revoked,
+    "task_unknown": on_task_unknown,
+}

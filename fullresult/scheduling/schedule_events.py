@@ -1,0 +1,86 @@
+"""The events that schedules end in: sent, expired, cancelled, moved to another time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from kombu import Queue
+
+from fullresult.config import Settings, is_recorded
+from fullresult.record import (
+    PENDING,
+    REVOKED,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    Outcome,
+    TaskRecord,
+    encoding,
+)
+from fullresult.record.merging import FIRST, Attempt, Clock, Moment
+from fullresult.record.schedule import Schedule
+from fullresult.recording.message import Payload, capture_payload
+from fullresult.recording.outcomes import Failure
+from fullresult.recording.recorder import attempt_in, entry_of, outcome_of
+
+_REVOKED = "celery.exceptions.TaskRevokedError"
+
+
+class ScheduleEvents:
+    """Makes the events of schedules. They are written with the schedule's own change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = settings.limits
+        self._ignored = settings.ignore
+        self._retention = settings.retention
+        self._clock = Clock()
+
+    def sent(self, schedule: Schedule, attempt: Attempt | None = None) -> list[TaskRecord]:
+        """The broker has the message; *attempt* is what its headers say, where they were read."""
+        now = self._clock.moment()
+        outcome = outcome_of(SCHEDULED_SENT, attempt or _attempt(schedule), now)
+        if not is_recorded(schedule.name or "", self._ignored):
+            outcome = outcome._replace(open=False)  # nobody will tell how it went on
+        if schedule.new_task_id is None:
+            return [self._event(schedule, now.at, outcome, date_published=now.at)]
+        result = json.dumps({"new_task_id": schedule.new_task_id})
+        over = outcome._replace(open=False, date_done=now.at, result=result, result_form="json")
+        old = self._event(schedule, now.at, over, date_published=now.at)
+        return [old, self._published(schedule, schedule.new_task_id, now)]
+
+    def _published(self, schedule: Schedule, task_id: str, now: Moment) -> TaskRecord:
+        """The first event of the task that goes on for another one."""
+        stored = schedule.message
+        payload = Payload(stored.body, stored.content_type, stored.content_encoding)
+        how = {**stored.how, "declare": [Queue(each["name"]) for each in stored.how["declare"]]}
+        outcome = outcome_of(PENDING, FIRST, now)
+        described = capture_payload(payload, stored.headers, how, outcome.stamp, self._limits)
+        return TaskRecord(
+            task_id, now.at, now.at, outcome=outcome, message=described, date_published=now.at
+        )
+
+    def ended(self, schedule: Schedule, reason: str) -> TaskRecord:
+        """It will not be sent: it had expired, or was revoked."""
+        now = self._clock.moment()
+        outcome = outcome_of(REVOKED, _attempt(schedule), now, failure=Failure(_REVOKED, reason))
+        return self._event(schedule, now.at, outcome, entries=(entry_of(outcome, now.at),))
+
+    def moved(self, schedule: Schedule, due: datetime) -> TaskRecord:
+        """It is due at another time."""
+        now = self._clock.moment()
+        outcome = outcome_of(SCHEDULED, _attempt(schedule), now)
+        return self._event(schedule, now.at, outcome._replace(stale_from=due))
+
+    def _event(
+        self, schedule: Schedule, at: datetime, outcome: Outcome, **known: Any
+    ) -> TaskRecord:
+        if self._retention is not None:
+            outcome = self._retention.of(outcome, schedule.name)
+        return TaskRecord(schedule.task_id, at, at, outcome=outcome, **known)
+
+
+def _attempt(schedule: Schedule) -> Attempt:
+    headers = encoding.loads(schedule.headers)
+    return attempt_in(headers) if isinstance(headers, Mapping) else Attempt()

@@ -1,0 +1,327 @@
+"""Sending what was scheduled: a connection to the broker that never sends a message twice."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Producer, Queue, binding
+
+from fullresult.record import encoding
+from fullresult.record.schedule import Schedule, StoredMessage, Unreadable
+from fullresult.recording import message
+from fullresult.recording.message import Payload
+from fullresult.storage.sockets import is_readable
+
+logger = logging.getLogger(__name__)
+
+UNSURE = "it may have been sent"
+"""How the problem of a schedule begins that was perhaps sent."""
+_TIMEOUT = 5.0
+"""Seconds to wait for the broker to take a connection or to confirm a message."""
+_FAREWELL = 1.0
+"""The same for it to answer a goodbye."""
+_NOBODY = "fullresult.nobody"
+"""A routing key, of the default exchange, that no queue has."""
+_FRESH = 10.0
+"""Seconds that an idle connection is taken to be alive."""
+_FRESH_REDIS = 0.05
+"""The same of one to redis: within a batch. redis-py would connect again in mid-publish."""
+_CONFIRMS = "confirm_timeout" in inspect.signature(Producer.publish).parameters
+_REFUSALS = frozenset({"ResponseError", "ReadOnlyError", "OutOfMemoryError", "NoPermissionError"})
+"""Answers of a redis server that did not do what it was asked."""
+
+_RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
+"""What redis-py may have been told in the broker's transport options, or in its URL."""
+
+
+class Unsendable(Exception):
+    """The broker will never take this message; the message says why."""
+
+
+class BrokerDown(Exception):
+    """The broker does not take messages now. Of the one in question, no byte left."""
+
+
+class QueueRefused(BrokerDown):
+    """The broker answers, and does not take this message: its queue is full, for instance."""
+
+
+class Unconfirmed(Exception):
+    """The broker may or may not have the message."""
+
+
+class Sender:
+    """Sends stored messages to one app's broker, each as it would have been sent at first.
+
+    It has a connection of its own, with publisher confirms where the broker has them. Nothing here
+    is tried twice: after an error nobody knows whether the message arrived.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Any = None
+        self._producer: Any = None
+        self._declared: set[str] = set()
+        self._used = 0.0
+
+    def ready(self) -> None:
+        """Connect, or make sure that the connection is alive. Raises `BrokerDown`."""
+        try:
+            if self._producer is not None and self._may_be_dead():
+                self._check_alive()
+            if self._producer is None:
+                self._connect()
+        except Exception as error:
+            self._hang_up()
+            raise BrokerDown(_text(error)) from error
+
+    def _connect(self) -> None:
+        connection = self._app.connection_for_write(heartbeat=0)
+        self._connection = connection
+        options: dict[str, Any] = connection.transport_options
+        if connection.transport.driver_type == "amqp":
+            options["confirm_publish"] = True
+        elif connection.transport.driver_type == "redis":
+            options.setdefault("socket_timeout", _TIMEOUT)
+            options.setdefault("socket_connect_timeout", _TIMEOUT)
+        elif connection.transport.driver_type == "sqs":
+            known = options.get("client-config") or {}
+            options["client-config"] = {**known, "retries": {"total_max_attempts": 1}}
+        elif connection.transport_cls == "azureservicebus":
+            options["retry_total"] = 0
+        connection.ensure_connection(
+            max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
+        )
+        if connection.transport.driver_type == "amqp":
+            _limit_waiting(connection.connection, _TIMEOUT)
+            _try_publishing(connection)
+        elif connection.transport.driver_type == "redis":
+            _forget_retries(connection.default_channel)
+            _keep_client(connection.default_channel)
+        self._producer = Producer(connection.default_channel, auto_declare=False)
+        self._declared = set()
+        self._used = time.monotonic()
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the broker is waited for with each message: while it works, others may."""
+        return self._connection is not None and (self._connection.transport.driver_type == "amqp")
+
+    def _may_be_dead(self) -> bool:
+        """Whether it was idle for long, or an AMQP broker said something unasked: goodbye, say."""
+        idle = time.monotonic() - self._used
+        if idle > (_FRESH_REDIS if self._connection.transport.driver_type == "redis" else _FRESH):
+            return True
+        socket = getattr(self._connection.connection, "sock", None)
+        return socket is not None and is_readable(socket)
+
+    def _check_alive(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            if connection.transport.driver_type == "amqp":
+                connection.channel().close()  # the broker answers to both
+            elif connection.transport.driver_type == "redis":
+                with connection.default_channel.conn_or_acquire() as client:
+                    client.ping()
+            self._used = time.monotonic()
+        except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
+            self._hang_up()
+
+    def read(self, schedule: Schedule) -> StoredMessage:
+        """The message of *schedule*. Raises `Unsendable`."""
+        try:
+            return schedule.message
+        except Unreadable as error:
+            raise Unsendable(str(error)) from error
+
+    def send(self, schedule: Schedule, now: datetime, stored: StoredMessage | None = None) -> bool:
+        """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
+
+        *stored* is the message, where it was read before. Raises `Unsendable`, `BrokerDown` (or, of
+        it, `QueueRefused`) or `Unconfirmed`.
+        """
+        stored = stored or self.read(schedule)
+        if not _lives(stored, now):
+            return False
+        self.ready()
+        connection = self._connection
+        assert connection is not None
+        try:
+            for definition in stored.how.pop("declare"):
+                self._declare(connection, definition)
+        except Exception as error:
+            self._hang_up()
+            if _is_of_the_broker(error, connection):
+                raise BrokerDown(_text(error)) from error
+            raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
+        self._publish(connection, stored)
+        return True
+
+    def _publish(self, connection: Any, stored: StoredMessage) -> None:
+        payload = Payload(stored.body, stored.content_type, stored.content_encoding)
+        body = message.as_published(payload, stored.how.get("compression"), self._producer)
+        if _CONFIRMS:
+            stored.how["confirm_timeout"] = _TIMEOUT
+        try:
+            self._producer.publish(
+                body,
+                headers=stored.headers,
+                content_type=stored.content_type,
+                content_encoding=stored.content_encoding,
+                retry=False,
+                **stored.how,
+            )
+            self._used = time.monotonic()
+        except Exception as error:
+            refused = _is_refusal(error)
+            if refused and _goes_to_one_queue(self._producer.channel, stored):
+                raise QueueRefused(_text(error)) from error
+            self._hang_up()
+            if refused or isinstance(error, (*connection.connection_errors, OSError)):
+                raise Unconfirmed(f"{UNSURE}: {_text(error)}") from error
+            raise Unsendable(_text(error)) from error
+
+    def _declare(self, connection: Any, definition: Mapping[str, Any]) -> None:
+        """Make sure that a queue is there: as it is, or else as it was when it was scheduled."""
+        name = str(definition["name"])
+        if name in self._declared:
+            return
+        channel = self._producer.channel
+        if connection.transport.driver_type != "amqp":
+            _queue(definition)(channel).declare()
+        else:
+            try:
+                # By a channel of its own: the broker closes it where there is none.
+                with connection.channel() as asking:
+                    asking.queue_declare(queue=name, passive=True)
+            except connection.channel_errors:
+                logger.info("fullresult: queue %s is missing, and is declared", name)
+                _queue(definition)(channel).declare()
+        self._declared.add(name)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):
+                _limit_waiting(connection._connection, _FAREWELL)  # noqa: SLF001
+            with suppress(Exception):
+                connection.release()
+
+    def _hang_up(self) -> None:
+        """Let go of a connection that may never answer a goodbye."""
+        # Not the property, which would connect again. Only AMQP's says goodbye.
+        collect = getattr(getattr(self._connection, "_connection", None), "collect", None)
+        if collect is not None:
+            with suppress(Exception):
+                collect()
+        self.close()
+
+
+def _forget_retries(channel: Any) -> None:
+    """Have a redis client forget that it was told to send again what got no answer."""
+    told = [channel.pool.connection_kwargs.pop(name, None) for name in _RETRIES]
+    if any(told):
+        channel.pool.disconnect()
+
+
+def _keep_client(channel: Any) -> None:
+    """Have *channel* use one client: kombu makes a new one, as slowly as it sends, per message."""
+    make = getattr(channel, "_create_client", None)
+    if make is not None:
+        client = make()
+        channel._create_client = lambda asynchronous=False: (  # noqa: SLF001
+            make(asynchronous=True) if asynchronous else client
+        )
+
+
+def _lives(stored: StoredMessage, now: datetime) -> bool:
+    """Whether a message has not expired; how long it has to live is put into it."""
+    if stored.headers.get("expires") is None:
+        return True
+    notes: dict[str, str] = {}
+    when = message.date_in("expires", stored.headers, notes)
+    if when is None:
+        raise Unsendable(f"its expires is {notes['expires']}")
+    left = (when - now).total_seconds()
+    stored.how["expiration"] = left
+    return left > 0
+
+
+def _limit_waiting(driver: Any, seconds: float) -> None:
+    """Have what waits for an answer of the broker give up: most of that has no limit of its own."""
+    # Not by the driver's `read_timeout`, after which it goes on reading.
+    if getattr(driver, "connected", False) and (sock := getattr(driver, "sock", None)):
+        sock.settimeout(seconds)
+
+
+def _try_publishing(connection: Any) -> None:
+    """Have RabbitMQ confirm a message to nobody.
+
+    While it is short of memory or disk it answers all else, and takes no messages.
+    """
+    channel = connection.channel()
+    with suppress(connection.channel_errors):  # one that may not use that exchange is answered too
+        Producer(channel, auto_declare=False).publish(
+            "", exchange="", routing_key=_NOBODY, delivery_mode=1, retry=False
+        )
+    channel.close()
+
+
+def _is_of_the_broker(error: Exception, connection: Any) -> bool:
+    """Whether a declaration failed for the broker's sake, and not for what it says."""
+    if any(kind.__name__ == "IrrecoverableConnectionError" for kind in type(error).__mro__):
+        return False  # RabbitMQ closes the connection on some that make no sense
+    return _is_refusal(error) or isinstance(error, (*connection.connection_errors, OSError))
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the broker said that it did not do what it was asked."""
+    known: BaseException | None = error
+    while known is not None:
+        if type(known).__module__.startswith("redis.") and type(known).__name__ in _REFUSALS:
+            return "WRONGTYPE" not in str(known)  # its queue is something else, and stays so
+        if type(known).__name__ == "MessageNacked":
+            return True
+        known = known.__cause__ or known.__context__
+    return False
+
+
+def _goes_to_one_queue(channel: Any, stored: StoredMessage) -> bool:
+    """Whether a message that was refused is nowhere: of several queues, one may have it."""
+    exchange = stored.how.get("exchange")
+    if not exchange:
+        return True
+    try:
+        return len(channel._lookup(exchange, stored.how.get("routing_key"))) == 1  # noqa: SLF001
+    except Exception:  # noqa: BLE001  (an AMQP channel does not know, a broken one cannot say)
+        return False
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {encoding.safe_str(error)}"
+
+
+def _queue(definition: Mapping[str, Any]) -> Queue:
+    """The queue that `Queue.as_dict(recurse=True)` described."""
+    options = dict(definition)
+    exchange = _exchange(options.pop("exchange", None))
+    bindings = [
+        binding(
+            _exchange(each.get("exchange")), each.get("routing_key") or "", each.get("arguments")
+        )
+        for each in options.pop("bindings", None) or ()
+    ]
+    return Queue(exchange=exchange, bindings=bindings or None, **options)
+
+
+def _exchange(definition: Mapping[str, Any] | None) -> Exchange | None:
+    return None if definition is None else Exchange(**definition)

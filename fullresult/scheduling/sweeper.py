@@ -1,0 +1,439 @@
+"""The sweeper: claims what is due, sends it, and marks it sent; as a function, a loop, a thread."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from fullresult.record import TaskRecord, encoding
+from fullresult.record.merging import fold
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.recording.recorder import attempt_in
+from fullresult.scheduling.original_ids import tell_revoked
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sender import (
+    UNSURE,
+    BrokerDown,
+    QueueRefused,
+    Sender,
+    Unconfirmed,
+    Unsendable,
+)
+from fullresult.scheduling.side_thread import Beside
+from fullresult.scheduling.upkeep import Housekeeping
+from fullresult.storage import StorageError
+from fullresult.storage.clock import StorageClock
+from fullresult.storage.threads import ForkGate, Stop
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+logger = logging.getLogger(__name__)
+
+_CLAIM = 0.05
+"""Seconds that it should take to send what one claim takes.
+
+One crash leaves no more to mend than this claim, the one before and the next, for which the
+storage is asked meanwhile.
+"""
+_AHEAD = 1.0
+"""Seconds after which what was claimed ahead is given back, and not sent."""
+_FIRST_CLAIM = 10
+_TELL_EVERY = 60.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class Swept(NamedTuple):
+    """What one sweep did, in schedules."""
+
+    claimed: int = 0
+    sent: int = 0
+    expired: int = 0
+    """Finished as REVOKED, and not sent."""
+    failed: int = 0
+    """Left claimed, for a person: not a message, or nobody knows whether it was sent."""
+    released: int = 0
+    """Claimed and given back, not sent."""
+
+    def __add__(self, other: object) -> Swept:
+        assert isinstance(other, Swept)
+        return Swept(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def sweep(full: FullResult, limit: int | None = None) -> Swept:
+    """Send what is due now, at most *limit*. Returns what was done.
+
+    Claims a few at a time, and commits each claim before it sends. Raises `StorageError` where the
+    storage fails, `BrokerDown` where the broker does: what was claimed is then sent and marked,
+    given back, or left claimed where nobody knows.
+    """
+    sweeper = Sweeper(full)
+    try:
+        return sweeper.sweep(limit)
+    finally:
+        sweeper.close()
+
+
+def _log(error: Exception) -> None:
+    expected = isinstance(error, (StorageError, BrokerDown))
+    logger.error("fullresult: the sweeper waits: %s", error, exc_info=None if expected else error)
+
+
+class Batch:
+    """What one claim took, on its way to the broker."""
+
+    def __init__(
+        self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
+    ) -> None:
+        self.claim = claim
+        self.full = full
+        """Whether there may be more."""
+        self.at = at
+        self.began = began
+        self.waiting = schedules
+        self.closed: list[Schedule] = []
+        self.ended: list[Schedule] = []
+        self.events: list[TaskRecord] = []
+        self.sent = self.expired = self.failed = self.released = 0
+        self.problems: list[tuple[Schedule, str]] = []
+        self.refused: list[Schedule] = []
+        self.refusals: dict[str | None, QueueRefused] = {}
+        """By queue."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of it was sent, so that it has only to be marked."""
+        return not (self.waiting or self.refused or self.problems or self.ended)
+
+    @property
+    def unsent(self) -> list[Schedule]:
+        """What is to be given back."""
+        return self.waiting + self.refused
+
+    @property
+    def done(self) -> Swept:
+        claimed = self.sent + self.expired + self.failed + self.released
+        return Swept(claimed, self.sent, self.expired, self.failed, self.released)
+
+
+class Sweeper:
+    """Sends what is due of one app's namespace, at most once, until it is stopped.
+
+    Any number may work side by side, in any processes. `run` sleeps until the next schedule is due,
+    and no longer than `fullresult_sweep_interval`.
+    """
+
+    def __init__(self, full: FullResult) -> None:
+        self._full = full
+        self._storage = full.storage
+        self._settings = full.settings
+        self._events = ScheduleEvents(full.settings)
+        self._sender = Sender(full.app)
+        self._clock = StorageClock(full.storage.now)
+        self._gate = ForkGate()
+        self._stop = Stop()
+        self._thread: threading.Thread | None = None
+        self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
+        self._unmarked: list[Batch] = []
+        self._next: Batch | None = None
+        self._smooth = False
+        """All of the last batch was sent: the next may be claimed ahead."""
+        self._beside = Beside()
+        self._unanswered: str | None = None
+        self._housekeeping = Housekeeping(full)
+        self._refusal: QueueRefused | None = None
+        self._told = -_TELL_EVERY
+        self.swept = Swept()
+        """All that it did."""
+
+    # ---- the loop
+
+    def start(self) -> None:
+        """Run in a thread of this process."""
+        self._thread = threading.Thread(target=self.run, name="fullresult-sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let `run` return after the message it is sending. May be called from anywhere."""
+        self._stop.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread to have stopped, at most *timeout* seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def run(self) -> None:
+        """Sweep until `stop` is called. Outages are logged, and waited for."""
+        pause = _SHORTEST_PAUSE
+        while not self._stop.is_set():
+            try:
+                swept = self._step()
+                if self._refusal is not None and not swept.sent:
+                    self._sleep(self._refused_for(self._refusal))
+                elif not swept.claimed:
+                    self._sleep(self._idle_for())
+                pause = self._recovered(pause)
+            except Exception as error:  # noqa: BLE001  (a sweeper that ends sends nothing more)
+                if pause == _SHORTEST_PAUSE:  # said once
+                    _log(error)
+                self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        self.close()
+
+    def _step(self) -> Swept:
+        with self._gate:
+            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
+        return self._batch(self._size, ahead=True)
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(max(seconds, 0.001))
+
+    def _idle_for(self) -> float:
+        """Seconds until the next one is due, or until it is time to look again."""
+        # Not all at the same moment, where there are many.
+        interval = self._settings.sweep_interval.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
+        with self._gate:
+            due = self._storage.next_due(self._settings.namespace)
+            if due is None:
+                return interval
+            return min((due - self._clock.now()).total_seconds(), interval)
+
+    def _refused_for(self, refusal: QueueRefused) -> float:
+        """Seconds until it is time to try again a queue that did not take its messages."""
+        now = time.monotonic()
+        if now - self._told >= _TELL_EVERY:
+            logger.error("fullresult: what is due for a queue waits: %s", refusal)
+            self._told = now
+        return _SHORTEST_PAUSE * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def _recovered(self, pause: float) -> float:
+        if pause > _SHORTEST_PAUSE:
+            logger.warning("fullresult: the sweeper goes on")
+        return _SHORTEST_PAUSE
+
+    # ---- one sweep
+
+    def sweep(self, limit: int | None = None) -> Swept:
+        """Send what is due now; see `sweep`."""
+        with self._gate:
+            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
+        swept = Swept()
+        while not self._stop.is_set() and (limit is None or swept.claimed < limit):
+            left = self._size if limit is None else min(self._size, limit - swept.claimed)
+            some = self._batch(left, ahead=limit is None)
+            swept += some
+            if self._refusal is not None and not some.sent:
+                raise BrokerDown(str(self._refusal)) from self._refusal
+            if not some.claimed:
+                break
+        with self._gate:
+            self._give_back_next()
+            self._mark_what_was_sent()
+        return swept
+
+    def _batch(self, size: int, *, ahead: bool) -> Swept:
+        """Claim up to *size* of what is due, or take what was claimed *ahead*, and send it.
+
+        It is marked then, or while the next is sent.
+        """
+        with self._gate:
+            if not self._may_wait():
+                self._mark_what_was_sent()
+            self._get_ready()
+            batch = self._take_next() or self._claim(size)
+        self._refusal = None
+        if batch is None:
+            with self._gate:
+                self._mark_what_was_sent()
+            return Swept()
+        more = self._size if ahead and batch.full and self._smooth and self._sender.confirms else 0
+        if self._unmarked or more:
+            self._beside.start(partial(self._meanwhile, more))
+        sent = False
+        try:
+            self._send_all(batch)
+            sent = True
+        finally:
+            self._beside.join()
+            self._smooth = sent and batch.is_plain
+            if not self._smooth:
+                self._give_back_next()
+            self._unmarked.append(batch)
+            if not (batch.full and self._sender.confirms and self._may_wait()):
+                with self._gate:
+                    self._mark_what_was_sent()
+            self.swept += batch.done
+        return batch.done
+
+    def _claim(self, size: int) -> Batch | None:
+        began = time.monotonic()
+        now, claim = self._storage.now(), uuid4().hex
+        self._unanswered = claim
+        schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
+        self._unanswered = None
+        if not schedules:
+            return None
+        return Batch(claim, now, began, schedules, full=len(schedules) >= size)
+
+    def _get_ready(self) -> None:
+        """Before the claim, that nothing is claimed while the broker is away."""
+        try:
+            self._sender.ready()
+        except BrokerDown:
+            self._give_back_next()
+            self._mark_what_was_sent()
+            raise
+
+    def _meanwhile(self, more: int) -> None:
+        """Mark what was sent before, and claim what is sent next; in a thread of its own."""
+        while self._unmarked:
+            self._mark(self._unmarked[0])
+            self._unmarked.pop(0)
+        if more and not self._stop.is_set():
+            self._next = self._claim(more)
+
+    def _take_next(self) -> Batch | None:
+        """What was claimed ahead, unless that is long ago."""
+        batch = self._next
+        if batch is not None and time.monotonic() - batch.began > _AHEAD:
+            self._give_back_next()
+            self._mark_what_was_sent()
+            return None
+        self._next = None
+        return batch
+
+    def _give_back_next(self) -> None:
+        """Have what was claimed ahead given back, when what was sent is marked."""
+        batch, self._next = self._next, None
+        if batch is not None:
+            self._unmarked.append(batch)
+
+    def _may_wait(self) -> bool:
+        """Whether what was sent may be marked later: all is well, and more of it is on its way."""
+        return self._unanswered is None and (
+            not self._unmarked or (len(self._unmarked) == 1 and self._unmarked[0].is_plain)
+        )
+
+    def _send_all(self, batch: Batch) -> None:
+        count, began = len(batch.waiting), time.monotonic()
+        while batch.waiting:
+            if self._stop.is_set() and time.monotonic() - began > _CLAIM * 10:
+                break  # what is left is given back
+            if self._is_old(batch):
+                break
+            with self._gate:
+                self._send_one(batch)
+        self._pace(count - len(batch.waiting), time.monotonic() - began)
+        self._refusal = next(iter(batch.refusals.values()), None)
+
+    def _is_old(self, batch: Batch) -> bool:
+        """Whether another sweeper may soon rescue what is left of *batch*."""
+        rescue = self._settings.rescue_after
+        return rescue is not None and time.monotonic() - batch.began > rescue.total_seconds() / 2
+
+    def _send_one(self, batch: Batch) -> None:
+        schedule = batch.waiting[0]
+        if schedule.queue in batch.refusals:
+            batch.refused.append(batch.waiting.pop(0))
+            return
+        try:
+            # What is left of an interrupted batch is given back: not so the one in question.
+            stored = self._sender.read(schedule)
+            if self._sender.send(schedule, batch.at, stored):
+                batch.sent += 1
+                batch.events += self._events.sent(schedule, attempt_in(stored.headers))
+            else:
+                batch.expired += 1
+                batch.events.append(self._events.ended(schedule, "expired"))
+                batch.ended.append(schedule)
+            batch.closed.append(schedule)
+        except QueueRefused as error:
+            # Other queues may be well: they do not wait for this one.
+            batch.refusals[schedule.queue] = error
+            batch.refused.append(schedule)
+        except BrokerDown:
+            raise  # it stays in `waiting`, and is given back with the others
+        except (Unsendable, Unconfirmed) as error:
+            self._set_aside(batch, schedule, str(error))
+            if isinstance(error, Unconfirmed):
+                batch.waiting.pop(0)
+                raise BrokerDown(str(error)) from error
+        except Exception as error:
+            # Of whatever kind: it is not sent again by itself.
+            logger.exception("fullresult: task %s was not sent", schedule.task_id)
+            self._set_aside(batch, schedule, encoding.safe_str(error))
+        except BaseException:
+            self._set_aside(batch, schedule, f"{UNSURE}: its sweeper was interrupted")
+            batch.waiting.pop(0)
+            raise
+        batch.waiting.pop(0)
+
+    def _set_aside(self, batch: Batch, schedule: Schedule, problem: str) -> None:
+        logger.error(
+            "fullresult: task %s stays claimed, see `fullresult stale-scheduled`: %s",
+            schedule.task_id,
+            problem,
+        )
+        batch.failed += 1
+        batch.problems.append((schedule, problem))
+
+    def _mark_what_was_sent(self) -> None:
+        """Close what was sent and give back what was not. Raises `StorageError`, to be repeated."""
+        self._give_back_unanswered()
+        while self._unmarked:
+            self._mark(self._unmarked[0])
+            self._tell_expired(self._unmarked.pop(0))
+
+    def _mark(self, batch: Batch) -> None:
+        if batch.closed:
+            ids = [schedule.schedule_id for schedule in batch.closed]
+            self._storage.mark_sent(batch.claim, ids, fold(batch.events))
+            batch.closed, batch.events = [], []
+        while batch.problems:
+            schedule, problem = batch.problems[0]
+            self._storage.mark_problem(batch.claim, schedule.schedule_id, problem)
+            batch.problems.pop(0)
+        if batch.unsent:
+            ids = [schedule.schedule_id for schedule in batch.unsent]
+            batch.released += len(self._storage.release(ids, batch.claim))
+            batch.waiting, batch.refused = [], []
+
+    def _tell_expired(self, batch: Batch) -> None:
+        """Have the result backend say of what expired that it is over."""
+        while batch.ended:
+            # Where it does not answer, that takes long: the others are not asked for.
+            if not tell_revoked(self._full.app, batch.ended.pop(), "expired"):
+                batch.ended = []
+
+    def _give_back_unanswered(self) -> None:
+        """Release a claim of which the storage's answer did not come: nothing of it was sent."""
+        claim = self._unanswered
+        if claim is None:
+            return
+        query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
+        found = self._storage.find_schedules(query)
+        if ids := [schedule.schedule_id for schedule in found if schedule.claim == claim]:
+            self._storage.release(ids, claim)
+        self._unanswered = None
+
+    def _pace(self, sent: int, took: float) -> None:
+        """Claim next time as many as go out in `_CLAIM`."""
+        if sent:
+            possible = sent / max(took, 1e-6) * _CLAIM
+            self._size = int(min(max(possible, 1), self._size * 2, self._settings.sweep_limit))
+
+    def close(self) -> None:
+        """Let go of the broker. What was sent and could not be marked stays claimed."""
+        with self._gate:
+            self._give_back_next()
+            try:
+                self._mark_what_was_sent()
+            except StorageError as error:
+                logger.error("fullresult: what was just sent stays claimed: %s", error)  # noqa: TRY400
+            self._sender.close()

@@ -1,0 +1,125 @@
+"""What a sweeper does now and then: it says that it lives, and looks after claims left behind."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fullresult.config import without_password
+from fullresult.record import TaskRecord, encoding
+from fullresult.record.executions import known_of_runs
+from fullresult.record.merging import Attempt, fold
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.recording.recorder import attempt_in
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.scheduling.sender import UNSURE
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+
+logger = logging.getLogger(__name__)
+
+_NOTE_EVERY = 20.0
+_LOOK_EVERY = 60.0
+_OTHERS_ARE_LATE = timedelta(minutes=1)
+_LEFT_BEHIND = timedelta(minutes=1)
+"""A sweeper at work marks a claim within milliseconds, unless the storage went away."""
+
+
+class Housekeeping:
+    """The chores of one sweeper, each done as often as it needs to be."""
+
+    def __init__(self, full: FullResult) -> None:
+        self._storage = full.storage
+        self._settings = full.settings
+        self._events = ScheduleEvents(full.settings)
+        self._noted = self._looked = self._rescued = -_LOOK_EVERY
+        self._others: frozenset[str] = frozenset()
+
+    def do(self, settle: Callable[[], None]) -> None:
+        """Do what is due; *settle* first, where claims are looked at. Raises `StorageError`."""
+        now = time.monotonic()
+        if now - self._noted >= _NOTE_EVERY:
+            self._storage.note_sweep(self._settings.namespace, self._storage.now())
+            self._noted = now
+        if now - self._looked >= _LOOK_EVERY:
+            settle()
+            self._report_others()
+            self._close_what_ran(self._storage.now() - _LEFT_BEHIND)
+            self._looked = now
+        rescue = self._settings.rescue_after
+        if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
+            settle()
+            self._rescue(rescue)
+            self._rescued = now
+
+    def _report_others(self) -> None:
+        """Warn of what is overdue in namespaces that are not ours to send."""
+        late = ScheduleQuery(
+            not_namespace=self._settings.namespace,
+            claimed=False,
+            due_until=self._storage.now() - _OTHERS_ARE_LATE,
+        )
+        found = frozenset(schedule.namespace for schedule in self._storage.find_schedules(late))
+        for namespace in sorted(found - self._others):
+            logger.warning(
+                "fullresult: tasks scheduled for %s are overdue and not sent from here, which is "
+                "%s; run a sweeper for it, or set fullresult_namespace if it is the same broker",
+                without_password(namespace),
+                without_password(self._settings.namespace),
+            )
+        self._others = found
+
+    def _close_what_ran(self, claimed_until: datetime) -> None:
+        """Mark sent what a sweeper sent and could not mark: a worker has begun to run it since."""
+        for schedule in self._claimed(claimed_until):
+            if schedule.claim and self._ran(schedule):
+                events = fold(self._events.sent(schedule))
+                self._storage.mark_sent(schedule.claim, [schedule.schedule_id], events)
+
+    def _ran(self, schedule: Schedule) -> bool:
+        record = self._storage.get(schedule.new_task_id or schedule.task_id)
+        if record is None or not _began(record, schedule):
+            return False
+        # Of two with one id nobody can say which of them it was.
+        twins = ScheduleQuery(task_ids=[schedule.task_id], limit=2)
+        return len(self._storage.find_schedules(twins)) == 1
+
+    def _rescue(self, after: timedelta) -> None:
+        """Give back what was claimed too long ago: perhaps sent, perhaps not."""
+        until = self._storage.now() - after
+        self._close_what_ran(until)
+        for schedule in self._claimed(until):
+            if self._storage.release([schedule.schedule_id], schedule.claim):
+                logger.warning(
+                    "fullresult: task %s was claimed more than %s ago and never marked sent: it "
+                    "is sent now, perhaps again",
+                    schedule.task_id,
+                    after,
+                )
+
+    def _claimed(self, until: datetime) -> Iterator[Schedule]:
+        """What was claimed at *until* or earlier and may have been sent."""
+        query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
+        for schedule in self._storage.find_schedules(query):
+            hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
+            if not hopeless and schedule.date_claimed and schedule.date_claimed <= until:
+                yield schedule
+
+
+def _began(record: TaskRecord, schedule: Schedule) -> bool:
+    """Whether a run of the very attempt that *schedule* is for began after it was claimed."""
+    claimed = schedule.date_claimed
+    headers = encoding.loads(schedule.headers)
+    if claimed is None or not isinstance(headers, dict):
+        return False
+    attempt = attempt_in(headers)
+    return any(
+        Attempt.in_stamp(known.stamp) == attempt
+        and known.date_started is not None
+        and known.date_started >= claimed
+        for known in known_of_runs(record)
+    )

@@ -1,0 +1,47 @@
+"""The few groups of records that a storage indexes by how they stand; successes are in none."""
+
+from __future__ import annotations
+
+from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.storage.contract import TaskQuery
+
+OPEN = "OPEN"
+"""The bucket of all tasks of which something is still expected."""
+OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
+"""The states that are a bucket by themselves."""
+_ALL = OWN_BUCKET | {SCHEDULED_SENT, OPEN}
+
+_FEW = ("root_id", "group_id", "retry_of")
+"""What only a few records have in common, whatever a database thinks."""
+
+
+def buckets_of(query: TaskQuery) -> frozenset[str] | None:
+    """The buckets that have all *query* asks for; None: they are no help."""
+    known = []
+    if query.states and SUCCESS not in query.states:
+        known.append(frozenset(bucket for state in query.states for bucket in _of(state)))
+    if SUCCESS in query.not_state:
+        known.append(_ALL - (OWN_BUCKET & frozenset(query.not_state)))
+    if query.open:
+        known.append(frozenset({OPEN}))
+    return frozenset.intersection(*known) if known else None
+
+
+def _of(state: str) -> tuple[str, ...]:
+    if state == SCHEDULED_SENT:
+        return SCHEDULED_SENT, OPEN
+    return (state,) if state in OWN_BUCKET else (OPEN,)
+
+
+def is_of_few(query: TaskQuery) -> bool:
+    """Whether it asks for what only a few records have in common."""
+    return any(getattr(query, name) is not None for name in _FEW)
+
+
+def is_indexed(query: TaskQuery, *, json: bool) -> bool:
+    """`IndexedStorage.has_index`; *json* is whether the arguments it asks for are in an index."""
+    if is_of_few(query):
+        return True
+    if query.kwargs or query.args:
+        return json
+    return query.text is query.queue is query.worker is None

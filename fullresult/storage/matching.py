@@ -1,0 +1,219 @@
+"""Queries answered in Python: for adapters of storages that cannot filter by themselves.
+
+`find` and `count` answer a `TaskQuery` from any records, `find_schedules` and `count_schedules` a
+`ScheduleQuery` from any schedules, as the methods of `Storage` with these names do. What is given
+may be all there is, or what an index left of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from fullresult.record import TaskRecord, encoding
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.storage.contract import TaskQuery
+
+T = TypeVar("T")
+Condition = Callable[[T], bool]
+
+_OF_OUTCOME = ("worker",)
+_OF_MESSAGE = ("queue", "root_id", "group_id", "retry_of")
+
+
+def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
+    """Those of *records* that *query* asks for: its page, in its order. Raises as `matcher`."""
+    newest = query.order == "newest"
+    found = filter(matcher(query), records)
+    ordered = sorted(found, key=_place, reverse=newest)
+    if (position := query.position) is not None:
+        later = [r for r in ordered if (_place(r) < position if newest else _place(r) > position)]
+        return later[: query.limit]
+    return ordered[: query.limit]
+
+
+def count(query: TaskQuery, records: Iterable[TaskRecord]) -> int:
+    """How many of *records* match *query*, whatever its page. Raises as `matcher`."""
+    return sum(map(matcher(query), records))
+
+
+def matches(query: TaskQuery, record: TaskRecord) -> bool:
+    """Whether *query* asks for *record*, whatever its page. Raises as `matcher`."""
+    return matcher(query)(record)
+
+
+def matcher(query: TaskQuery) -> Condition[TaskRecord]:
+    """What tells whether *query*, its page aside, asks for a record.
+
+    Raises `ValueError` for arguments that JSON cannot hold.
+    """
+    return _all(list(_conditions(query)))
+
+
+def find_schedules(
+    query: ScheduleQuery,
+    schedules: Iterable[Schedule],
+    get: Callable[[str], TaskRecord | None],
+) -> list[Schedule]:
+    """Those of *schedules* that *query* asks for: its page, the first due first.
+
+    *get* answers the record of a task id. Raises as `matcher`.
+    """
+    found = list(filter(schedule_matcher(query, get), schedules))
+    if (position := query.position) is not None:
+        found = [schedule for schedule in found if _turn(schedule) > position]
+    return sorted(found, key=_turn)[: query.limit]
+
+
+def count_schedules(
+    query: ScheduleQuery,
+    schedules: Iterable[Schedule],
+    get: Callable[[str], TaskRecord | None],
+) -> int:
+    """How many of *schedules* match *query*, whatever its page. Raises as `matcher`."""
+    return sum(map(schedule_matcher(query, get), schedules))
+
+
+def schedule_matcher(
+    query: ScheduleQuery, get: Callable[[str], TaskRecord | None]
+) -> Condition[Schedule]:
+    """What tells whether *query*, its page aside, asks for a schedule. Raises as `matcher`."""
+    return _all(list(_schedule_conditions(query, get)))
+
+
+def _place(record: TaskRecord) -> tuple[datetime, str]:
+    return record.date_created, record.task_id
+
+
+def _turn(schedule: Schedule) -> tuple[datetime, str]:
+    return schedule.due, schedule.schedule_id
+
+
+def _all(conditions: list[Condition[T]]) -> Condition[T]:
+    return lambda item: all(condition(item) for condition in conditions)
+
+
+def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
+    yield from _outcome_conditions(query)
+    yield from _date_conditions(query)
+    if (name := query.name) is not None:
+        yield lambda r: r.name is not None and fnmatchcase(r.name, name)
+    for field in (*_OF_OUTCOME, *_OF_MESSAGE):
+        if (value := getattr(query, field)) is not None:
+            yield _is(field, encoding.key(value))
+    if query.text is not None:
+        yield _has_text(query.text.lower())
+    if query.args:
+        yield _has_args([_as_recorded(value) for value in query.args])
+    if query.kwargs is not None:
+        yield _has_kwargs(_as_recorded(dict(query.kwargs)))
+
+
+def _outcome_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
+    """On the outcome. A record without one meets none of them."""
+    if (states := query.states) is not None:
+        yield lambda r: r.outcome is not None and r.outcome.state in states
+    if barred := query.not_state:
+        yield lambda r: r.outcome is not None and r.outcome.state not in barred
+    if query.open is not None:
+        yield lambda r: r.outcome is not None and r.outcome.open is query.open
+    if (moved := query.moved_before) is not None:
+        yield lambda r: r.outcome is not None and r.outcome.stale_from <= moved
+
+
+def _date_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
+    if (since := query.since) is not None:
+        yield lambda r: r.date_created >= since
+    if (until := query.until) is not None:
+        yield lambda r: r.date_created < until
+
+
+def _is(field: str, value: str) -> Condition[TaskRecord]:
+    return lambda record: getattr(record, field) == value
+
+
+def _has_text(text: str) -> Condition[TaskRecord]:
+    def condition(record: TaskRecord) -> bool:
+        shown = (record.name, record.task_id, record.exception_type, record.exception_message)
+        return any(text in each.lower() for each in shown if each is not None)
+
+    return condition
+
+
+def _has_args(asked: list[Any]) -> Condition[TaskRecord]:
+    def condition(record: TaskRecord) -> bool:
+        args = _kept(record.message and record.message.args)
+        return (
+            isinstance(args, list) and len(args) >= len(asked) and all(map(_is_part, asked, args))
+        )
+
+    return condition
+
+
+def _has_kwargs(asked: dict[str, Any]) -> Condition[TaskRecord]:
+    return lambda record: _is_part(asked, _kept(record.message and record.message.kwargs))
+
+
+def _kept(text: str | None) -> Any:
+    """Arguments as recorded; kombu's types are the objects that it writes for them."""
+    return None if text is None else json.loads(text)
+
+
+def _as_recorded(value: Any) -> Any:
+    """*value* as it would stand in recorded arguments."""
+    try:
+        return json.loads(encoding.dumps_strict(value))
+    except encoding.Unstorable as error:
+        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
+
+
+def _is_part(asked: Any, value: Any) -> bool:
+    """Whether an object is inside *value*, or anything else equals it."""
+    if isinstance(asked, dict):
+        return isinstance(value, dict) and all(
+            key in value and _is_part(asked[key], value[key]) for key in asked
+        )
+    return _equal(asked, value)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """As JSON: Python takes True for 1."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return isinstance(a, bool) is isinstance(b, bool) and bool(a == b)
+
+
+def _schedule_conditions(
+    query: ScheduleQuery, get: Callable[[str], TaskRecord | None]
+) -> Iterator[Condition[Schedule]]:
+    if query.task_ids is not None:
+        of_tasks = frozenset(query.task_ids)
+        yield lambda s: s.task_id in of_tasks
+    if query.schedule_ids is not None:
+        ids = frozenset(query.schedule_ids)
+        yield lambda s: s.schedule_id in ids
+    if query.namespace is not None:
+        yield lambda s: s.namespace == query.namespace
+    if query.not_namespace is not None:
+        yield lambda s: s.namespace != query.not_namespace
+    if (due := query.due_until) is not None:
+        yield lambda s: s.due <= due
+    if query.claimed is not None:
+        yield lambda s: s.claimed is query.claimed
+    if query.tasks is not None and (conditions := list(_conditions(query.tasks))):
+        yield _of_task(_all(conditions), get)
+
+
+def _of_task(
+    condition: Condition[TaskRecord], get: Callable[[str], TaskRecord | None]
+) -> Condition[Schedule]:
+    def of_task(schedule: Schedule) -> bool:
+        record = get(schedule.task_id)
+        return record is not None and condition(record)
+
+    return of_task

@@ -1,0 +1,90 @@
+"""Forks and threads: no fork falls into what a thread is doing with sockets and locks."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from functools import cache
+
+_PATIENCE = 5.0
+"""Seconds that a fork waits for the thread."""
+
+
+class ForkGate(AbstractContextManager["ForkGate"]):
+    """What is done `with` it, by one thread at a time, a fork waits for.
+
+    A child inherits every lock as it is at that moment, but not the thread that would free it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._forking = threading.local()  # several threads may fork at once
+        gates = _watched_gates()
+        key = id(self)
+        gates[key] = weakref.ref(self, lambda _: gates.pop(key, None))
+
+    def _before(self) -> None:
+        self._forking.holds = self._lock.acquire(timeout=_PATIENCE)
+
+    def _in_parent(self) -> None:
+        # A gate made by another thread since this one began to fork was not asked.
+        if getattr(self._forking, "holds", False):
+            self._forking.holds = False
+            self._lock.release()
+
+    def _in_child(self) -> None:
+        self._lock, self._forking = threading.RLock(), threading.local()
+
+    def __enter__(self) -> ForkGate:  # noqa: PYI034
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@cache
+def _watched_gates() -> dict[int, weakref.ref[ForkGate]]:
+    """The gates there are, which a fork from now on asks. What is registered stays so for good."""
+    gates: dict[int, weakref.ref[ForkGate]] = {}
+
+    def tell(what: Callable[[ForkGate], None]) -> Callable[[], None]:
+        def tell_all() -> None:
+            for reference in list(gates.values()):
+                if (gate := reference()) is not None:
+                    what(gate)
+
+        return tell_all
+
+    os.register_at_fork(
+        before=tell(ForkGate._before),  # noqa: SLF001
+        after_in_parent=tell(ForkGate._in_parent),  # noqa: SLF001
+        after_in_child=tell(ForkGate._in_child),  # noqa: SLF001
+    )
+    return gates
+
+
+class Stop:
+    """Like `threading.Event`, whose lock a signal handler's own thread may hold."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._set = True
+        self._news.put(None)  # which is reentrant, says Python's documentation
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long at most; whether it is set."""
+        if not self._set:
+            with suppress(queue.Empty):
+                self._news.get(timeout=seconds)
+        return self._set
