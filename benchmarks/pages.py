@@ -24,7 +24,7 @@ from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE, fill_postgres
 from fullresult import FullResult
 from fullresult.config.passwords import hash_token, new_token
 from fullresult.web import create_app
-from tests import servers
+from tests.kit import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

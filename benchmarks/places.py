@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from celery import Celery
 
 from fullresult import FullResult
-from tests import servers
+from tests.kit import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ from fullresult_storage_mongo import queries as mongo_queries
 from fullresult_storage_mongo.storage import MongoStorage
 from fullresult_storage_sql import queries
 from fullresult_storage_sql.storage import SqlStorage
-from tests import servers
+from tests.kit import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

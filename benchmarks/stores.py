@@ -13,7 +13,7 @@ import pymongo
 import redis
 
 from benchmarks.meter import parent_of
-from tests import servers
+from tests.kit import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

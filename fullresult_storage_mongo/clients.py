@@ -17,8 +17,8 @@ from pymongo.read_concern import ReadConcern
 
 from fullresult.config import without_password
 from fullresult.storage import StorageError
-from fullresult_storage_mongo.lines import Lines
-from fullresult_storage_mongo.reaching import reach
+from fullresult_storage_mongo.held_connections import Lines
+from fullresult_storage_mongo.reachability import reach
 
 Document = dict[str, Any]
 

@@ -21,9 +21,9 @@ from pymongo.errors import (
 )
 
 from fullresult.storage import Refused, StorageError
-from fullresult_storage_mongo.breaks import Breaks
+from fullresult_storage_mongo.broken_connections import Breaks
 from fullresult_storage_mongo.clients import Clients, Document, Handle
-from fullresult_storage_mongo.reaching import reach
+from fullresult_storage_mongo.reachability import reach
 
 T = TypeVar("T")
 U = TypeVar("U")

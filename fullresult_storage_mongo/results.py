@@ -16,7 +16,7 @@ from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again, is_lost, twice
-from fullresult_storage_mongo.lines import Command
+from fullresult_storage_mongo.held_connections import Command
 
 _TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)

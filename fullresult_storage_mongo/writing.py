@@ -20,9 +20,9 @@ from fullresult.record.merging import FIRST, Attempt, fold, merge
 from fullresult_storage_mongo import merging, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import TOO_LARGE, again, is_too_large, twice
-from fullresult_storage_mongo.fitting import fit
-from fullresult_storage_mongo.lines import Command
+from fullresult_storage_mongo.held_connections import Command
 from fullresult_storage_mongo.records import Told, told
+from fullresult_storage_mongo.too_large import fit
 
 _LARGE = 4 * 1024 * 1024
 """Bytes of an event that goes alone: a command takes 48 MB."""

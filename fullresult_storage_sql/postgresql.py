@@ -21,11 +21,11 @@ from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused, StorageError, TaskQuery, Uncertain
 from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
-from fullresult_storage_sql.edges import START, Edges, Position
+from fullresult_storage_sql.due_edges import START, Edges, Position
+from fullresult_storage_sql.postgresql_session import REFUSALS, Session
 from fullresult_storage_sql.queries import Condition, Path
 from fullresult_storage_sql.results import Joining
 from fullresult_storage_sql.rows import Kind, Parameter
-from fullresult_storage_sql.session import REFUSALS, Session
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from fullresult_storage_sql import globs, queries, rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.queries import Condition, Path
 from fullresult_storage_sql.results import Joining
-from fullresult_storage_sql.turns import in_turn
-from fullresult_storage_sql.updates import Updates
+from fullresult_storage_sql.sqlite_turns import in_turn
+from fullresult_storage_sql.sqlite_updates import Updates
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

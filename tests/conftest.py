@@ -12,7 +12,7 @@ from celery import _state
 from kombu.transport import memory
 
 from fullresult.outage import flusher
-from tests import servers, workers
+from tests.kit import servers, workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

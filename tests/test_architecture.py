@@ -71,8 +71,10 @@ def test_the_values_know_neither_signals_nor_storages() -> None:
 
 def test_no_two_scenarios_have_a_task_of_the_same_name() -> None:
     """Which test files share a process is xdist's to choose, and its apps have all tasks."""
-    modules = [f"tests.{file.stem}" for file in Path(__file__).parent.glob("scenario_*app.py")]
+    modules = [
+        f"tests.apps.{file.stem}" for file in (ROOT / "tests" / "apps").glob("scenario_*app.py")
+    ]
 
     assert len(modules) > 5
     for module in modules:
-        import_module(module)  # `tests.scenario_app.task` refuses a name that is taken
+        import_module(module)  # `tests.apps.scenario_app.task` refuses a name that is taken

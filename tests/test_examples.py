@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers, workers
+from tests.kit import servers, workers
 
 pytestmark = pytest.mark.slow
 

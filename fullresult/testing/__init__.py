@@ -41,7 +41,7 @@ pytest.register_assert_rewrite(
 )
 
 from fullresult.testing.fixtures import open_storage  # noqa: E402
-from fullresult.testing.life import OLD_RECORDS  # noqa: E402
+from fullresult.testing.setup_and_close import OLD_RECORDS  # noqa: E402
 from fullresult.testing.suite import StorageSuite  # noqa: E402
 
 __all__ = ["OLD_RECORDS", "StorageSuite", "open_storage"]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from fullresult.testing.arguments import Arguments
-from fullresult.testing.auditing import Auditing
-from fullresult.testing.changing import Changing
-from fullresult.testing.claiming import Claiming
-from fullresult.testing.expiring import Expiring
-from fullresult.testing.finding import Finding
-from fullresult.testing.joining import Joining
-from fullresult.testing.keeping import Keeping
-from fullresult.testing.life import Life
-from fullresult.testing.listing import Listing
-from fullresult.testing.overlapping import Overlapping
-from fullresult.testing.paging import Paging
+from fullresult.testing.audit import Auditing
+from fullresult.testing.begin_write import Overlapping
+from fullresult.testing.change_schedules import Changing
+from fullresult.testing.claim_schedules import Claiming
+from fullresult.testing.delete_expired import Expiring
+from fullresult.testing.find_by_arguments import Arguments
+from fullresult.testing.find_by_fields import Finding
+from fullresult.testing.keep_schedules import Scheduling
+from fullresult.testing.list_schedules import Listing
+from fullresult.testing.order_and_pages import Paging
 from fullresult.testing.results import Results
-from fullresult.testing.scheduling import Scheduling
-from fullresult.testing.sharing import Sharing
+from fullresult.testing.setup_and_close import Life
 from fullresult.testing.statistics import Statistics
+from fullresult.testing.threads_and_forks import Sharing
 from fullresult.testing.workers import Workers
+from fullresult.testing.write_and_get import Keeping
+from fullresult.testing.write_and_join import Joining
 
 
 class StorageSuite(

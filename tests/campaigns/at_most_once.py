@@ -31,9 +31,9 @@ import pymongo
 import redis
 
 from fullresult.scheduling.sweeper import sweep
-from tests import servers, sweeping
-from tests.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, proxy
-from tests.workers import STORAGES, until
+from tests.kit import servers, sweeping
+from tests.kit.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, proxy
+from tests.kit.workers import STORAGES, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

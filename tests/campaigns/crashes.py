@@ -31,15 +31,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fullresult.record import FINISHED, TaskRecord
-from tests import servers, workers
 from tests.campaigns.outage import open_store
-from tests.workers import SETTINGS, until
+from tests.kit import servers, workers
+from tests.kit.workers import SETTINGS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.process import BaseProcess
 
-MODULE = "tests.scenario_outage_app"
+MODULE = "tests.apps.scenario_outage_app"
 VICTIMS = {"child": 14, "publisher": 8, "beat": 1, "worker": 1}
 """How often each is killed; the last two take a second to start anew."""
 _LOST = "billiard.exceptions.WorkerLostError"

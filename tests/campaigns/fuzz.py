@@ -497,7 +497,7 @@ def _search(_: FullResult) -> Target:
 
 def _web(full: FullResult) -> Target:
     """What is asked of the pages: a wrong question has an answer that is no failure."""
-    from tests import browsing
+    from tests.kit import browsing
 
     for event in _events():
         full.storage.write([event])

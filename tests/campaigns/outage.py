@@ -32,8 +32,8 @@ from kombu.exceptions import OperationalError
 from psycopg import sql
 
 from fullresult import FullResult, TaskRecord
-from tests import servers, sweeping, workers
-from tests.proxy import Delay, Proxy, no_fault, proxy
+from tests.kit import servers, sweeping, workers
+from tests.kit.proxy import Delay, Proxy, no_fault, proxy
 
 TIMEOUT = 2.0
 """`fullresult_timeout`: how long the first call of each process may wait."""
@@ -521,7 +521,7 @@ def campaign(
             "broker_transport_options": {"socket_timeout": 2, "socket_connect_timeout": 2},
             "worker_prefetch_multiplier": 4,
         }
-        module = "tests.scenario_outage_app"
+        module = "tests.apps.scenario_outage_app"
         scene = stack.enter_context(
             workers.scene(broker.url, store.url, directory, module=module, **settings)
         )

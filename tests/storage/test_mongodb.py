@@ -1,0 +1,66 @@
+"""MongoDB keeps the contract of a storage, as a replica set and as a single server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from bson import json_util
+
+from fullresult.testing import StorageSuite
+from tests.kit import servers
+
+pytestmark = pytest.mark.slow
+
+OLD = Path(__file__).parent / "old_schemas"
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def replica_set(mongodb_server: str) -> Iterator[str]:
+    with servers.mongodb_database(mongodb_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def single_server(mongodb_single_server: str) -> Iterator[str]:
+    with servers.mongodb_database(mongodb_single_server) as url:
+        yield url
+
+
+def of_its_own(database: str) -> str:
+    """Collections of a new name in *database*, which are made much faster than a database."""
+    bar = "&" if "?" in database else "?"
+    return f"{database}{bar}fullresult_prefix=test_{next(_numbers)}_"
+
+
+class TestReplicaSet(StorageSuite):
+    @pytest.fixture
+    def url(self, replica_set: str) -> str:
+        return of_its_own(replica_set)
+
+    @pytest.fixture
+    def unreachable_url(self) -> str:
+        return f"mongodb://{servers.HOST}:{servers.free_port()}/db?serverSelectionTimeoutMS=300"
+
+    @pytest.fixture(params=sorted(OLD.glob("mongodb_*.json")), ids=lambda file: file.stem)
+    def old_url(self, mongodb_url: str, request: pytest.FixtureRequest) -> str:
+        left = json_util.loads(request.param.read_text(encoding="utf-8"))
+        with pymongo.MongoClient[dict[str, Any]](mongodb_url) as client:
+            for name, documents in left.items():
+                if documents:
+                    client.get_default_database()[name].insert_many(documents)
+        return mongodb_url
+
+
+@pytest.mark.campaign
+class TestSingleServer(StorageSuite):
+    """Without transactions."""
+
+    @pytest.fixture
+    def url(self, single_server: str) -> str:
+        return of_its_own(single_server)

@@ -1,0 +1,231 @@
+"""How long records are kept: the setting, when a record expires, and who deletes it then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Ignore, ImproperlyConfigured
+from click.testing import CliRunner
+
+from fullresult import FullResult, TaskRecord
+from fullresult.cli.group import fullresult
+from fullresult.config import Settings
+from fullresult.config.retention import Retention
+from fullresult.extension.tasks import PURGE, SWEEP
+from fullresult.record import Outcome
+from tests.kit.scheduling import app_on, later
+
+DAY = timedelta(days=1)
+NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def app(storage_url: str) -> Iterator[Celery]:
+    rules = {"FAILURE": "90d", "shop.kept": None, "shop.*": "2d"}
+    with app_on({"broker_url": "memory://"}, storage_url, fullresult_retention=rules) as app:
+        for name in ("shop.fine", "shop.kept", "other"):
+            app.task(work, name=name)
+        app.task(fail, name="shop.broken")
+        yield app
+
+
+def work() -> int:
+    return 1
+
+
+def fail() -> None:
+    raise ValueError
+
+
+def run(app: Celery, name: str) -> TaskRecord:
+    """The record of a task that ran in this process."""
+    record = app.fullresult.get(app.tasks[name].apply().id)
+    assert record is not None
+    return record  # type: ignore[no-any-return]
+
+
+def expiry(record: TaskRecord | None) -> datetime | None:
+    assert record is not None
+    assert record.outcome is not None
+    return record.outcome.expire_at
+
+
+def expired(record: TaskRecord, by: timedelta = DAY) -> TaskRecord:
+    """The same task, its time over for so long."""
+    assert record.outcome is not None
+    when = datetime.now(timezone.utc).replace(microsecond=0) - by
+    stamp = record.outcome.stamp + "z"
+    return TaskRecord(
+        record.task_id,
+        record.date_created,
+        record.date_updated,
+        outcome=record.outcome._replace(stamp=stamp, expire_at=when),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "rules"),
+    [
+        ("30d", (("*", 30 * DAY),)),
+        (timedelta(days=2), (("*", 2 * DAY),)),
+        (3600, (("*", timedelta(hours=1)),)),
+        ({"FAILURE": "90d", "shop.*": None}, (("FAILURE", 90 * DAY), ("shop.*", None))),
+    ],
+)
+def test_it_is_a_length_of_time_or_some_by_state_or_name(given: Any, rules: Any) -> None:
+    with Celery("shop", set_as_current=False) as app:
+        app.conf.fullresult_retention = given
+
+        assert Settings.of(app).retention == Retention(rules)
+
+
+@pytest.mark.parametrize("given", ["soon", 0, -1, {"FAILURE": "soon"}, {7: "1d"}, {"": "1d"}, True])
+def test_what_makes_no_sense_is_refused_by_name(given: Any) -> None:
+    with Celery("shop", set_as_current=False) as app:
+        app.conf.fullresult_retention = given
+
+        with pytest.raises(ImproperlyConfigured, match="fullresult_retention"):
+            Settings.of(app)
+
+
+def test_results_that_expire_are_records_that_expire() -> None:
+    """Celery's own default of a day is nobody's wish."""
+    with Celery("shop", set_as_current=False, backend="fullresult://") as app:
+        assert Settings.of(app).retention is None
+        app.conf.result_expires = 7 * DAY
+
+        assert Settings.of(app).retention == Retention((("*", 7 * DAY),))
+
+
+def test_results_kept_elsewhere_say_nothing_of_records() -> None:
+    with Celery("shop", set_as_current=False, backend="cache+memory://") as app:
+        app.conf.result_expires = 7 * DAY
+
+        assert Settings.of(app).retention is None
+
+
+def test_the_first_rule_that_fits_counts(app: Celery) -> None:
+    kept = {name: run(app, f"shop.{name}") for name in ("fine", "kept", "broken")}
+
+    assert {
+        name: expiry(record) and expiry(record) - record.date_done  # type: ignore[operator]
+        for name, record in kept.items()
+    } == {"fine": 2 * DAY, "kept": None, "broken": 90 * DAY}
+    assert expiry(run(app, "other")) is None
+
+
+def test_only_what_has_ended_expires(app: Celery) -> None:
+    app.send_task("shop.fine", task_id="sent")
+
+    assert expiry(app.fullresult.get("sent")) is None
+
+
+def test_what_was_ignored_cancelled_or_not_sent_has_ended(app: Celery) -> None:
+    def give_up() -> None:
+        raise Ignore
+
+    app.task(give_up, name="shop.ignoring")
+    later(app, "cancelled", name="shop.fine")
+    app.fullresult.cancel("cancelled")
+
+    assert expiry(run(app, "shop.ignoring"))
+    assert expiry(app.fullresult.get("cancelled"))
+
+
+def test_a_scheduled_task_never_expires(app: Celery) -> None:
+    later(app, "later", name="shop.fine")
+
+    assert expiry(app.fullresult.get("later")) is None
+
+
+def test_a_length_of_time_beyond_all_dates_is_for_good() -> None:
+    outcome = Outcome(
+        *("s", "SUCCESS", False, 0, None, None, NOW, NOW),
+        *(None, None, None, None, None, None, None, None),
+    )
+
+    kept = Retention((("*", timedelta(days=3_000_000)),)).of(outcome, "any")
+
+    assert kept.expire_at is not None
+    assert kept.expire_at.year == 9999
+
+
+def test_purging_deletes_what_expired_and_nothing_else(app: Celery) -> None:
+    full: FullResult = app.fullresult
+    old, young = run(app, "shop.fine"), run(app, "shop.fine")
+    full.storage.write([expired(old)])
+    told: list[int] = []
+
+    assert full.purge(told.append) == 1
+
+    assert full.get(old.task_id) is None
+    assert full.get(young.task_id) is not None
+    assert sum(told) == 1
+    assert full.purge() == 0
+
+
+def test_a_task_that_goes_on_does_not_expire(app: Celery) -> None:
+    """A message that is delivered again begins another run of what had ended."""
+    full: FullResult = app.fullresult
+    record = run(app, "shop.broken")
+    full.storage.write([expired(record)])
+    assert record.outcome is not None
+    again = record.outcome._replace(
+        stamp=f"000000001{'4' * 30}", state="STARTED", open=True, date_done=None, expire_at=None
+    )
+    full.storage.write(
+        [TaskRecord(record.task_id, record.date_created, record.date_updated, outcome=again)]
+    )
+
+    assert full.purge() == 0
+
+    assert full.get(record.task_id) is not None
+
+
+def test_the_command_says_how_many(app: Celery) -> None:
+    full: FullResult = app.fullresult
+    full.storage.write([expired(run(app, "shop.fine"))])
+
+    result = CliRunner().invoke(fullresult, ["purge"], obj=_Context(app))
+
+    assert (result.exit_code, result.stdout) == (0, "Deleted 1 record.\n")
+
+
+class _Context:
+    """What Celery's commands are given."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+
+def test_the_task_does_the_same(app: Celery) -> None:
+    app.fullresult.storage.write([expired(run(app, "shop.fine"))])
+
+    assert app.tasks[PURGE].apply().get() == 1
+
+
+def test_beat_sends_the_task_where_something_is_to_expire(app: Celery) -> None:
+    scheduler = _beat(app)
+
+    assert scheduler.schedule[PURGE].schedule.run_every == timedelta(hours=1)
+    assert SWEEP not in scheduler.schedule
+
+
+def test_beat_has_nothing_to_do_where_all_is_kept(storage_url: str) -> None:
+    with app_on({"broker_url": "memory://"}, storage_url) as app:
+        assert PURGE not in _beat(app).schedule
+
+
+def _beat(app: Celery) -> Any:
+    """A scheduler whose beat has begun."""
+    from celery import signals
+    from celery.beat import Scheduler, Service
+
+    service = Service(app)
+    service.scheduler = Scheduler(app, lazy=True)
+    signals.beat_init.send(sender=service)
+    return service.scheduler

@@ -1,0 +1,440 @@
+"""The pages in a real Chromium, over real records: what a person sees and does.
+
+With `FULLRESULT_SCREENSHOTS=1` it also writes the pictures of the documentation.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import re
+import shutil
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Error, expect, sync_playwright
+
+from fullresult.config.passwords import hash_password
+from fullresult.record import FAILURE, SUCCESS
+from fullresult.testing import samples
+from fullresult.web import create_app
+from tests.conftest import missing
+from tests.kit import browsing, workers
+from tests.kit.browsing import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from celery import Celery
+    from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
+
+    from fullresult.record import TaskRecord
+
+pytestmark = pytest.mark.slow
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+WANTED = bool(os.environ.get("FULLRESULT_SCREENSHOTS"))
+PASSWORD = "correct horse"
+USERS = {
+    "ada": {"password": hash_password(PASSWORD, n=16), "role": "operator"},
+    "bob": {"password": hash_password(PASSWORD, n=16), "role": "reader"},
+}
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """An installed Chromium or, without one, Playwright's own."""
+    with sync_playwright() as playwright:
+        browser = _launched(playwright.chromium)
+        yield browser
+        browser.close()
+
+
+def _launched(chromium: BrowserType) -> Browser:
+    def launch(path: str | None) -> Browser:
+        # A container's root may not use its sandbox, nor much of /dev/shm.
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        return chromium.launch(executable_path=path, args=options)
+
+    for path in filter(None, map(shutil.which, _NAMES)):
+        with suppress(Error):
+            return launch(path)
+    try:
+        return launch(None)
+    except Error as error:
+        missing(f"no Chromium can be started: {error.message.splitlines()[0]}")
+
+
+@pytest.fixture(params=workers.storages("sqlite"))
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
+    with (
+        workers.storage(request.param, request, tmp_path) as url,
+        browsing.shop(url, beat_schedule=_PLAN, **_NAMED) as app,
+    ):
+        yield app
+
+
+_NAMED = {"task_default_queue": "orders"} if WANTED else {}
+_PLAN = {"every morning": {"task": "shop.mail", "schedule": 86400.0, "args": ("ada@example.com",)}}
+
+
+@contextmanager
+def served(app: Celery) -> Iterator[str]:
+    """The pages of *app* behind a real socket; their address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pages = create_app(app.fullresult, users=USERS, token=TOKEN)
+        server = uvicorn.Server(uvicorn.Config(pages, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@pytest.fixture
+def address(app: Celery) -> Iterator[str]:
+    with served(app) as address:
+        yield address
+
+
+@pytest.fixture
+def context(chromium: Browser, address: str) -> Iterator[BrowserContext]:
+    """A browser without cookies, in which nothing goes wrong unseen, nor leaves this host."""
+    context = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(10_000)
+    wrong: list[str] = []
+    context.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    context.on(
+        "request",
+        lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url),
+    )
+    yield context
+    context.close()
+    # What the browser says of answers such as 403 is no mistake of a page's.
+    assert [text for text in wrong if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """Somebody who went to the start-up link."""
+    page = context.new_page()
+    page.goto(f"/?token={TOKEN}")
+    return page
+
+
+def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+BOTH = pytest.mark.parametrize("app", ["sqlite", "postgresql"], indirect=True)
+"""Elsewhere campaigns do so, with all the other storages."""
+
+
+@BOTH
+def test_one_searches_opens_and_retries(app: Celery, page: Page) -> None:
+    """With the suggestions of the search box, by keyboard."""
+    (task_id,) = browsing.failed(app)
+    app.send_task("shop.mail", ("ada",))
+    browsing.sent(app)
+    page.keyboard.press("/")
+    page.keyboard.type("state:fail")
+    page.get_by_role("option", name="state:FAILURE").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("q=state"))
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name=task_id).click()
+    expect(page.get_by_text("card declined").first).to_be_visible()
+
+    page.get_by_role("link", name="Retry…", exact=True).click()
+    page.get_by_role("button", name="Send 1 task again").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    (message,) = browsing.sent(app)
+    assert message["id"] in page.url
+    assert app.fullresult.get(message["id"]).retry_of == task_id
+    expect(page.get_by_text("Sent again from")).to_be_visible()
+
+
+def test_one_selects_several_and_retries_them(app: Celery, page: Page) -> None:
+    browsing.failed(app, 5)
+    page.goto("/?q=state:FAILURE")
+    page.get_by_label("Select all on this page").check()
+    page.locator("tbody input").first.uncheck()
+    page.get_by_role("button", name="Retry selected…").click()
+
+    page.get_by_role("button", name="Send 4 tasks again").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("4 of 4 sent again")
+    assert len(browsing.sent(app)) == 4
+
+
+@BOTH
+def test_one_retries_all_that_match(app: Celery, page: Page) -> None:
+    browsing.failed(app, 60)
+    page.goto("/?q=state:FAILURE")
+    page.get_by_role("link", name="Retry all that match…").click()
+
+    page.get_by_role("button", name="Send 60 tasks again").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("60 of 60 sent again")
+    assert len(browsing.sent(app)) == 60
+
+
+def test_one_edits_and_retries_and_is_told_what_is_wrong(app: Celery, page: Page) -> None:
+    (task_id,) = browsing.failed(app)
+    page.goto(f"/edit?id={task_id}")
+    page.get_by_label("Keyword arguments").fill('{"colour": "red"}')
+    page.get_by_role("button", name="Check and preview").click()
+    expect(page.get_by_role("alert")).to_contain_text("colour")
+
+    page.get_by_label("Keyword arguments").fill('{"amount": 5}')
+    page.get_by_role("button", name="Check and preview").click()
+    page.get_by_role("button", name="Send it").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    (message,) = browsing.sent(app)
+    assert (message["args"], message["kwargs"]) == ([0], {"amount": 5})
+
+
+@BOTH
+def test_one_moves_and_cancels_what_is_scheduled(app: Celery, page: Page) -> None:
+    task_id = app.tasks["shop.charge"].apply_async((1,), countdown=3600).id
+    page.goto("/scheduled")
+    page.get_by_label(f"Select shop.charge {task_id}").check()
+    page.get_by_role("button", name="Reschedule selected…").click()
+    page.get_by_label("Due").fill("in 5h")
+    page.get_by_role("button", name="Move").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+    (moved,) = app.fullresult.scheduled()
+
+    page.get_by_role("link", name="Cancel…").click()
+    page.get_by_role("button", name="Cancel for good").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    assert (moved.due - moved.date_scheduled).total_seconds() > 4 * 3600
+    assert app.fullresult.get(task_id).state == "REVOKED"
+
+
+def test_one_runs_a_periodic_task_now(app: Celery, page: Page) -> None:
+    page.goto("/periodic")
+    page.get_by_role("link", name="Run every morning now").click()
+
+    page.get_by_role("button", name="Run it now").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    (message,) = browsing.sent(app)
+    assert message["args"] == ["ada@example.com"]
+
+
+def test_the_list_lives_and_can_be_paused(app: Celery, page: Page) -> None:
+    """New rows come and states change by themselves; what was selected stays so."""
+    first = app.send_task("shop.charge", (1,)).id
+    row = page.locator("tbody tr", has_text=first)
+    expect(row).to_be_visible()
+    row.get_by_role("checkbox").check()
+    browsing.ran(app, first, "shop.charge")
+    expect(row).to_contain_text("SUCCESS")
+    expect(row.get_by_role("checkbox")).to_be_checked()
+    page.get_by_role("button", name="Pause").click()
+    second = app.send_task("shop.charge", (2,)).id
+    with page.expect_response(re.compile("fragment"), timeout=10_000):
+        page.get_by_role("button", name="Go on").click()
+
+    expect(page.locator("tbody tr", has_text=second)).to_be_visible()
+
+
+def test_a_reader_logs_in_and_is_refused(app: Celery, context: BrowserContext) -> None:
+    (task_id,) = browsing.failed(app)
+    page = context.new_page()
+    page.goto(f"/task?id={task_id}")
+    log_in(page, "bob", "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    log_in(page, "bob")
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    expect(page.get_by_text("card declined").first).to_be_visible()
+    expect(page.get_by_role("link", name="Retry…", exact=True)).to_have_count(0)
+    answer = page.evaluate(
+        """async () => (await fetch("/retry", {
+            method: "POST", body: new URLSearchParams({id: "x", csrf: "guess"}) })).status"""
+    )
+    assert answer == 403
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+
+
+def test_another_site_can_make_the_browser_do_nothing(
+    app: Celery, page: Page, context: BrowserContext
+) -> None:
+    """A page of another site sends our own form, with the cookies of somebody who is logged in."""
+    (task_id,) = browsing.failed(app)
+    here = page.url
+    elsewhere = context.new_page()
+    elsewhere.set_content(
+        f'<form method="post" action="{here}retry"><input name="id" value="{task_id}">'
+        "<button>Win!</button></form>"
+    )
+
+    elsewhere.get_by_role("button").click()
+    elsewhere.wait_for_url(re.compile("/retry"))
+
+    expect(elsewhere.get_by_role("heading", level=1)).to_have_text(
+        re.compile("Not allowed|Log in|Please log in")
+    )
+    assert browsing.sent(app) == []
+
+
+def test_what_a_task_says_stays_text(app: Celery, page: Page) -> None:
+    hostile = "</pre></bdi><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    task_id = app.send_task(hostile, (hostile,), {hostile: hostile}).id
+    browsing.ran(app, task_id, hostile, RuntimeError(hostile))
+
+    for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", f"/retry?id={task_id}"):
+        page.goto(path)
+        assert "owned" not in page.title() or "<script>" in page.title()
+        assert page.locator("main script, main img").count() == 0
+
+
+def test_without_scripts_everything_can_be_read_and_done(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    (task_id,) = browsing.failed(app)
+    plain = chromium.new_context(base_url=address, java_script_enabled=False)
+    page = plain.new_page()
+    page.goto(f"/?token={TOKEN}")
+    page.get_by_role("link", name=task_id).click()
+    page.get_by_role("link", name="Retry…", exact=True).click()
+
+    page.get_by_role("button", name="Send 1 task again").click()
+    page.wait_for_url(re.compile(r"/task\?id="))
+    plain.close()
+
+    assert len(browsing.sent(app)) == 1
+
+
+def test_on_a_phone_no_page_is_wider_than_the_screen(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    (task_id,) = browsing.failed(app)
+    phone = chromium.new_context(base_url=address, viewport={"width": 360, "height": 740})
+    page = phone.new_page()
+    page.goto(f"/?token={TOKEN}")
+
+    for path in ("/", f"/task?id={task_id}", "/periodic", "/stale?older=0s", f"/edit?id={task_id}"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    phone.close()
+
+
+def names_of(page: Page) -> list[Any]:
+    """What can be used on a page and has no name for whoever cannot see it."""
+    found: list[Any] = page.evaluate(
+        """() => [...document.querySelectorAll("a, button, input:not([type=hidden]), textarea")]
+            .filter((each) => !each.hidden && !(each.getAttribute("aria-label") || each.textContent
+                || (each.labels && each.labels.length))).map((each) => each.outerHTML)"""
+    )
+    return found
+
+
+def test_everything_that_can_be_used_has_a_name_for_a_screen_reader(
+    app: Celery, page: Page
+) -> None:
+    (task_id,) = browsing.failed(app)
+    app.tasks["shop.charge"].apply_async((1,), countdown=3600)
+
+    for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", "/scheduled", "/periodic"):
+        page.goto(path)
+        assert names_of(page) == [], path
+        assert page.locator("h1").count() == 1, path
+
+
+# --- the pictures of the documentation
+
+
+def _history(now: datetime) -> Iterator[TaskRecord]:
+    """Two thousand tasks of the last day, more of them by day than by night."""
+    chance = random.Random(7)
+    for number in range(2000):
+        ago = chance.random() * 86400
+        if chance.random() > 0.3 + 0.7 * math.sin(ago / 86400 * math.pi):
+            continue
+        created = now - timedelta(seconds=ago + 5)
+        state = FAILURE if chance.random() < 0.06 else SUCCESS
+        ran = timedelta(seconds=chance.lognormvariate(-1.2, 0.6))
+        started = created + timedelta(seconds=chance.lognormvariate(-2.5, 0.8))
+        outcome = samples.outcome(state, started + ran, date_started=started, worker="w1@host")
+        name = chance.choice(["shop.charge", "shop.charge", "shop.mail", "shop.stock.update"])
+        yield samples.event(
+            f"{number:032x}",
+            created,
+            date_published=created,
+            outcome=outcome._replace(runtime=ran.total_seconds()),
+            message=samples.message(created, name=name, queue="orders"),
+            start=samples.start(started, "w1@host"),
+        )
+
+
+def a_days_work(app: Celery) -> dict[str, str]:
+    """Records that are worth a picture; the ids of some of them."""
+    charge, mail = app.tasks["shop.charge"], app.tasks["shop.mail"]
+    app.fullresult.storage.write([*_history(app.fullresult.storage.now())])
+    for number in range(40):
+        task_id = charge.apply_async((1000 + number,), {"amount": 9.5}).id
+        if number % 9 != 4:
+            browsing.ran(app, task_id, "shop.charge")
+    root = charge.apply_async((7,), {"amount": 42}, priority=5).id
+    for customer in ("ada", "grace"):
+        child = mail.apply_async((f"{customer}@example.com",), root_id=root, parent_id=root).id
+        browsing.ran(app, child, "shop.mail")
+    try:
+        raise ValueError("card declined: insufficient funds")
+    except ValueError as error:
+        browsing.ran(app, root, "shop.charge", error)
+    app.fullresult.resend(root)
+    charge.apply_async((8,), countdown=5400)
+    scheduled = mail.apply_async(("ada@example.com",), countdown=7200).id
+    app.fullresult.audit("resend", actor="ada", task_ids=[root])
+    return {"failed": root, "scheduled": scheduled}
+
+
+@pytest.mark.skipif(not WANTED, reason="FULLRESULT_SCREENSHOTS is not set")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_are_taken(app: Celery, chromium: Browser, address: str, scheme: Any) -> None:
+    ids = a_days_work(app)
+    context = chromium.new_context(
+        base_url=address,
+        color_scheme=scheme,
+        viewport={"width": 1180, "height": 760},
+        timezone_id="UTC",
+    )
+    page = context.new_page()
+    page.goto(f"/?token={TOKEN}")
+    PICTURES.mkdir(exist_ok=True)
+
+    for name, path in {
+        "tasks": "/",
+        "task": f"/task?id={ids['failed']}",
+        "retry": "/retry?q=state:FAILURE",
+        "edit": f"/edit?id={ids['failed']}",
+        "scheduled": "/scheduled",
+        "overview": "/overview",
+        "periodic": "/periodic",
+    }.items():
+        page.goto(path)
+        page.screenshot(path=PICTURES / f"web-{name}-{scheme}.png")
+    context.close()
