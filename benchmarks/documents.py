@@ -19,7 +19,7 @@ from fullresult.record import (
     Start,
     TaskRecord,
 )
-from fullresult.record.merging import is_open
+from fullresult.record.states import is_open
 from fullresult_storage_mongo.records import document, told
 
 if TYPE_CHECKING:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.filling import name_of
 from fullresult.record import PENDING, STARTED, SUCCESS, Message, Outcome, Start, TaskRecord
-from fullresult.record.merging import Attempt, Clock, fold, is_open
+from fullresult.record.merging import fold
+from fullresult.record.stamps import Attempt, Clock
+from fullresult.record.states import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fullresult.record.merging import Moment
+    from fullresult.record.stamps import Moment
     from fullresult.storage import Storage
 
 BATCH = 100

@@ -12,8 +12,9 @@ from celery.exceptions import ImproperlyConfigured
 
 from fullresult import hookspecs
 from fullresult.config import Settings, without_password
+from fullresult.config.redaction_rules import Redact
 from fullresult.config.router import EtaRouter, Router
-from fullresult.recording.redaction import Redact, Redactor
+from fullresult.recording.redaction import Redactor
 from fullresult.storage import Storage
 
 GROUP = "fullresult.storage"

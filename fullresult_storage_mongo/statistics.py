@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from fullresult.insight.statistics import Sample
+from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_mongo import queries, schedules

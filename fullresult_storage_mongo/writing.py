@@ -16,7 +16,8 @@ from pymongo.errors import (
 )
 
 from fullresult.record import TaskRecord
-from fullresult.record.merging import FIRST, Attempt, fold, merge
+from fullresult.record.merging import fold, merge
+from fullresult.record.stamps import FIRST, Attempt
 from fullresult_storage_mongo import merging, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import TOO_LARGE, again, is_too_large, twice

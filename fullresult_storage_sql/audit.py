@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from fullresult.actions.audit import AuditEntry, AuditQuery
+from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.queries import Condition
 

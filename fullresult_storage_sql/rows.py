@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from fullresult.insight.statistics import Sample
 from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.record.merging import from_milliseconds
+from fullresult.record.dates import from_milliseconds
+from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule
 from fullresult.record.worker import Worker
 

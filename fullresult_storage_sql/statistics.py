@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Protocol
 
-from fullresult.insight.statistics import Sample
+from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows, schedules

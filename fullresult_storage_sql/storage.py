@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from fullresult.record import TaskRecord
-from fullresult.record.merging import cut
+from fullresult.record.dates import cut
 from fullresult.storage import TaskQuery
 from fullresult.storage.indexes import is_indexed
 from fullresult_storage_sql import queries, rows

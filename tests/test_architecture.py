@@ -56,7 +56,7 @@ def test_only_the_extension_opens_a_storage() -> None:
 
     openers = {file.name for file in core if "fullresult.plugins" in imports(file)}
 
-    assert openers == {"fullresult.py", "backend.py"}  # which may have a storage of its own
+    assert openers == {"fullresult.py", "shared.py"}  # which may have a storage of its own
 
 
 def test_the_values_know_neither_signals_nor_storages() -> None:

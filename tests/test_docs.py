@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import fullresult
 from fullresult.actions import resend
 from fullresult.cli.group import fullresult as commands
-from fullresult.config import Settings, settings
+from fullresult.config import Settings, duration
 from fullresult.record import STATES
 
 ROOT = Path(__file__).parent.parent
@@ -306,7 +306,7 @@ def test_the_settings_in_the_examples_are_taken() -> None:
 
 @pytest.mark.parametrize("literal", re.findall(r'`"(\d\w+)"`', page(DOCS / "configuration.md")))
 def test_every_length_of_time_in_the_docs_is_one(literal: str) -> None:
-    assert settings.duration(literal)
+    assert duration(literal)
 
 
 def test_the_statements_that_run_on_both_databases_run_on_sqlite(

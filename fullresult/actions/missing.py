@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from fullresult.actions.batch import NotDone, sending
 from fullresult.cli.commands.orphans import show_orphans
 from fullresult.cli.preview import SHOWN
-from fullresult.cli.schedule_table import late, show_schedules
+from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
 from fullresult.insight import stale
 from fullresult.insight.orphans import Orphans, was_sent_again
+from fullresult.insight.overdue import late
 from fullresult.insight.words import count_of
 from fullresult.record import pages
 from fullresult.storage import TaskQuery, WorkerStorage

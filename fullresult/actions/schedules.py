@@ -11,14 +11,18 @@ from uuid import uuid4
 from celery.utils.time import maybe_iso8601
 
 from fullresult.actions.resend import CannotResend
+from fullresult.insight.overdue import schedules_of
+from fullresult.insight.words import local_exactly
 from fullresult.record import encoding
-from fullresult.record.merging import fold, to_utc
+from fullresult.record.dates import to_utc
+from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
+    from fullresult.extension import FullResult
     from fullresult.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -125,3 +129,20 @@ def _aware(eta: datetime | str) -> datetime:
     if not isinstance(when, datetime):
         raise TypeError(f"eta must be a datetime or ISO text, not {eta!r}")
     return to_utc(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
+
+
+def why_not(full: FullResult, task_id: str) -> str:
+    """Why nothing of this task could be taken back from the sweepers."""
+    found = schedules_of(full, task_id)
+    for schedule in found:
+        if schedule.date_claimed:
+            return (
+                f"task {task_id!r} was claimed by a sweeper at "
+                f"{local_exactly(schedule.date_claimed)}, and is sent or about to be"
+            )
+    if found:
+        return f"task {task_id!r} was changed by somebody else at this moment; try again"
+    record = full.get(task_id)
+    if record is None:
+        return f"no task {task_id!r} is recorded"
+    return f"task {task_id!r} is not scheduled: it is {record.state}"

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fullresult.cli.terminal import one_line, say
+from fullresult.cli.terminal import say
+from fullresult.insight.safe_text import one_line
 from fullresult.storage import AuditStorage, StorageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import click
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult.cli.help import Command
-from fullresult.cli.terminal import one_line, say
+from fullresult.cli.terminal import say
+from fullresult.insight.safe_text import one_line
 from fullresult.storage import StorageError
 
 

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from fullresult.cli import limits
-from fullresult.cli.terminal import one_line, say
+from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import cursor, pair, state, value, when
 from fullresult.insight.document import plain
+from fullresult.insight.safe_text import one_line
 from fullresult.record import STATES
 from fullresult.storage import TaskQuery
 

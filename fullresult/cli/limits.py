@@ -6,7 +6,8 @@ import shlex
 
 import click
 
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
+from fullresult.insight.safe_text import safe
 
 FOUND = 3
 """The exit code of a listing that is to fail where it finds anything."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from fullresult.cli.terminal import bold, dim, in_colour, lines, one_line, safe
+from fullresult.cli.terminal import bold, dim, in_colour
 from fullresult.insight.document import plain
+from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import call, count_of, local_exactly, span
 from fullresult.record import FINISHED, Execution, TaskRecord
 from fullresult.record.encoding import clip

@@ -10,7 +10,8 @@ from fullresult.actions.batch import BROKER_ERRORS, NotDone
 from fullresult.cli.audited import Log
 from fullresult.cli.errors import Failure
 from fullresult.cli.progress import progress
-from fullresult.cli.terminal import one_line, say
+from fullresult.cli.terminal import say
+from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of
 from fullresult.record.encoding import safe_str
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, safe, say, width
+from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, say, width
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import call, ending, local, span
 from fullresult.record import TaskRecord
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from fullresult.actions.audit import AuditQuery
 from fullresult.config import duration
 from fullresult.record import STATES, encoding
+from fullresult.record.audit import AuditQuery
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 

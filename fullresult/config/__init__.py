@@ -1,16 +1,24 @@
 """What a user may set: the keys, how they are read, and what their values mean."""
 
+from fullresult.config.durations import (
+    duration,
+)
+from fullresult.config.namespace import (
+    namespace_of,
+)
 from fullresult.config.settings import (
     DEFAULT_SPOOL,
+    Limits,
     Settings,
-    duration,
     is_recorded,
-    namespace_of,
+)
+from fullresult.config.urls import (
     without_password,
 )
 
 __all__ = [
     "DEFAULT_SPOOL",
+    "Limits",
     "Settings",
     "duration",
     "is_recorded",

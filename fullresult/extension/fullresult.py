@@ -14,23 +14,25 @@ from celery.local import Proxy
 from celery.result import AsyncResult
 
 from fullresult import plugins
-from fullresult.actions.audit import AuditEntry, AuditLog, AuditQuery
+from fullresult.actions.audit import AuditLog
 from fullresult.actions.resend import Resender
 from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings
 from fullresult.extension import signals, tasks
 from fullresult.extension.control import watch_control
+from fullresult.extension.send_task import watch
 from fullresult.insight import stale
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overview import CAP, Looking, Overview
 from fullresult.insight.statistics import Statistics
 from fullresult.outage.spool import SpoolStatus
 from fullresult.record import TaskRecord, encoding
+from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.recording.publishing import watch
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
-from fullresult.scheduling.original_ids import Bridge, tell_revoked
+from fullresult.scheduling.original_ids import Bridge
+from fullresult.scheduling.revoked_results import tell_revoked
 from fullresult.scheduling.sender import Sender
 from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import Storage, TaskQuery, purging

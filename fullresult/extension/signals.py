@@ -15,15 +15,14 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, Reject
 from celery.worker.request import Request
 
-from fullresult.extension import tasks
 from fullresult.outage import flusher
 from fullresult.record import FAILURE, IGNORED, REJECTED, encoding
 from fullresult.recording import beat_entries, this_worker
 from fullresult.recording.heartbeat import Heartbeat
 from fullresult.recording.publishing import current_publish
 from fullresult.recording.recorder import Recorder
-from fullresult.scheduling import original_ids
-from fullresult.scheduling.diverter import current_capture
+from fullresult.scheduling import original_ids, own_entries
+from fullresult.scheduling.capturing_producer import current_capture
 from fullresult.storage import WorkerStorage
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def on_worker_process_shutdown(**_: Any) -> None:
 def on_beat_init(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
     if full is not None:
-        tasks.add_entries(sender.app, full.settings, sender.scheduler)
+        own_entries.add_entries(sender.app, full.settings, sender.scheduler)
         beat_entries.watch(sender.scheduler)
 
 

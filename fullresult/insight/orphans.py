@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from fullresult.record import PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, UNSENT, TaskRecord, pages
-from fullresult.record.merging import worker_in
+from fullresult.record.stamps import worker_in
 from fullresult.record.worker import Worker
 from fullresult.storage import Storage, StorageError, TaskQuery, WorkerStorage
 

@@ -16,10 +16,10 @@ from celery.schedules import crontab, schedule
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 from celery.utils.time import maybe_make_aware
 
-from fullresult.extension.tasks import own_entries
 from fullresult.record import ENTRY_NAME, TRIGGERED, TaskRecord, encoding
-from fullresult.record.merging import to_utc
+from fullresult.record.dates import to_utc
 from fullresult.recording.message import Call
+from fullresult.scheduling.own_entries import own_entries
 from fullresult.storage import Storage, TaskQuery
 
 if TYPE_CHECKING:

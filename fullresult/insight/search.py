@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from fullresult.record.merging import cut
+from fullresult.record.dates import cut
 from fullresult.storage import IndexedStorage, StatisticsStorage, TaskQuery
 
 if TYPE_CHECKING:

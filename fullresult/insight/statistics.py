@@ -11,53 +11,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fullresult.record import FAILURE, FINISHED, SUCCESS, UNSENT
-from fullresult.record.merging import cut
+from fullresult.record.dates import cut
+from fullresult.record.sample import Sample
 
 MOST = 5_000
 """So many records are looked at for one question."""
 MOST_NAMES = 50
 """Tasks of more names than these, the most frequent, are told as one."""
 MOST_BUCKETS = 500
-
-
-class Sample(NamedTuple):
-    """What statistics ask of a record."""
-
-    name: str | None
-    state: str | None
-    retries: int | None
-    date_created: datetime
-    date_published: datetime | None
-    eta: datetime | None
-    first_started: datetime | None
-    """When the first execution started."""
-    date_started: datetime | None
-    """When the latest execution started."""
-    date_done: datetime | None
-    runtime: float | None
-
-    @property
-    def wait(self) -> float | None:
-        """Seconds from when it could have started, published and due, to its first start."""
-        if self.first_started is None:
-            return None
-        ready = self.date_published or self.date_created
-        if self.eta is not None and self.eta > ready:
-            ready = self.eta
-        # Clocks of two hosts may differ.
-        return max((self.first_started - ready).total_seconds(), 0.0)
-
-    @property
-    def run(self) -> float | None:
-        """Seconds that the execution took which ended the task, where it returned or raised."""
-        if self.state not in (SUCCESS, FAILURE):
-            return None
-        if self.runtime is not None:
-            return self.runtime
-        began = self.date_started or (None if self.retries else self.first_started)
-        if began is None or self.date_done is None:
-            return None
-        return max((self.date_done - began).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.utils.saferepr import saferepr
 
-from fullresult.cli.terminal import one_line
+from fullresult.insight.safe_text import one_line
 from fullresult.record import SUCCESS, TaskRecord, encoding
 
 _LONGEST = 200

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.record.merging import from_milliseconds, to_milliseconds
+from fullresult.record.dates import from_milliseconds, to_milliseconds
 
 _EVENT, _WITHDRAWAL, _COUNT = b"E", b"W", b"C"
 _CHECKED = 8

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from fullresult.config import DEFAULT_SPOOL, without_password
 from fullresult.outage.lines import Frame, Unreadable, decode, encode
-from fullresult.record.merging import from_milliseconds
+from fullresult.record.dates import from_milliseconds
 
 if TYPE_CHECKING:
     from fullresult.config import Settings

@@ -1,13 +1,43 @@
 """What is kept of a task, as plain values, and how events merge into it."""
 
-from fullresult.record.task import (
+from fullresult.record.audit import (
+    AuditEntry,
+    AuditQuery,
+)
+from fullresult.record.headers import (
     ENTRY_NAME,
+    ORIGINAL_ID,
+    TRIGGERED,
+)
+from fullresult.record.merging import (
+    fold,
+    merge,
+)
+from fullresult.record.parts import (
+    REDACTED,
+    Entry,
+    Execution,
+    Message,
+    Outcome,
+    Start,
+    Stored,
+)
+from fullresult.record.query import (
+    TaskQuery,
+)
+from fullresult.record.sample import (
+    Sample,
+)
+from fullresult.record.schedule import (
+    Schedule,
+    ScheduleQuery,
+)
+from fullresult.record.states import (
     FAILURE,
     FINISHED,
     IGNORED,
     INTERRUPTED,
     PENDING,
-    REDACTED,
     REJECTED,
     RETRY,
     REVOKED,
@@ -16,15 +46,13 @@ from fullresult.record.task import (
     STARTED,
     STATES,
     SUCCESS,
-    TRIGGERED,
     UNSENT,
-    Entry,
-    Execution,
-    Message,
-    Outcome,
-    Start,
-    Stored,
+)
+from fullresult.record.task import (
     TaskRecord,
+)
+from fullresult.record.worker import (
+    Worker,
 )
 
 __all__ = [
@@ -33,6 +61,7 @@ __all__ = [
     "FINISHED",
     "IGNORED",
     "INTERRUPTED",
+    "ORIGINAL_ID",
     "PENDING",
     "REDACTED",
     "REJECTED",
@@ -45,11 +74,20 @@ __all__ = [
     "SUCCESS",
     "TRIGGERED",
     "UNSENT",
+    "AuditEntry",
+    "AuditQuery",
     "Entry",
     "Execution",
     "Message",
     "Outcome",
+    "Sample",
+    "Schedule",
+    "ScheduleQuery",
     "Start",
     "Stored",
+    "TaskQuery",
     "TaskRecord",
+    "Worker",
+    "fold",
+    "merge",
 ]

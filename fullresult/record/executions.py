@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fullresult.record.merging import Attempt
-from fullresult.record.task import FINISHED, RETRY, STARTED, Entry, Execution, Start, TaskRecord
+from fullresult.record.parts import Entry, Execution, Start
+from fullresult.record.stamps import Attempt
+from fullresult.record.states import FINISHED, RETRY, STARTED
+from fullresult.record.task import TaskRecord
 
 _RAN = FINISHED | {STARTED, RETRY}
 _ATTEMPT = slice(0, 9)

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fullresult.record.query import TaskQuery
     from fullresult.record.task import TaskRecord
-    from fullresult.storage import TaskQuery
 
 Position = tuple[datetime, str]
 """The time a listing is in the order of, and the id that settles ties."""

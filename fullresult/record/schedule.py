@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.record import encoding, pages
-from fullresult.storage import TaskQuery
-
-ORIGINAL_ID = "fullresult_original_id"
-"""The header of a task that goes on for another: its own id, a space, and the other's."""
+from fullresult.record.headers import ORIGINAL_ID
+from fullresult.record.query import TaskQuery
 
 
 class Schedule(NamedTuple):

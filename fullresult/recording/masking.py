@@ -16,13 +16,12 @@ from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
+from fullresult.config.redaction_rules import Path
 from fullresult.record import encoding
 
 MARK = "[redacted]"
 """What stands where something was hidden."""
 
-Path = tuple[str, ...]
-"""Names or globs, one for each level; `**` stands for any number of levels."""
 Patterns = Collection[re.Pattern[str]]
 
 _ANY_DEPTH = "**"

@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import UserList
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from celery.app.task import Context
-from celery.utils.saferepr import saferepr
 from celery.utils.time import maybe_iso8601
-from kombu import Exchange, Queue
-from kombu.message import Message as Delivery
+from kombu import Queue
 from kombu.serialization import dumps as encode
 from kombu.serialization import registry
 
-from fullresult.record import Message, encoding
-from fullresult.record.merging import to_utc
+from fullresult.record import encoding
+from fullresult.record.dates import to_utc
 
 HIDDEN = "hidden: the publisher gave its own repr"
-IGNORED = "not kept: fullresult_ignore names the task"
 PROTOCOL_1 = "published by message protocol 1"
-RE_ENCODED = "encoded again by the worker: its publisher was not recorded"
-NOT_SERIALISABLE = "it could not be serialised"
-NOT_EXACT = "JSON changes its arguments, and its publisher was not recorded"
 
 EMBEDS = ("callbacks", "errbacks", "chain", "chord")
 _PARTS = frozenset({"args", "kwargs", *EMBEDS})
-_NO_EMBED = dict.fromkeys(EMBEDS)
-_KEPT_APART = frozenset(
-    {"headers", "serializer", "declare", "retry", "retry_policy", "exchange", "routing_key"}
-)
-_OF_BODY = ("args", "kwargs", "embed", "encoding")
-"""What the notes say of a body, true of any message with the same one."""
-_SENT_WITH = frozenset({"correlation_id", "reply_to", "delivery_mode", "priority"})
-"""Properties of a received message that mean the same to `Producer.publish`."""
-_CUT_REPR = 1000
-"""Celery cuts a repr at about 1,024 characters."""
 _REPRS = {"argsrepr": "args", "kwargsrepr": "kwargs"}
-_BRACKETS = str.maketrans("()", "[]")
-_HEADERS = (
-    *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
-    *("timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result"),
-    *("replaced_task_nesting", "stamped_headers", "stamps"),
-)
-
-
-class Limits(NamedTuple):
-    """How much of one task is kept."""
-
-    text: int
-    """Characters of anything shown or searched: arguments, results, reprs, tracebacks."""
-    body: int
-    """Bytes of the message body kept for sending it again."""
 
 
 class Payload(NamedTuple):
@@ -104,10 +71,6 @@ class Call(NamedTuple):
         return self.body or (None, None, None)
 
 
-Redact = Callable[[Call], Call]
-"""A call as it may be recorded."""
-
-
 def serialise(body: Any, serializer: str | None) -> Payload:
     """What kombu's producer would make of *body*. Raises kombu's EncodeError like it."""
     content_type, content_encoding, data = encode(body, serializer=serializer)
@@ -151,192 +114,6 @@ def identity(headers: Mapping[str, Any], body: Any) -> str | None:
     return headers.get("id") or (body.get("id") if isinstance(body, dict) else None)
 
 
-def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None) -> Message:
-    """The message that *call* sends."""
-    notes: dict[str, str] = {}
-    if isinstance(call.body, dict):
-        notes["body"] = PROTOCOL_1
-    elif call.payload is None:
-        notes["body"] = NOT_SERIALISABLE
-    elif call.hidden:
-        notes["body"] = HIDDEN
-    return _message(stamp, call, notes, limits, redact)
-
-
-def without_content(known: Message) -> Message:
-    """*known* of a task that is not to be recorded: what it is called, and where it goes."""
-    lost: dict[str, Any] = dict.fromkeys(
-        ("args", "kwargs", "embed", "body", "headers", "properties")
-    )
-    return known._replace(**lost, notes=json.dumps(dict.fromkeys(lost, IGNORED)))
-
-
-def capture_again(
-    known: Message, call: Call, stamp: str, limits: Limits, redact: Redact | None = None
-) -> Message:
-    """The message of a re-send of *known*. Where *call* has no body, it sends the known one."""
-    if call.body is not None:
-        return capture(call, stamp, limits, redact)
-    if redact is not None:
-        # The rules may be newer than what is known.
-        shown = call._replace(body=_shown(known))
-        if redact(shown).redacted:
-            return capture(shown, stamp, limits, redact)
-    fresh = capture(call, stamp, limits)
-    of_body = {part: why for part, why in _notes(known).items() if part in _OF_BODY}
-    notes = {**of_body, **_notes(fresh)}
-    return fresh._replace(
-        args=None if "args" in call.hidden else known.args,
-        kwargs=None if "kwargs" in call.hidden else known.kwargs,
-        embed=known.embed,
-        notes=json.dumps(notes) if notes else None,
-    )
-
-
-def _shown(known: Message) -> Sequence[Any] | None:
-    """The arguments of *known*, as far as they can be read; None where they cannot."""
-    parts = encoding.decode_body(known.body, known.content_type, known.content_encoding)
-    if parts is not None:
-        return parts  # type: ignore[no-any-return]
-    if known.args is None or known.kwargs is None or "embed" in _notes(known):
-        return None
-    return tuple(None if each is None else encoding.loads(each) for each in known[2:5])
-
-
-def capture_request(
-    request: Context, name: str, stamp: str, limits: Limits, redact: Redact | None = None
-) -> Message:
-    """The message of a running task, as far as its worker can tell."""
-    known = vars(request)
-    headers = {key: known[key] for key in _HEADERS if key in known}
-    headers.update(request.headers or {})
-    headers.setdefault("task", name)
-    how: dict[str, Any] = {"headers": headers}
-    how.update({key: known.get(key) for key in ("compression", "correlation_id", "reply_to")})
-    delivery = request.delivery_info or {}
-    how.update({key: delivery.get(key) for key in ("exchange", "routing_key", "priority")})
-    parts = (request.args, request.kwargs, {part: known.get(part) for part in EMBEDS})
-    notes = {"encoding": RE_ENCODED}
-    hidden = _hidden_in(request)
-    payload: Payload | None = None
-    if hidden:
-        notes["body"] = HIDDEN
-    else:
-        try:
-            payload = _serialise_exactly(parts)
-        except Exception as error:  # noqa: BLE001  (what the arguments' own methods raise)
-            notes["body"] = encoding.safe_str(error)[:200]
-    return _message(stamp, Call(parts, payload, how, hidden), notes, limits, redact)
-
-
-def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
-    """*parts* as JSON. Raises what kombu raises, and ValueError where JSON would change them."""
-    payload = serialise(parts, "json")
-    args, kwargs, _ = encoding.loads(str(payload.data))
-    # Of builtins a repr tells all that a message can: tuples, keys that are not text, NaN.
-    if repr((args, kwargs)) != repr((list(parts[0]), dict(parts[1]))):
-        raise ValueError(NOT_EXACT)
-    return payload
-
-
-def capture_delivery(
-    delivery: Delivery, stamp: str, limits: Limits, redact: Redact | None = None
-) -> Message:
-    """A message that a worker received and could not make a task of: exact, but not decoded."""
-    headers = dict(delivery.headers or {})
-    how = {k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH}
-    how.update({k: (delivery.delivery_info or {}).get(k) for k in ("exchange", "routing_key")})
-    # kombu decompressed the body when it came, and writes this header when it compresses one.
-    how["compression"] = headers.pop("compression", None)
-    payload = Payload(delivery.body, delivery.content_type, delivery.content_encoding or "utf-8")
-    return capture_payload(payload, headers, how, stamp, limits, redact)
-
-
-def capture_payload(
-    payload: Payload,
-    headers: Mapping[str, Any],
-    how: Mapping[str, Any],
-    stamp: str,
-    limits: Limits,
-    redact: Redact | None = None,
-) -> Message:
-    """A message of which there is the body as it was serialised; it is decoded if that is safe."""
-    data = body_bytes(payload)
-    parts = encoding.decode_body(data, payload.content_type, payload.content_encoding)
-    notes = {} if parts else {"args": "not decoded", "kwargs": "not decoded"}
-    call = Call(parts, payload, {**how, "headers": headers})
-    return _message(stamp, call, notes, limits, redact)
-
-
-def _hidden_in(request: Context) -> frozenset[str]:
-    """The arguments whose repr in the message is not what Celery would have written."""
-    return frozenset(
-        part
-        for part in ("args", "kwargs")
-        if (given := getattr(request, f"{part}repr", None)) is not None
-        and not _is_repr(str(given), getattr(request, part))
-    )
-
-
-def _is_repr(given: str, value: Any) -> bool:
-    """Whether Celery may have written *given* of *value*: a list now, perhaps a tuple then."""
-    ours, theirs = (
-        text.translate(_BRACKETS).replace(",]", "]") for text in (saferepr(value), given)
-    )
-    if len(given) >= _CUT_REPR and "..." in theirs:
-        return ours.startswith(theirs.partition("...")[0].rstrip(", "))
-    return ours == theirs
-
-
-def _notes(known: Message) -> dict[str, str]:
-    return dict(json.loads(known.notes)) if known.notes else {}
-
-
-def _message(
-    stamp: str,
-    call: Call,
-    notes: dict[str, str],
-    limits: Limits,
-    redact: Redact | None = None,
-) -> Message:
-    if redact is not None:
-        call = redact(call)
-    args, kwargs, embed = call.parts
-    shown = {"args": args, "kwargs": kwargs}
-    headers, how, payload = call.headers, call.how, call.payload
-    exchange = how.get("exchange")
-    embeds = not (embed is None or embed == _NO_EMBED)
-    if embeds and hides_arguments(embed):
-        notes["embed"] = HIDDEN
-        notes.setdefault("body", HIDDEN)
-    if "body" in call.redacted:
-        notes["body"] = call.redacted["body"]
-    return Message(
-        stamp=stamp,
-        name=_key(headers.get("task")),
-        args=_argument("args", shown, limits, call.hidden, notes),
-        kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
-        embed=_json("embed", embed, notes) if embeds and "embed" not in notes else None,
-        body=None if "body" in notes else _body(payload, limits, notes),
-        content_type=_content_type(call),
-        content_encoding=_key(payload.content_encoding) if payload else None,
-        headers=_json("headers", headers, notes),
-        properties=_json("properties", _properties(how, headers), notes),
-        exchange=_key(exchange.name if isinstance(exchange, Exchange) else exchange),
-        routing_key=_key(how.get("routing_key")),
-        queue=queue_of(how),
-        priority=_number(how.get("priority")),
-        eta=date_in("eta", headers, notes),
-        expires=date_in("expires", headers, notes),
-        root_id=_key(headers.get("root_id")),
-        parent_id=_key(headers.get("parent_id")),
-        group_id=_key(headers.get("group")),
-        retry_of=None,
-        # Evaluated last: what stands above adds to the notes.
-        notes=json.dumps({**notes, **call.redacted}) if notes or call.redacted else None,
-    )
-
-
 def hides_arguments(embed: Any) -> bool:
     """Whether a signature anywhere in *embed* has a repr of its own to hide its arguments."""
     waiting, seen = [embed], set()
@@ -361,42 +138,6 @@ def _gives_repr(options: dict[str, Any]) -> bool:
     return any(dict.get(options, name) is not None for name in ("argsrepr", "kwargsrepr"))
 
 
-def _content_type(call: Call) -> str | None:
-    """Of a body that could not be serialised, the one it was to have."""
-    if call.payload is not None:
-        return _key(call.payload.content_type)
-    serializer = call.how.get("serializer")
-    return None if serializer is None else _key(content_type_of(serializer))
-
-
-def _argument(
-    part: str,
-    shown: Mapping[str, Any],
-    limits: Limits,
-    hidden: frozenset[str],
-    notes: dict[str, str],
-) -> str | None:
-    if part in notes:
-        return None
-    if part in hidden:
-        notes[part] = HIDDEN
-        return None
-    text, reason = encoding.searchable(shown[part], limits.text)
-    if reason is not None:
-        notes[part] = reason
-    return text
-
-
-def _body(payload: Payload | None, limits: Limits, notes: dict[str, str]) -> bytes | None:
-    if payload is None:
-        return None
-    body = body_bytes(payload)
-    if len(body) > limits.body:
-        notes["body"] = f"cut: {len(body)} bytes, of which fullresult_max_body keeps {limits.body}"
-        return None
-    return body
-
-
 def body_bytes(payload: Payload) -> bytes:
     """A body as the bytes that are kept of it."""
     data = payload.data
@@ -408,41 +149,16 @@ def body_bytes(payload: Payload) -> bytes:
         return data.encode()
 
 
-def _properties(how: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {
-        name: value for name, value in how.items() if value is not None and name not in _KEPT_APART
-    }
-    if kept.get("correlation_id") == headers.get("id"):
-        kept.pop("correlation_id", None)
-    if declared := [
-        entity.name for entity in how.get("declare") or () if isinstance(entity, Queue)
-    ]:
-        kept["declare"] = declared
-    return kept
-
-
 def queue_of(how: Mapping[str, Any]) -> str | None:
     """The queue that `Producer.publish(**how)` publishes to; None for an exchange without one."""
     for entity in how.get("declare") or ():
         if isinstance(entity, Queue):
-            return _key(entity.name)
-    return _key(how.get("routing_key")) if not how.get("exchange") else None
+            return text_or_none(entity.name)
+    return text_or_none(how.get("routing_key")) if not how.get("exchange") else None
 
 
-def _json(part: str, value: Any, notes: dict[str, str]) -> str | None:
-    try:
-        return encoding.dumps(value)
-    except encoding.Unstorable as error:
-        notes[part] = str(error)
-        return None
-
-
-def _key(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     return None if value is None else encoding.key(value)
-
-
-def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int) and abs(value) < 2**31 else None
 
 
 def date_in(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datetime | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionWithTraceback
 from celery.result import GroupResult
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-from fullresult.record import encoding
+from fullresult.record import FINISHED, Entry, Outcome, encoding
+from fullresult.record.stamps import Attempt, Moment
+from fullresult.record.states import is_open
 
 
 class Result(NamedTuple):
@@ -104,3 +107,49 @@ def _child(child: Any) -> Any:
     if isinstance(child, GroupResult):
         return [encoding.key(child.id), [_child(member) for member in child.results]]
     return encoding.key(child.id)
+
+
+def outcome_of(
+    state: str,
+    attempt: Attempt,
+    now: Moment,
+    *,
+    worker: str | None = None,
+    redelivered: bool = False,
+    date_started: datetime | None = None,
+    failure: Failure = NO_FAILURE,
+    result: Result = NO_RESULT,
+    runtime: float | None = None,
+    children: str | None = None,
+    eta: datetime | None = None,
+) -> Outcome:
+    """How a task stands after *attempt* came to *state* at *now*."""
+    return Outcome(
+        attempt.stamp(state, now, redelivered=redelivered),
+        state,
+        is_open(state),
+        attempt.retries,
+        worker,
+        date_started,
+        now.at if state in FINISHED else None,
+        max(now.at, eta) if eta else now.at,
+        runtime,
+        *result,
+        *failure,
+        children,
+    )
+
+
+def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
+    """What is kept of *outcome* for good."""
+    return Entry(
+        outcome.stamp,
+        outcome.retries,
+        outcome.state,
+        outcome.worker,
+        outcome.date_started,
+        date_done,
+        outcome.exception_type,
+        outcome.exception_message,
+        outcome.traceback,
+    )

@@ -16,6 +16,7 @@ from kombu.message import Message as Delivery
 from kombu.utils.encoding import ensure_bytes
 
 from fullresult.config import Settings, is_recorded
+from fullresult.config.settings import Limits
 from fullresult.outage.breaker import Breaker
 from fullresult.outage.flusher import Flusher, flusher_of
 from fullresult.outage.lines import Frame
@@ -38,11 +39,12 @@ from fullresult.record import (
     TaskRecord,
     encoding,
 )
-from fullresult.record.merging import Attempt, Clock, Moment, is_open
 from fullresult.record.schedule import Schedule
-from fullresult.recording import message, this_worker
+from fullresult.record.stamps import Attempt, Clock, Moment, attempt_in
+from fullresult.record.states import is_open
+from fullresult.recording import capture, message, this_worker
 from fullresult.recording.already_written import Told
-from fullresult.recording.message import Call, Limits, Payload
+from fullresult.recording.message import Call, Payload
 from fullresult.recording.outcomes import (
     NO_FAILURE,
     NO_RESULT,
@@ -52,6 +54,8 @@ from fullresult.recording.outcomes import (
     describe_children,
     describe_stored,
     encode_result,
+    entry_of,
+    outcome_of,
 )
 from fullresult.recording.redaction import Hide, Redactor
 from fullresult.storage import OverlappingStorage, Refused, Storage, StorageError
@@ -102,14 +106,14 @@ class Recorder:
     def publishing(self, call: Call) -> Finish:
         """A message is about to be handed to the broker; to be finished when it was."""
         return self._published(
-            call.headers, lambda stamp: message.capture(call, stamp, self._limits, self._redact)
+            call.headers, lambda stamp: capture.capture(call, stamp, self._limits, self._redact)
         )
 
     def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
         """The message *known* of the task *of* is about to be sent once more, as *call* says."""
         return self._published(
             call.headers,
-            lambda stamp: message.capture_again(
+            lambda stamp: capture.capture_again(
                 known, call, stamp, self._limits, self._redact
             )._replace(retry_of=of),
         )
@@ -149,11 +153,11 @@ class Recorder:
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
     def _of_schedule(self, call: Call, schedule: Schedule, stamp: str) -> Message:
-        described = message.capture(call, stamp, self._limits, self._redact)
+        described = capture.capture(call, stamp, self._limits, self._redact)
         described = described._replace(eta=schedule.due)
         if self.records(str(call.headers["task"])):
             return described
-        return message.without_content(described)
+        return capture.without_content(described)
 
     def storage_now(self) -> datetime:
         """The storage's time. Raises `StorageError`, at once where it is not asked."""
@@ -397,7 +401,7 @@ class Recorder:
         self._write(
             task_id,
             now,
-            lambda stamp: message.capture_delivery(delivery, stamp, self._limits, self._redact),
+            lambda stamp: capture.capture_delivery(delivery, stamp, self._limits, self._redact),
             outcome=outcome,
         )
 
@@ -450,7 +454,7 @@ class Recorder:
         return Attempt.in_stamp(record.outcome.stamp), record.worker
 
     def _of_request(self, request: Context, name: str) -> Describe:
-        return lambda stamp: message.capture_request(
+        return lambda stamp: capture.capture_request(
             request, name, stamp, self._limits, self._redact
         )
 
@@ -459,7 +463,7 @@ class Recorder:
         describe_message = self._of_request(request, name)
         if request.delivery_info:
             return describe_message
-        return lambda stamp: message.without_content(describe_message(stamp))
+        return lambda stamp: capture.without_content(describe_message(stamp))
 
     def _describe(
         self,
@@ -554,52 +558,6 @@ def _naming(event: TaskRecord, do: Callable[[], T]) -> T:
         raise Refused(f"task {event.task_id}: {error}") from error
 
 
-def outcome_of(
-    state: str,
-    attempt: Attempt,
-    now: Moment,
-    *,
-    worker: str | None = None,
-    redelivered: bool = False,
-    date_started: datetime | None = None,
-    failure: Failure = NO_FAILURE,
-    result: Result = NO_RESULT,
-    runtime: float | None = None,
-    children: str | None = None,
-    eta: datetime | None = None,
-) -> Outcome:
-    """How a task stands after *attempt* came to *state* at *now*."""
-    return Outcome(
-        attempt.stamp(state, now, redelivered=redelivered),
-        state,
-        is_open(state),
-        attempt.retries,
-        worker,
-        date_started,
-        now.at if state in FINISHED else None,
-        max(now.at, eta) if eta else now.at,
-        runtime,
-        *result,
-        *failure,
-        children,
-    )
-
-
-def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
-    """What is kept of *outcome* for good."""
-    return Entry(
-        outcome.stamp,
-        outcome.retries,
-        outcome.state,
-        outcome.worker,
-        outcome.date_started,
-        date_done,
-        outcome.exception_type,
-        outcome.exception_message,
-        outcome.traceback,
-    )
-
-
 def _stored(outcome: Outcome, body: Payload) -> Stored:
     return Stored(outcome.stamp, ensure_bytes(body.data), *body[1:])
 
@@ -612,11 +570,6 @@ def _entries(outcome: Outcome, request: Context | None, now: Moment) -> tuple[En
     else:
         kept = outcome.state in FINISHED or outcome.state == RETRY
     return (entry_of(outcome, now.at),) if kept else ()
-
-
-def attempt_in(headers: Mapping[str, Any]) -> Attempt:
-    """Which attempt a message with *headers* is for."""
-    return Attempt.of(headers.get("replaced_task_nesting"), headers.get("retries"))
 
 
 def _attempt(request: Context) -> Attempt:

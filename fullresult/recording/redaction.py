@@ -9,22 +9,21 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
+from fullresult.config.redaction_rules import Path, PathRule, Redact, Rule
 from fullresult.record import REDACTED, encoding
 from fullresult.recording import masking
-from fullresult.recording.masking import MARK, Path
+from fullresult.recording.masking import MARK
 from fullresult.recording.message import Call
 
 logger = logging.getLogger(__name__)
 
-Redact = Callable[[str, Sequence[Any], Mapping[str, Any]], tuple[Sequence[Any], Mapping[str, Any]]]
-"""`(name, args, kwargs) -> (args, kwargs)`: the arguments of a task as they may be kept."""
 Hide = Callable[[str], str]
 """A text as it may be kept."""
 
@@ -43,48 +42,6 @@ _OF_SIGNATURE = "subtask_type"
 """What stands in every serialised signature."""
 _EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
 """Celery's tasks that call another one for each item; whether the items are its arguments."""
-
-
-class PathRule(NamedTuple):
-    """Hides what a path leads to in the arguments and results of tasks."""
-
-    name: str
-    """A glob of task names."""
-    path: Path
-
-
-Rule = PathRule | re.Pattern[str] | Redact
-
-
-def read_rules(value: object) -> tuple[Rule, ...]:
-    """The rules that `fullresult_redact` gives. Raises `ValueError` naming what is none."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return tuple(map(_read_rule, value))
-    return (_read_rule(value),)
-
-
-def _read_rule(value: Any) -> Rule:
-    if isinstance(value, str):
-        return _read_path(value)
-    if isinstance(value, re.Pattern):
-        if isinstance(value.pattern, str):
-            return value
-    elif callable(value):
-        function: Redact = value
-        return function
-    raise ValueError(f"{encoding.safe_repr(value)[:100]} is none")
-
-
-def _read_path(text: str) -> PathRule:
-    name, colon, path = text.partition(":")
-    if not colon:
-        name, path = "*", text
-    levels = tuple(path.split("."))
-    if not name or not all(levels):
-        raise ValueError(f"{text!r} has an empty part")
-    if levels[-1] == "**":
-        levels = (*levels[:-1], "*")  # what is above all that is inside
-    return PathRule(name, levels)
 
 
 class Redactor:

@@ -8,33 +8,30 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import BackendStoreError, ImproperlyConfigured
+from celery.exceptions import BackendStoreError
 from celery.exceptions import TimeoutError as TimedOut
 from celery.result import GroupResult, result_from_tuple
 from kombu.exceptions import DecodeError
 from kombu.serialization import loads
 from kombu.utils.encoding import ensure_bytes
 
-from fullresult import plugins
-from fullresult.config import Settings, without_password
+from fullresult.config import without_password
 from fullresult.outage.lines import Count
 from fullresult.record import Stored, TaskRecord, encoding
-from fullresult.record.merging import RANK
+from fullresult.record.stamps import RANK
 from fullresult.recording.message import Payload
-from fullresult.recording.recorder import Recorder
 from fullresult.results import chords
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
-from fullresult.results.waiting import Ticket, Waiter
-from fullresult.storage import JoiningStorage, Refused, ResultStorage, Storage, StorageError
+from fullresult.results.shared import OWN, Shared, shared
+from fullresult.results.waiting import Ticket
+from fullresult.storage import Refused, StorageError
 from fullresult.storage.purging import purge
 
 try:
@@ -44,55 +41,10 @@ except ImportError:  # before Celery 5.7
 
 logger = logging.getLogger(__name__)
 
-OWN = "fullresult://"
-"""The URL that means the storage of `fullresult_storage`."""
 _PLAIN = (bool, type(None))
 _JSON = "application/json"
 _LARGEST = 2**63
 _LONGEST = 200
-
-
-class Shared:
-    """What the backends of one app and URL share: Celery makes one for each thread."""
-
-    def __init__(self, app: Celery, url: str) -> None:
-        full = getattr(app, "fullresult", None)
-        if url == OWN and full is not None:
-            self.recorder: Recorder = full.recorder
-            storage: Storage = full.storage
-        else:
-            settings = Settings.of(app)
-            if url != OWN:
-                settings = replace(settings, storage=url)
-            storage = plugins.open_storage(settings)
-            redactor = None if full is None else full.recorder.redactor
-            self.recorder = Recorder(app, settings, storage, redactor)
-        if not isinstance(storage, ResultStorage):
-            raise ImproperlyConfigured(
-                f"result_backend: the storage {without_password(self.recorder.settings.storage)} "
-                f"keeps records, but no results; use another result backend beside it"
-            )
-        self.records = storage
-        self.results: ResultStorage = storage
-        # Asked once: of a protocol it takes longer than all else.
-        self.joining: JoiningStorage | None = None
-        if isinstance(storage, JoiningStorage):
-            self.joining = storage
-        self.extended = bool(app.conf.find_value_for_key("extended", "result"))
-        """Whether arguments are shown with results. Asked once, as it takes long."""
-        self.waiter = Waiter(storage, messages=self.extended)
-
-
-_shared: WeakKeyDictionary[Celery, dict[str, Shared]] = WeakKeyDictionary()
-
-
-def shared(app: Celery, url: str) -> Shared:
-    """That of *app* for *url*."""
-    mine = _shared.setdefault(app, {})
-    found = mine.get(url)
-    if found is None:
-        found = mine.setdefault(url, Shared(app, url))
-    return found
 
 
 class FullResultBackend(BaseBackend):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
-from fullresult.record.merging import CUSTOM_STATE, RANK
+from fullresult.record.stamps import CUSTOM_STATE, RANK
 
 Meta = dict[str, Any]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,19 +18,18 @@ from kombu.exceptions import OperationalError
 from fullresult.config import Settings, is_recorded
 from fullresult.config.router import Outgoing, Router
 from fullresult.record import encoding
-from fullresult.record.merging import to_utc
+from fullresult.record.dates import to_utc
 from fullresult.record.schedule import Schedule
 from fullresult.recording import message, this_worker
 from fullresult.recording.message import Call, Payload
 from fullresult.scheduling import original_ids
+from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
 from fullresult.scheduling.quiet_backend import silent_backend
 from fullresult.scheduling.withdrawals import Withdrawals
 from fullresult.storage import Storage, StorageError, Uncertain
 from fullresult.storage.clock import StorageClock
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from fullresult.recording.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -45,12 +42,6 @@ _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery's routers do not see."""
 _MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
-_capturing: ContextVar[CapturingProducer | None] = ContextVar("fullresult_capture", default=None)
-
-
-def current_capture() -> CapturingProducer | None:
-    """What takes the message of the task that this thread is in the middle of storing."""
-    return _capturing.get()
 
 
 class NotDivertible(Exception):
@@ -147,14 +138,14 @@ class Diverter:
         }
         hidden = message.hidden_by(options)
         producer = CapturingProducer(hidden, lambda call: self._store(call, due), self._refuse)
-        token = _capturing.set(producer)
+        token = capturing.set(producer)
         try:
             with silent_backend(self._app):
                 result = send_task(*given, **options, producer=producer)
         except _Failed as failed:
             self._fall_back(options["task_id"], failed)
         finally:
-            _capturing.reset(token)
+            capturing.reset(token)
         if producer.captured:
             self._look_for_a_sweeper()
         elif producer.announced:
@@ -313,60 +304,6 @@ class Diverter:
             self._settings.namespace,
             last or "never",
         )
-
-
-class CapturingProducer:
-    """Takes the place of kombu's producer, and hands the message over instead of sending it."""
-
-    serializer: str | None = None
-    compression: str | None = None
-
-    def __init__(
-        self,
-        hidden: frozenset[str],
-        store: Callable[[Call], None],
-        refuse: Callable[[Call, Exception], None],
-    ) -> None:
-        self._hidden = hidden
-        self._store = store
-        self._refuse = refuse
-        self.announced = self.captured = False
-        self.connection = _NoConnection()
-
-    def publish(self, body: Any, **how: Any) -> None:
-        headers = how.get("headers") or {}
-        if self.captured or "task" not in headers:
-            return  # the event that a task was sent: it was not
-        try:
-            payload = message.serialise(body, how.get("serializer"))
-        except Exception as error:
-            self._refuse(Call(body, None, how, self._hidden), error)
-            raise
-        self._store(Call(body, payload, how, self._hidden))
-        self.captured = True
-
-    def revive(self, connection: Any) -> None:
-        pass
-
-    def release(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class _NoConnection:
-    """As much of a connection as Celery asks for on the way to `publish`."""
-
-    recoverable_connection_errors: tuple[type[BaseException], ...] = ()
-    recoverable_channel_errors: tuple[type[BaseException], ...] = ()
-
-    @contextmanager
-    def _reraise_as_library_errors(self, *_: Any, **__: Any) -> Iterator[None]:
-        yield
 
 
 def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:

@@ -16,8 +16,7 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.worker.request import Request
 
-from fullresult.record import encoding
-from fullresult.record.schedule import ORIGINAL_ID, Schedule
+from fullresult.record.headers import ORIGINAL_ID
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +46,14 @@ def _of(app: Celery) -> Bridge | None:
     return getattr(getattr(app, "fullresult", None), "bridge", None)
 
 
-def _pointer(request: Any) -> str:
+def pointer_in(request: Any) -> str:
     """The header that says which id a task stands for; "" where there is none."""
     headers = getattr(request, "headers", None)
     pointer = headers.get(ORIGINAL_ID) if isinstance(headers, Mapping) else None
     return pointer if isinstance(pointer, str) else ""
 
 
-def _original(pointer: str, task_id: str) -> str | None:
+def original_in(pointer: str, task_id: str) -> str | None:
     """The first id of *task_id*: a pointer that came with copied headers means another task."""
     new_id, _, original = pointer.partition(" ")
     return original if original and new_id == task_id else None
@@ -64,22 +63,22 @@ def _copy(
     task: Task, request: Context, result: Any, state: str, traceback: str | None = None
 ) -> None:
     """Store an outcome under the first id as well, as it was stored under the task's own."""
-    original = _original(_pointer(request), request.id)
-    if original is None or _follows(task.backend) or _is_ignored(task, request, state):
+    original = original_in(pointer_in(request), request.id)
+    if original is None or follows(task.backend) or is_ignored(task, request, state):
         return
-    _store(task.backend, original, result, state, traceback, request)
+    store_for(task.backend, original, result, state, traceback, request)
 
 
 def _copy_known(task: Task, request: Context) -> None:
     """Store what the backend says of a task that ended without telling, if it says anything."""
-    if _original(_pointer(request), request.id) is None or _follows(task.backend):
+    if original_in(pointer_in(request), request.id) is None or follows(task.backend):
         return
     known = task.backend.get_task_meta(request.id)
     if known["status"] in states.READY_STATES:
         _copy(task, request, known["result"], known["status"], known.get("traceback"))
 
 
-def _store(
+def store_for(
     backend: Any, original: str, result: Any, state: str, traceback: str | None, request: Any
 ) -> None:
     try:
@@ -88,12 +87,12 @@ def _store(
         logger.exception("fullresult: the outcome of task %s is not stored", original)
 
 
-def _follows(backend: Any) -> bool:
+def follows(backend: Any) -> bool:
     """Whether *backend* finds by itself what a task goes on as: it reads the records."""
     return bool(getattr(backend, "follows_new_ids", False))
 
 
-def _is_ignored(task: Task, request: Any, state: str) -> bool:
+def is_ignored(task: Task, request: Any, state: str) -> bool:
     """Whether Celery stores no such outcome; the message's word comes before the task's."""
     wish = vars(request).get("ignore_result")
     ignored = task.ignore_result if wish is None else wish
@@ -109,38 +108,6 @@ def is_awaited(task_id: str) -> bool:
     return _mentions([request.chord, given], task_id)
 
 
-def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
-    """Store that a scheduled task is never sent, as a worker would; whether that was possible."""
-    try:
-        request = _request_of(schedule)
-        task = app.tasks.get(schedule.name)
-        backend = (app if task is None else task).backend
-        ignored = task is not None and _is_ignored(task, request, states.REVOKED)
-        ignored = ignored or _follows(backend)  # its record says so already
-        backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
-        original = _original(_pointer(request), schedule.task_id)
-        if original and not ignored:
-            _store(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
-    except Exception:
-        logger.exception(
-            "fullresult: the result backend was not told that task %s is %s",
-            schedule.task_id,
-            reason,
-        )
-        return False
-    return True
-
-
-def _request_of(schedule: Schedule) -> Context:
-    """As much of a worker's request as a result backend asks for."""
-    request = Context(encoding.loads(schedule.headers))
-    how = encoding.loads(schedule.how)
-    request.update(reply_to=how.get("reply_to"), correlation_id=how.get("correlation_id"))
-    if how.get("content_type") == "application/json":  # nothing else is decoded
-        request.update(encoding.loads(schedule.body.decode())[2] or {})
-    return request
-
-
 # ---- receivers
 
 
@@ -149,7 +116,7 @@ def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None
 
     Celery does so for a retry, unless that has headers of its own, and not for a replacement.
     """
-    pointer = _pointer(current_task.request) if current_task else ""
+    pointer = pointer_in(current_task.request) if current_task else ""
     if not pointer or ORIGINAL_ID in headers:
         return
     new_id = pointer.partition(" ")[0]
@@ -208,9 +175,9 @@ def on_task_revoked(
 
 def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
     headers = message.headers or {}
-    original = _original(_pointer(message), str(headers.get("id")))
-    if original and _of(sender.app) and not _follows(sender.app.backend):
-        _store(sender.app.backend, original, NotRegistered(name), states.FAILURE, None, None)
+    original = original_in(pointer_in(message), str(headers.get("id")))
+    if original and _of(sender.app) and not follows(sender.app.backend):
+        store_for(sender.app.backend, original, NotRegistered(name), states.FAILURE, None, None)
 
 
 RECEIVERS: dict[str, Callable[..., None]] = {

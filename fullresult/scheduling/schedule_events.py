@@ -19,11 +19,11 @@ from fullresult.record import (
     TaskRecord,
     encoding,
 )
-from fullresult.record.merging import FIRST, Attempt, Clock, Moment
 from fullresult.record.schedule import Schedule
-from fullresult.recording.message import Payload, capture_payload
-from fullresult.recording.outcomes import Failure
-from fullresult.recording.recorder import attempt_in, entry_of, outcome_of
+from fullresult.record.stamps import FIRST, Attempt, Clock, Moment, attempt_in
+from fullresult.recording.capture import capture_payload
+from fullresult.recording.message import Payload
+from fullresult.recording.outcomes import Failure, entry_of, outcome_of
 
 _REVOKED = "celery.exceptions.TaskRevokedError"
 

@@ -6,16 +6,16 @@ import logging
 import random
 import threading
 import time
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from fullresult.record import TaskRecord, encoding
+from fullresult.record import encoding
 from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.recording.recorder import attempt_in
-from fullresult.scheduling.original_ids import tell_revoked
+from fullresult.record.stamps import attempt_in
+from fullresult.scheduling.batch import Batch, Swept
+from fullresult.scheduling.revoked_results import tell_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import (
     UNSURE,
@@ -49,23 +49,6 @@ _TELL_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
-class Swept(NamedTuple):
-    """What one sweep did, in schedules."""
-
-    claimed: int = 0
-    sent: int = 0
-    expired: int = 0
-    """Finished as REVOKED, and not sent."""
-    failed: int = 0
-    """Left claimed, for a person: not a message, or nobody knows whether it was sent."""
-    released: int = 0
-    """Claimed and given back, not sent."""
-
-    def __add__(self, other: object) -> Swept:
-        assert isinstance(other, Swept)
-        return Swept(*(a + b for a, b in zip(self, other, strict=True)))
-
-
 def sweep(full: FullResult, limit: int | None = None) -> Swept:
     """Send what is due now, at most *limit*. Returns what was done.
 
@@ -83,43 +66,6 @@ def sweep(full: FullResult, limit: int | None = None) -> Swept:
 def _log(error: Exception) -> None:
     expected = isinstance(error, (StorageError, BrokerDown))
     logger.error("fullresult: the sweeper waits: %s", error, exc_info=None if expected else error)
-
-
-class Batch:
-    """What one claim took, on its way to the broker."""
-
-    def __init__(
-        self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
-    ) -> None:
-        self.claim = claim
-        self.full = full
-        """Whether there may be more."""
-        self.at = at
-        self.began = began
-        self.waiting = schedules
-        self.closed: list[Schedule] = []
-        self.ended: list[Schedule] = []
-        self.events: list[TaskRecord] = []
-        self.sent = self.expired = self.failed = self.released = 0
-        self.problems: list[tuple[Schedule, str]] = []
-        self.refused: list[Schedule] = []
-        self.refusals: dict[str | None, QueueRefused] = {}
-        """By queue."""
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether all of it was sent, so that it has only to be marked."""
-        return not (self.waiting or self.refused or self.problems or self.ended)
-
-    @property
-    def unsent(self) -> list[Schedule]:
-        """What is to be given back."""
-        return self.waiting + self.refused
-
-    @property
-    def done(self) -> Swept:
-        claimed = self.sent + self.expired + self.failed + self.released
-        return Swept(claimed, self.sent, self.expired, self.failed, self.released)
 
 
 class Sweeper:

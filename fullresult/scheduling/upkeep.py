@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from fullresult.config import without_password
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.executions import known_of_runs
-from fullresult.record.merging import Attempt, fold
+from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.recording.recorder import attempt_in
+from fullresult.record.stamps import Attempt, attempt_in
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import UNSURE
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
-from fullresult.storage.contract import TaskQuery
+from fullresult.record.query import TaskQuery
 
 OPEN = "OPEN"
 """The bucket of all tasks of which something is still expected."""

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord, encoding
+from fullresult.record.query import TaskQuery
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage.contract import TaskQuery
 
 T = TypeVar("T")
 Condition = Callable[[T], bool]

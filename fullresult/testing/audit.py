@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fullresult.actions.audit import AuditEntry, AuditQuery
+from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.storage import AuditStorage, Storage, StorageError, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, write

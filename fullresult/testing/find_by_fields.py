@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullresult.record import STATES
-from fullresult.record.merging import is_open
+from fullresult.record.states import is_open
 from fullresult.storage import IndexedStorage, Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, ids, thorough, write
@@ -40,8 +40,6 @@ GLOBS = (
     *("a[b*", "[", "*[", "a\\?", "a[\\]b", "a?b", "*%*", "*_*", "*é*", "?", "??b", "a(*|c+"),
     *("$*", "^*", "{*}", "/*/", "**", "[a-c]*", "[c-a]*", "a[!b-z]b", "a[.]b", "[[.]*", "a[[:a]b"),
 )
-
-
 TEXTS: dict[str, list[str]] = {
     "shop": ["name"],
     "SHOP.pay": ["name"],

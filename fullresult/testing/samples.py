@@ -20,8 +20,9 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
-from fullresult.record.merging import Attempt, Moment, is_open
 from fullresult.record.schedule import Schedule
+from fullresult.record.stamps import Attempt, Moment
+from fullresult.record.states import is_open
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

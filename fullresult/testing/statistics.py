@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from fullresult.insight.statistics import Sample
 from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Start, TaskRecord
+from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
 from fullresult.testing import samples

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from fullresult.record import STARTED, SUCCESS
-from fullresult.record.merging import worker_in
+from fullresult.record.stamps import worker_in
 from fullresult.record.worker import Worker
 from fullresult.storage import Storage, StorageError, WorkerStorage
 from fullresult.testing import samples

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 
-from fullresult.actions.batch import BROKER_ERRORS, NotDone
-from fullresult.record.encoding import safe_str
+from fullresult.actions.batch import Batch
 from fullresult.storage import AuditStorage, StorageError
 from fullresult.web.cookies import check_token
-from fullresult.web.forms import Form, key_of, read_form
+from fullresult.web.forms import Form, read_form
 from fullresult.web.site import site_of, visit_of
 
 if TYPE_CHECKING:
@@ -22,13 +20,9 @@ if TYPE_CHECKING:
 
     from fullresult.config.users import Person
 
-T = TypeVar("T")
 Do = Callable[["Request", Form, "Person"], "Response"]
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = 4.0
-"""Seconds that one request may act; what is left waits for the next."""
 
 
 def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
@@ -58,71 +52,6 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
         return site.error(request, 500, text, "Done, but not written down")
 
     return endpoint
-
-
-class Result(NamedTuple):
-    """What became of one task."""
-
-    task_id: str
-    new_id: str | None = None
-    problem: str | None = None
-    """Why it was not done."""
-
-
-class Batch(NamedTuple):
-    """What one request did."""
-
-    results: list[Result]
-    unfinished: bool
-    """Time was up: there may be more to do."""
-    stopped: str | None = None
-    """Why it did not go on, where time was not the reason."""
-
-    @property
-    def done(self) -> list[Result]:
-        return [result for result in self.results if result.problem is None]
-
-    @property
-    def failed(self) -> list[Result]:
-        return [result for result in self.results if result.problem is not None]
-
-    def left(self, ids: Iterable[str]) -> list[tuple[str, str]]:
-        """Those of *ids* that were not tried, as a form sends them once more."""
-        tried = {result.task_id for result in self.results}
-        return [("key", key_of(task_id)) for task_id in ids if task_id not in tried]
-
-
-def run(items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> Batch:
-    """*do* each of *items*, by task id, until time is up; it answers a new id, or raises `NotDone`.
-
-    Where it does, the others go on. Raises `StorageError` only where nothing was tried before.
-    """
-    results: list[Result] = []
-    try:
-        return _run(items, do, results)
-    except StorageError as error:
-        if not results:
-            raise
-        # What was done is to be told, and written down.
-        return Batch(results, unfinished=True, stopped=safe_str(error))
-
-
-def _run(
-    items: Iterable[tuple[str, T]], do: Callable[[T], str | None], results: list[Result]
-) -> Batch:
-    broken, until = 0, time.monotonic() + PATIENCE
-    for task_id, item in items:
-        if results and time.monotonic() > until:
-            return Batch(results, unfinished=True)
-        try:
-            results.append(Result(task_id, new_id=do(item)))
-            broken = 0
-        except NotDone as error:
-            results.append(Result(task_id, problem=safe_str(error)))
-            broken = broken + 1 if error.is_of_broker else 0
-        if broken >= BROKER_ERRORS:
-            return Batch(results, unfinished=True, stopped="The broker does not answer.")
-    return Batch(results, unfinished=False)
 
 
 def write_down(

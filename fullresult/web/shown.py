@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from fullresult.cli.terminal import one_line, safe
+from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import brief, call, count_of, ending, span
 from fullresult.record import STATES
 from fullresult.record.encoding import clip

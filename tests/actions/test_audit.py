@@ -14,7 +14,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
-from fullresult.actions.audit import AuditEntry, AuditQuery
+from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.storage import StorageError
 from fullresult.testing import samples
 from tests.kit.commands import run

@@ -38,15 +38,16 @@ from fullresult import FullResult, TaskRecord, plugins
 from fullresult.cli.group import fullresult as commands
 from fullresult.cli.record_page import page_of
 from fullresult.config import Settings, without_password
+from fullresult.config.redaction_rules import read_rules
+from fullresult.config.settings import Limits
 from fullresult.insight.document import document, dumps
 from fullresult.outage import lines
 from fullresult.record import encoding
 from fullresult.record.merging import merge
 from fullresult.record.schedule import Schedule, Unreadable
-from fullresult.recording import message
+from fullresult.recording import capture
 from fullresult.recording.masking import MARK
-from fullresult.recording.message import Limits
-from fullresult.recording.redaction import Redactor, read_rules
+from fullresult.recording.redaction import Redactor
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
 from fullresult.storage import StorageError, TaskQuery, matching
@@ -261,7 +262,7 @@ def _capture(full: FullResult) -> Target:
     """A message that a worker could make nothing of, captured, stored and read."""
 
     def read(data: bytes) -> None:
-        captured = message.capture_delivery(_delivery(data), "stamp", _LIMITS)
+        captured = capture.capture_delivery(_delivery(data), "stamp", _LIMITS)
         record = TaskRecord("one", NOW, NOW, message=captured)
         full.storage.write([record])
         _read_all(record)
@@ -276,7 +277,7 @@ def _redact(full: FullResult) -> Target:
     redactor = Redactor(full.app, read_rules(["**.card", re.compile(SECRET)]))
 
     def read(data: bytes) -> None:
-        captured = message.capture_delivery(_delivery(data), "stamp", _LIMITS, redactor.call)
+        captured = capture.capture_delivery(_delivery(data), "stamp", _LIMITS, redactor.call)
         assert SECRET not in repr(captured._replace(headers=None)), captured
         assert captured.headers is None or SECRET not in captured.headers, captured
         _read_all(TaskRecord("one", NOW, NOW, message=captured))
@@ -329,7 +330,7 @@ def _send(full: FullResult) -> Target:
 
 
 def _events() -> list[TaskRecord]:
-    captured = message.capture_delivery(
+    captured = capture.capture_delivery(
         _delivery(_split(_json(_HEADERS), _json(_BODY))), "1", _LIMITS
     )
     return [

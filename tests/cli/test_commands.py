@@ -19,7 +19,8 @@ from click.testing import Result
 from fullresult import FullResult
 from fullresult.cli import typed_values
 from fullresult.cli.table import fields, show_records
-from fullresult.cli.terminal import fit, lines, one_line, safe, width
+from fullresult.cli.terminal import fit, width
+from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import span
 from fullresult.record import TaskRecord
 from tests.kit import workers

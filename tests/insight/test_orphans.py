@@ -16,7 +16,7 @@ from celery.app.task import Context
 from fullresult import FullResult, StorageError
 from fullresult.insight.orphans import Orphans
 from fullresult.record import FINISHED, PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, STARTED, UNSENT
-from fullresult.record.merging import Clock, worker_in
+from fullresult.record.stamps import Clock, worker_in
 from fullresult.record.worker import Worker
 from fullresult.recording.heartbeat import Heartbeat
 from fullresult.recording.this_worker import became_worker, worker_id

@@ -18,13 +18,13 @@ from fullresult.insight.statistics import (
     MOST_NAMES,
     Counts,
     Percentiles,
-    Sample,
     Statistics,
     edges,
     percentiles,
     statistics,
 )
 from fullresult.record import STATES
+from fullresult.record.sample import Sample
 from fullresult.storage import StorageError
 from fullresult.testing import samples
 from fullresult.testing.fixtures import write

@@ -21,9 +21,9 @@ settings.register_profile("broken", phases=[Phase.generate], database=None)
 settings.load_profile("broken")
 
 # ruff: noqa: E402
-from fullresult.actions.audit import AuditEntry, AuditQuery
-from fullresult.insight.statistics import Sample
 from fullresult.record import Stored, TaskRecord
+from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.worker import Worker
 from fullresult.storage import (

@@ -20,9 +20,9 @@ from pluggy import HookimplMarker
 
 from fullresult import CannotResend, FullResult, TaskRecord
 from fullresult.config import Settings
+from fullresult.config.redaction_rules import PathRule, read_rules
 from fullresult.recording import masking
 from fullresult.recording.masking import MARK
-from fullresult.recording.redaction import PathRule, read_rules
 from tests.apps.scenario_redaction_app import PASSWORD, RULES, SECRETS, hide_ssn, secrets
 from tests.kit import leaks, scheduling, workers
 

@@ -14,7 +14,7 @@ from celery.exceptions import ChordError
 from fullresult import FullResult
 from fullresult.record import SUCCESS, Stored, TaskRecord
 from fullresult.results import chords
-from fullresult.results.backend import OWN, shared
+from fullresult.results.shared import OWN, shared
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_sql.sqlite import SQLite
 from fullresult_storage_sql.storage import SqlStorage

@@ -21,7 +21,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from fullresult import FullResult
 from fullresult.config.router import Outgoing
 from fullresult.hookspecs import hookimpl
-from fullresult.record.merging import to_utc
+from fullresult.record.dates import to_utc
 from tests.kit import scheduling, servers, workers
 from tests.kit.workers import ROOT, SETTINGS, Scene
 

@@ -12,8 +12,9 @@ import pytest
 from celery import Celery
 from kombu import Exchange, Queue
 
+from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed
-from fullresult.scheduling.sweeper import Swept, sweep
+from fullresult.scheduling.sweeper import sweep
 from tests.kit import servers
 from tests.kit.proxy import Delay, Proxy
 from tests.kit.scheduling import (

@@ -20,8 +20,9 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.transport import memory
 
+from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.sender import BrokerDown
-from fullresult.scheduling.sweeper import Sweeper, Swept, sweep
+from fullresult.scheduling.sweeper import Sweeper, sweep
 from fullresult.storage import StorageError
 from tests.kit import servers, workers
 from tests.kit.proxy import Delay

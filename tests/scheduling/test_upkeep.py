@@ -9,9 +9,9 @@ import pytest
 from celery import Celery
 
 from fullresult.record import STARTED, Start, TaskRecord
-from fullresult.record.merging import Attempt, Clock
 from fullresult.record.schedule import Schedule
-from fullresult.recording.recorder import outcome_of
+from fullresult.record.stamps import Attempt, Clock
+from fullresult.recording.outcomes import outcome_of
 from fullresult.scheduling.upkeep import Housekeeping
 from tests.kit.scheduling import app_on, claimed, overdue, waiting
 

@@ -15,8 +15,8 @@ from fullresult import FullResult, TaskRecord
 from fullresult.cli.group import fullresult
 from fullresult.config import Settings
 from fullresult.config.retention import Retention
-from fullresult.extension.tasks import PURGE, SWEEP
 from fullresult.record import Outcome
+from fullresult.scheduling.own_entries import PURGE, SWEEP
 from tests.kit.scheduling import app_on, later
 
 DAY = timedelta(days=1)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fullresult.insight import search
 from fullresult.insight.statistics import Counts, Percentiles
 from fullresult.record import STARTED, STATES, TaskRecord, pages
-from fullresult.record.merging import Clock
+from fullresult.record.stamps import Clock
 from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples

@@ -12,14 +12,15 @@ import click
 from fullresult.cli import limits
 from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import audit_cursor, when
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps, plain
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, count_of, local
 
 if TYPE_CHECKING:
-    from fullresult.actions.audit import AuditEntry
+    from fullresult.record.audit import AuditEntry
 
 
 @click.command(cls=Command, examples=["audit --since '1d ago'", "audit --action resend --json"])

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullresult.actions.batch import NotDone
+from fullresult.actions.schedules import why_not
 from fullresult.cli import filters
 from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Run, Verb
-from fullresult.cli.schedule_table import pages, schedules_of, why_not
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.insight.overdue import pages, schedules_of
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of
 
 if TYPE_CHECKING:

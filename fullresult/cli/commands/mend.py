@@ -14,9 +14,10 @@ from fullresult.cli.audited import Log
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Run, Verb
-from fullresult.cli.schedule_table import late, schedules_of
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.insight.overdue import late, schedules_of
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of, span
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import click
 from fullresult.cli import ages, filters, limits
 from fullresult.cli.help import Command
 from fullresult.cli.table import Column, fields, show_rows
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import document, dumps, plain
 from fullresult.insight.orphans import Orphan, Orphans
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import call, count_of, local
 
 COLUMNS: tuple[Column[Orphan], ...] = (

@@ -12,9 +12,10 @@ from fullresult.cli.audited import write_down
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import document, dumps, plain
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, local
 from fullresult.record.encoding import safe_str
 

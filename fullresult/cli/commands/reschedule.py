@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 
 import click
 
+from fullresult.actions.schedules import why_not
 from fullresult.cli.audited import write_down
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
-from fullresult.cli.schedule_table import why_not
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length, moment
 from fullresult.cli.which_app import full_of
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import local_exactly
 
 

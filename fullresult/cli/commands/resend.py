@@ -16,8 +16,9 @@ from fullresult.cli.help import Command
 from fullresult.cli.preview import preview
 from fullresult.cli.report import Run, Verb
 from fullresult.cli.table import show_records
-from fullresult.cli.terminal import is_terminal, safe, say
+from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
+from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of
 from fullresult.record import TaskRecord, pages
 

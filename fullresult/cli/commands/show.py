@@ -9,10 +9,11 @@ import click
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.record_page import page_of
-from fullresult.cli.schedule_table import schedule_document, schedules_of
+from fullresult.cli.schedule_table import schedule_document
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import document, dumps
+from fullresult.insight.overdue import schedules_of
 
 if TYPE_CHECKING:
     from fullresult.record import TaskRecord

@@ -11,9 +11,10 @@ from fullresult.cli import limits
 from fullresult.cli.errors import Commands, Failure
 from fullresult.cli.help import Command
 from fullresult.cli.progress import progress
-from fullresult.cli.terminal import one_line, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps, plain
+from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of, span
 from fullresult.outage.spool import SpoolStatus
 from fullresult.storage import StorageError

@@ -10,10 +10,12 @@ import click
 
 from fullresult.cli import ages, limits
 from fullresult.cli.help import Command
-from fullresult.cli.schedule_table import is_being_sent, schedule_document, show_schedules
-from fullresult.cli.terminal import bold, one_line, say
+from fullresult.cli.schedule_table import schedule_document, show_schedules
+from fullresult.cli.terminal import bold, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps, plain
+from fullresult.insight.overdue import is_being_sent
+from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of, local_exactly, span
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import click
 
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
-from fullresult.cli.terminal import is_terminal, one_line, say
+from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
+from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of
 from fullresult.storage import StorageError
 

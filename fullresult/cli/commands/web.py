@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullresult.cli.errors import Commands, Failure
-from fullresult.cli.terminal import safe, say
+from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.config.passwords import hash_password, hash_token, new_token
+from fullresult.insight.safe_text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

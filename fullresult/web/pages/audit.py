@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.actions.audit import AuditQuery
 from fullresult.insight.dates import past
+from fullresult.record.audit import AuditQuery
 from fullresult.storage import AuditStorage
 from fullresult.web.site import site_of
 from fullresult.web.trees import tree_of

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import NotDone, sending
+from fullresult.actions.batch import Batch, NotDone, run, sending
 from fullresult.config import duration
 from fullresult.insight import stale
 from fullresult.insight.dates import past
 from fullresult.record import TaskRecord, pages
-from fullresult.web.acting import Batch, action, run, write_down_batch
+from fullresult.web.acting import action, write_down_batch
 from fullresult.web.forms import ids_of, key_of
 from fullresult.web.pages.task import why_not
 from fullresult.web.search import NotUnderstood, Search

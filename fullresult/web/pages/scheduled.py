@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import NotDone, sending
-from fullresult.cli.schedule_table import schedules_of, why_not
+from fullresult.actions.batch import NotDone, run, sending
+from fullresult.actions.schedules import why_not
 from fullresult.config import duration
 from fullresult.insight.dates import moment
+from fullresult.insight.overdue import schedules_of
 from fullresult.record import encoding
-from fullresult.web.acting import action, run, write_down_batch
+from fullresult.web.acting import action, write_down_batch
 from fullresult.web.forms import ids_of
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from fullresult.actions.resend import CannotResend, check
-from fullresult.cli.schedule_table import schedules_of
 from fullresult.insight.family import MOST, family_of
+from fullresult.insight.overdue import schedules_of
 from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, TaskRecord
 from fullresult.storage import AuditStorage
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from fullresult.actions.audit import AuditEntry
+    from fullresult.record.audit import AuditEntry
     from fullresult.web.site import Site
 
 _CHILDREN, _DEEDS = 100, 20

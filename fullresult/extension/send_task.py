@@ -1,0 +1,73 @@
+"""The app's `send_task`, watched: each publish is recorded or diverted."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from celery.utils import uuid
+
+from fullresult.recording import beat_entries
+from fullresult.recording.publishing import Publish, RecordingProducer, _publishing
+from fullresult.scheduling.diverter import NotDivertible
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.recording.recorder import Recorder
+
+
+_BY_POSITION = 3
+"""`send_task(name, args, kwargs, **options)`."""
+_BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]
+
+
+def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:
+    """*send_task*, recording what it publishes, and diverting what is to run later."""
+
+    def watched_send_task(*given: Any, **options: Any) -> Any:
+        name = str(given[0] if given else options.get("name"))
+        settings, recorder = full.settings, full.recorder
+        recorded = settings.track_publish and recorder.records(name)
+        if not (recorded or settings.schedule_eta):
+            return send_task(*given, **options)
+        # As Celery calls it: an app's own send_task may take no more than these by position.
+        options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
+        given = given[:_BY_POSITION]
+        options = beat_entries.named(name, options)
+        options["task_id"] = options.get("task_id") or uuid()
+        diverter = full.diverter if settings.schedule_eta else None
+        due = diverter.diverts(name, given, options) if diverter else None
+        if diverter and due is not None:
+            try:
+                return diverter.send_task(send_task, given, options, due)
+            except NotDivertible as why:
+                diverter.refused(name, why)
+        if not recorded:
+            return send_task(*given, **options)
+        return recorded_send_task(recorder, given, options)
+
+    def recorded_send_task(
+        recorder: Recorder, given: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        publish = Publish(recorder, options["task_id"], options)
+        token = _publishing.set(publish)
+        try:
+            with RecordingProducer(full.app, _producer_in(full.app, options), publish) as watched:
+                return send_task(*given, **options, producer=watched)
+        except BaseException as error:
+            publish.failed(error)
+            raise
+        finally:
+            _publishing.reset(token)
+
+    return watched_send_task
+
+
+def _producer_in(app: Celery, options: dict[str, Any]) -> Any:
+    """The producer that the caller wants used, taken out of *options*; None for one of the pool."""
+    producer, publisher = options.pop("producer", None), options.pop("publisher", None)
+    if connection := options.pop("connection", None):
+        return app.amqp.Producer(connection, auto_declare=False)
+    return producer or publisher

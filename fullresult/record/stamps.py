@@ -1,0 +1,121 @@
+"""Stamps: text whose order tells which of two events of a task is true."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fullresult.record.dates import from_milliseconds
+from fullresult.record.states import (
+    FAILURE,
+    IGNORED,
+    PENDING,
+    REJECTED,
+    RETRY,
+    REVOKED,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    STARTED,
+    SUCCESS,
+    UNSENT,
+)
+
+RANK = {
+    SCHEDULED: "00",
+    SCHEDULED_SENT: "10",
+    PENDING: "20",
+    UNSENT: "30",
+    STARTED: "40",
+    RETRY: "50",
+    REVOKED: "60",
+    REJECTED: "60",
+    IGNORED: "60",
+    FAILURE: "68",
+    SUCCESS: "6A",
+}
+REDELIVERED_SUCCESS = "69"
+"""That of a second delivery, which leaves an entry. The first one's leaves none: the row is its."""
+CUSTOM_STATE = "41"
+"""States of the user's own making rank just above STARTED."""
+_BY = "@"
+"""In a stamp after all that its order depends on: the id of the worker that runs the task."""
+
+
+class Moment(NamedTuple):
+    """An instant, told apart from every other in any process."""
+
+    at: datetime
+    """UTC, to the millisecond."""
+    tail: str
+    """What makes a stamp unique: microseconds since 1970, a counter, the process."""
+
+    def of_worker(self, worker_id: str) -> Moment:
+        """The same, whose stamps name the worker that runs the task; "" is none."""
+        return Moment(self.at, f"{self.tail}{_BY}{worker_id}") if worker_id else self
+
+
+class Clock:
+    """Moments of this process, no two the same. It needs no lock, so no fork can hurt it."""
+
+    def __init__(self) -> None:
+        self._counter = itertools.count()
+        self._pid = 0
+        self._tag = ""
+
+    def moment(self) -> Moment:
+        if self._pid != os.getpid():
+            self._tag, self._pid = os.urandom(4).hex(), os.getpid()
+        now = time.time_ns() // 1000
+        # The counter orders what one microsecond holds.
+        tail = f"{now:014x}{next(self._counter) & 0xFFFF:04x}{self._tag}"
+        return Moment(from_milliseconds(now // 1000), tail)
+
+
+class Attempt(NamedTuple):
+    """Which attempt at a task an event belongs to."""
+
+    nesting: int = 0
+    """Celery's `replaced_task_nesting`."""
+    retries: int = 0
+
+    def stamp(self, state: str, moment: Moment, *, redelivered: bool = False) -> str:
+        """Fixed-width text whose order is: attempt, state, time, process."""
+        rank = RANK.get(state, CUSTOM_STATE)
+        if redelivered and state == SUCCESS:
+            rank = REDELIVERED_SUCCESS
+        if self is FIRST:
+            return f"000000000{rank}{moment.tail}"
+        return f"{self.nesting:03d}{self.retries:06d}{rank}{moment.tail}"
+
+    @classmethod
+    def of(cls, nesting: object, retries: object) -> Attempt:
+        """An attempt of what a message claims: numbers of any kind, or anything else (0)."""
+        if nesting == 0 == retries or (nesting is None and retries is None):
+            return FIRST
+        return cls(_bounded(nesting, 999), _bounded(retries, 999_999))
+
+    @classmethod
+    def in_stamp(cls, stamp: str) -> Attempt:
+        """The attempt that *stamp* names."""
+        return cls(int(stamp[:3]), int(stamp[3:9]))
+
+
+FIRST = Attempt()
+
+
+def worker_in(stamp: str) -> str:
+    """The id of the worker that *stamp* names; "" for none."""
+    return stamp.partition(_BY)[2]
+
+
+def _bounded(value: object, most: int) -> int:
+    return min(max(value, 0), most) if isinstance(value, int) else 0
+
+
+def attempt_in(headers: Mapping[str, Any]) -> Attempt:
+    """Which attempt a message with *headers* is for."""
+    return Attempt.of(headers.get("replaced_task_nesting"), headers.get("retries"))

@@ -1,0 +1,36 @@
+"""The states of a task: Celery's, and those of the storage."""
+
+from __future__ import annotations
+
+SCHEDULED = "SCHEDULED"
+SCHEDULED_SENT = "SCHEDULED_SENT"
+PENDING = "PENDING"
+UNSENT = "UNSENT"
+STARTED = "STARTED"
+RETRY = "RETRY"
+SUCCESS = "SUCCESS"
+FAILURE = "FAILURE"
+REVOKED = "REVOKED"
+REJECTED = "REJECTED"
+IGNORED = "IGNORED"
+INTERRUPTED = "INTERRUPTED"
+"""How an execution ended that was cut off; never the state of a task."""
+FINISHED = frozenset({SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED})
+STATES = (
+    SCHEDULED,
+    SCHEDULED_SENT,
+    PENDING,
+    UNSENT,
+    STARTED,
+    RETRY,
+    SUCCESS,
+    FAILURE,
+    REVOKED,
+    REJECTED,
+    IGNORED,
+)
+
+
+def is_open(state: str) -> bool:
+    """Whether something is still expected to happen to a task in *state*."""
+    return state not in FINISHED and state != SCHEDULED

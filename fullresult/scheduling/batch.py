@@ -1,0 +1,64 @@
+"""What a sweeper has claimed at once, and what a sweep did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from fullresult.record import TaskRecord
+from fullresult.record.schedule import Schedule
+from fullresult.scheduling.sender import QueueRefused
+
+
+class Swept(NamedTuple):
+    """What one sweep did, in schedules."""
+
+    claimed: int = 0
+    sent: int = 0
+    expired: int = 0
+    """Finished as REVOKED, and not sent."""
+    failed: int = 0
+    """Left claimed, for a person: not a message, or nobody knows whether it was sent."""
+    released: int = 0
+    """Claimed and given back, not sent."""
+
+    def __add__(self, other: object) -> Swept:
+        assert isinstance(other, Swept)
+        return Swept(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Batch:
+    """What one claim took, on its way to the broker."""
+
+    def __init__(
+        self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
+    ) -> None:
+        self.claim = claim
+        self.full = full
+        """Whether there may be more."""
+        self.at = at
+        self.began = began
+        self.waiting = schedules
+        self.closed: list[Schedule] = []
+        self.ended: list[Schedule] = []
+        self.events: list[TaskRecord] = []
+        self.sent = self.expired = self.failed = self.released = 0
+        self.problems: list[tuple[Schedule, str]] = []
+        self.refused: list[Schedule] = []
+        self.refusals: dict[str | None, QueueRefused] = {}
+        """By queue."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of it was sent, so that it has only to be marked."""
+        return not (self.waiting or self.refused or self.problems or self.ended)
+
+    @property
+    def unsent(self) -> list[Schedule]:
+        """What is to be given back."""
+        return self.waiting + self.refused
+
+    @property
+    def done(self) -> Swept:
+        claimed = self.sent + self.expired + self.failed + self.released
+        return Swept(claimed, self.sent, self.expired, self.failed, self.released)

@@ -1,0 +1,76 @@
+"""A producer that keeps what it is told to publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from fullresult.recording import message
+from fullresult.recording.message import Call
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+capturing: ContextVar[CapturingProducer | None] = ContextVar("fullresult_capture", default=None)
+
+
+def current_capture() -> CapturingProducer | None:
+    """What takes the message of the task that this thread is in the middle of storing."""
+    return capturing.get()
+
+
+class CapturingProducer:
+    """Takes the place of kombu's producer, and hands the message over instead of sending it."""
+
+    serializer: str | None = None
+    compression: str | None = None
+
+    def __init__(
+        self,
+        hidden: frozenset[str],
+        store: Callable[[Call], None],
+        refuse: Callable[[Call, Exception], None],
+    ) -> None:
+        self._hidden = hidden
+        self._store = store
+        self._refuse = refuse
+        self.announced = self.captured = False
+        self.connection = _NoConnection()
+
+    def publish(self, body: Any, **how: Any) -> None:
+        headers = how.get("headers") or {}
+        if self.captured or "task" not in headers:
+            return  # the event that a task was sent: it was not
+        try:
+            payload = message.serialise(body, how.get("serializer"))
+        except Exception as error:
+            self._refuse(Call(body, None, how, self._hidden), error)
+            raise
+        self._store(Call(body, payload, how, self._hidden))
+        self.captured = True
+
+    def revive(self, connection: Any) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _NoConnection:
+    """As much of a connection as Celery asks for on the way to `publish`."""
+
+    recoverable_connection_errors: tuple[type[BaseException], ...] = ()
+    recoverable_channel_errors: tuple[type[BaseException], ...] = ()
+
+    @contextmanager
+    def _reraise_as_library_errors(self, *_: Any, **__: Any) -> Iterator[None]:
+        yield

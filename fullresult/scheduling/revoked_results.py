@@ -1,0 +1,53 @@
+"""Telling the result backend of a task that is revoked and reaches no worker."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery, states
+from celery.app.task import Context
+from celery.exceptions import TaskRevokedError
+
+from fullresult.record import encoding
+from fullresult.record.schedule import Schedule
+from fullresult.scheduling.original_ids import (
+    follows,
+    is_ignored,
+    original_in,
+    pointer_in,
+    store_for,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
+    """Store that a scheduled task is never sent, as a worker would; whether that was possible."""
+    try:
+        request = _request_of(schedule)
+        task = app.tasks.get(schedule.name)
+        backend = (app if task is None else task).backend
+        ignored = task is not None and is_ignored(task, request, states.REVOKED)
+        ignored = ignored or follows(backend)  # its record says so already
+        backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
+        original = original_in(pointer_in(request), schedule.task_id)
+        if original and not ignored:
+            store_for(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
+    except Exception:
+        logger.exception(
+            "fullresult: the result backend was not told that task %s is %s",
+            schedule.task_id,
+            reason,
+        )
+        return False
+    return True
+
+
+def _request_of(schedule: Schedule) -> Context:
+    """As much of a worker's request as a result backend asks for."""
+    request = Context(encoding.loads(schedule.headers))
+    how = encoding.loads(schedule.how)
+    request.update(reply_to=how.get("reply_to"), correlation_id=how.get("correlation_id"))
+    if how.get("content_type") == "application/json":  # nothing else is decoded
+        request.update(encoding.loads(schedule.body.decode())[2] or {})
+    return request
