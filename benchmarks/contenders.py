@@ -104,7 +104,7 @@ def _install_ours(app: Celery, url: str) -> None:
 
 
 def _install_ours_spooled(app: Celery, url: str) -> None:
-    app.conf.fullresult_write = "spooled"
+    app.conf.fullresult_write_mode = "spooled"
     _install_ours(app, url)
 
 

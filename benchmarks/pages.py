@@ -73,7 +73,7 @@ def _store(kind: str) -> Iterator[str]:
 def _filled(kind: str, url: str, rows: int) -> tuple[Celery, Filled]:
     app = Celery("shop", broker="memory://")
     app.conf.update(
-        fullresult_storage=url, fullresult_timeout=600, fullresult_index_kwargs=_INDEXED
+        fullresult_storage=url, fullresult_storage_timeout=600, fullresult_index_kwargs=_INDEXED
     )
     full = FullResult(app)
     full.setup()

@@ -147,7 +147,7 @@ def _file() -> Iterator[str]:
 def _storage(url: str, keys: Sequence[str] = ()) -> Storage:
     app = Celery()
     app.conf.update(
-        fullresult_storage=url, fullresult_timeout=600, fullresult_index_kwargs=list(keys)
+        fullresult_storage=url, fullresult_storage_timeout=600, fullresult_index_kwargs=list(keys)
     )
     return FullResult(app).storage
 

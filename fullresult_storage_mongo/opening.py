@@ -19,7 +19,7 @@ def open_storage(url: str, database: str, prefix: str, settings: Settings) -> Mo
     """Raises `ImproperlyConfigured` for a URL that cannot be right."""
     try:
         clients = Clients(
-            url, database, prefix, settings.timeout.total_seconds(), given=_options(url)
+            url, database, prefix, settings.storage_timeout.total_seconds(), given=_options(url)
         )
     except (PyMongoError, ValueError, TypeError) as error:
         raise ImproperlyConfigured(

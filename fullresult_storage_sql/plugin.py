@@ -66,7 +66,7 @@ def _sqlite(url: str, settings: Settings) -> Database:
         )
     return SQLite(
         _absolute(url, Path(path[1:])),
-        timeout=settings.timeout,
+        timeout=settings.storage_timeout,
         synchronous=synchronous,
         index_kwargs=settings.index_kwargs,
     )
@@ -103,7 +103,7 @@ def _postgresql(url: str, settings: Settings) -> Database:
             )
     return PostgreSQL(
         url,
-        timeout=settings.timeout,
+        timeout=settings.storage_timeout,
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
     )

@@ -39,11 +39,11 @@ class Settings:
     redact: tuple[Rule, ...] = ()
     index_kwargs: tuple[str, ...] = ()
     auto_setup: bool = True
-    timeout: timedelta = timedelta(seconds=5)
-    max_size: int = 1024 * 1024
+    storage_timeout: timedelta = timedelta(seconds=5)
+    max_text: int = 1024 * 1024
     max_body: int = 16 * 1024 * 1024
-    write: str = "direct"
-    spool: str | None = DEFAULT_SPOOL
+    write_mode: str = "direct"
+    spool_directory: str | None = DEFAULT_SPOOL
     spool_size: int = 256 * 1024 * 1024
     retention: Retention | None = None
     stale_after: timedelta = timedelta(hours=1)
@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_size, self.max_body)
+        return Limits(self.max_text, self.max_body)
 
     @classmethod
     def of(cls, app: Celery) -> Settings:
@@ -80,11 +80,13 @@ class Settings:
                 "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
             )
-        if app.conf.get("fullresult_spool", DEFAULT_SPOOL) is None:
-            given["spool"] = None
-            if given.get("write") == "spooled":
+        if app.conf.get("fullresult_spool_directory", DEFAULT_SPOOL) is None:
+            given["spool_directory"] = None
+            if given.get("write_mode") == "spooled":
                 raise wrong(
-                    "fullresult_write", "spooled", '"direct" where fullresult_spool is None'
+                    "fullresult_write_mode",
+                    "spooled",
+                    '"direct" where fullresult_spool_directory is None',
                 )
         if "retention" not in given and (kept := _result_expires(app)) is not None:
             given["retention"] = Retention((("*", kept),))

@@ -418,7 +418,7 @@ def flusher_of(
             logger.exception("fullresult: the body of chord %s is not sent", what.chord_id)
 
     spool = Spool(directory, settings.spool_size)
-    flusher = Flusher(storage, spool, breaker, count, lingers=settings.write == "spooled")
+    flusher = Flusher(storage, spool, breaker, count, lingers=settings.write_mode == "spooled")
     breaker.watched(flusher.wake, directory)
     return flusher
 

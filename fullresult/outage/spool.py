@@ -306,19 +306,20 @@ def directory_of(settings: Settings) -> Path | None:
 
     Raises `LookupError`, saying what to set, where nobody can tell.
     """
-    if settings.spool is None:
+    if settings.spool_directory is None:
         return None
     state = os.environ.get("XDG_STATE_HOME", "")
-    if settings.spool == DEFAULT_SPOOL and Path(state).is_absolute():
+    if settings.spool_directory == DEFAULT_SPOOL and Path(state).is_absolute():
         place = Path(state, Path(DEFAULT_SPOOL).name)
     else:
         try:
-            place = Path(settings.spool).expanduser()
+            place = Path(settings.spool_directory).expanduser()
         except RuntimeError:
             place = Path()
     if not place.is_absolute():
         raise LookupError(
-            f"no directory {settings.spool}, for this user has no home: set fullresult_spool"
+            f"no directory {settings.spool_directory}, for this user has no home: "
+            "set fullresult_spool_directory"
         )
     return place / _digest(settings.storage)
 

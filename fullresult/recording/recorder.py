@@ -73,7 +73,7 @@ class Recorder:
     """Writes what happens to the tasks of one app. Its methods never raise `StorageError`.
 
     What the storage does not take at once is kept in the spool, if there is one; where events are
-    to be spooled (`fullresult_write`), every one is.
+    to be spooled (`fullresult_write_mode`), every one is.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Recorder:
         self._breaker = Breaker()
         self.flusher: Flusher | None = flusher_of(app, settings, storage, self._breaker)
         """What writes later what is kept; None without a spool."""
-        self._spooled = self.flusher is not None and settings.write == "spooled"
+        self._spooled = self.flusher is not None and settings.write_mode == "spooled"
         self._is_new = True
         self._clock = Clock()
         self._json_results = settings.use_json or _writes_json(app.conf.result_serializer)

@@ -329,7 +329,7 @@ def refuses(app: Celery, task_id: str, match: str, **how: Any) -> None:
 
 
 def test_a_body_that_was_cut_needs_its_arguments(storage_url: str) -> None:
-    with recorded_app(storage_url, fullresult_max_size=50, fullresult_max_body=50) as app:
+    with recorded_app(storage_url, fullresult_max_text=50, fullresult_max_body=50) as app:
         link = app.signature("shop.bill")
         first = app.send_task("shop.ship", ["x" * 100], {"a": "y" * 100}, link=link).id
 
@@ -343,7 +343,7 @@ def test_a_body_that_was_cut_needs_its_arguments(storage_url: str) -> None:
 
 def test_only_what_was_cut_is_needed(app: Celery) -> None:
     """The other arguments are taken from what is kept for searching."""
-    app.conf.update(fullresult_max_size=50, fullresult_max_body=50)
+    app.conf.update(fullresult_max_text=50, fullresult_max_body=50)
     first = app.send_task("shop.ship", ["x" * 100], {"a": 2}).id
 
     refuses(app, first, "args unknown")

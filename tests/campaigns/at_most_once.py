@@ -80,7 +80,7 @@ class Campaign:
             "broker_connection_timeout": 2,
             "fullresult_storage": self.storage.url,
             "fullresult_sweep_interval": 0.2,
-            "fullresult_timeout": 2,
+            "fullresult_storage_timeout": 2,
             **self.settings,
         }
         self.full = sweeping.make(self.settings)

@@ -215,8 +215,8 @@ def campaign(
         store = stack.enter_context(open_store(storage))
         broker = stack.enter_context(servers.redis())
         settings = {
-            "fullresult_write": write,
-            "fullresult_spool": str(directory / "spool"),
+            "fullresult_write_mode": write,
+            "fullresult_spool_directory": str(directory / "spool"),
             "result_backend": None,
             "worker_prefetch_multiplier": 4,
         }

@@ -204,7 +204,7 @@ def targets(directory: Path, stack: ExitStack) -> dict[str, Target]:
     def fuzzed(name: str) -> FullResult:
         app = Celery("fuzz", broker="memory://", set_as_current=False)
         app.conf.fullresult_storage = f"sqlite:///{directory}/{name}.db?synchronous=OFF"
-        app.conf.fullresult_spool = None
+        app.conf.fullresult_spool_directory = None
         stack.callback(app.close)
         full = stack.enter_context(closing(FullResult(app)))
         full.setup()

@@ -36,7 +36,7 @@ from tests.kit import servers, sweeping, workers
 from tests.kit.proxy import Delay, Proxy, no_fault, proxy
 
 TIMEOUT = 2.0
-"""`fullresult_timeout`: how long the first call of each process may wait."""
+"""`fullresult_storage_timeout`: how long the first call of each process may wait."""
 _SETTLED = TIMEOUT * 2 + 1
 """Seconds after which the breaker of every process is open."""
 _ANY = frozenset({"frozen", "killed", "cut", "locked", "delayed", "refused"})
@@ -212,7 +212,7 @@ class Campaign:
 
 def make_full(url: str, settings: dict[str, Any]) -> FullResult:
     """An app that sees the storage without what is in between."""
-    return sweeping.make({**settings, "fullresult_storage": url, "fullresult_timeout": 10})
+    return sweeping.make({**settings, "fullresult_storage": url, "fullresult_storage_timeout": 10})
 
 
 # --- Stores
@@ -514,9 +514,9 @@ def campaign(
         store = stack.enter_context(open_store(storage))
         broker = stack.enter_context(open_broker())
         settings = {
-            "fullresult_write": write,
-            "fullresult_timeout": TIMEOUT,
-            "fullresult_spool": str(directory / "spool"),
+            "fullresult_write_mode": write,
+            "fullresult_storage_timeout": TIMEOUT,
+            "fullresult_spool_directory": str(directory / "spool"),
             "result_backend": None,
             "broker_transport_options": {"socket_timeout": 2, "socket_connect_timeout": 2},
             "worker_prefetch_multiplier": 4,

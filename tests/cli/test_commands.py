@@ -246,7 +246,7 @@ def test_show_tells_everything(app: Celery) -> None:
 def test_show_says_what_was_not_kept(tmp_path: Path, filesystem_broker: FilesystemBroker) -> None:
     app = Celery("proj", set_as_current=False)
     settings = _settings(tmp_path, filesystem_broker)
-    app.conf.update({**settings, "fullresult_max_body": 100, "fullresult_max_size": 100})
+    app.conf.update({**settings, "fullresult_max_body": 100, "fullresult_max_text": 100})
     full = FullResult(app)
     app.send_task("t", ("x" * 1000,), task_id="a")
 

@@ -17,7 +17,7 @@ from tests.kit.commands import run
 
 def make_app(url: str, **settings: object) -> Celery:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=url, fullresult_timeout=0.2, **settings)
+    app.conf.update(fullresult_storage=url, fullresult_storage_timeout=0.2, **settings)
     FullResult(app)
     return app
 
@@ -130,11 +130,11 @@ def test_what_a_living_process_cannot_write_remains(app: Celery, tmp_path: Path)
 
 
 def test_without_a_spool_the_commands_say_so(url: str) -> None:
-    app = make_app(url, fullresult_spool=None)
+    app = make_app(url, fullresult_spool_directory=None)
 
     status, flush = run(app, "spool", "status"), run(app, "spool", "flush")
 
     assert "There is no spool" in status.stdout
     assert json.loads(run(app, "spool", "status", "--json").stdout) is None
     assert flush.exit_code == 1
-    assert "fullresult_spool is None" in flush.stderr
+    assert "fullresult_spool_directory is None" in flush.stderr

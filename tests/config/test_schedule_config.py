@@ -235,4 +235,4 @@ def test_every_setting_has_a_reader(app: Celery) -> None:
     app.conf.update({f"fullresult_{field.name}": None for field in fields(Settings)})
 
     # Only for the spool None means something: that there is to be none.
-    assert Settings.of(app) == Settings(namespace=namespace_of(app), spool=None)
+    assert Settings.of(app) == Settings(namespace=namespace_of(app), spool_directory=None)

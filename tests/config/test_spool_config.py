@@ -21,40 +21,48 @@ def settings(**given: Any) -> Settings:
 def test_without_a_word_there_is_a_spool_and_events_are_written_directly() -> None:
     known = settings()
 
-    assert (known.write, known.spool, known.spool_size) == ("direct", DEFAULT_SPOOL, 2**28)
+    assert (known.write_mode, known.spool_directory, known.spool_size) == (
+        "direct",
+        DEFAULT_SPOOL,
+        2**28,
+    )
 
 
 def test_none_is_no_spool() -> None:
-    assert settings(fullresult_spool=None).spool is None
+    assert settings(fullresult_spool_directory=None).spool_directory is None
 
 
 def test_djangos_none_is_no_spool() -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.config_from_object({"CELERY_FULLRESULT_SPOOL": None}, namespace="CELERY")
+    app.config_from_object({"CELERY_FULLRESULT_SPOOL_DIRECTORY": None}, namespace="CELERY")
 
-    assert Settings.of(app).spool is None
+    assert Settings.of(app).spool_directory is None
 
 
 @pytest.mark.parametrize("place", ["/var/spool/shop", "~/spool", Path("/var/spool/shop")])
 def test_a_path_is_where_it_is(place: str | Path) -> None:
-    assert settings(fullresult_spool=place).spool == str(place)
+    assert settings(fullresult_spool_directory=place).spool_directory == str(place)
 
 
 @pytest.mark.parametrize("place", ["spool", "", 7, True])
 def test_what_is_no_absolute_path_is_an_error(place: object) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"fullresult_spool = .*an absolute path"):
-        settings(fullresult_spool=place)
+    with pytest.raises(
+        ImproperlyConfigured, match=r"fullresult_spool_directory = .*an absolute path"
+    ):
+        settings(fullresult_spool_directory=place)
 
 
 def test_nothing_can_be_spooled_without_a_spool() -> None:
-    with pytest.raises(ImproperlyConfigured, match='"direct" where fullresult_spool is None'):
-        settings(fullresult_spool=None, fullresult_write="spooled")
+    with pytest.raises(
+        ImproperlyConfigured, match='"direct" where fullresult_spool_directory is None'
+    ):
+        settings(fullresult_spool_directory=None, fullresult_write_mode="spooled")
 
 
 @pytest.mark.parametrize("write", ["behind", True, ""])
 def test_events_are_written_directly_or_spooled(write: object) -> None:
     with pytest.raises(ImproperlyConfigured, match='"direct" or "spooled"'):
-        settings(fullresult_write=write)
+        settings(fullresult_write_mode=write)
 
 
 @pytest.mark.parametrize("size", [0, -1, "1 GB", True])

@@ -100,7 +100,9 @@ def _shown(value: Any) -> str:
 
 def app_of(storage: str, **settings: Any) -> Celery:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=storage, fullresult_timeout=0.5, fullresult_spool=None)
+    app.conf.update(
+        fullresult_storage=storage, fullresult_storage_timeout=0.5, fullresult_spool_directory=None
+    )
     app.conf.update(settings)
     FullResult(app)
     return app
@@ -191,7 +193,7 @@ def test_a_password_of_the_broker_is_never_seen(
         broker_url=url,
         broker_transport_options={"region": "x", "predefined_queues": {}, **quick},
         fullresult_schedule_eta=True,
-        fullresult_timeout=2,
+        fullresult_storage_timeout=2,
     )
     full = app.fullresult
 

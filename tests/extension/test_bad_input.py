@@ -576,7 +576,7 @@ def test_an_integer_too_long_as_a_result(running: Celery) -> None:
 
 
 def test_a_long_result_is_cut_and_says_so(storage_url: str) -> None:
-    with shop(storage_url, fullresult_max_size=100) as app:
+    with shop(storage_url, fullresult_max_text=100) as app:
         record = returned(app, "x" * 1000)
         of_repr = returned(app, {"x" * 1000})
 
@@ -664,7 +664,7 @@ def test_a_long_message_and_traceback_are_cut(storage_url: str) -> None:
     def fail() -> None:
         raise ValueError("x" * 1000)
 
-    with shop(storage_url, fullresult_max_size=100) as app:
+    with shop(storage_url, fullresult_max_text=100) as app:
         record = raised(app, fail)
 
     assert "[cut: 900 characters]" in (record.exception_message or "")

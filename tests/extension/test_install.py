@@ -199,7 +199,7 @@ DJANGO = """
         CELERY_BROKER_URL="memory://",
         CELERY_FULLRESULT_STORAGE=sys.argv[1],
         CELERY_FULLRESULT_IGNORE=["shop.noise"],
-        CELERY_FULLRESULT_TIMEOUT=2,
+        CELERY_FULLRESULT_STORAGE_TIMEOUT=2,
         INSTALLED_APPS=[], DATABASES={}, USE_TZ=True, SECRET_KEY="x",
     )
     import django
@@ -216,7 +216,7 @@ DJANGO = """
         FullResult(app)
     app.send_task("shop.noise")
     app.send_task("shop.pay", task_id="one")
-    print(app.fullresult.settings.timeout.total_seconds(), app.fullresult.settings.ignore)
+    print(app.fullresult.settings.storage_timeout.total_seconds(), app.fullresult.settings.ignore)
     print([record.name for record in app.fullresult.find()])
 """
 
@@ -394,14 +394,14 @@ def test_one_distribution_found_twice_on_the_path_is_no_conflict(tmp_path: Path)
         ("fullresult_ignore", 5, "a name or a list of names"),
         ("fullresult_ignore", ["shop.*", 5], "a list of names"),
         ("fullresult_index_kwargs", {"a": 1}, "a name or a list of names"),
-        ("fullresult_timeout", "soon", "a timedelta, seconds, or text such as '90m'"),
-        ("fullresult_timeout", 0, "longer than 0"),
-        ("fullresult_timeout", float("nan"), "a timedelta, seconds"),
-        ("fullresult_timeout", timedelta(days=-1), "longer than 0"),
+        ("fullresult_storage_timeout", "soon", "a timedelta, seconds, or text such as '90m'"),
+        ("fullresult_storage_timeout", 0, "longer than 0"),
+        ("fullresult_storage_timeout", float("nan"), "a timedelta, seconds"),
+        ("fullresult_storage_timeout", timedelta(days=-1), "longer than 0"),
         ("fullresult_stale_after", True, "a timedelta, seconds"),
         ("fullresult_stale_after", 1e300, "a timedelta, seconds"),
-        ("fullresult_max_size", 0, "a whole number of at least 1"),
-        ("fullresult_max_size", "1MB", "a whole number of at least 1"),
+        ("fullresult_max_text", 0, "a whole number of at least 1"),
+        ("fullresult_max_text", "1MB", "a whole number of at least 1"),
         ("fullresult_max_body", 1.5, "a whole number of at least 1"),
     ],
 )
@@ -418,7 +418,7 @@ def test_a_bad_value_names_its_key_and_what_it_should_be(
 
 
 def test_every_key_has_a_reader_and_unset_keys_their_defaults(app: Celery) -> None:
-    app.conf.update(fullresult_timeout=None, fullresult_ignore=None)
+    app.conf.update(fullresult_storage_timeout=None, fullresult_ignore=None)
 
     settings = Settings.of(app)
 
@@ -479,7 +479,7 @@ SETUP_AT_ONCE = """
 
     def write(number, barrier):
         app = Celery("shop", broker="memory://")
-        app.conf.update(fullresult_storage=sys.argv[1], fullresult_timeout=30)
+        app.conf.update(fullresult_storage=sys.argv[1], fullresult_storage_timeout=30)
         barrier.wait(30)
         full = FullResult(app)
         if number % 2:

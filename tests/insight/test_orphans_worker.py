@@ -38,7 +38,7 @@ def make_scene(redis_url: str, storage_url: str, tmp_path: Path) -> MakeScene:
     """What makes an app on Valkey, whose workers have a fast heartbeat."""
 
     def make(**settings: Any) -> AbstractContextManager[Scene]:
-        known = {"fullresult_heartbeat": OFTEN, "fullresult_timeout": 2, **settings}
+        known = {"fullresult_heartbeat": OFTEN, "fullresult_storage_timeout": 2, **settings}
         broker = known.pop("broker", redis_url)
         storage = known.pop("storage", storage_url)
         return workers.scene(broker, storage, tmp_path, **known)
@@ -234,7 +234,10 @@ def test_a_storage_that_hangs_stops_no_worker(
     make_scene: MakeScene, storage_url: str, gate: Path, pool: Pool
 ) -> None:
     """Its event loop goes on, and receives tasks; its heartbeat is heard again afterwards."""
-    own: dict[str, Any] = {"fullresult_timeout": HANGS - 3, "worker_prefetch_multiplier": 10}
+    own: dict[str, Any] = {
+        "fullresult_storage_timeout": HANGS - 3,
+        "worker_prefetch_multiplier": 10,
+    }
     with through_proxy(storage_url) as (between, own["fullresult_storage"]), make_scene() as here:
         with here.worker(settings=own, pool=pool, concurrency=2) as worker:
             task_id = start(here, "wait_for", gate)

@@ -14,7 +14,7 @@ from fullresult_storage_mongo.storage import MongoStorage
 
 def opened(url: str, **settings: Any) -> MongoStorage:
     """With a timeout of two seconds, unless *settings* say otherwise."""
-    known = {"timeout": timedelta(seconds=2), **settings}
+    known = {"storage_timeout": timedelta(seconds=2), **settings}
     storage = plugin.fullresult_open_storage(url, Settings(storage=url, **known))
     assert isinstance(storage, MongoStorage)
     return storage

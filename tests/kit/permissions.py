@@ -32,7 +32,7 @@ def user(url: str) -> Iterator[FullResult]:
     app.conf.update(
         task_default_queue=uuid4().hex,
         fullresult_storage=url,
-        fullresult_spool=None,
+        fullresult_spool_directory=None,
         fullresult_schedule_eta=True,
         fullresult_sweeper="off",
         fullresult_retention={"SUCCESS": "1ms"},

@@ -342,8 +342,8 @@ APP = """
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.update(
         fullresult_storage=sys.argv[1],
-        fullresult_spool=sys.argv[2],
-        fullresult_write="spooled",
+        fullresult_spool_directory=sys.argv[2],
+        fullresult_write_mode="spooled",
     )
     full = FullResult(app)
     full.setup()
@@ -413,7 +413,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_what_is_spooled_is_found_a_moment_later(url: str) -> None:
-    full = make_full(url, fullresult_write="spooled")
+    full = make_full(url, fullresult_write_mode="spooled")
 
     full.app.send_task("shop.pay", (7,), task_id="a")
 
@@ -425,7 +425,7 @@ def test_what_is_spooled_is_found_a_moment_later(url: str) -> None:
 
 
 def test_closing_writes_what_waits(url: str) -> None:
-    full = make_full(url, fullresult_write="spooled")
+    full = make_full(url, fullresult_write_mode="spooled")
     for number in range(200):
         full.app.send_task("shop.pay", task_id=str(number))
 
@@ -456,7 +456,7 @@ def test_what_a_killed_process_kept_is_written_by_the_next_one(url: str, tmp_pat
     """
     with pytest.raises(AssertionError):
         run_script(APP + body, url, tmp_path / "spool", directory=tmp_path)
-    full = make_full(url, fullresult_spool=str(tmp_path / "spool"))
+    full = make_full(url, fullresult_spool_directory=str(tmp_path / "spool"))
     assert full.get("a") is None
 
     full.app.send_task("shop.pay", task_id="b")
@@ -468,7 +468,7 @@ def test_what_a_killed_process_kept_is_written_by_the_next_one(url: str, tmp_pat
 def test_what_the_storage_does_not_take_is_written_when_it_does(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    full = make_full(url, fullresult_timeout=0.2)
+    full = make_full(url, fullresult_storage_timeout=0.2)
     full.setup()
     with closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as locking:
         locking.execute("BEGIN EXCLUSIVE")
@@ -489,7 +489,7 @@ def test_without_a_spool_what_the_storage_does_not_take_is_lost(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fullresult.outage.breaker._SHORTEST", 0.0)
-    full = make_full(url, fullresult_timeout=0.1, fullresult_spool=None)
+    full = make_full(url, fullresult_storage_timeout=0.1, fullresult_spool_directory=None)
     full.setup()
     with closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as locking:
         locking.execute("BEGIN EXCLUSIVE")
@@ -509,7 +509,7 @@ def test_where_nothing_can_be_kept_spooled_events_are_written_directly(
 ) -> None:
     blocking = tmp_path / "file"
     blocking.touch()
-    full = make_full(url, fullresult_write="spooled", fullresult_spool=str(blocking))
+    full = make_full(url, fullresult_write_mode="spooled", fullresult_spool_directory=str(blocking))
 
     full.app.send_task("shop.pay", task_id="a")
 
@@ -533,14 +533,14 @@ def test_where_a_user_has_no_home_it_is_said_once_and_there_is_no_spool(
     assert full.get("a") is not None
     assert full.spool_status() is None
     (line,) = (record for record in caplog.records if "spool" in record.getMessage())
-    assert "set fullresult_spool" in line.getMessage()
+    assert "set fullresult_spool_directory" in line.getMessage()
     full.close()
 
 
 def test_a_signal_handler_that_publishes_in_the_middle_of_a_publish_loses_nothing(
     url: str,
 ) -> None:
-    full = make_full(url, fullresult_write="spooled")
+    full = make_full(url, fullresult_write_mode="spooled")
     sent: list[str] = []
 
     inside: list[None] = []

@@ -85,7 +85,7 @@ on_each_server = pytest.mark.parametrize(
 @pytest.fixture
 def full(own_storage: str) -> Iterator[FullResult]:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=own_storage, fullresult_timeout=2)
+    app.conf.update(fullresult_storage=own_storage, fullresult_storage_timeout=2)
     full = FullResult(app)
     full.setup()
     yield full
@@ -133,7 +133,11 @@ def test_without_a_spool_records_are_written_again_once_the_server_answers(
 ) -> None:
     monkeypatch.setattr("fullresult.outage.breaker._LONGEST", 0.1)
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=own_storage, fullresult_timeout=2, fullresult_spool=None)
+    app.conf.update(
+        fullresult_storage=own_storage,
+        fullresult_storage_timeout=2,
+        fullresult_spool_directory=None,
+    )
     full = FullResult(app)
     full.setup()
     with frozen(own_storage):

@@ -522,7 +522,7 @@ def test_it_is_in_the_users_state_directory(
 def test_each_storage_has_one_of_its_own() -> None:
     urls = ["postgresql://a/x", "postgresql://a/y", "postgresql://b/x", "sqlite:////x.db"]
 
-    places = {directory_of(settings(storage=url, spool="/spool")) for url in urls}
+    places = {directory_of(settings(storage=url, spool_directory="/spool")) for url in urls}
 
     assert len(places) == 4
 
@@ -530,7 +530,7 @@ def test_each_storage_has_one_of_its_own() -> None:
 def test_a_new_password_changes_nothing() -> None:
     old, new = (f"postgresql://user:{password}@host/db" for password in ("old", "new"))
 
-    places = {directory_of(settings(storage=url, spool="/spool")) for url in (old, new)}
+    places = {directory_of(settings(storage=url, spool_directory="/spool")) for url in (old, new)}
 
     assert len(places) == 1
 
@@ -542,9 +542,9 @@ def test_a_relative_file_of_two_directories_is_two_storages(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        places.add(directory_of(settings(storage="sqlite:///records.db", spool="/spool")))
+        places.add(directory_of(settings(storage="sqlite:///records.db", spool_directory="/spool")))
         absolute = f"sqlite:///{tmp_path / name / 'records.db'}"
-        places.add(directory_of(settings(storage=absolute, spool="/spool")))
+        places.add(directory_of(settings(storage=absolute, spool_directory="/spool")))
 
     assert len(places) == 2
 
@@ -553,7 +553,7 @@ def test_without_a_home_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr("pathlib.Path.expanduser", _no_home)
 
-    with pytest.raises(LookupError, match="set fullresult_spool"):
+    with pytest.raises(LookupError, match="set fullresult_spool_directory"):
         directory_of(settings())
 
 
@@ -562,7 +562,7 @@ def _no_home(_: Path) -> Path:
 
 
 def test_none_is_no_spool() -> None:
-    assert directory_of(settings(spool=None)) is None
+    assert directory_of(settings(spool_directory=None)) is None
 
 
 def test_a_lock_that_the_file_system_does_not_know_is_a_spool_that_cannot_be_used(

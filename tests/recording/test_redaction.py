@@ -46,7 +46,7 @@ def shop(
     """An app that redacts by *rules*, and publishes to a queue in memory."""
     app = Celery("shop", broker="memory://", set_as_current=False)
     ours = {"fullresult_storage": storage_url, "fullresult_redact": rules}
-    app.conf.update(task_default_queue=uuid4().hex, fullresult_spool=None)
+    app.conf.update(task_default_queue=uuid4().hex, fullresult_spool_directory=None)
     app.conf.update(ours, **more)
 
     def pay(order: int, card: Any = None, *more: Any, **options: Any) -> None: ...
@@ -678,7 +678,7 @@ def test_what_goes_over_a_limit_is_redacted_before_it_is_cut(url: str) -> None:
     def fail() -> None:
         raise ValueError("x" * 45 + "4111-1111" + "y" * 100)
 
-    with shop(url, [CARD], fullresult_max_size=100) as app:
+    with shop(url, [CARD], fullresult_max_text=100) as app:
         record = app.fullresult.get(app.task(name="shop.fail")(fail).apply().id)
 
     assert "4111-1111" not in repr(vars(record))
@@ -720,7 +720,7 @@ def test_a_database_holds_no_secret_after_a_worker_ran_with_them(
         "result_serializer": serializer,
         "task_serializer": serializer,
         "accept_content": ["json", "pickle", "yaml", "msgpack"],
-        "fullresult_spool": str(tmp_path / "spool"),
+        "fullresult_spool_directory": str(tmp_path / "spool"),
         "fullresult_use_json": True,
     }
     module = "tests.apps.scenario_redaction_app"
@@ -783,7 +783,7 @@ def test_a_message_that_no_worker_understands_is_redacted(
 ) -> None:
     """One that is not decoded is not kept at all: nobody can tell what is in it."""
     module = "tests.apps.scenario_redaction_app"
-    settings = {"fullresult_spool": None, "fullresult_track_publish": False}
+    settings = {"fullresult_spool_directory": None, "fullresult_track_publish": False}
     with (
         workers.scene(redis_url, url, tmp_path, module=module, **settings) as scene,
         scene.worker() as worker,
@@ -812,7 +812,7 @@ def test_the_spool_holds_no_secret(tmp_path: Path) -> None:
     """What is written there is what would have been written into the storage."""
     dead = "sqlite:////no/such/directory/records.db"
     with shop(dead, RULES) as app:
-        app.conf.fullresult_spool = str(tmp_path / "spool")
+        app.conf.fullresult_spool_directory = str(tmp_path / "spool")
         for serializer in ("json", "pickle"):
             app.send_task("shop.pay", kwargs=secrets(), serializer=serializer)
 

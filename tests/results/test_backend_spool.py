@@ -24,7 +24,7 @@ def make_app(file: Path, **settings: Any) -> Celery:
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.update(
         fullresult_storage=f"sqlite:///{file}",
-        fullresult_timeout=0.2,
+        fullresult_storage_timeout=0.2,
         result_backend="fullresult://",
         task_default_queue=f"queue-{uuid.uuid4()}",
     )
@@ -93,7 +93,7 @@ def test_that_the_backend_always_retries_comes_first(app: Celery, file: Path) ->
 def test_without_a_spool_the_log_says_what_is_not_stored(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with make_app(file, fullresult_spool=None) as app:
+    with make_app(file, fullresult_spool_directory=None) as app:
         with away(file):
             app.backend.store_result("a", 7, states.SUCCESS, request=request_of("a"))
 
@@ -138,7 +138,7 @@ def test_a_chord_whose_members_end_while_the_storage_is_away_goes_on_when_it_ans
 
 
 def test_spooled_members_make_their_chord_go_on_once(file: Path) -> None:
-    with make_app(file, fullresult_write="spooled") as app:
+    with make_app(file, fullresult_write_mode="spooled") as app:
         group_id, body = chord_of(app, 20)
         for number in range(20):
             end(app, group_id, body, number)
@@ -153,7 +153,7 @@ def test_spooled_members_make_their_chord_go_on_once(file: Path) -> None:
 
 
 def test_a_spooled_result_is_what_get_returns(file: Path) -> None:
-    with make_app(file, fullresult_write="spooled") as app:
+    with make_app(file, fullresult_write_mode="spooled") as app:
         app.backend.store_result("a", [1, "two"], states.SUCCESS, request=request_of("a"))
 
         assert app.AsyncResult("a").get(timeout=20) == [1, "two"]

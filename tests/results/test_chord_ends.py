@@ -33,7 +33,7 @@ def app(tmp_path: Path) -> Iterator[Celery]:
     # A queue of its own: all brokers in memory are one.
     app.conf.task_default_queue = new_id()
     app.conf.fullresult_storage = f"sqlite:///{tmp_path}/tasks.db"
-    app.conf.fullresult_spool = None
+    app.conf.fullresult_spool_directory = None
     app.conf.result_chord_join_timeout = 0.3
     full = FullResult(app)
     full.setup()

@@ -27,7 +27,7 @@ def make(broker: str, storage: str, **settings: object) -> FullResult:
     # Without retries of the publish, kombu still tries to connect for six seconds.
     quick = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     ours = {"broker_transport_options": quick, "fullresult_storage": storage}
-    app.conf.update({**ours, "fullresult_timeout": 1, **settings})
+    app.conf.update({**ours, "fullresult_storage_timeout": 1, **settings})
     return FullResult(app)
 
 
@@ -176,7 +176,7 @@ def test_running_goes_on_without_the_storage(
     dead_storage: str, redis_url: str, tmp_path: Path
 ) -> None:
     """A real worker: every task runs in a bounded time, and its process logs one line."""
-    settings = {"fullresult_storage": dead_storage, "fullresult_timeout": 1}
+    settings = {"fullresult_storage": dead_storage, "fullresult_storage_timeout": 1}
 
     with (
         workers.scene(redis_url, f"sqlite:///{tmp_path}/unused.db", tmp_path) as scene,

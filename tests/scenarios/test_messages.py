@@ -270,7 +270,7 @@ def test_an_exception_that_cannot_be_pickled(running: Scene) -> None:
 
 
 def test_a_result_of_two_megabytes(running: Scene) -> None:
-    """Cut to `fullresult_max_size`, and said to be."""
+    """Cut to `fullresult_max_text`, and said to be."""
     task_id = running.send("big", 2 * 1024 * 1024)
 
     record = running.final(task_id, "SUCCESS")

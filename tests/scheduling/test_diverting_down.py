@@ -30,7 +30,7 @@ TO_THE_BROKER = "is not scheduled in the storage and goes to the broker with its
 def app_of(broker: str, storage: str, **settings: Any) -> Iterator[Celery]:
     app = Celery("down", broker=broker, set_as_current=False)
     ours = {"fullresult_storage": storage, "fullresult_schedule_eta": True}
-    app.conf.update({**ours, "fullresult_timeout": 1, **settings})
+    app.conf.update({**ours, "fullresult_storage_timeout": 1, **settings})
     with ExitStack() as stack:
         full = stack.enter_context(closing(FullResult(app)))
         stack.callback(app.close)
@@ -383,7 +383,7 @@ def scene_of(between: Between, redis_url: str, directory: Path) -> Iterator[Scen
     """An app that reaches the storage, and a worker that reaches it through the network."""
     settings = {
         "fullresult_schedule_eta": True,
-        "fullresult_timeout": 1,
+        "fullresult_storage_timeout": 1,
         "fullresult_namespace": "namespace-of-the-test",
     }
     theirs = {"fullresult_storage": between.url, "fullresult_sweeper": "off"}

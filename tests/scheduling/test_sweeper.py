@@ -731,7 +731,7 @@ def test_a_storage_cut_off_for_a_while_costs_nothing(
     make: MakeApp, storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with through_proxy(storage_url) as (between, through):
-        app = make(storage=through, fullresult_sweep_interval=0.05, fullresult_timeout=1)
+        app = make(storage=through, fullresult_sweep_interval=0.05, fullresult_storage_timeout=1)
         overdue(app, "before")
         with running(app) as sweeper:
             until(lambda: sweeper.swept.sent == 1)

@@ -36,7 +36,7 @@ MODULE = "tests.apps.scenario_app"
 SETTINGS: dict[str, Any] = {
     "fullresult_schedule_eta": True,
     "fullresult_sweep_interval": 0.2,
-    "fullresult_timeout": 2,
+    "fullresult_storage_timeout": 2,
 }
 MakeScene = Callable[..., Any]
 

@@ -33,7 +33,7 @@ PATIENCE = timedelta(seconds=10)
 
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    with using(mongodb_url, timeout=PATIENCE) as storage:
+    with using(mongodb_url, storage_timeout=PATIENCE) as storage:
         storage.setup()
         yield storage
 
@@ -59,7 +59,7 @@ def between(
         parts = urlsplit(mongodb_url if request.param == "replica set" else single_url)
         with proxy(servers.HOST, parts.port or 0) as network:
             url = f"mongodb://{servers.HOST}:{network.port}{parts.path}?directConnection=true"
-            with using(url, timeout=PATIENCE) as through:
+            with using(url, storage_timeout=PATIENCE) as through:
                 through.setup()
                 yield network, through
 

@@ -45,7 +45,8 @@ Tasks = Collection[Document]
 
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    with using(mongodb_url, timeout=timedelta(seconds=10)) as storage:  # for what is very large
+    patient = timedelta(seconds=10)  # for what is very large
+    with using(mongodb_url, storage_timeout=patient) as storage:
         storage.setup()
         yield storage
 
@@ -335,7 +336,7 @@ def test_a_schedule_is_kept_whole_or_not_at_all(
     which: str, mongodb_url: str, single_url: str
 ) -> None:
     url = mongodb_url if which == "replica set" else single_url
-    with using(url, timeout=timedelta(seconds=10)) as storage:
+    with using(url, storage_timeout=timedelta(seconds=10)) as storage:
         large = samples.schedule("large", body=bytes(17 * MEGABYTE))
         fits = samples.schedule("fits", body=bytes(15 * MEGABYTE))
 
@@ -597,7 +598,7 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_a_name_server_is_not_asked_before_it_must() -> None:
-    storage = opened("mongodb+srv://nowhere.invalid/db", timeout=timedelta(seconds=1))
+    storage = opened("mongodb+srv://nowhere.invalid/db", storage_timeout=timedelta(seconds=1))
 
     with pytest.raises(StorageError, match=r"\w"):
         storage.get("a")
@@ -673,7 +674,7 @@ def seconds_to_fail(do: Callable[[], object]) -> float:
 
 def test_a_server_that_refuses_is_not_waited_for() -> None:
     url = f"mongodb://{servers.HOST}:{servers.free_port()}/db"
-    with using(url, timeout=timedelta(seconds=20)) as storage:
+    with using(url, storage_timeout=timedelta(seconds=20)) as storage:
         waited = [seconds_to_fail(lambda: storage.write([samples.task("a")])) for _ in range(2)]
 
     assert max(waited) < 2
@@ -693,7 +694,7 @@ def test_a_server_that_refuses_from_now_on_is_not_waited_for(mongodb_url: str) -
     for name, call in CALLS.items():
         with proxy(servers.HOST, parts.port or 0) as network:
             url = f"mongodb://{servers.HOST}:{network.port}{parts.path}?directConnection=true"
-            with using(url, timeout=timedelta(seconds=20)) as storage:
+            with using(url, storage_timeout=timedelta(seconds=20)) as storage:
                 storage.write([samples.task("a")])
                 network.close()
                 waited[name] = seconds_to_fail(partial(call, storage))
@@ -705,7 +706,7 @@ def test_a_server_that_is_silent_is_not_waited_for_longer_than_the_timeout(
     between: tuple[Proxy, str, str],
 ) -> None:
     network, url, _ = between
-    with using(url, timeout=timedelta(milliseconds=500)) as storage:
+    with using(url, storage_timeout=timedelta(milliseconds=500)) as storage:
         storage.write([samples.task("a")])
         network.plan = lambda _: Delay(2)
         waited = {name: seconds_to_fail(partial(call, storage)) for name, call in CALLS.items()}
@@ -786,7 +787,7 @@ def test_a_schedule_that_may_have_been_kept_is_uncertain(between: tuple[Proxy, s
         return LoseAnswer()
 
     schedule = samples.schedule("a")
-    with using(url, timeout=timedelta(seconds=1)) as storage:
+    with using(url, storage_timeout=timedelta(seconds=1)) as storage:
         storage.get("a")
         network.plan = lose
         with pytest.raises(Uncertain):
@@ -807,7 +808,7 @@ def test_what_a_publisher_left_half_done_is_finished_by_a_sweeper(
             other.schedule(samples.schedule(name), samples.became(f"task {name}", SCHEDULED))
         for change in changes:
             network.heal()
-            with using(url, timeout=timedelta(seconds=1)) as storage:
+            with using(url, storage_timeout=timedelta(seconds=1)) as storage:
                 storage.get("a")
                 network.plan = partial(cut_off, network)
                 with pytest.raises(StorageError):
@@ -815,7 +816,7 @@ def test_what_a_publisher_left_half_done_is_finished_by_a_sweeper(
         assert other.get("task a") is None
         assert [each.schedule_id for each in other.find_schedules(ScheduleQuery())] == ["c"]
 
-        with using(direct, timeout=timedelta(milliseconds=500)) as sweeper:
+        with using(direct, storage_timeout=timedelta(milliseconds=500)) as sweeper:
             until(lambda: mended(sweeper) == 2)
 
         kept = other.find_schedules(ScheduleQuery())
@@ -849,7 +850,7 @@ def test_what_a_sweeper_left_half_marked_is_not_sent_again(
     schedule = samples.schedule("a")
     with using(direct) as other:
         other.schedule(schedule, samples.became("task a", SCHEDULED))
-        with using(url, timeout=timedelta(seconds=1)) as storage:
+        with using(url, storage_timeout=timedelta(seconds=1)) as storage:
             storage.claim_due(schedule.namespace, schedule.due, "x", 1)
             network.plan = partial(cut_off, network, marker=before.encode())
             with pytest.raises(StorageError):
@@ -860,7 +861,7 @@ def test_what_a_sweeper_left_half_marked_is_not_sent_again(
         assert other.find_schedules(ScheduleQuery()) == []
         other.write([samples.event("task a", samples.after(1))])
         with (
-            using(direct, timeout=timedelta(milliseconds=500)) as sweeper,
+            using(direct, storage_timeout=timedelta(milliseconds=500)) as sweeper,
             pymongo.MongoClient[Document](direct) as client,
         ):
             schedules = client.get_default_database()["fullresult_schedule"]

@@ -64,7 +64,7 @@ monitoring.register(_WRITES)
 
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
-    with using(mongodb_url, timeout=PATIENCE) as storage:
+    with using(mongodb_url, storage_timeout=PATIENCE) as storage:
         storage.setup()
         _WRITES.names.clear()
         yield storage
@@ -174,7 +174,7 @@ def test_each_thread_that_writes_has_a_line_of_its_own_and_keeps_it(storage: Mon
 
 def test_a_pool_of_one_connection_is_left_to_all(mongodb_url: str) -> None:
     with (
-        using(f"{mongodb_url}&maxPoolSize=1", timeout=PATIENCE) as small,
+        using(f"{mongodb_url}&maxPoolSize=1", storage_timeout=PATIENCE) as small,
         ThreadPoolExecutor(4) as threads,
     ):
         list(threads.map(lambda number: small.write([published(f"{number}")]), range(20)))
@@ -198,7 +198,7 @@ def test_without_what_a_line_is_made_of_a_command_goes_the_usual_way(mongodb_url
 def test_an_event_waits_for_the_next_primary(mongodb_url: str) -> None:
     """A line to the one before is given up."""
     with (
-        using(mongodb_url, timeout=PATIENCE) as storage,
+        using(mongodb_url, storage_timeout=PATIENCE) as storage,
         MongoClient[dict[str, Any]](mongodb_url) as client,
     ):
         storage.write([published("a")])

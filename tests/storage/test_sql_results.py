@@ -96,7 +96,7 @@ def test_a_purge_may_take_its_time_to_find_where_it_begins(
 ) -> None:
     """As it does after millions were deleted. Here nobody may read the table for a while."""
     storage.write([ended("a"), ended("b"), ended("c")])
-    settings = Settings(storage=postgresql_url, timeout=timedelta(milliseconds=300))
+    settings = Settings(storage=postgresql_url, storage_timeout=timedelta(milliseconds=300))
 
     def let_go() -> None:
         time.sleep(1)

@@ -40,7 +40,7 @@ _ORPHANS = (
 
 def project(url: str, **settings: Any) -> FullResult:
     app = Celery("shop", broker="memory://", set_as_current=False)
-    app.conf.update(fullresult_storage=url, fullresult_timeout=2, **settings)
+    app.conf.update(fullresult_storage=url, fullresult_storage_timeout=2, **settings)
     return FullResult(app)
 
 

@@ -378,7 +378,7 @@ def test_a_connection_that_was_cut_while_idle_costs_no_schedule(
 def test_an_answer_that_does_not_come_leaves_it_uncertain(
     postgresql_url: str, session: psycopg.Connection[Any]
 ) -> None:
-    settings = Settings(storage=postgresql_url, timeout=samples.after(500) - samples.NOON)
+    settings = Settings(storage=postgresql_url, storage_timeout=samples.after(500) - samples.NOON)
     storage = plugin.fullresult_open_storage(postgresql_url, settings)
     assert storage is not None
     keep(storage, "a")
@@ -523,7 +523,7 @@ def test_sqlite_claims_along_the_index_of_what_waits(tmp_path: Path, filled: boo
 
 def test_a_file_that_is_busy_keeps_no_schedule_for_certain(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tasks.db"
-    settings = Settings(storage=url, timeout=samples.after(100) - samples.NOON)
+    settings = Settings(storage=url, storage_timeout=samples.after(100) - samples.NOON)
     storage = plugin.fullresult_open_storage(url, settings)
     assert storage is not None
     storage.setup()

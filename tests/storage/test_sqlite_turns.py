@@ -66,7 +66,7 @@ def test_reading_waits_for_no_writer(storage: Storage, file: Path) -> None:
 
 
 def test_after_the_timeout_it_is_given_up(storage: Storage, file: Path) -> None:
-    settings = Settings(storage=f"sqlite:///{file}", timeout=timedelta(seconds=0.3))
+    settings = Settings(storage=f"sqlite:///{file}", storage_timeout=timedelta(seconds=0.3))
     impatient = plugins.open_storage(settings)
     impatient.get("a")
     began = time.monotonic()

@@ -194,7 +194,7 @@ def test_an_unknown_task_is_not_found(browser: Browser) -> None:
 
 
 def test_what_was_not_kept_says_so(app: Celery, browser: Browser) -> None:
-    app.conf.fullresult_max_size = 1000
+    app.conf.fullresult_max_text = 1000
     task_id = app.send_task("shop.mail", ("x" * 5000,), {}, argsrepr="('***',)").id
 
     page = browser.get(f"/task?id={task_id}")

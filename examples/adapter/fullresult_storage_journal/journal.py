@@ -105,7 +105,7 @@ class Journal:
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"{self!r}: others have had its lock for {self._patience:g} s; set "
-                    "fullresult_timeout to wait longer"
+                    "fullresult_storage_timeout to wait longer"
                 )
             time.sleep(random.uniform(0, 0.002))
 

@@ -24,5 +24,5 @@ def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
         raise ImproperlyConfigured(
             f"fullresult_storage = {url!r}: write journal:///relative or journal:////absolute"
         )
-    journal = Journal(Path(path).absolute(), patience=settings.timeout.total_seconds())
+    journal = Journal(Path(path).absolute(), patience=settings.storage_timeout.total_seconds())
     return JournalStorage(journal, auto_setup=settings.auto_setup)

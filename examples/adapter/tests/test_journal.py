@@ -188,7 +188,9 @@ def test_who_does_not_get_the_lock_is_told_so(tmp_path: Path) -> None:
 
     with (tmp_path / "tasks.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(StorageError, match=r"had its lock for 0.05 s; set fullresult_timeout"):
+        with pytest.raises(
+            StorageError, match=r"had its lock for 0.05 s; set fullresult_storage_timeout"
+        ):
             storage.write([samples.task("a")])
 
     storage.write([samples.task("b")])

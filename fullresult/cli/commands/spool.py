@@ -48,7 +48,7 @@ def flush(context: click.Context, /) -> None:
     full = full_of(context)
     before = full.spool_status()
     if before is None:
-        raise Failure("there is no spool: fullresult_spool is None")
+        raise Failure("there is no spool: fullresult_spool_directory is None")
     try:
         with progress(before.events - before.owned, "Writing") as advance:
             written = full.flush_spool(advance)
