@@ -36,7 +36,7 @@ def fullresult_schema_sql(url: str, settings: Settings) -> str | None:
     for number, sql in statements.migrations("sqlite" if sqlite else "postgresql"):
         parts.append(f"{sql.strip()}\n\nINSERT INTO fullresult_schema (version) VALUES ({number});")
     if sqlite:
-        from fullresult_storage_sql.sqlite import index_sql
+        from fullresult_storage_sql.sqlite_conditions import index_sql
 
         parts += [f"{index_sql(key)};" for key in settings.index_kwargs]
     return "\n\n".join(parts) + "\n"

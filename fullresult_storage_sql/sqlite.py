@@ -1,27 +1,26 @@
-"""What is SQLite's own: the file, its connections, migrations and how it asks for JSON."""
+"""SQLite: how each method of `Storage` is done in one file."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path as File
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord
 from fullresult.record.schedule import Schedule
-from fullresult.storage import Refused, StorageError, TaskQuery
-from fullresult.storage.indexes import OPEN
-from fullresult_storage_sql import globs, queries, rows, statements
+from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.connections import Connections
-from fullresult_storage_sql.queries import Condition, Path
 from fullresult_storage_sql.results import Joining
+from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
+from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
 from fullresult_storage_sql.sqlite_turns import in_turn
 from fullresult_storage_sql.sqlite_updates import Updates
 
@@ -31,67 +30,15 @@ logger = logging.getLogger(__name__)
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 """How long a commit waits for the disk. Unless the URL says: as with FULL, but where it may not."""
-_REFUSALS = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    UnicodeError,
-    OverflowError,
-)
 _LONGEST_LOG = 4000
 """Pages until the log is written back: 16 MB. A page that many events change then is so once."""
-_SQL = statements.read("sqlite.sql")
-_ENDED = statements.ended(_SQL)
-_WRITES = {stored: statements.write(_SQL, message=True, stored=stored) for stored in (True, False)}
-_UPDATES = Updates(_SQL)
+_ENDED = statements.ended(SQL)
+_WRITES = {stored: statements.write(SQL, message=True, stored=stored) for stored in (True, False)}
+_UPDATES = Updates(SQL)
 
 
-class Session(sqlite3.Connection):
-    """A connection that remembers how long its commits wait for the disk."""
-
-    owner = 0
-    has_log = False
-    """Whether what is committed goes to a log beside the file, as in WAL mode."""
-    _synchronous = ""
-    _log: int | None = None
-
-    def survives(self, error: BaseException) -> bool:
-        return isinstance(error, _REFUSALS) and not self.in_transaction
-
-    def wait_for_disk(self, synchronous: str) -> None:
-        if self._synchronous != synchronous:
-            self.execute(f"PRAGMA synchronous = {synchronous}")
-            self._synchronous = synchronous
-
-    def flush(self) -> None:
-        """Wait until what was committed is on the disk. Raises OSError.
-
-        The same as a commit with `synchronous = FULL` does, but nobody waits for it who wants to
-        write meanwhile, and the setting, which costs more than what it sets, stays as it is.
-        """
-        if self._log is None:
-            _, _, file = self.execute("PRAGMA database_list").fetchone()
-            self._log = os.open(f"{file}-wal", os.O_RDWR)
-        # Not everywhere.
-        getattr(os, "fdatasync", os.fsync)(self._log)
-
-    def close(self) -> None:
-        super().close()
-        log, self._log = self._log, None
-        if log is not None:
-            os.close(log)
-
-    def __del__(self) -> None:
-        # Else Python 3.13 warns of a connection left open. Ours are meant to end with the process.
-        with suppress(sqlite3.Error):
-            self.close()
-
-
-class SQLite:
+class SQLite(Conditions):
     """One SQLite file, in WAL mode. Needs SQLite 3.35 or newer."""
-
-    placeholder = "?"
-    sql = _SQL
 
     def __init__(
         self,
@@ -176,7 +123,7 @@ class SQLite:
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
-        with _transaction(session):
+        with transaction(session):
             return self._write_events(session, events)
 
     def _write_events(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
@@ -241,12 +188,12 @@ class SQLite:
     def _durable(self, session: Session) -> Iterator[None]:
         """A transaction that is on the disk when it ends, whatever the URL says of others."""
         session.wait_for_disk("EXTRA" if self._synchronous == "EXTRA" else "FULL")
-        with _transaction(session):
+        with transaction(session):
             yield
 
     def delete(self, found: str, values: Sequence[Any]) -> int:
         def both(session: Session) -> int:
-            with _transaction(session):
+            with transaction(session):
                 session.execute(self.sql["delete_entries"].format(found=found), values)
                 deleted = session.execute(self.sql["delete"].format(found=found), values)
                 return len(deleted.fetchall())
@@ -258,7 +205,7 @@ class SQLite:
 
         def all_of_them(session: Session) -> int:
             found = self.sql["expired"]
-            with _transaction(session):
+            with transaction(session):
                 session.execute(self.sql["delete_entries"].format(found=found), expired)
                 deleted = session.execute(self.sql["delete"].format(found=found), expired)
                 count = len(deleted.fetchall())
@@ -289,7 +236,7 @@ class SQLite:
     def join_chord(self, joining: Joining) -> bool:
         def join(session: Session) -> bool:
             session.wait_for_disk(self._synchronous or "FULL")
-            with _transaction(session):
+            with transaction(session):
                 return self._join(session, joining)
 
         return self._run(join)
@@ -307,7 +254,7 @@ class SQLite:
     def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
         def both(session: Session) -> tuple[list[str], bool]:
             session.wait_for_disk(self._synchronous or "FULL")
-            with _transaction(session):
+            with transaction(session):
                 return self._write_events(session, [event]), self._join(session, joining)
 
         return self._run(both)
@@ -315,7 +262,7 @@ class SQLite:
     def forget_chord(self, chord_id: str) -> None:
         def both(session: Session) -> None:
             session.wait_for_disk(self._synchronous or "FULL")
-            with _transaction(session):
+            with transaction(session):
                 session.execute(self.sql["forget_chord"], [chord_id])
                 session.execute(self.sql["forget_members"], [self.many([chord_id])])
 
@@ -344,7 +291,7 @@ class SQLite:
         indexes = [index_sql(key) for key in self._index_kwargs]
         if self._version(session) == statements.newest("sqlite") and not indexes:
             return
-        with _transaction(session):
+        with transaction(session):
             session.execute(self.sql["create_schema"])
             version = self._version(session)
             for number, sql in statements.migrations("sqlite"):
@@ -363,120 +310,11 @@ class SQLite:
             return self._connections.use(
                 lambda session, _: in_turn(session, lambda: do(session), self._timeout)
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{self!r}: {error}") from error
 
-    def json_index(self, query: TaskQuery) -> Literal["in order"] | None:
-        indexed = not set(query.kwargs or ()).isdisjoint(self._index_kwargs)
-        return "in order" if indexed else None
-
-    def name_like(self, pattern: str) -> Condition:
-        return "t.name GLOB ?", [globs.as_glob(pattern)]
-
-    def contains(self, column: str, value: Any) -> Iterator[Condition]:
-        return self.item_is(column, (), value)
-
-    def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
-        for inner, leaf in queries.leaves(value):
-            yield self._at(column, (*path, *inner), leaf)
-
-    def _at(self, column: str, path: Path, value: Any) -> Condition:
-        """What is at *path* in the JSON of *column* is *value*."""
-        if not any(isinstance(step, str) and '"' in step for step in path):
-            where = _literal(_json_path(path))
-            return _is(f"json_type({column}, {where})", f"json_extract({column}, {where})", value)
-        condition, values = _is("e.type", "e.value", value)
-        sql = self.sql["json_at"].format(column=column, condition=condition)
-        return sql, [_json_with(path), *values]
-
-    def any_of(self, column: str, values: list[str]) -> Condition:
-        return f"{column} IN ({', '.join('?' * len(values))})", list(values)
-
-    def in_buckets(self, buckets: list[str]) -> Condition:
-        # Word for word what the indexes say, each of which has only its own.
-        if buckets == [OPEN]:
-            return "t.open = 1", []
-        others = [bucket for bucket in buckets if bucket != OPEN]
-        sql, values = self.any_of("t.bucket", others)
-        found = f"t.bucket <> '{OPEN}' AND {sql}"
-        return (found if others == buckets else f"t.open = 1 OR ({found})"), values
-
-    def none_of(self, column: str, values: list[str]) -> Condition:
-        return f"{column} NOT IN ({', '.join('?' * len(values))})", list(values)
-
-    def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
-        pattern = queries.like(text)
-        sql = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
-        return sql, [pattern] * len(columns)
-
-
-def index_sql(key: str) -> str:
-    """The statement that indexes the keyword argument *key* (`fullresult_index_kwargs`)."""
-    name = f"fullresult_kwarg_{key}".replace('"', '""')
-    where = _literal(_json_path((key,)))
-    return (
-        f'CREATE INDEX IF NOT EXISTS "{name}" ON fullresult_task '
-        f"(json_extract(kwargs, {where}), date_created, task_id)"
-    )
-
-
-def _is(kind: str, found: str, value: Any) -> Condition:
-    """The JSON value whose type and value are given as SQL is *value*."""
-    if value is None:
-        return f"{kind} = 'null'", []
-    if isinstance(value, bool):
-        # The value, too: an index knows nothing of types.
-        return f"{found} = ? AND {kind} = ?", [int(value), json.dumps(value)]
-    if isinstance(value, dict):
-        return f"{kind} = 'object'", []
-    if isinstance(value, list):
-        sql = SQLite.sql["json_list_is"].format(kind=kind, found=found)
-        return sql, [json.dumps(value)] * 2
-    if isinstance(value, str):
-        return f"{found} = ? AND {kind} = 'text'", [value]
-    return f"{found} = ? AND {kind} IN ('integer', 'real')", [_number(value)]
-
-
-def _number(value: float) -> float:
-    """*value* as SQLite reads it in JSON."""
-    if -(2**63) <= value < 2**63:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def _json_with(path: Path) -> str:
-    """JSON whose last and innermost value is at *path*."""
-    value: Any = None
-    for step in reversed(path):
-        value = {step: value} if isinstance(step, str) else [None] * step + [value]
-    return json.dumps(value)
-
-
-def _json_path(path: Path) -> str:
-    steps = (f"[{s}]" if isinstance(s, int) else "." + json.dumps(s) for s in path)
-    return "$" + "".join(steps)
-
-
-def _literal(text: str) -> str:
-    """SQL text: an index on an expression is found by the same expression, not by a parameter."""
-    return "'" + text.replace("'", "''") + "'"
-
 
 def _split(sql: str) -> list[str]:
     return [statement for statement in sql.split(";\n") if statement.strip()]
-
-
-@contextmanager
-def _transaction(session: Session) -> Iterator[None]:
-    session.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        session.execute("ROLLBACK")
-        raise
-    session.execute("COMMIT")

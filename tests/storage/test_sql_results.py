@@ -19,7 +19,7 @@ from fullresult.config import Settings
 from fullresult.record import SUCCESS
 from fullresult.storage import Storage, StorageError
 from fullresult.testing import open_storage, samples
-from fullresult_storage_sql import postgresql, statements
+from fullresult_storage_sql import postgresql_statements, statements
 from fullresult_storage_sql.storage import SqlStorage
 from tests.kit import servers
 from tests.kit.counting import LostAnswers, end, publish
@@ -134,7 +134,9 @@ def test_what_expired_is_found_along_its_index(
     assert "Sort" not in plan
 
 
-@pytest.mark.parametrize("sql", [*postgresql._ENDED.values(), postgresql._RESULTS])
+@pytest.mark.parametrize(
+    "sql", [*postgresql_statements.ENDED.values(), postgresql_statements.RESULTS]
+)
 def test_results_are_found_by_their_ids(session: psycopg.Connection[Any], sql: str) -> None:
     """Also by the plan that a prepared statement has in the end, which is for any ids."""
     session.execute(_FILL, [20_000])

@@ -24,7 +24,7 @@ from fullresult.config import Settings
 from fullresult.storage import Refused
 from fullresult_storage_sql import plugin
 from fullresult_storage_sql.connections import Connections
-from fullresult_storage_sql.postgresql import PostgreSQL
+from fullresult_storage_sql.postgresql_server import Server
 from fullresult_storage_sql.postgresql_session import Session
 
 _CUT = (
@@ -136,7 +136,7 @@ def test_setup_waits_for_an_upgrade_elsewhere_beyond_the_timeout(postgresql_url:
     ],
 )
 def test_what_is_libpqs_in_a_url_stays_as_written(url: str, expected: str) -> None:
-    left = vars(opened(url))["_url"]
+    left = vars(vars(opened(url))["_server"])["_url"]
 
     assert left == expected
     assert conninfo_to_dict(left)["dbname"] == "db"
@@ -343,8 +343,8 @@ def test_an_interrupt_as_a_connection_is_taken_leaves_none_lent(
 
 
 def test_an_error_in_a_transaction_leaves_a_connection_unfit(postgresql_url: str) -> None:
-    database = PostgreSQL(postgresql_url, timeout=timedelta(seconds=2))
-    session = database._connect()
+    server = Server(postgresql_url, timeout=timedelta(seconds=2), prepare=True)
+    session = server.connect()
     session.execute("BEGIN")
 
     assert not session.survives(psycopg.errors.DataError())

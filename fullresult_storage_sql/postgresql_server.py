@@ -1,0 +1,127 @@
+"""Calls of one PostgreSQL server: on which connection, how long, how often, and its errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors
+
+from fullresult.config import without_password
+from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.postgresql_session import REFUSALS, Session
+
+T = TypeVar("T")
+
+_OLDEST = 14
+# Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
+_SETTINGS = (
+    "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
+    "SET default_transaction_isolation = 'read committed'; "
+    "SET jit = off; SET max_parallel_workers_per_gather = 0"
+)
+CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
+
+
+class Server:
+    """One PostgreSQL database, of version 14 or newer, as what is run on it."""
+
+    def __init__(self, url: str, *, timeout: timedelta, prepare: bool) -> None:
+        self._url = url
+        self.timeout = timeout.total_seconds()
+        self._prepare = prepare
+        self.connections: Connections[Session] = Connections(self.connect)
+
+    def __repr__(self) -> str:
+        return without_password(self._url)
+
+    def connect(self) -> Session:
+        session = Session.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=5 if self._prepare else None,
+            connect_timeout=math.ceil(self.timeout),
+            client_encoding="utf8",
+        )
+        session.deadline = self.timeout
+        if session.info.server_version < _OLDEST * 10_000:
+            session.close()
+            raise StorageError(
+                f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
+                f"fullresult needs {_OLDEST} or newer"
+            )
+        session.execute(_SETTINGS)
+        return session
+
+    @contextmanager
+    def waiting(self, session: Session, seconds: float | None) -> Iterator[None]:
+        """Wait so long for each answer; None: for ever."""
+        session.deadline = seconds
+        try:
+            yield
+        finally:
+            session.deadline = self.timeout
+
+    def run(self, do: Callable[[Session], T]) -> T:
+        """`do(session)`, once more on a new connection where an idle one turns out to be dead."""
+
+        def once(session: Session, used: bool) -> T:
+            try:
+                return do(session)
+            except psycopg.OperationalError as error:
+                if is_stale(session, error, used=used):
+                    raise Stale(str(error)) from error
+                raise
+
+        return self.translated(partial(self.connections.use, once), again=True)
+
+    def run_once(self, do: Callable[[Session], T]) -> T:
+        """`do(session)`, and again only where nothing can have been done the first time."""
+
+        def once(session: Session, used: bool) -> T:
+            if used and session.has_hung_up():
+                raise Stale("the server ended the connection")
+            return do(session)
+
+        return self.translated(partial(self.connections.use, once), again=True)
+
+    def _again(self, do: Callable[[], T]) -> T:
+        """`do()`, and again if a dead connection or another transaction got in its way."""
+        try:
+            return do()
+        except Stale:
+            self.connections.close()
+        except CONFLICTS:
+            pass
+        return do()
+
+    def translated(self, do: Callable[[], T], *, again: bool = False) -> T:
+        """`do()`, or as `_again`, raising for psycopg's errors what the contract has for them."""
+        try:
+            return self._again(do) if again else do()
+        except REFUSALS as error:
+            raise Refused(f"{self!r}: {error}") from error
+        except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
+            raise StorageError(
+                f"{self!r}: {error}; behind a proxy that pools transactions, add ?prepare=off"
+            ) from error
+        except errors.UndefinedTable as error:
+            raise StorageError(
+                f"{self!r}: {error}; run `celery -A proj fullresult setup`"
+            ) from error
+        except psycopg.Error as error:
+            raise StorageError(f"{self!r}: {error}") from error
+
+
+def is_stale(session: Session, error: BaseException, *, used: bool) -> bool:
+    return used and session.broken and isinstance(error, psycopg.OperationalError)
+
+
+class Stale(psycopg.OperationalError):
+    """A connection that had been idle was dead when it was used."""
