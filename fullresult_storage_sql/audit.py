@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult_storage_sql import rows
-from fullresult_storage_sql.queries import Condition
+from fullresult_storage_sql.database import Condition, Database
+from fullresult_storage_sql.prepared import Prepared
 
 _EQUAL = ("actor", "action")
 
 
-class AuditDatabase(Protocol):
-    """What a database does for the audit log, on a schema known to be there.
-
-    Every method raises `StorageError` and nothing else.
-    """
-
-    placeholder: str
-    sql: dict[str, str]
-
-    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Run one statement, by itself, and return its rows."""
-        ...
-
-    def change(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """The same; what it changes is durable."""
-        ...
-
-
-class SqlAudit:
+class SqlAudit(Prepared):
     """A `fullresult.storage.AuditStorage`."""
-
-    @abstractmethod
-    def _prepared(self) -> AuditDatabase:
-        """The database, its schema known to be there."""
 
     def keep_audit(self, entry: AuditEntry) -> None:
         database = self._prepared()
@@ -62,7 +40,7 @@ class SqlAudit:
         return [*map(_entry, database.ask(f"{database.sql['audit']}{page}", values))]
 
 
-def _conditions(database: AuditDatabase, query: AuditQuery) -> Iterator[Condition]:
+def _conditions(database: Database, query: AuditQuery) -> Iterator[Condition]:
     mark = database.placeholder
     for name in _EQUAL:
         if (value := getattr(query, name)) is not None:

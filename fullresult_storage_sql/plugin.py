@@ -12,7 +12,8 @@ from fullresult.config.urls import is_escaped
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 from fullresult_storage_sql import statements
-from fullresult_storage_sql.storage import Database, SqlStorage
+from fullresult_storage_sql.database import Database
+from fullresult_storage_sql.storage import SqlStorage
 
 _POSTGRESQL = ("postgresql", "postgres")
 _OURS = {"prepare": ("on", "off"), "synchronous": ("NORMAL", "FULL")}

@@ -17,12 +17,12 @@ from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_sql import postgresql_statements as prepared
 from fullresult_storage_sql import rows
+from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.due_edges import START, Edges, Position
 from fullresult_storage_sql.postgresql_conditions import Conditions
 from fullresult_storage_sql.postgresql_schema import Schema
 from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
 from fullresult_storage_sql.postgresql_session import REFUSALS, Session
-from fullresult_storage_sql.results import Joining
 
 _SKIPPING = 600.0
 """Seconds in which a purge may find where it is to begin: the index leads to what was deleted, too,

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import globs, queries
+from fullresult_storage_sql.database import Condition, Path
 from fullresult_storage_sql.postgresql_statements import SQL
-from fullresult_storage_sql.queries import Condition, Path
 
 
 class Conditions:
-    """What is PostgreSQL's own of a `queries.Dialect`."""
+    """What is PostgreSQL's own of a `Database`."""
 
     placeholder = "%s"
     sql = SQL

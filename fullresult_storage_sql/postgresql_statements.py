@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from fullresult.record import TaskRecord
 from fullresult_storage_sql import rows, statements
-from fullresult_storage_sql.results import Joining
+from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.rows import Kind, Parameter
 
 SQL = statements.read("postgresql.sql")

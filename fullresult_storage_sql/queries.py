@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from fullresult.record import SUCCESS, encoding
 from fullresult.storage import TaskQuery
 from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_of_few
+from fullresult_storage_sql.database import Condition, Database, Path
 from fullresult_storage_sql.rows import date_text
 
-Condition = tuple[str, list[Any]]
-Path = tuple[str | int, ...]
-_Ids = Callable[["Dialect", TaskQuery], Condition]
+_Ids = Callable[[Database, TaskQuery], Condition]
 
 _EQUAL = ("queue", "worker", "group_id", "retry_of")
 _NEAR = 5_000
@@ -25,57 +24,18 @@ _PAGE = 10_000
 """A longer page is read like everything."""
 
 
-class Dialect(Protocol):
-    """What the databases say differently."""
-
-    placeholder: str
-    sql: dict[str, str]
-
-    def json_index(self, query: TaskQuery) -> Literal["in order", "unordered"] | None:
-        """Whether an index has the JSON that *query* asks for, and in the order of a listing."""
-        ...
-
-    def name_like(self, pattern: str) -> Condition:
-        """`name` matches a glob."""
-        ...
-
-    def contains(self, column: str, value: Any) -> Iterator[Condition]:
-        """The JSON in *column* has *value*, an object, in it."""
-        ...
-
-    def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
-        """The item at *path* of the JSON in *column* is *value*, or has it in it if an object."""
-        ...
-
-    def any_of(self, column: str, values: list[str]) -> Condition:
-        """*column* is one of *values*."""
-        ...
-
-    def in_buckets(self, buckets: list[str]) -> Condition:
-        """The record is in one of *buckets*, said so that an index is found."""
-        ...
-
-    def none_of(self, column: str, values: list[str]) -> Condition:
-        """*column* is none of *values*."""
-        ...
-
-    def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
-        """One of *columns* contains *text*, in any case."""
-        ...
-
-
-def select(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
+def select(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
     """WHERE, ORDER BY and LIMIT of *query*, to follow a FROM fullresult_task AS t."""
     order = _order(query)
     if query.limit is None or query.limit > _PAGE:
-        where, values = conditions(dialect, query)
+        where, values = conditions(database, query)
         return f"{where}{order}", values
     page = f"{order} LIMIT {query.limit:d}"
-    how = _how(dialect, query)
+    how = _how(database, query)
     if how is None:
-        where, values = conditions(dialect, query)
+        where, values = conditions(database, query)
         return f"{where}{page}", values
-    ids, values = how(dialect, query)
+    ids, values = how(database, query)
     return f" WHERE t.task_id IN ({ids}){page}", values
 
 
@@ -84,11 +44,11 @@ def _order(query: TaskQuery) -> str:
     return f" ORDER BY t.date_created {direction}, t.task_id {direction}"
 
 
-def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
+def _how(database: Database, query: TaskQuery) -> _Ids | None:
     """How to find a page's ids where a walk along one index, in order, is not enough."""
     if is_of_few(query):
         return _few
-    index = dialect.json_index(query)
+    index = database.json_index(query)
     if index == "unordered":
         return _seek
     if query.name_is_glob and index is None:
@@ -98,67 +58,67 @@ def _how(dialect: Dialect, query: TaskQuery) -> _Ids | None:
     return None
 
 
-def _few(dialect: Dialect, query: TaskQuery) -> Condition:
-    where, values = conditions(dialect, query)
-    return _filled(dialect, "few", query, where=where), values
+def _few(database: Database, query: TaskQuery) -> Condition:
+    where, values = conditions(database, query)
+    return _filled(database, "few", query, where=where), values
 
 
-def _seek(dialect: Dialect, query: TaskQuery) -> Condition:
-    where, values = conditions(dialect, query)
-    walk, first = _walk(dialect, query, _NEAR)
-    return _filled(dialect, "seek", query, where=where, walk=walk), [*first, *values, *values]
+def _seek(database: Database, query: TaskQuery) -> Condition:
+    where, values = conditions(database, query)
+    walk, first = _walk(database, query, _NEAR)
+    return _filled(database, "seek", query, where=where, walk=walk), [*first, *values, *values]
 
 
-def _seek_names(dialect: Dialect, query: TaskQuery) -> Condition:
+def _seek_names(database: Database, query: TaskQuery) -> Condition:
     assert query.name is not None
-    where, values = conditions(dialect, query)
-    walk, first = _walk(dialect, query, _NEAR_SCATTERED)
-    like, pattern = dialect.name_like(query.name)
-    rest, last = conditions(dialect, replace(query, name=None))
+    where, values = conditions(database, query)
+    walk, first = _walk(database, query, _NEAR_SCATTERED)
+    like, pattern = database.name_like(query.name)
+    rest, last = conditions(database, replace(query, name=None))
     rest = rest.replace(" WHERE ", " AND ", 1)
-    sql = _filled(dialect, "seek_names", query, where=where, walk=walk, like=like, rest=rest)
+    sql = _filled(database, "seek_names", query, where=where, walk=walk, like=like, rest=rest)
     return sql, [*first, *values, *pattern, *last]
 
 
-def _each_bucket(dialect: Dialect, query: TaskQuery) -> Condition:
+def _each_bucket(database: Database, query: TaskQuery) -> Condition:
     parts, values = [], []
     for bucket in sorted(buckets_of(query) or ()):
-        where, asked = _where(list(_conditions(dialect, query, [bucket])))
-        ids = f"{dialect.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
-        parts.append(dialect.sql["ids_of"].format(found=ids))
+        where, asked = _where(list(_conditions(database, query, [bucket])))
+        ids = f"{database.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
+        parts.append(database.sql["ids_of"].format(found=ids))
         values += asked
     return " UNION ALL ".join(parts), values
 
 
-def _walk(dialect: Dialect, query: TaskQuery, near: int) -> Condition:
+def _walk(database: Database, query: TaskQuery, near: int) -> Condition:
     """The next records in order, by the index that is in that order."""
-    found = list(_date_conditions(dialect.placeholder, query))
+    found = list(_date_conditions(database.placeholder, query))
     buckets = buckets_of(query)
     if buckets and len(buckets) == 1:
         near = _NEAR_SCATTERED
-        found.append(dialect.in_buckets(sorted(buckets)))
+        found.append(database.in_buckets(sorted(buckets)))
     elif query.name is not None and not query.name_is_glob:
         near = _NEAR_SCATTERED
-        found.append((f"t.name = {dialect.placeholder}", [query.name]))
+        found.append((f"t.name = {database.placeholder}", [query.name]))
     where, values = _where(found)
     return f"{where}{_order(query)} LIMIT {near}", values
 
 
-def _filled(dialect: Dialect, statement: str, query: TaskQuery, **parts: str) -> str:
+def _filled(database: Database, statement: str, query: TaskQuery, **parts: str) -> str:
     direction = "DESC" if query.order == "newest" else "ASC"
     order = _order(query)
-    return dialect.sql[statement].format(
+    return database.sql[statement].format(
         order=order, direction=direction, limit=query.limit, **parts
     )
 
 
-def count(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
+def count(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
     """The WHERE of *query* without its page."""
-    return conditions(dialect, replace(query, after=None))
+    return conditions(database, replace(query, after=None))
 
 
-def conditions(dialect: Dialect, query: TaskQuery) -> tuple[str, list[Any]]:
-    return _where(list(_conditions(dialect, query, buckets_of(query))))
+def conditions(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
+    return _where(list(_conditions(database, query, buckets_of(query))))
 
 
 def _where(found: list[Condition]) -> Condition:
@@ -169,15 +129,15 @@ def _where(found: list[Condition]) -> Condition:
 
 
 def _conditions(
-    dialect: Dialect, query: TaskQuery, buckets: Collection[str] | None
+    database: Database, query: TaskQuery, buckets: Collection[str] | None
 ) -> Iterator[Condition]:
-    mark = dialect.placeholder
+    mark = database.placeholder
     if buckets is not None:
-        yield dialect.in_buckets(sorted(buckets))
-    yield from _state_conditions(dialect, query)
+        yield database.in_buckets(sorted(buckets))
+    yield from _state_conditions(database, query)
     if query.name is not None:
         yield (
-            dialect.name_like(query.name)
+            database.name_like(query.name)
             if query.name_is_glob
             else (
                 f"t.name = {mark}",
@@ -196,22 +156,22 @@ def _conditions(
     yield from _date_conditions(mark, query)
     if query.text is not None:
         columns = ("t.name", "t.task_id", "t.exception_type", "t.exception_message")
-        yield dialect.has_text(columns, query.text)
+        yield database.has_text(columns, query.text)
     if query.kwargs is not None:
-        yield from dialect.contains("t.kwargs", _plain(query.kwargs))
+        yield from database.contains("t.kwargs", _plain(query.kwargs))
     for index, value in enumerate(query.args or ()):
-        yield from dialect.item_is("t.args", (index,), _plain(value))
+        yield from database.item_is("t.args", (index,), _plain(value))
 
 
-def _state_conditions(dialect: Dialect, query: TaskQuery) -> Iterator[Condition]:
+def _state_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
     """What the bucket does not say of the state. Said twice, the database would think it rarer."""
     states = query.states
     if states is not None and not (states and OWN_BUCKET.issuperset(states)):
-        yield dialect.any_of("t.state", sorted(states))
+        yield database.any_of("t.state", sorted(states))
     if query.not_state and not (
         SUCCESS in query.not_state and OWN_BUCKET.issuperset({*query.not_state} - {SUCCESS})
     ):
-        yield dialect.none_of("t.state", sorted(query.not_state))
+        yield database.none_of("t.state", sorted(query.not_state))
     if query.open is False:
         yield f"(t.bucket IS NULL OR t.bucket <> '{OPEN}') AND t.state IS NOT NULL", []
 

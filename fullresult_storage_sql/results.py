@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from fullresult.record import Stored, TaskRecord
 from fullresult_storage_sql import rows
+from fullresult_storage_sql.database import Joining
+from fullresult_storage_sql.prepared import Prepared
 
 
-class Joining(NamedTuple):
-    """A member that joins a chord."""
-
-    chord_id: str
-    member: str
-    size: int
-    expires: str | None
-    call: str
-
-
-class ResultDatabase(Protocol):
-    """What a database does for a result backend, on a schema known to be there.
-
-    Every method raises `StorageError` and nothing else, and what it changes is as safe as the end
-    of a task.
-    """
-
-    sql: dict[str, str]
-
-    def get_results(self, task_ids: Collection[str]) -> Sequence[Sequence[Any]]:
-        """`ResultStorage.get_results`, as rows of `rows.COLUMNS`."""
-        ...
-
-    def get_ended(self, task_ids: Collection[str], *, messages: bool) -> Sequence[Sequence[Any]]:
-        """`ResultStorage.get_ended`, as rows of `rows.COLUMNS`."""
-        ...
-
-    def get_successes(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
-        """`JoiningStorage.get_successes`: rows of an id, a text, and the fields of a `Stored`."""
-        ...
-
-    @property
-    def placeholder(self) -> str:
-        """What stands for a value in a statement."""
-        ...
-
-    def delete(self, found: str, values: Sequence[Any]) -> int:
-        """Delete the records whose ids the statement *found* selects, and their entries."""
-        ...
-
-    def keep(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Run one statement that may be run twice, by itself, and return its rows."""
-        ...
-
-    def join_chord(self, joining: Joining) -> bool:
-        """`ResultStorage.join_chord`."""
-        ...
-
-    def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
-        """`JoiningStorage.write_and_join`, in one transaction."""
-        ...
-
-    def forget_chord(self, chord_id: str) -> None:
-        """`ResultStorage.forget_chord`."""
-        ...
-
-
-class SqlResults:
+class SqlResults(Prepared):
     """A `fullresult.storage.ResultStorage` and `JoiningStorage`."""
-
-    @abstractmethod
-    def _prepared(self) -> ResultDatabase:
-        """The database, its schema known to be there."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
         return [rows.record(row) for row in self._prepared().get_results(task_ids)]

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from fullresult.record import TaskRecord
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult_storage_sql import queries, rows
-from fullresult_storage_sql.queries import Condition
+from fullresult_storage_sql.database import Condition, Database
+from fullresult_storage_sql.prepared import Prepared
 
 
-class ScheduleDatabase(queries.Dialect, Protocol):
-    """What a database does for schedules, on a schema known to be there.
-
-    Every method raises `StorageError` and nothing else, and what it changes is durable.
-    """
-
-    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Run one statement, by itself, and return its rows."""
-        ...
-
-    def change(
-        self, sql: str, values: Sequence[Any], event: TaskRecord | None = None
-    ) -> list[Sequence[Any]]:
-        """Run one statement and return its rows; if there are any, merge *event* with it."""
-        ...
-
-    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
-        """`Storage.schedule`."""
-        ...
-
-    def claim_due(
-        self, namespace: str, now: datetime, claim: str, limit: int
-    ) -> list[Sequence[Any]]:
-        """`Storage.claim_due`, as rows in any order."""
-        ...
-
-    def mark_sent(
-        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
-    ) -> list[str]:
-        """`Storage.mark_sent`."""
-        ...
-
-    def next_due(self, namespace: str) -> list[Sequence[Any]]:
-        """The due time of the first unclaimed schedule, as the only value of the only row."""
-        ...
-
-    def many(self, ids: Collection[str]) -> Any:
-        """Any number of ids as the value of one parameter."""
-        ...
-
-
-class SqlSchedules:
+class SqlSchedules(Prepared):
     """The methods of `fullresult.storage.Storage` that are about schedules."""
-
-    @abstractmethod
-    def _prepared(self) -> ScheduleDatabase:
-        """The database, its schema known to be there."""
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         self._prepared().schedule(schedule, event)
@@ -135,7 +90,7 @@ _KEPT = {False: (_WAITING,), True: (_CLAIMED,), None: (_WAITING, _CLAIMED)}
 """As the predicates of the indexes say it, so that PostgreSQL sees that they serve."""
 
 
-def select(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+def select(database: Database, query: ScheduleQuery) -> Condition:
     """The statement that answers the page *query* asks for, and its values."""
     page = database.sql.get("page_of_schedules")
     if page and not query.claimed and query.limit is not None and not _names_any(query):
@@ -157,13 +112,13 @@ def _names_any(query: ScheduleQuery) -> bool:
     return query.task_ids is not None or query.schedule_ids is not None
 
 
-def _where(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+def _where(database: Database, query: ScheduleQuery) -> Condition:
     found = list(_conditions(database, query))
     sql = " AND ".join(f"({condition})" for condition, _ in found)
     return f" WHERE {sql}", [value for _, values in found for value in values]
 
 
-def _conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:
+def _conditions(database: Database, query: ScheduleQuery) -> Iterator[Condition]:
     mark, one_of_many = database.placeholder, database.sql["one_of_many"]
     yield _kept(database, query)
     if query.schedule_ids is not None:
@@ -180,7 +135,7 @@ def _conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Co
     yield from _task_conditions(database, query)
 
 
-def _kept(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
+def _kept(database: Database, query: ScheduleQuery) -> Condition:
     parts = _KEPT[query.claimed]
     if query.task_ids is None:
         return " OR ".join(f"({part})" for part in parts), []
@@ -190,7 +145,7 @@ def _kept(database: ScheduleDatabase, query: ScheduleQuery) -> Condition:
     return " OR ".join(f"({part} AND {of_tasks})" for part in parts), values
 
 
-def _task_conditions(database: ScheduleDatabase, query: ScheduleQuery) -> Iterator[Condition]:
+def _task_conditions(database: Database, query: ScheduleQuery) -> Iterator[Condition]:
     if query.tasks is None:
         return
     where, values = queries.count(database, query.tasks)

@@ -18,7 +18,7 @@ from fullresult.record.schedule import Schedule
 from fullresult.storage import Refused, StorageError
 from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.connections import Connections
-from fullresult_storage_sql.results import Joining
+from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
 from fullresult_storage_sql.sqlite_turns import in_turn

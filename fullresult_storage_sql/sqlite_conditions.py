@@ -10,13 +10,13 @@ from typing import Any, Literal
 from fullresult.storage import TaskQuery
 from fullresult.storage.indexes import OPEN
 from fullresult_storage_sql import globs, queries, statements
-from fullresult_storage_sql.queries import Condition, Path
+from fullresult_storage_sql.database import Condition, Path
 
 SQL = statements.read("sqlite.sql")
 
 
 class Conditions:
-    """What is SQLite's own of a `queries.Dialect`."""
+    """What is SQLite's own of a `Database`."""
 
     placeholder = "?"
     sql = SQL

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows, schedules
+from fullresult_storage_sql.database import Database
+from fullresult_storage_sql.prepared import Prepared
 
 
-class StatisticsDatabase(schedules.ScheduleDatabase, Protocol):
-    """What a database does for statistics, on a schema known to be there."""
-
-
-class SqlStatistics:
+class SqlStatistics(Prepared):
     """A `fullresult.storage.StatisticsStorage`."""
-
-    @abstractmethod
-    def _prepared(self) -> StatisticsDatabase:
-        """The database, its schema known to be there."""
 
     def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
         database = self._prepared()
@@ -42,8 +35,6 @@ class SqlStatistics:
         return int(database.ask(counted, values)[0][0])
 
 
-def _sample(
-    database: StatisticsDatabase, since: datetime, until: datetime, most: int
-) -> list[Sample]:
+def _sample(database: Database, since: datetime, until: datetime, most: int) -> list[Sample]:
     values: list[Any] = [rows.date_text(since), rows.date_text(until), max(most, 0)]
     return [*map(rows.sample, database.ask(database.sql["sample"], values))]

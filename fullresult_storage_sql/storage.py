@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Any
 
 from fullresult.record import TaskRecord
 from fullresult.record.dates import cut
@@ -12,67 +12,17 @@ from fullresult.storage import TaskQuery
 from fullresult.storage.indexes import is_indexed
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.audit import SqlAudit
-from fullresult_storage_sql.results import ResultDatabase, SqlResults
-from fullresult_storage_sql.schedules import ScheduleDatabase, SqlSchedules
+from fullresult_storage_sql.results import SqlResults
+from fullresult_storage_sql.schedules import SqlSchedules
 from fullresult_storage_sql.statistics import SqlStatistics
-from fullresult_storage_sql.workers import SqlWorkers, WorkerDatabase
-
-
-class Database(ScheduleDatabase, ResultDatabase, WorkerDatabase, Protocol):
-    """One database: its connections, its statements and how it runs them.
-
-    Every method raises `StorageError` and nothing else.
-    """
-
-    def write(self, events: Sequence[TaskRecord]) -> list[str]:
-        """`Storage.write`, on a schema known to be there."""
-        ...
-
-    def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
-        """`OverlappingStorage.begin_write`, on a schema known to be there."""
-        ...
-
-    def delete(self, found: str, values: Sequence[Any]) -> int:
-        """Delete the records whose ids the statement *found* selects, and their entries."""
-        ...
-
-    def delete_expired(self, now: datetime, limit: int) -> int:
-        """`Storage.delete_expired`."""
-        ...
-
-    def migrate(self, *, patient: bool) -> None:
-        """Bring the schema to the newest version, one process at a time.
-
-        Waits for other processes without limit if *patient*, else no longer than the timeout.
-        """
-        ...
-
-    def check(self) -> None:
-        """Raise `StorageError` unless the schema has the newest version."""
-        ...
-
-    def close(self) -> None:
-        """Close this process's idle connections."""
-        ...
+from fullresult_storage_sql.workers import SqlWorkers
 
 
 class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
-    def __init__(self, database: Database, *, auto_setup: bool) -> None:
-        self._database = database
-        self._auto_setup = auto_setup
-        self._ready = False
-
     def __repr__(self) -> str:
         return f"<SqlStorage {self._database!r}>"
-
-    def setup(self) -> None:
-        self._database.migrate(patient=True)
-        self._ready = True
-
-    def close(self) -> None:
-        self._database.close()
 
     def now(self) -> datetime:
         value = self._database.ask(self._database.sql["now"], ())[0][0]
@@ -114,15 +64,3 @@ class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
 
     def _records(self, sql: str, values: Sequence[Any]) -> list[TaskRecord]:
         return [rows.record(row[:-1], row[-1]) for row in self._database.ask(sql, values)]
-
-    def _prepared(self) -> Database:
-        if not self._ready:
-            self._get_ready()
-        return self._database
-
-    def _get_ready(self) -> None:
-        if self._auto_setup:
-            self._database.migrate(patient=False)
-        else:
-            self._database.check()
-        self._ready = True

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 from fullresult.record.worker import Worker
 from fullresult_storage_sql import rows
+from fullresult_storage_sql.prepared import Prepared
 
 
-class WorkerDatabase(Protocol):
-    """What a database does for workers, on a schema known to be there.
-
-    Every method raises `StorageError` and nothing else.
-    """
-
-    sql: dict[str, str]
-
-    def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        """Run one statement, by itself, and return its rows."""
-        ...
-
-
-class SqlWorkers:
+class SqlWorkers(Prepared):
     """A `fullresult.storage.WorkerStorage`."""
-
-    @abstractmethod
-    def _prepared(self) -> WorkerDatabase:
-        """The database, its schema known to be there."""
 
     def note_worker(self, worker: Worker) -> None:
         database = self._prepared()
