@@ -427,7 +427,9 @@ class FullResult:
         Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
         tells those there are; `SchedulerError`; what sending and its arguments raise.
         """
-        return self._periodic(scheduler).trigger(name)
+        from fullresult.actions.trigger import Trigger  # with beat, which few processes need
+
+        return Trigger(self.app, self._periodic(scheduler).entries()).send(name)
 
     def _periodic(self, scheduler: str | None) -> Periodic:
         from fullresult.insight.periodic import Periodic  # with beat, which few processes need

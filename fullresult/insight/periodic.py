@@ -1,4 +1,4 @@
-"""The entries of beat's plan: what they are, how each last went, and one of them run now."""
+"""The entries of beat's plan: what they are, and how each last went."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery
 from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry, Scheduler
-from celery.result import AsyncResult
 from celery.schedules import crontab, schedule
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 from celery.utils.time import maybe_make_aware
 
-from fullresult.record import ENTRY_NAME, TRIGGERED, TaskRecord, encoding
+from fullresult.record import TaskRecord, encoding
 from fullresult.record.dates import to_utc
 from fullresult.recording.message import Call
 from fullresult.scheduling.own_entries import own_entries
@@ -68,7 +67,7 @@ class Periodic:
 
     def all(self) -> list[PeriodicTask]:
         """Every entry, by name."""
-        entries = self._entries()
+        entries = self.entries()
         names: dict[str, set[str]] = {}
         for entry in entries:
             names.setdefault(entry.task, set()).add(entry.name)
@@ -84,28 +83,8 @@ class Periodic:
         redactor = self._full.recorder.redactor
         return call if redactor is None else redactor.call(call)
 
-    def trigger(self, name: str) -> AsyncResult[Any]:
-        """Send the entry called *name*; raises `LookupError` where there is none."""
-        entries = {entry.name: entry for entry in self._entries()}
-        if name not in entries:
-            known = ", ".join(map(repr, entries)) or "none"
-            raise LookupError(f"no periodic task is called {name!r}; there are: {known}")
-        return self._send(entries[name])
-
-    def _send(self, entry: ScheduleEntry) -> AsyncResult[Any]:
-        """As beat does it, but for the header that says so."""
-        args = [_made(value) for value in entry.args or ()]
-        kwargs = {key: _made(value) for key, value in (entry.kwargs or {}).items()}
-        options = dict(entry.options or {})
-        marks = {ENTRY_NAME: entry.name, TRIGGERED: True}
-        options["headers"] = {**(options.get("headers") or {}), **marks}
-        options["headers"].pop("celery_beat_task", None)
-        task = self._app.tasks.get(entry.task)
-        if task is None:
-            return self._app.send_task(entry.task, args, kwargs, **options)
-        return task.apply_async(args, kwargs, **options)
-
-    def _entries(self) -> list[ScheduleEntry]:
+    def entries(self) -> list[ScheduleEntry]:
+        """Every entry as beat has it, by name. Raises `SchedulerError`."""
         # As beat does: what registers periodic tasks may stand in any module of theirs.
         self._app.loader.import_default_modules()
         self._app.finalize()
@@ -258,7 +237,3 @@ def _told(value: Any) -> Any:
         return value
     made_by = getattr(value._func, "__qualname__", value._func)  # noqa: SLF001
     return f"<made by {made_by} when it is sent>"
-
-
-def _made(value: Any) -> Any:
-    return value() if isinstance(value, BeatLazyFunc) else value
