@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.filling import COMMON_NAME, RARE_NAME, RARE_QUEUE
 from fullresult.config import Settings
 from fullresult.insight import stale
-from fullresult.insight.overview import CAP, Looking
+from fullresult.insight.overview import CAP, Overviews
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class OverviewQuestion(Question):
     def ask(self, storage: Storage) -> int:
         """How many records were looked at."""
         assert self.query.since is not None
-        looking = Looking(Settings(), storage)
+        looking = Overviews(Settings(), storage)
         found = looking.overview(self.query.since, self.query.until, buckets=24, cap=CAP)
         return found.statistics.total.tasks
 
@@ -140,9 +140,9 @@ def _stale(filled: Filled) -> list[Question]:
     nothing = filled.created(0) - timedelta(days=1)
     accepted = ["SUCCESS", "FAILURE", "REVOKED"]
     return [
-        Question("stale, none", stale.query(nothing, None, None), STALE),
-        Question("stale", stale.query(before, None, None), STALE, shown=True),
-        Question("stale, with states", stale.query(before, accepted, None), STALE),
+        Question("stale, none", stale.stale_query(nothing, None, None), STALE),
+        Question("stale", stale.stale_query(before, None, None), STALE, shown=True),
+        Question("stale, with states", stale.stale_query(before, accepted, None), STALE),
     ]
 
 

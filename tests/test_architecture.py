@@ -49,12 +49,6 @@ STILL_CLIMBING: set[str] = {
     "fullresult.actions.missing -> fullresult.cli.terminal",
     "fullresult.actions.missing -> fullresult.extension",
     "fullresult.actions.schedules -> fullresult.extension",
-    "fullresult.insight.counts -> fullresult.extension",
-    "fullresult.insight.family -> fullresult.extension",
-    "fullresult.insight.overdue -> fullresult.extension",
-    "fullresult.insight.periodic -> fullresult.extension",
-    "fullresult.insight.search -> fullresult.extension",
-    "fullresult.insight.timeline -> fullresult.web.shown",
     "fullresult.scheduling.sweeper -> fullresult.extension",
     "fullresult.scheduling.upkeep -> fullresult.extension",
 }
@@ -66,8 +60,6 @@ STILL_IN_A_CIRCLE: set[str] = {
     "fullresult.extension.send_task",
     "fullresult.extension.signals",
     "fullresult.extension.tasks",
-    "fullresult.insight.overdue",
-    "fullresult.insight.periodic",
     "fullresult.record.executions",
     "fullresult.record.pages",
     "fullresult.record.query",
@@ -80,8 +72,6 @@ STILL_IN_A_CIRCLE: set[str] = {
 STILL_FOREIGN_TO_INSIGHT: set[str] = set()
 STILL_CALLING_A_STORAGE: set[str] = {
     "fullresult.cli.commands.reschedule: now",
-    "fullresult.cli.commands.stale_scheduled: last_sweep",
-    "fullresult.cli.commands.stale_scheduled: now",
     "fullresult.web.pages.health: now",
     "fullresult.web.pages.overview: find_workers",
     "fullresult.web.pages.overview: now",

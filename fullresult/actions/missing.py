@@ -13,9 +13,9 @@ from fullresult.cli.preview import SHOWN
 from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import say
-from fullresult.insight import stale
 from fullresult.insight.orphans import Orphans, was_sent_again
-from fullresult.insight.overdue import late
+from fullresult.insight.overdue import Overdue
+from fullresult.insight.stale import stale_query
 from fullresult.insight.words import count_of
 from fullresult.record import pages
 from fullresult.storage import TaskQuery, WorkerStorage
@@ -103,8 +103,8 @@ class Missing:
         return part
 
     def _overdue(self) -> Found:
-        age = self._full.settings.stale_after if self._age is None else self._age
-        for schedule in late(self._full, age, query=self._query):
+        overdue = Overdue(self._full.storage, self._full.settings)
+        for schedule in overdue.to_send(self._age, query=self._query):
             if schedule.claimed:
                 self._twice.add("What was claimed may have been sent")
             yield schedule.task_id, "", schedule
@@ -122,7 +122,7 @@ class Missing:
 
     def _stale(self) -> Found:
         age = self._full.settings.stale_after if self._age is None else self._age
-        asked = stale.query(self._full.storage.now() - age, None, _BATCH)
+        asked = stale_query(self._full.storage.now() - age, None, _BATCH)
         page = replace(
             self._query or asked,
             **{name: getattr(asked, name) for name in ("open", "moved_before", "order", "limit")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -67,11 +67,6 @@ class Scheduled:
         ]
         return any(released)
 
-    def late(self, age: timedelta, limit: int | None) -> list[Schedule]:
-        """What has been due for *age* or longer and is not sent, claimed or not."""
-        due_until = self._storage.now() - age
-        return self._storage.find_schedules(ScheduleQuery(due_until=due_until, limit=limit))
-
     def send_now(self, task_id: str, sender: Sender) -> None:
         """Send what is due or claimed of *task_id* or, for want of that, what waits.
 
@@ -133,7 +128,7 @@ def _aware(eta: datetime | str) -> datetime:
 
 def why_not(full: FullResult, task_id: str) -> str:
     """Why nothing of this task could be taken back from the sweepers."""
-    found = schedules_of(full, task_id)
+    found = schedules_of(full.storage, task_id)
     for schedule in found:
         if schedule.date_claimed:
             return (

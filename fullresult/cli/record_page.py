@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from fullresult.cli.terminal import bold, dim, in_colour
 from fullresult.insight.document import plain
 from fullresult.insight.safe_text import lines, one_line, safe
+from fullresult.insight.timeline import timeline_of
 from fullresult.insight.words import call, count_of, local_exactly, span
-from fullresult.record import FINISHED, Execution, TaskRecord
+from fullresult.record import Execution, TaskRecord
 from fullresult.record.encoding import clip
 from fullresult.record.schedule import Schedule
 
@@ -67,41 +67,10 @@ def _fields(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
 
 
 def _timeline(record: TaskRecord) -> Iterator[str]:
-    before: datetime | None = None
-    for when, what in sorted(_moments(record), key=lambda moment: moment[0]):
-        waited = f"+{span((when - before).total_seconds())}" if before else ""
-        yield f"{_INDENT}{local_exactly(when)}  {waited:>12}  {one_line(what)}"
-        before = when
-
-
-def _moments(record: TaskRecord) -> Iterator[tuple[datetime, str]]:
-    by = f" by {record.origin}" if record.origin else ""
-    by += " (periodic)" if record.periodic else ""
-    waited = _waited(record)
-    if waited:
-        yield record.date_created, f"scheduled{by}"
-    if record.date_published:
-        yield record.date_published, "sent to the broker" if waited else f"published{by}"
-    if record.eta:
-        # Rescheduling does not change the message.
-        yield record.eta, "due (eta), as first scheduled" if waited else "due (eta)"
-    if record.expires:
-        yield record.expires, "expires"
-    for run in record.executions:
-        attempt = f"attempt {run.retries + 1}"
-        if run.date_started:
-            yield run.date_started, f"{attempt} started on {run.worker or 'an unknown worker'}"
-        if run.date_done:
-            yield run.date_done, f"{attempt} ended: {run.state}"
-    if record.date_done and not record.executions:
-        yield record.date_done, record.state
-    elif record.state not in FINISHED:
-        yield record.date_updated, f"last heard of: {record.state}"
-
-
-def _waited(record: TaskRecord) -> bool:
-    """Whether its message was kept in the storage, which sends it without an ETA."""
-    return record.eta is not None and not record.headers.get("eta")
+    for step in timeline_of(record):
+        after = "" if step.after is None else f"+{span(step.after.total_seconds())}"
+        state = f": {step.state}" if step.state else ""
+        yield f"{_INDENT}{local_exactly(step.at)}  {after:>12}  {one_line(step.text + state)}"
 
 
 def _schedule(schedule: Schedule) -> Iterator[str]:

@@ -21,9 +21,10 @@ from fullresult.config import Settings
 from fullresult.extension import signals, tasks
 from fullresult.extension.control import watch_control
 from fullresult.extension.send_task import watch
-from fullresult.insight import stale
 from fullresult.insight.orphans import Orphans
-from fullresult.insight.overview import CAP, Looking, Overview
+from fullresult.insight.overdue import Overdue
+from fullresult.insight.overview import CAP, Overview, Overviews
+from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
 from fullresult.outage.spool import SpoolStatus
 from fullresult.record import TaskRecord, encoding
@@ -193,7 +194,7 @@ class FullResult:
 
         Raises like `find`, and `StorageError` where the storage makes no statistics.
         """
-        return self._looking.states(_query(query, filters), cap)
+        return self._overviews.states(_query(query, filters), cap)
 
     def statistics(
         self,
@@ -208,7 +209,7 @@ class FullResult:
         there are too many, of each part only the newest are looked at, and `sampled` says so.
         Raises `ValueError` for a span that cannot be cut so; `StorageError`.
         """
-        return self._looking.statistics(since, until, buckets)
+        return self._overviews.statistics(since, until, buckets)
 
     def overview(
         self,
@@ -222,11 +223,11 @@ class FullResult:
 
         No number goes beyond *cap*, but those of the statistics. Raises like `statistics`.
         """
-        return self._looking.overview(since, until, buckets, cap)
+        return self._overviews.overview(since, until, buckets, cap)
 
     @property
-    def _looking(self) -> Looking:
-        return Looking(self.settings, self.storage)
+    def _overviews(self) -> Overviews:
+        return Overviews(self.settings, self.storage)
 
     def delete(
         self, query: TaskQuery | None = None, *, limit: int | None = None, **filters: Any
@@ -258,7 +259,7 @@ class FullResult:
         *acceptable_states*, all those in another state. Oldest first. Raises `StorageError`.
         """
         age = self.settings.stale_after if max_duration is None else max_duration
-        return self.find(stale.query(self.storage.now() - age, acceptable_states, limit))
+        return self.find(stale_query(self.storage.now() - age, acceptable_states, limit))
 
     def get_orphaned_tasks(
         self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any
@@ -311,8 +312,7 @@ class FullResult:
         Where `claimed`, a sweeper took it and did not say that it was sent: perhaps it was. Where
         not, no sweeper of its namespace is at work. The first due first. Raises `StorageError`.
         """
-        age = self.settings.stale_after if max_duration is None else max_duration
-        return self._scheduled.late(age, limit)
+        return Overdue(self.storage, self.settings).page(max_duration, limit)
 
     def cancel(self, task_id: str) -> bool:
         """Cancel a scheduled task: it becomes REVOKED, and is not sent.
@@ -434,7 +434,8 @@ class FullResult:
     def _periodic(self, scheduler: str | None) -> Periodic:
         from fullresult.insight.periodic import Periodic  # with beat, which few processes need
 
-        return Periodic(self, scheduler)
+        recorder = self.recorder
+        return Periodic(self.app, recorder.settings, self.storage, recorder.redactor, scheduler)
 
 
 def _schedules(

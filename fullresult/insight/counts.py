@@ -1,36 +1,47 @@
-"""How many there are in each state, up to a bound: what the tabs say."""
+"""The number of records in each state, counted up to a bound."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
-from fullresult.storage import StatisticsStorage
-
-if TYPE_CHECKING:
-    from fullresult.extension import FullResult
-    from fullresult.storage import TaskQuery
+from fullresult.record import STATES
+from fullresult.storage import StatisticsStorage, Storage, TaskQuery
 
 MOST = 1000
 _SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
 """No index has these beside the state: counting would read record after record."""
 
 
-class Counts(NamedTuple):
-    """Records by state; none is counted beyond *most*."""
+class StateCounts(NamedTuple):
+    """The number of records by state; none is greater than *most*."""
 
     by_state: dict[str, int]
     most: int = MOST
 
     def shown(self, state: str) -> str | None:
-        """`12`, or `1,000+`; None where nobody counted."""
+        """`12`, or `1,000+`; None for a state that was not counted."""
         number = self.by_state.get(state)
         if number is None:
             return None
         return f"{self.most:,}+" if number >= self.most else f"{number:,}"
 
 
-def count_by_state(full: FullResult, query: TaskQuery) -> Counts:
-    """What *query* would find in each state, where that is known fast. Raises `StorageError`."""
-    if not isinstance(full.storage, StatisticsStorage) or any(getattr(query, n) for n in _SLOW):
-        return Counts({})
-    return Counts(full.count_states(query, cap=MOST))
+def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
+    """The records that *query* finds, by state; nothing is counted that no index answers.
+
+    Raises `StorageError`.
+    """
+    if not isinstance(storage, StatisticsStorage) or any(getattr(query, n) for n in _SLOW):
+        return StateCounts({})
+    return StateCounts(count_states(storage, query, MOST))
+
+
+def count_states(storage: StatisticsStorage, query: TaskQuery, cap: int) -> dict[str, int]:
+    """The records that *query* finds, by each state that it allows; no number exceeds *cap*."""
+    allowed = STATES if query.states is None else query.states
+    return {
+        state: storage.count_capped(replace(query, state=state), cap)
+        for state in allowed
+        if state not in query.not_state
+    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from fullresult.extension import FullResult
 from fullresult.record import TaskRecord
+from fullresult.storage import Storage, TaskQuery
 
 MOST = 300
 """Relatives read for one page."""
@@ -40,11 +40,11 @@ class Family(NamedTuple):
         return sum(map(_size, self.roots))
 
 
-def family_of(full: FullResult, record: TaskRecord) -> Family:
+def family_of(storage: Storage, record: TaskRecord) -> Family:
     """The relatives of *record*. Raises `StorageError`."""
-    again = full.find(retry_of=record.task_id, order="oldest", limit=_AGAIN)
+    again = storage.find(TaskQuery(retry_of=record.task_id, order="oldest", limit=_AGAIN))
     root_id = record.root_id or record.task_id
-    found = full.find(root_id=root_id, order="oldest", limit=MOST + 1)
+    found = storage.find(TaskQuery(root_id=root_id, order="oldest", limit=MOST + 1))
     more = len(found) > MOST
     known = {each.task_id: each for each in found[:MOST]}
     known[record.task_id] = record

@@ -1,67 +1,124 @@
-"""What is scheduled and due for too long, and whether somebody is sending it."""
+"""What is scheduled and overdue: the four kinds, and which of it may be sent by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from fullresult.record import encoding
 from fullresult.record.schedule import Schedule, ScheduleQuery
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
-    from fullresult.storage import TaskQuery
+    from fullresult.config import Settings
+    from fullresult.storage import Storage, TaskQuery
 
-
-_BATCH = 100
+_PAGE = 100
 _BEING_SENT = timedelta(minutes=1)
-"""A younger claim is a sweeper's at work: it takes some milliseconds, unless the broker stalls."""
+"""A younger claim is of a sweeper at work. Sending takes milliseconds, unless the broker stalls."""
 
 
-def schedules_of(full: FullResult, task_id: str) -> list[Schedule]:
-    """Those of one task, the first due first."""
-    return full.storage.find_schedules(ScheduleQuery(task_ids=[encoding.key(task_id)], limit=None))
+class Kind(Enum):
+    """Why an overdue schedule is not sent; decides what may be done about it."""
+
+    CLAIMED = "claimed"
+    """Claimed more than a minute ago and never marked sent: perhaps it was sent."""
+    BEING_SENT = "being sent"
+    """Claimed within the last minute: a sweeper is about to send it."""
+    UNCLAIMED = "unclaimed"
+    """No sweeper has claimed it."""
+    FOREIGN = "foreign"
+    """For another broker than this app's."""
+
+    @property
+    def may_be_sent(self) -> bool:
+        """True if people may send it, or give it back to the sweepers."""
+        return self in (Kind.CLAIMED, Kind.UNCLAIMED)
+
+    @property
+    def meaning(self) -> str:
+        """The kind in words, to stand after a number of tasks."""
+        return _MEANINGS[self]
 
 
-def pages(
-    full: FullResult,
-    query: TaskQuery | None = None,
-    *,
-    due_until: datetime | None = None,
-    claimed: bool | None = None,
-) -> Iterator[Schedule]:
-    """All that `FullResult.scheduled` has pages of, also while some of them go."""
-    after = None
-    while found := full.scheduled(
-        query, due_until=due_until, claimed=claimed, limit=_BATCH, after=after
-    ):
-        yield from found
-        after = found[-1].cursor
+_MEANINGS = {
+    Kind.CLAIMED: "claimed and never marked sent: maybe sent, maybe not",
+    Kind.BEING_SENT: "claimed within the last minute: about to be sent",
+    Kind.UNCLAIMED: "due and never claimed: no sweeper is at work, or it is behind",
+    Kind.FOREIGN: "for another broker than this app's",
+}
 
 
-def is_being_sent(schedule: Schedule, now: datetime) -> bool:
-    """Whether a sweeper has only just claimed it."""
-    return schedule.date_claimed is not None and now - schedule.date_claimed < _BEING_SENT
+class Overdue:
+    """What is overdue in *storage*, judged by its clock as of now, for an app with *settings*.
 
-
-def late(
-    full: FullResult,
-    age: timedelta,
-    *,
-    claimed: bool | None = None,
-    query: TaskQuery | None = None,
-) -> Iterator[Schedule]:
-    """Those of this broker that have been due for *age*, and may be sent by hand.
-
-    A claim has to be as old: what it was for may be on its way now.
+    Every method raises `StorageError`.
     """
-    now = full.storage.now()
-    for schedule in pages(full, query, due_until=now - age, claimed=claimed):
-        since = schedule.date_claimed or schedule.due
-        if (
-            schedule.namespace == full.settings.namespace
-            and since <= now - age
-            and not is_being_sent(schedule, now)
-        ):
-            yield schedule
+
+    def __init__(self, storage: Storage, settings: Settings) -> None:
+        self._storage = storage
+        self._usual_age = settings.stale_after
+        self.namespace = settings.namespace
+        self.now: datetime = storage.now()
+
+    @property
+    def last_sweep(self) -> datetime | None:
+        """When a sweeper of this app's broker was last at work; None: never."""
+        return self._storage.last_sweep(self.namespace)
+
+    def page(
+        self, age: timedelta | None, limit: int | None, after: str | None = None
+    ) -> list[Schedule]:
+        """All that has been due for *age* (`fullresult_stale_after`), the first due first."""
+        return self._storage.find_schedules(
+            ScheduleQuery(due_until=self._due_until(age), limit=limit, after=after)
+        )
+
+    def kind_of(self, schedule: Schedule) -> Kind:
+        if schedule.namespace != self.namespace:
+            return Kind.FOREIGN
+        if not schedule.claimed:
+            return Kind.UNCLAIMED
+        claimed = schedule.date_claimed
+        young = claimed is not None and self.now - claimed < _BEING_SENT
+        return Kind.BEING_SENT if young else Kind.CLAIMED
+
+    def by_kind(self, schedules: Iterable[Schedule]) -> dict[Kind, list[Schedule]]:
+        """*schedules* apart by their kind, in the order of `Kind`; empty kinds are left out."""
+        found: dict[Kind, list[Schedule]] = {kind: [] for kind in Kind}
+        for schedule in schedules:
+            found[self.kind_of(schedule)].append(schedule)
+        return {kind: some for kind, some in found.items() if some}
+
+    def to_send(
+        self,
+        age: timedelta | None,
+        *,
+        claimed: bool | None = None,
+        query: TaskQuery | None = None,
+    ) -> Iterator[Schedule]:
+        """Those that may be sent by hand; a claim has to be as old as *age*, too."""
+        until = self._due_until(age)
+        asked = ScheduleQuery(tasks=query, due_until=until, claimed=claimed)
+        for schedule in walk(self._storage, asked):
+            since = schedule.date_claimed or schedule.due
+            if since <= until and self.kind_of(schedule).may_be_sent:
+                yield schedule
+
+    def _due_until(self, age: timedelta | None) -> datetime:
+        return self.now - (self._usual_age if age is None else age)
+
+
+def schedules_of(storage: Storage, task_id: str) -> list[Schedule]:
+    """The schedules of one task, the first due first."""
+    return storage.find_schedules(ScheduleQuery(task_ids=[encoding.key(task_id)], limit=None))
+
+
+def walk(storage: Storage, query: ScheduleQuery) -> Iterator[Schedule]:
+    """Every schedule that *query* asks for, page by page; some may go meanwhile."""
+    page = replace(query, limit=_PAGE)
+    while found := storage.find_schedules(page):
+        yield from found
+        page = replace(page, after=found[-1].cursor)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fullresult.insight import stale
+from fullresult.insight.counts import count_states
+from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import MOST, Statistics, edges, statistics
-from fullresult.record import STATES
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
 
@@ -41,7 +41,7 @@ class Overview:
     cap: int
 
 
-class Looking:
+class Overviews:
     """What an overview asks of one storage, for an effort that has a bound."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
@@ -63,7 +63,7 @@ class Looking:
             at=now,
             statistics=self._statistics(since, until or now, buckets),
             states=self.states(TaskQuery(), cap),
-            stale=self._counting.count_capped(stale.query(late, None, None), cap),
+            stale=self._counting.count_capped(stale_query(late, None, None), cap),
             stale_scheduled=self._counting.count_capped(ScheduleQuery(due_until=late), cap),
             last_sweep=self._storage.last_sweep(namespace),
             sweeper_lag=lag,
@@ -83,9 +83,4 @@ class Looking:
 
     def states(self, query: TaskQuery, cap: int) -> dict[str, int]:
         """How many of what *query* asks for are in each state that it allows; none beyond *cap*."""
-        allowed = STATES if query.states is None else query.states
-        return {
-            state: self._counting.count_capped(replace(query, state=state), cap)
-            for state in allowed
-            if state not in query.not_state
-        }
+        return count_states(self._counting, query, cap)

@@ -22,7 +22,8 @@ from fullresult.scheduling.own_entries import own_entries
 from fullresult.storage import Storage, TaskQuery
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
+    from fullresult.config import Settings
+    from fullresult.recording.redaction import Redactor
 
 _PAGE, _PAGES = 100, 10
 """So many records of a task are looked through, at most, for the last ones of its entries: one that
@@ -60,10 +61,19 @@ class PeriodicTask:
 class Periodic:
     """The plan of one app's beat, read anew each time."""
 
-    def __init__(self, full: FullResult, scheduler: str | None) -> None:
-        self._full = full
-        self._app = full.app
-        self._scheduler = scheduler or full.app.conf.beat_scheduler
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: Storage,
+        redactor: Redactor | None,
+        scheduler: str | None,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._redactor = redactor
+        self._scheduler = scheduler or app.conf.beat_scheduler
 
     def all(self) -> list[PeriodicTask]:
         """Every entry, by name."""
@@ -71,7 +81,7 @@ class Periodic:
         names: dict[str, set[str]] = {}
         for entry in entries:
             names.setdefault(entry.task, set()).add(entry.name)
-        runs = {task: _last_runs(self._full.storage, task, some) for task, some in names.items()}
+        runs = {task: _last_runs(self._storage, task, some) for task, some in names.items()}
         return [_described(entry, runs[entry.task], self._shown(entry)) for entry in entries]
 
     def _shown(self, entry: ScheduleEntry) -> Call:
@@ -80,8 +90,7 @@ class Periodic:
         kwargs = {key: _told(value) for key, value in (entry.kwargs or {}).items()}
         headers = {**((entry.options or {}).get("headers") or {}), "task": entry.task}
         call = Call((args, kwargs, {}), None, {"headers": headers})
-        redactor = self._full.recorder.redactor
-        return call if redactor is None else redactor.call(call)
+        return call if self._redactor is None else self._redactor.call(call)
 
     def entries(self) -> list[ScheduleEntry]:
         """Every entry as beat has it, by name. Raises `SchedulerError`."""
@@ -89,7 +98,7 @@ class Periodic:
         self._app.loader.import_default_modules()
         self._app.finalize()
         found = _configured(self._app)
-        for name, entry in own_entries(self._app, self._full.settings).items():
+        for name, entry in own_entries(self._app, self._settings).items():
             found[name] = ScheduleEntry(**entry, name=name, app=self._app)
         found.update(self._kept_by_scheduler())
         return [found[name] for name in sorted(found)]

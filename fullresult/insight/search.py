@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from fullresult.record import TaskRecord
 from fullresult.record.dates import cut
-from fullresult.storage import IndexedStorage, StatisticsStorage, TaskQuery
-
-if TYPE_CHECKING:
-    from fullresult.extension import FullResult
-    from fullresult.record import TaskRecord
+from fullresult.storage import IndexedStorage, StatisticsStorage, Storage, TaskQuery
 
 _UNINDEXED = ("text", "args", "kwargs", "queue", "worker")
 _FIRST = timedelta(hours=1)
@@ -30,16 +27,17 @@ class Found(NamedTuple):
     or there are as many as were asked for."""
 
 
-def look(full: FullResult, query: TaskQuery, seconds: float) -> Found:
+def look(storage: Storage, query: TaskQuery, seconds: float) -> Found:
     """As many as *query* has a limit for, or what there is to be found in about *seconds*.
 
     Where an index leads to them, or the storage cannot say how many records a stretch of time has,
     it takes as long as the storage takes. Raises `StorageError`.
     """
-    storage = full.storage
-    if query.limit is None or not isinstance(storage, StatisticsStorage) or has_index(full, query):
-        return Found(full.find(query))
-    oldest = full.find(limit=1, order="oldest")
+    if query.limit is None or has_index(storage, query):
+        return Found(storage.find(query))
+    if not isinstance(storage, StatisticsStorage):
+        return Found(storage.find(query))
+    oldest = storage.find(TaskQuery(limit=1, order="oldest"))
     if not oldest:
         return Found([])
     floor = max(filter(None, (query.since, oldest[0].date_created)))
@@ -51,7 +49,7 @@ def look(full: FullResult, query: TaskQuery, seconds: float) -> Found:
         since, number = _stretch(storage, floor, top, width, want)
         if number:
             began = time.monotonic()
-            found += full.find(replace(query, since=since, limit=query.limit - len(found)))
+            found += storage.find(replace(query, since=since, limit=query.limit - len(found)))
             now = time.monotonic()
             # Half of the time that is left, as some records take longer than others.
             want = min(int(number / max(now - began, 1e-6) * (end - now) / 2), _AT_MOST)
@@ -82,8 +80,8 @@ def _stretch(
             return since, number
 
 
-def has_index(full: FullResult, query: TaskQuery) -> bool:
+def has_index(storage: Storage, query: TaskQuery) -> bool:
     """Whether the storage need not read what does not match; where it cannot say, a guess."""
-    if isinstance(full.storage, IndexedStorage):
-        return full.storage.has_index(query)
+    if isinstance(storage, IndexedStorage):
+        return storage.has_index(query)
     return all(getattr(query, name) is None for name in _UNINDEXED)

@@ -9,7 +9,7 @@ from fullresult.record import SCHEDULED
 from fullresult.storage import TaskQuery
 
 
-def query(
+def stale_query(
     moved_before: datetime, acceptable_states: Collection[str] | None, limit: int | None
 ) -> TaskQuery:
     """Records that last moved, or were due, at *moved_before* or earlier and are not finished."""

@@ -1,25 +1,25 @@
-"""The life of one task in steps: what happened when, and how long it waited before that."""
+"""The life of one task in steps: what happened when, and how long after the step before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, STARTED, TaskRecord
-from fullresult.web.shown import line
 
 
 class Step(NamedTuple):
-    """One thing that happened, or is to happen."""
+    """One thing that happened, or is to happen. Its texts came from tasks: make them safe."""
 
     at: datetime
+    kind: Literal["scheduled", "published", "due", "expires", "started", "ended", "last heard of"]
     text: str
-    kind: str
-    """`published`, `started`, `ended`, `planned` or `other`."""
-    after: timedelta | None = None
-    """Since the step before."""
+    """In words, without the date and the state."""
     state: str | None = None
+    """The state that the task or the attempt ended in, or is in."""
+    after: timedelta | None = None
+    """Since the step before; None for the first."""
 
 
 def timeline_of(record: TaskRecord) -> list[Step]:
@@ -32,32 +32,44 @@ def timeline_of(record: TaskRecord) -> list[Step]:
 
 
 def _steps(record: TaskRecord) -> Iterator[Step]:
-    by = f" by {line(record.origin, 100)}" if record.origin else ""
-    stored = record.eta is not None and not record.headers.get("eta")
-    if stored or record.state in (SCHEDULED, SCHEDULED_SENT):
-        yield Step(record.date_created, f"scheduled{by}", "published")
-    if record.date_published:
-        text = "sent to the broker" if stored else f"published{by}"
-        yield Step(record.date_published, text, "published")
-    if record.eta:
-        yield Step(record.eta, "due (ETA)", "planned")
-    if record.expires:
-        yield Step(record.expires, "expires", "planned")
+    yield from _message(record)
     yield from _runs(record)
     if record.date_done and not record.executions:
-        yield Step(record.date_done, "ended", "ended", state=record.state)
+        yield Step(record.date_done, "ended", "ended", record.state)
     elif record.state not in FINISHED:
-        yield Step(record.date_updated, "last heard of", "other", state=record.state)
+        yield Step(record.date_updated, "last heard of", "last heard of", record.state)
+
+
+def _message(record: TaskRecord) -> Iterator[Step]:
+    by = f" by {record.origin}" if record.origin else ""
+    by += " (periodic)" if record.periodic else ""
+    stored = _was_stored(record)
+    if stored:
+        yield Step(record.date_created, "scheduled", f"scheduled{by}")
+    if record.date_published:
+        text = "sent to the broker" if stored else f"published{by}"
+        yield Step(record.date_published, "published", text)
+    if record.eta:
+        # Rescheduling does not change the message.
+        yield Step(record.eta, "due", "due (ETA), as first scheduled" if stored else "due (ETA)")
+    if record.expires:
+        yield Step(record.expires, "expires", "expires")
+
+
+def _was_stored(record: TaskRecord) -> bool:
+    """True if its message was kept in the storage, which sends it without an ETA."""
+    diverted = record.eta is not None and not record.headers.get("eta")
+    return diverted or record.state in (SCHEDULED, SCHEDULED_SENT)
 
 
 def _runs(record: TaskRecord) -> Iterator[Step]:
     for run in record.executions:
         attempt = f"attempt {run.retries + 1}"
         if run.date_started:
-            where = line(run.worker or "an unknown worker", 100)
-            yield Step(run.date_started, f"{attempt} started on {where}", "started", state=STARTED)
+            where = run.worker or "an unknown worker"
+            yield Step(run.date_started, "started", f"{attempt} started on {where}")
         if run.date_done:
-            yield Step(run.date_done, f"{attempt} ended", "ended", state=run.state)
+            yield Step(run.date_done, "ended", f"{attempt} ended", run.state)
 
 
 def waited(record: TaskRecord, now: datetime) -> tuple[timedelta | None, bool]:

@@ -35,7 +35,7 @@ def test_the_timeline_of_a_waiting_task_begins_with_who_scheduled_it(app: Celery
     told = timeline(app, "a")
 
     assert told[0].startswith("scheduled by ")
-    assert told[-1] == "due (eta), as first scheduled"
+    assert told[-1] == "due (ETA), as first scheduled"
 
 
 def test_the_timeline_of_a_sent_task_tells_when_it_was_scheduled_due_and_sent(app: Celery) -> None:
@@ -46,7 +46,7 @@ def test_the_timeline_of_a_sent_task_tells_when_it_was_scheduled_due_and_sent(ap
 
     assert told[0].startswith("scheduled by ")
     assert "sent to the broker" in told
-    assert told[-1] == "due (eta), as first scheduled"
+    assert told[-1] == "due (ETA), as first scheduled"
     assert not any(moment.startswith("published") for moment in told)
 
 
@@ -58,7 +58,7 @@ def test_a_task_that_went_on_under_a_new_id_has_one_end(tmp_path: Path) -> None:
 
         told = timeline(app, "a")
 
-    assert [moment for moment in told if "SCHEDULED_SENT" in moment] == ["SCHEDULED_SENT"]
+    assert [moment for moment in told if "SCHEDULED_SENT" in moment] == ["ended: SCHEDULED_SENT"]
 
 
 def test_the_timeline_of_a_task_that_was_published_says_so(app: Celery) -> None:

@@ -161,8 +161,8 @@ def test_every_page_is_what_a_look_at_every_record_finds(
     assert storage.count(TaskQuery(**filters)) == len(expected)
 
 
-STALE = stale.query(FILLED.end - timedelta(days=1), None, None)
-STALE_BUT = stale.query(FILLED.end - timedelta(days=1), ["SUCCESS", "FAILURE"], None)
+STALE = stale.stale_query(FILLED.end - timedelta(days=1), None, None)
+STALE_BUT = stale.stale_query(FILLED.end - timedelta(days=1), ["SUCCESS", "FAILURE"], None)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Run, Verb
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.overdue import pages, schedules_of
+from fullresult.insight.overdue import schedules_of, walk
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of
+from fullresult.record.schedule import Schedule, ScheduleQuery
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
-    from fullresult.record.schedule import Schedule
 
 
 @click.command(
@@ -62,7 +62,11 @@ def cancel(
 def _by_id(full: FullResult, ids: Sequence[str], yes: bool) -> tuple[Sequence[str], int]:
     unique = list(dict.fromkeys(ids))
     if not yes:
-        found = [schedule for task_id in unique[:SHOWN] for schedule in schedules_of(full, task_id)]
+        found = [
+            schedule
+            for task_id in unique[:SHOWN]
+            for schedule in schedules_of(full.storage, task_id)
+        ]
         _ask(full, found, len(unique))
     return unique, len(unique)
 
@@ -78,7 +82,7 @@ def _by_filter(
         filters.explain_nothing(options)
     elif not yes:
         _ask(full, full.scheduled(query, limit=min(SHOWN, number)), number)
-    return islice(_unique(pages(full, query)), number), number
+    return islice(_unique(walk(full.storage, ScheduleQuery(tasks=query))), number), number
 
 
 def _ask(full: FullResult, schedules: Sequence[Schedule], number: int) -> None:

@@ -16,7 +16,7 @@ from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Run, Verb
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.overdue import late, schedules_of
+from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of, span
 
@@ -138,11 +138,13 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
     if ids:
         unique = list(dict.fromkeys(ids))
         return Chosen(
-            unique, [s for task_id in unique[:SHOWN] for s in schedules_of(full, task_id)]
+            unique, [s for task_id in unique[:SHOWN] for s in schedules_of(full.storage, task_id)]
         )
     age = full.settings.stale_after if age is None else age
     with ages.within_time(age):
-        found = _take(islice(late(full, age, claimed=claimed), limit))
+        found = _take(
+            islice(Overdue(full.storage, full.settings).to_send(age, claimed=claimed), limit)
+        )
     if not found.ids:
         what = "overdue and claimed" if claimed else "overdue"
         say(
@@ -165,7 +167,7 @@ def _take(schedules: Iterator[Schedule]) -> Chosen:
 
 
 def _not_claimed(full: FullResult, task_id: str) -> str:
-    waiting: Sequence[Schedule] = schedules_of(full, task_id)
+    waiting: Sequence[Schedule] = schedules_of(full.storage, task_id)
     if waiting:
         return f"task {task_id!r} is not claimed: it waits for a sweeper"
     record = full.get(task_id)

@@ -34,7 +34,7 @@ def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
     """
     full = full_of(context)
     record = full.get(task_id)
-    schedules = schedules_of(full, task_id)
+    schedules = schedules_of(full.storage, task_id)
     if record is None:
         scheduled = "; it is scheduled, see `scheduled`" if schedules else ""
         raise Failure(

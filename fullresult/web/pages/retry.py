@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from fullresult.actions.batch import Batch, NotDone, run, sending
 from fullresult.config import duration
-from fullresult.insight import stale
 from fullresult.insight.dates import past
+from fullresult.insight.stale import stale_query
 from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import action, write_down_batch
 from fullresult.web.forms import ids_of, key_of
@@ -90,7 +90,7 @@ def _stale(age: str, until: datetime) -> Chosen:
         moved_before = until - duration(age)
     except (ValueError, OverflowError) as error:
         raise NotUnderstood(str(error)) from None
-    query = stale.query(moved_before, None, None)
+    query = stale_query(moved_before, None, None)
     return Chosen((), query, (("stale", age), ("until", until.isoformat())))
 
 

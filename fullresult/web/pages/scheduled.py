@@ -158,7 +158,9 @@ def _ask(request: Request, name: str, ids: list[str], problem: str | None = None
     site = site_of(request)
     if not ids or len(ids) > _MOST_IDS:
         return site.error(request, 400, f"Choose at least one task, and {_MOST_IDS:,} at most.")
-    found = [schedule for task_id in ids[:PAGE] for schedule in schedules_of(site.full, task_id)]
+    found = [
+        schedule for task_id in ids[:PAGE] for schedule in schedules_of(site.full.storage, task_id)
+    ]
     return site.render(
         request, "confirm_scheduled.html", 400 if problem else 200, verb=VERBS[name], page=name,
         ids=ids, schedules=found, problem=problem, namespace=site.full.settings.namespace,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.insight import stale as questions
+from fullresult.insight.stale import stale_query
 from fullresult.web.pages.scheduled import age_of
 from fullresult.web.site import site_of
 
@@ -23,7 +23,7 @@ def stale(request: Request) -> Response:
     site, asked = site_of(request), request.query_params
     try:
         age = age_of(site, asked.get("older", ""))
-        query = questions.query(site.full.storage.now() - age, None, PAGE + 1)
+        query = stale_query(site.full.storage.now() - age, None, PAGE + 1)
         found = site.full.find(replace(query, after=asked.get("after") or None))
     except (ValueError, OverflowError) as error:
         return site.error(request, 400, str(error))

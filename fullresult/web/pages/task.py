@@ -31,7 +31,7 @@ def task(request: Request) -> Response:
     site = site_of(request)
     task_id = request.query_params.get("id", "")
     record = site.full.get(task_id)
-    schedules = schedules_of(site.full, task_id)
+    schedules = schedules_of(site.full.storage, task_id)
     if record is None:
         text = "No task with this id is recorded."
         if schedules:
@@ -43,7 +43,7 @@ def task(request: Request) -> Response:
         record=record,
         timeline=timeline_of(record),
         schedules=schedules,
-        family=family_of(site.full, record),
+        family=family_of(site.full.storage, record),
         audit=_audit(site, record.task_id),
         most_relatives=MOST,
         args=_argument(record, "args"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.insight.counts import Counts, count_by_state
+from fullresult.insight.counts import StateCounts, count_by_state
 from fullresult.insight.search import look
 from fullresult.record import STATES, encoding, pages
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
@@ -48,11 +48,13 @@ def tasks(request: Request) -> Response:
         if only is not None and not fragment:
             return redirect(request, "task", {"id": only})
         seconds = _FURTHER if asked.get("further") is not None else _AT_ONCE
-        found, back_to = look(site.full, query, seconds)
-        counts = count_by_state(site.full, replace(query, state=None, not_state=(), after=None))
+        found, back_to = look(site.full.storage, query, seconds)
+        counts = count_by_state(
+            site.full.storage, replace(query, state=None, not_state=(), after=None)
+        )
     except (NotUnderstood, ValueError) as error:
         return site.render(
-            request, "tasks.html", 400, **_context(request, Search(), [], None, Counts({})),
+            request, "tasks.html", 400, **_context(request, Search(), [], None, StateCounts({})),
             q=text, problem=str(error), after=None,
         )  # fmt: skip
     page = found[:PAGE]
@@ -69,7 +71,7 @@ def _context(
     search: Search,
     records: list[TaskRecord],
     cursor: str | None,
-    counts: Counts,
+    counts: StateCounts,
 ) -> dict[str, Any]:
     return {
         "records": records,
@@ -80,7 +82,7 @@ def _context(
     }
 
 
-def _tabs(request: Request, search: Search, counts: Counts) -> list[Tab]:
+def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
     link = Links(request)
     chosen = {value.upper() for value in search.all("state")}
     tabs = [Tab("all", link("", q=str(search.having("state"))), not chosen, None)]
