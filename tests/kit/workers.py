@@ -15,6 +15,7 @@
 `Worker` is that process: `name`, `pid`, `log`, `children()`, `wait_for_log(text)`,
   `signal(number)`, `stop()` (warm), `kill()` (SIGKILL to the group, as at the end of its block).
 `runs(record)` are its executions in short, `assert_consistent(record)` holds of any that ran.
+`running(kind, request)` is a scene with a worker already, on a broker and a storage of its own.
 `storages("sqlite", …)` are the parameters of a fixture that lends a `storage(kind, …)`.
 
 A module with tasks of its own: `from tests.apps.scenario_app import make_app, task`, add tasks by
@@ -24,6 +25,7 @@ A module with tasks of its own: `from tests.apps.scenario_app import make_app, t
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -324,6 +326,30 @@ def _close(app: Celery) -> None:
     if client := app.backend.__dict__.get("client"):
         client.close()
     app.close()
+
+
+@contextmanager
+def running(
+    kind: str,
+    request: pytest.FixtureRequest,
+    *,
+    pool: Pool = "prefork",
+    concurrency: int = 1,
+    **settings: Any,
+) -> Iterator[Scene]:
+    """A scene with a worker, on a redis broker and a storage of *kind* of its own.
+
+    *settings* are those of `scene`.
+    """
+    directory = request.getfixturevalue("tmp_path_factory").mktemp("running")
+    with (
+        servers.redis_database(request.getfixturevalue("redis_server")) as broker,
+        storage(kind, request, directory) as url,
+        scene(broker, url, directory, **settings) as running,
+        running.worker(pool=pool, concurrency=concurrency),
+    ):
+        yield running
+        gc.collect()  # Celery's results talk to their backend when they go.
 
 
 STORAGES = ("sqlite", "postgresql", "mongodb", "mongodb-single")

@@ -31,20 +31,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def running(
-    storage_kind: str,
-    redis_server: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+def running(storage_kind: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A worker, and a beat that has sent each entry of the schedule at least once."""
-    directory = tmp_path_factory.mktemp("beat")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(storage_kind, request, directory) as storage,
-        workers.scene(broker, storage, directory, module=MODULE, beat_schedule=SCHEDULE) as scene,
-        scene.worker(concurrency=2),
-    ):
+    with workers.running(
+        storage_kind, request, module=MODULE, concurrency=2, beat_schedule=SCHEDULE
+    ) as scene:
         _beat_until(scene, lambda: all(_ended(scene, str(e["task"])) for e in SCHEDULE.values()))
         yield scene
 

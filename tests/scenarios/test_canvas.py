@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from celery import chain, chord, group
 
 from fullresult import TaskRecord
-from tests.kit import servers, workers
+from tests.kit import workers
 from tests.kit.workers import Scene
 
 MODULE = "tests.apps.scenario_canvas_app"
@@ -20,45 +19,27 @@ CELERY = tuple(int(part) for part in celery.__version__.split(".")[:2])
 
 
 @pytest.fixture(scope="module")
-def running(
-    storage_kind: str,
-    redis_server: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+def running(storage_kind: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A worker with two processes, on a redis result backend."""
-    directory = tmp_path_factory.mktemp("canvas")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(storage_kind, request, directory) as storage,
-        workers.scene(broker, storage, directory, module=MODULE) as scene,
-        scene.worker(concurrency=2),
-    ):
+    with workers.running(storage_kind, request, module=MODULE, concurrency=2) as scene:
         yield scene
-        gc.collect()  # Celery's results talk to their backend when they go.
 
 
 @pytest.fixture(scope="module")
 def polling(
-    redis_server: str, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     """The same on a database as result backend, where `celery.chord_unlock` polls for a chord."""
-    directory = tmp_path_factory.mktemp("polling")
-    with (
-        servers.redis_database(redis_server) as broker,
-        servers.postgresql_database(postgresql_server) as storage,
-        workers.scene(
-            broker,
-            storage,
-            directory,
-            module=MODULE,
-            result_backend=f"db+sqlite:///{directory}/results.db",
-            result_chord_retry_interval=0.1,
-        ) as scene,
-        scene.worker(concurrency=2),
-    ):
+    results = tmp_path_factory.mktemp("results") / "results.db"
+    with workers.running(
+        "postgresql",
+        request,
+        module=MODULE,
+        concurrency=2,
+        result_backend=f"db+sqlite:///{results}",
+        result_chord_retry_interval=0.1,
+    ) as scene:
         yield scene
-        gc.collect()  # Celery's results talk to their backend when they go.
 
 
 def others(scene: Scene, record: TaskRecord) -> list[TaskRecord]:

@@ -5,32 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from fullresult import TaskRecord
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process."""
-    directory = tmp_path_factory.mktemp("expired")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        yield scene
 
 
 def test_expired_when_published(running: workers.Scene) -> None:

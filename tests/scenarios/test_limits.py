@@ -6,27 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process, which has connected to its storage."""
-    directory = tmp_path_factory.mktemp("limits")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        scene.settle()
-        yield scene
+@pytest.fixture(scope="module")
+def running(running: workers.Scene) -> workers.Scene:
+    """A worker that has connected to its storage."""
+    running.settle()
+    return running
 
 
 def test_soft_limit(running: workers.Scene, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 from kombu.transport.redis import Channel
 
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,21 +30,6 @@ IMPATIENT = {
     "unacked_restore_throttle": 1,
 }
 """Options of the redis transport: who does not acknowledge for so long is taken for lost."""
-
-
-@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process."""
-    directory = tmp_path_factory.mktemp("lost")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        yield scene
 
 
 @pytest.fixture

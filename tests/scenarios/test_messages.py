@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,29 +11,17 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, TaskRecord
-from tests.kit import servers, workers
+from tests.kit import workers
 from tests.kit.workers import Scene
 
 MODULE = "tests.apps.scenario_messages_app"
 
 
 @pytest.fixture(scope="module")
-def running(
-    storage_kind: str,
-    redis_server: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+def running(storage_kind: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A worker with one process, which keeps what it cuts small."""
-    directory = tmp_path_factory.mktemp("messages")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(storage_kind, request, directory) as storage,
-        workers.scene(broker, storage, directory, module=MODULE) as scene,
-        scene.worker(),
-    ):
+    with workers.running(storage_kind, request, module=MODULE) as scene:
         yield scene
-        gc.collect()  # Celery's results talk to their backend when they go.
 
 
 @pytest.fixture

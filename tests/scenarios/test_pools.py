@@ -10,7 +10,7 @@ import celery
 import pytest
 
 from fullresult import TaskRecord
-from tests.kit import servers, workers
+from tests.kit import workers
 from tests.kit.workers import Pool, Scene
 
 SLOTS = 4
@@ -30,18 +30,11 @@ REJECT_IS_A_FAILURE = celery.VERSION[:2] >= (5, 7)
 
 
 @pytest.fixture(scope="module", params=POOLS)
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
+def running(request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A worker of each pool other than prefork, on each storage."""
     pool, storage = request.param
-    directory = tmp_path_factory.mktemp(pool)
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(storage, request, directory) as url,
-        workers.scene(broker, url, directory) as scene,
-        scene.worker(pool=pool, concurrency=1 if pool == "solo" else SLOTS),
-    ):
+    slots = 1 if pool == "solo" else SLOTS
+    with workers.running(storage, request, pool=pool, concurrency=slots) as scene:
         yield scene
 
 

@@ -7,28 +7,13 @@ from typing import TYPE_CHECKING
 import celery
 import pytest
 
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 REJECT_IS_A_FAILURE = celery.VERSION[:2] >= (5, 7)
 """A task that rejects its message for good has failed; before, only the message was rejected."""
-
-
-@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process."""
-    directory = tmp_path_factory.mktemp("retries")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        yield scene
 
 
 def test_retry_then_success(running: workers.Scene) -> None:

@@ -6,28 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from fullresult import TaskRecord
-
-
-@pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql"))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process."""
-    directory = tmp_path_factory.mktemp("revoke")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        yield scene
 
 
 def test_revoked_before_its_eta(running: workers.Scene) -> None:

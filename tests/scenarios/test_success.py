@@ -8,28 +8,17 @@ from typing import TYPE_CHECKING
 import celery
 import pytest
 
-from tests.kit import servers, workers
+from tests.kit import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from fullresult import TaskRecord
 
 
 @pytest.fixture(scope="module", params=workers.storages("sqlite", "postgresql", slow=("mongodb",)))
-def running(
-    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[workers.Scene]:
-    """A worker with one process."""
-    directory = tmp_path_factory.mktemp("success")
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(request.param, request, directory) as storage,
-        workers.scene(broker, storage, directory) as scene,
-        scene.worker(),
-    ):
-        yield scene
+def running_on(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def test_success(running: workers.Scene) -> None:

@@ -32,26 +32,15 @@ LATER: dict[str, Any] = {"countdown": HOUR}
 
 @pytest.fixture(scope="module", params=["redis", "database"])
 def running(
-    request: pytest.FixtureRequest,
-    storage_kind: str,
-    redis_server: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, storage_kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     """A worker on a result backend that ends chords itself, and on one that polls for their end."""
-    directory = tmp_path_factory.mktemp("paths")
-    polling = {
-        "result_backend": f"db+sqlite:///{directory}/results.db",
-        "result_chord_retry_interval": 0.2,
-    }
-    settings = polling if request.param == "database" else {}
-    with (
-        servers.redis_database(redis_server) as broker,
-        workers.storage(storage_kind, request, directory) as storage,
-        workers.scene(
-            broker, storage, directory, module=MODULE, fullresult_schedule_eta=True, **settings
-        ) as scene,
-        scene.worker(concurrency=2),
-    ):
+    results = tmp_path_factory.mktemp("results") / "results.db"
+    settings: dict[str, Any] = {"fullresult_schedule_eta": True}
+    if request.param == "database":
+        settings["result_backend"] = f"db+sqlite:///{results}"
+        settings["result_chord_retry_interval"] = 0.2
+    with workers.running(storage_kind, request, module=MODULE, concurrency=2, **settings) as scene:
         yield scene
         assert "held with eta" not in without_unlocking(scene.workers[0].read_log())
 
