@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
+from fullresult.config.keys import PREFIX, check_names
 from fullresult.config.namespace import namespace_of
 from fullresult.config.reading import READERS, read_time, wrong
 from fullresult.config.redaction_rules import Rule
@@ -69,9 +70,10 @@ class Settings:
     @classmethod
     def of(cls, app: Celery) -> Settings:
         """Read the configuration of *app*. Raises `ImproperlyConfigured`, naming the key."""
+        check_names(app, READERS)
         given: dict[str, Any] = {}
         for setting in fields(cls):
-            key = f"fullresult_{setting.name}"
+            key = PREFIX + setting.name
             value = app.conf.get(key)
             if value is not None:
                 given[setting.name] = READERS[setting.name](key, value)

@@ -1,0 +1,58 @@
+"""The names of the `fullresult_*` keys, and the error for a name that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from types import ModuleType
+
+from celery import Celery
+from celery.app.defaults import SETTING_KEYS
+from celery.exceptions import ImproperlyConfigured
+
+PREFIX = "fullresult_"
+RENAMED = {
+    "write": "write_mode",
+    "timeout": "storage_timeout",
+    "max_size": "max_text",
+    "spool": "spool_directory",
+}
+"""Names that settings had before, and those they have now."""
+
+
+def check_names(app: Celery, names: Collection[str]) -> None:
+    """Raise `ImproperlyConfigured` if *app* has a `fullresult_*` key that is none of *names*."""
+    given = [key for key in app.conf if isinstance(key, str)]
+    namespace = app.conf.prefix or ""  # known only after the keys were asked for
+    problems = [
+        _problem(key, prefix, keys)
+        for prefix in {PREFIX, _in_namespace(PREFIX, namespace)}
+        for keys in [[_key(prefix, name) for name in names]]
+        for key in given
+        if key.startswith(prefix) and key not in keys and _is_ours(app, key, namespace)
+    ]
+    if problems:
+        raise ImproperlyConfigured("; ".join(sorted(problems)))
+
+
+def _in_namespace(key: str, namespace: str) -> str:
+    """*key* as Celery looks it up in *namespace*: CELERY_FULLRESULT_STORAGE in "CELERY_"."""
+    whole = key if key.startswith(namespace) else namespace + key
+    return whole.upper() if namespace.isupper() else whole.lower()
+
+
+def _key(prefix: str, name: str) -> str:
+    return prefix + (name.upper() if prefix.isupper() else name)
+
+
+def _is_ours(app: Celery, key: str, namespace: str) -> bool:
+    """False for a module that a module of settings imports, and for a setting of Celery's."""
+    is_celerys = bool(namespace) and key.removeprefix(namespace).lower() in SETTING_KEYS
+    return not is_celerys and not isinstance(app.conf.get(key), ModuleType)
+
+
+def _problem(key: str, prefix: str, keys: Collection[str]) -> str:
+    if successor := RENAMED.get(key[len(prefix) :].lower()):
+        return f"there is no setting {key}: it is called {_key(prefix, successor)}"
+    [nearest] = get_close_matches(key, keys, n=1, cutoff=0)
+    return f"there is no setting {key}: the nearest is {nearest}"
