@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
-from celery.exceptions import NotRegistered, Reject
+from celery.exceptions import ImproperlyConfigured, NotRegistered, Reject
 from celery.worker.request import Request
 
 from fullresult.outage import flusher
@@ -157,6 +157,20 @@ def on_worker_init(sender: Any, **_: Any) -> None:
     this_worker.became_worker(sender)
 
 
+def on_celeryd_after_setup(instance: Any, **_: Any) -> None:
+    _read_settings(getattr(instance.app, "fullresult", None))
+
+
+def _read_settings(full: FullResult | None) -> None:
+    """Have a process with a wrong configuration end as it starts, and say why."""
+    try:
+        if full is not None:
+            full.settings  # noqa: B018  (it opens the storage, too)
+    except ImproperlyConfigured as error:
+        # Celery catches all else that a receiver raises, and goes on.
+        raise SystemExit(f"fullresult: {error}") from None
+
+
 def on_worker_ready(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
     if full is None:
@@ -198,6 +212,7 @@ def on_worker_process_shutdown(**_: Any) -> None:
 
 def on_beat_init(sender: Any, **_: Any) -> None:
     full = getattr(sender.app, "fullresult", None)
+    _read_settings(full)
     if full is not None:
         own_entries.add_entries(sender.app, full.settings, sender.scheduler)
         beat_entries.watch(sender.scheduler)
@@ -216,6 +231,7 @@ RECEIVERS: dict[str, Callable[..., None]] = {
     "task_rejected": on_task_rejected,
     "task_unknown": on_task_unknown,
     "worker_init": on_worker_init,
+    "celeryd_after_setup": on_celeryd_after_setup,
     "worker_ready": on_worker_ready,
     "worker_shutting_down": on_worker_shutting_down,
     "worker_shutdown": on_worker_shutdown,
