@@ -75,7 +75,6 @@ STILL_CALLING_A_STORAGE: set[str] = {
     "fullresult.web.pages.health: now",
     "fullresult.web.pages.overview: find_workers",
     "fullresult.web.pages.overview: now",
-    "fullresult.web.pages.scheduled: now",
     "fullresult.web.pages.stale: now",
 }
 STILL_TAKING_PRIVATE_NAMES: set[str] = {

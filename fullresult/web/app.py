@@ -31,6 +31,7 @@ from fullresult.web.pages import (
     retry,
     scheduled,
     stale,
+    stale_scheduled,
     suggest,
     task,
     tasks,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
-    *(tasks, task, retry, edit, scheduled, stale, orphans, periodic, overview),
+    *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     *(audit, suggest, login, health, metrics),
 )
 

@@ -7,6 +7,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from fullresult.config import duration
 from fullresult.config.users import Person, Users
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
@@ -107,6 +109,10 @@ class Site:
     @staticmethod
     def now() -> Any:
         return shown.now()
+
+    def age(self, text: str) -> timedelta:
+        """How long is too long: *text*, or `fullresult_stale_after`. Raises `ValueError`."""
+        return duration(text) if text.strip() else self.full.settings.stale_after
 
     def first_time(self, once: str) -> bool:
         """Whether the action of this form was not taken yet; it is now."""

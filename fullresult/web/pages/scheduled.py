@@ -1,18 +1,16 @@
-"""Scheduled: what waits in the storage; and what is overdue. Cancelled, moved, sent, given back."""
+"""Scheduled: what waits in the storage. Cancelled, moved, sent now, given back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
 from fullresult.actions.batch import NotDone, run, sending
 from fullresult.actions.schedules import why_not
-from fullresult.config import duration
 from fullresult.insight.dates import moment
-from fullresult.insight.overdue import schedules_of
+from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.record import encoding
 from fullresult.web.acting import action, write_down_batch
 from fullresult.web.forms import ids_of
@@ -42,43 +40,24 @@ def scheduled(request: Request) -> Response:
         query = search.query(site.now()) if search.terms else None
         found = site.full.scheduled(query, limit=PAGE + 1, after=asked.get("after") or None)
     except (NotUnderstood, ValueError) as error:
-        return _list(request, "scheduled.html", [], q=text, problem=str(error), status=400)
-    return _list(request, "scheduled.html", found, q=str(search))
-
-
-def stale_scheduled(request: Request) -> Response:
-    """What is due for too long, and was not sent."""
-    site, asked = site_of(request), request.query_params
-    try:
-        age = age_of(site, asked.get("older", ""))
-        due_until = site.full.storage.now() - age
-        found = site.full.scheduled(
-            due_until=due_until, limit=PAGE + 1, after=asked.get("after") or None
-        )
-    except (ValueError, OverflowError) as error:
-        return site.error(request, 400, str(error))
-    return _list(request, "stale_scheduled.html", found, age=age, older=asked.get("older", ""))
-
-
-def age_of(site: Site, text: str) -> timedelta:
-    """How long is too long: what was asked for, or `fullresult_stale_after`."""
-    return duration(text) if text.strip() else site.full.settings.stale_after
+        return _list(request, [], text, 400, str(error))
+    return _list(request, found, str(search))
 
 
 def _list(
     request: Request,
-    template: str,
     found: list[Schedule],
+    text: str,
     status: int = 200,
     problem: str | None = None,
-    **context: object,
 ) -> Response:
     site, page = site_of(request), found[:PAGE]
+    overdue = Overdue(site.full.storage, site.full.settings)
+    being_sent = {s.schedule_id for s in page if overdue.kind_of(s) is Kind.BEING_SENT}
     return site.render(
-        request, template, status, schedules=page, problem=problem,
-        next=page[-1].cursor if len(found) > PAGE else None,
-        after=request.query_params.get("after"),
-        namespace=site.full.settings.namespace, **context,
+        request, "scheduled.html", status, schedules=page, problem=problem, q=text,
+        next=page[-1].cursor if len(found) > PAGE else None, being_sent=being_sent,
+        after=request.query_params.get("after"), namespace=overdue.namespace,
     )  # fmt: skip
 
 
@@ -196,7 +175,6 @@ def _act(name: str) -> Callable[[Request, Form, Person], Response]:
 
 routes = [
     Route("/scheduled", scheduled),
-    Route("/stale-scheduled", stale_scheduled),
     *(Route(f"/{name}", _preview(name), methods=["GET"]) for name in VERBS),
     *(Route(f"/{name}", action(_act(name)), methods=["POST"]) for name in VERBS),
 ]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.insight.stale import stale_query
-from fullresult.web.pages.scheduled import age_of
 from fullresult.web.site import site_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def stale(request: Request) -> Response:
     """The oldest first."""
     site, asked = site_of(request), request.query_params
     try:
-        age = age_of(site, asked.get("older", ""))
+        age = site.age(asked.get("older", ""))
         query = stale_query(site.full.storage.now() - age, None, PAGE + 1)
         found = site.full.find(replace(query, after=asked.get("after") or None))
     except (ValueError, OverflowError) as error:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from fullresult.actions.resend import CannotResend, check
 from fullresult.insight.family import MOST, family_of
-from fullresult.insight.overdue import schedules_of
+from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, TaskRecord
 from fullresult.storage import AuditStorage
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from fullresult.record.audit import AuditEntry
+    from fullresult.record.schedule import Schedule
     from fullresult.web.site import Site
 
 _CHILDREN, _DEEDS = 100, 20
@@ -43,6 +44,7 @@ def task(request: Request) -> Response:
         record=record,
         timeline=timeline_of(record),
         schedules=schedules,
+        offers=_offers(site, schedules),
         family=family_of(site.full.storage, record),
         audit=_audit(site, record.task_id),
         most_relatives=MOST,
@@ -66,6 +68,22 @@ def _audit(site: Site, task_id: str) -> list[AuditEntry]:
     if not isinstance(site.full.storage, AuditStorage):
         return []
     return site.full.audit_log(task_id=task_id, limit=_DEEDS)
+
+
+def _offers(site: Site, schedules: list[Schedule]) -> list[tuple[str, str]]:
+    """(page, label) of what may be done to a task of which *schedules* wait."""
+    if not schedules:
+        return []
+    overdue = Overdue(site.full.storage, site.full.settings)
+    kinds = set(map(overdue.kind_of, schedules))
+    offers = []
+    if not all(schedule.claimed for schedule in schedules):
+        offers += [("reschedule", "Reschedule…"), ("cancel", "Cancel…")]
+    if any(kind.may_be_sent for kind in kinds):
+        offers.append(("send-now", "Send now…"))
+    if Kind.CLAIMED in kinds:
+        offers.append(("release", "Give back…"))
+    return offers
 
 
 def why_not(record: TaskRecord) -> str | None:
