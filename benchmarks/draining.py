@@ -13,7 +13,6 @@ from kombu import Producer
 from benchmarks.places import make_app, process
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.recording.message import Payload, as_published
-from fullresult.scheduling.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +38,7 @@ def run(places: Places, storage: str, broker: str, scale: float) -> Iterator[str
 
 
 def _beside_kombu(app: Celery, storage: str, broker: str, tasks: int) -> str:
-    sweeper, alone = Sweeper(app.fullresult), _Alone(app)
+    sweeper, alone = app.fullresult.parts.new_sweeper(), _Alone(app)
     kombu, ours, ratios = [], [], []
     for number in range(_ROUNDS + 1):
         schedules = _fill(app, tasks)

@@ -49,14 +49,14 @@ STILL_CLIMBING: set[str] = {
     "fullresult.actions.missing -> fullresult.cli.terminal",
     "fullresult.actions.missing -> fullresult.extension",
     "fullresult.actions.schedules -> fullresult.extension",
-    "fullresult.scheduling.sweeper -> fullresult.extension",
-    "fullresult.scheduling.upkeep -> fullresult.extension",
 }
 STILL_IN_A_CIRCLE: set[str] = {
     "fullresult.actions.schedules",
     "fullresult.extension",
     "fullresult.extension.control",
     "fullresult.extension.fullresult",
+    "fullresult.extension.parts",
+    "fullresult.extension.running_worker",
     "fullresult.extension.send_task",
     "fullresult.extension.signals",
     "fullresult.extension.tasks",
@@ -66,8 +66,6 @@ STILL_IN_A_CIRCLE: set[str] = {
     "fullresult.record.task",
     "fullresult.results.backend",
     "fullresult.results.chords",
-    "fullresult.scheduling.sweeper",
-    "fullresult.scheduling.upkeep",
 }
 STILL_FOREIGN_TO_INSIGHT: set[str] = set()
 STILL_CALLING_A_STORAGE: set[str] = {
@@ -151,7 +149,7 @@ def test_only_the_extension_opens_a_storage() -> None:
     }
 
     assert openers == {
-        "fullresult.extension.fullresult",
+        "fullresult.extension.parts",
         "fullresult.results.shared",  # A result backend may have a storage of its own.
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -11,52 +12,52 @@ from kombu.utils.imports import symbol_by_name
 
 from fullresult.record import SCHEDULED_SENT, encoding
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import StorageError
+from fullresult.storage import Storage, StorageError
 
 if TYPE_CHECKING:
-    from fullresult.extension.fullresult import FullResult
+    from fullresult.extension.parts import Parts
 
 logger = logging.getLogger(__name__)
 
 _PAGE = 500
 
 
-def watch_control(full: FullResult) -> None:
+def watch_control(parts: Parts) -> None:
     """Have `app.control` cancel what is revoked, whether or not it was made already."""
-    app = full.app
+    app = parts.app
     made = vars(app).get("control")
     if made is not None:
-        made.broadcast = _watched(full, made.broadcast)
+        made.broadcast = _watched(parts, made.broadcast)
         return
     # Not made here: that would read the configuration, which may not be there yet.
-    app.control_cls = _WatchedControl(full, app.control_cls)
+    app.control_cls = _WatchedControl(parts, app.control_cls)
 
 
 class _WatchedControl:
     """Makes the watched control of an app. The pickled copy of an app makes a plain one."""
 
-    def __init__(self, full: FullResult, make: Any) -> None:
-        self._full = full
+    def __init__(self, parts: Parts, make: Any) -> None:
+        self._parts = parts
         self._make = make
 
     def __call__(self, app: Celery) -> Any:
         control = symbol_by_name(self._make)(app=app)
-        control.broadcast = _watched(self._full, control.broadcast)
+        control.broadcast = _watched(self._parts, control.broadcast)
         return control
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         return symbol_by_name, (self._make,)
 
 
-def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., Any]:
+def _watched(parts: Parts, broadcast: Callable[..., Any]) -> Callable[..., Any]:
     def watched_broadcast(
         command: str, arguments: Mapping[str, Any] | None = None, *given: Any, **options: Any
     ) -> Any:
         try:
-            if command in _CANCELS and full.settings.schedule_eta:
-                if command == "revoke" and arguments and full.settings.schedule_new_id:
-                    arguments = {**arguments, "task_id": _all_ids(full, arguments)}
-                _CANCELS[command](full, {**(arguments or {}), **options})
+            if command in _CANCELS and parts.settings.schedule_eta:
+                if command == "revoke" and arguments and parts.settings.schedule_new_id:
+                    arguments = {**arguments, "task_id": _all_ids(parts, arguments)}
+                _CANCELS[command](parts, {**(arguments or {}), **options})
         except StorageError as error:
             # The workers are told all the same: they may be the ones who have it.
             logger.error("fullresult: what is scheduled may not be revoked: %s", error)  # noqa: TRY400
@@ -65,19 +66,19 @@ def _watched(full: FullResult, broadcast: Callable[..., Any]) -> Callable[..., A
     return watched_broadcast
 
 
-def _all_ids(full: FullResult, arguments: Mapping[str, Any]) -> list[str]:
+def _all_ids(parts: Parts, arguments: Mapping[str, Any]) -> list[str]:
     """The ids that are revoked, with those that their tasks go on under."""
     ids = _ids(arguments)
-    return list(dict.fromkeys([*ids, *(new for each in ids for new in _new_ids(full, each))]))
+    return list(dict.fromkeys([*ids, *(new for each in ids for new in _new_ids(parts, each))]))
 
 
-def _new_ids(full: FullResult, task_id: str) -> Iterator[str]:
+def _new_ids(parts: Parts, task_id: str) -> Iterator[str]:
     """The ids that *task_id* goes on under: it was sent so, or is being sent."""
     key = encoding.key(task_id)
-    for schedule in full.storage.find_schedules(ScheduleQuery(task_ids=[key], limit=None)):
+    for schedule in parts.storage.find_schedules(ScheduleQuery(task_ids=[key], limit=None)):
         if schedule.new_task_id is not None:
             yield schedule.new_task_id
-    record = full.storage.get(key)
+    record = parts.storage.get(key)
     if record is not None and record.state == SCHEDULED_SENT and isinstance(record.result, dict):
         yield str(record.result["new_task_id"])
 
@@ -87,21 +88,27 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
     return [ids] if isinstance(ids, str) else [str(each) for each in ids]
 
 
-def _cancel_ids(full: FullResult, arguments: Mapping[str, Any]) -> None:
+def _cancel_ids(parts: Parts, arguments: Mapping[str, Any]) -> None:
+    schedules = parts.schedules
     for task_id in _ids(arguments):
-        full.cancel(task_id)
+        schedules.cancel(task_id)
 
 
-def _cancel_stamped(full: FullResult, arguments: Mapping[str, Any]) -> None:
+def _cancel_stamped(parts: Parts, arguments: Mapping[str, Any]) -> None:
     wanted = arguments.get("headers") or {}
     if not isinstance(wanted, Mapping):
         return
-    after = None
-    while page := full.scheduled(claimed=False, limit=_PAGE, after=after):
-        after = page[-1].cursor
-        for schedule in page:
-            if _is_stamped(schedule, wanted):
-                full.cancel(schedule.task_id)
+    schedules = parts.schedules
+    for schedule in _waiting(parts.storage):
+        if _is_stamped(schedule, wanted):
+            schedules.cancel(schedule.task_id)
+
+
+def _waiting(storage: Storage) -> Iterator[Schedule]:
+    query = ScheduleQuery(claimed=False, limit=_PAGE)
+    while page := storage.find_schedules(query):
+        yield from page
+        query = replace(query, after=page[-1].cursor)
 
 
 def _is_stamped(schedule: Schedule, wanted: Mapping[str, Any]) -> bool:
@@ -122,7 +129,7 @@ def _texts(value: Any) -> Iterable[str]:
     return map(str, values)
 
 
-_CANCELS: dict[str, Callable[[FullResult, Mapping[str, Any]], None]] = {
+_CANCELS: dict[str, Callable[[Parts, Mapping[str, Any]], None]] = {
     "revoke": _cancel_ids,
     "revoke_by_stamped_headers": _cancel_stamped,
 }

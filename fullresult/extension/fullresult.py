@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,12 @@ from celery import Celery
 from celery.local import Proxy
 from celery.result import AsyncResult
 
-from fullresult import plugins
 from fullresult.actions.audit import AuditLog
 from fullresult.actions.resend import Resender
-from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings
 from fullresult.extension import signals, tasks
 from fullresult.extension.control import watch_control
+from fullresult.extension.parts import Parts
 from fullresult.extension.send_task import watch
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
@@ -32,10 +30,7 @@ from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
-from fullresult.scheduling.original_ids import Bridge
-from fullresult.scheduling.revoked_results import tell_revoked
 from fullresult.scheduling.sender import Sender
-from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import Storage, TaskQuery, purging
 
 if TYPE_CHECKING:
@@ -54,11 +49,7 @@ class FullResult:
     """
 
     app: Celery
-    bridge: Bridge
-    _opened: tuple[Storage, Recorder] | None
-    _diverter: Diverter | None
-    _sweeper: Sweeper | None
-    _plugins: list[object]
+    parts: Parts
 
     def __new__(  # noqa: PYI034  (the one that is installed)
         cls, app: Celery, plugins: Iterable[object] = ()
@@ -71,26 +62,17 @@ class FullResult:
         else:
             self = super().__new__(cls)
             self._install(app)
-        self._add(plugins)
+        self.parts.add_plugins(plugins)
         return self
 
     def _install(self, app: Celery) -> None:
         self.app = app
-        self._opened = self._diverter = self._sweeper = None
-        self._plugins = []
-        self.bridge = Bridge()
-        app.send_task = watch(self, app.send_task)
+        self.parts = Parts(app)
+        app.send_task = watch(self.parts, app.send_task)
         app.fullresult = self
-        watch_control(self)
-        tasks.register(self)
+        watch_control(self.parts)
+        tasks.register(self.parts)
         signals.connect()
-
-    def _add(self, more: Iterable[object]) -> None:
-        known = [*self._plugins, *more]
-        if self._opened is not None and len(known) > len(self._plugins):
-            recorder = self._opened[1]
-            recorder.redactor = plugins.redactor(self.app, recorder.settings, known)
-        self._plugins = known
 
     def __repr__(self) -> str:
         return f"<FullResult of {self.app.main or 'an app without a name'}>"
@@ -98,50 +80,30 @@ class FullResult:
     @property
     def settings(self) -> Settings:
         """The app's `fullresult_*` configuration. Raises `ImproperlyConfigured`."""
-        return self.recorder.settings
+        return self.parts.settings
 
     @property
     def storage(self) -> Storage:
         """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
-        return (self._opened or self._open())[0]
+        return self.parts.storage
 
     @property
     def recorder(self) -> Recorder:
-        """What the receivers of Celery's signals tell."""
-        return (self._opened or self._open())[1]
+        """Makes events of what Celery's signals say. Raises `ImproperlyConfigured`."""
+        return self.parts.recorder
 
     @property
     def diverter(self) -> Diverter:
-        """What stores the tasks that are to run later."""
-        if self._diverter is None:
-            storage, recorder = self._opened or self._open()
-            router = plugins.router(recorder.settings, self._plugins)
-            self._diverter = Diverter(self.app, recorder.settings, storage, recorder, router)
-        return self._diverter
+        """Stores the tasks that are to run later. Raises `ImproperlyConfigured`."""
+        return self.parts.diverter
 
     def start_sweeper(self) -> None:
         """Send what is due from a thread of this process, until `stop_sweeper`."""
-        if self._sweeper is None:
-            self._sweeper = Sweeper(self)
-            self._sweeper.start()
+        self.parts.start_sweeper()
 
     def stop_sweeper(self, timeout: timedelta | None = None) -> None:
-        """Have the thread stop after the message it is sending, and wait for that."""
-        sweeper = self._sweeper
-        if sweeper is not None:
-            sweeper.stop()
-            if timeout is not None:
-                sweeper.join(timeout.total_seconds())
-                self._sweeper = None
-
-    def _open(self) -> tuple[Storage, Recorder]:
-        settings = Settings.of(self.app)
-        storage = plugins.open_storage(settings)
-        redactor = plugins.redactor(self.app, settings, self._plugins)
-        opened = storage, Recorder(self.app, settings, storage, redactor)
-        # Of threads that come here at once, one is heard. A lock would be held across a fork.
-        self._opened = self._opened or opened
-        return self._opened
+        """Have the thread stop after the message it is sending, and wait *timeout* for that."""
+        self.parts.stop_sweeper(timeout)
 
     def setup(self) -> None:
         """Create or upgrade what the storage needs. Raises `StorageError`."""
@@ -152,11 +114,7 @@ class FullResult:
 
         What waits in the spool is written first, for two seconds at most, if the storage answers.
         """
-        if self._opened is not None:
-            storage, recorder = self._opened
-            if recorder.flusher is not None:
-                recorder.flusher.finish()
-            storage.close()
+        self.parts.close()
 
     def spool_status(self) -> SpoolStatus | None:
         """What waits on this host for the storage to take it; None where there is no spool."""
@@ -320,7 +278,7 @@ class FullResult:
         False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
         Raises `StorageError`.
         """
-        return self._scheduled.cancel(task_id)
+        return self.parts.schedules.cancel(task_id)
 
     def reschedule(self, task_id: str, eta: datetime | str) -> bool:
         """Make a scheduled task due at *eta* instead, sooner or later.
@@ -328,14 +286,14 @@ class FullResult:
         An *eta* without a time zone is UTC, as in a message of Celery's. False if it is not
         scheduled, or a sweeper has it already. Raises `StorageError`.
         """
-        return self._scheduled.reschedule(task_id, eta)
+        return self.parts.schedules.reschedule(task_id, eta)
 
     def release(self, task_id: str) -> bool:
         """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
 
         False if nobody has claimed it. Raises `StorageError`.
         """
-        return self._scheduled.release(task_id)
+        return self.parts.schedules.release(task_id)
 
     def resend_scheduled(self, task_id: str) -> AsyncResult[Any]:
         """Send a scheduled task now, under its own id, whether it waits or was claimed.
@@ -346,15 +304,11 @@ class FullResult:
         """
         sender = Sender(self.app)
         try:
-            self._scheduled.send_now(task_id, sender)
+            self.parts.schedules.send_now(task_id, sender)
         finally:
             sender.close()
         result: AsyncResult[Any] = self.app.AsyncResult(task_id)
         return result
-
-    @property
-    def _scheduled(self) -> Scheduled:
-        return Scheduled(self.settings, self.storage, partial(tell_revoked, self.app))
 
     def resend(
         self,

@@ -14,21 +14,20 @@ from fullresult.recording.publishing import Publish, RecordingProducer, _publish
 from fullresult.scheduling.diverter import NotDivertible
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
+    from fullresult.extension.parts import Parts
     from fullresult.recording.recorder import Recorder
-
 
 _BY_POSITION = 3
 """`send_task(name, args, kwargs, **options)`."""
 _BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]
 
 
-def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]:
+def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
     """*send_task*, recording what it publishes, and diverting what is to run later."""
 
     def watched_send_task(*given: Any, **options: Any) -> Any:
         name = str(given[0] if given else options.get("name"))
-        settings, recorder = full.settings, full.recorder
+        settings, recorder = parts.settings, parts.recorder
         recorded = settings.track_publish and recorder.records(name)
         if not (recorded or settings.schedule_eta):
             return send_task(*given, **options)
@@ -37,7 +36,7 @@ def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]
         given = given[:_BY_POSITION]
         options = beat_entries.named(name, options)
         options["task_id"] = options.get("task_id") or uuid()
-        diverter = full.diverter if settings.schedule_eta else None
+        diverter = parts.diverter if settings.schedule_eta else None
         due = diverter.diverts(name, given, options) if diverter else None
         if diverter and due is not None:
             try:
@@ -54,7 +53,7 @@ def watch(full: FullResult, send_task: Callable[..., Any]) -> Callable[..., Any]
         publish = Publish(recorder, options["task_id"], options)
         token = _publishing.set(publish)
         try:
-            with RecordingProducer(full.app, _producer_in(full.app, options), publish) as watched:
+            with RecordingProducer(parts.app, _producer_in(parts.app, options), publish) as watched:
                 return send_task(*given, **options, producer=watched)
         except BaseException as error:
             publish.failed(error)

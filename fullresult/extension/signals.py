@@ -6,39 +6,29 @@ Celery catches what a receiver raises, logs it, and goes on with the task.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.exceptions import ImproperlyConfigured, NotRegistered, Reject
 from celery.worker.request import Request
 
+from fullresult.extension.parts import Parts, parts_of
+from fullresult.extension.running_worker import RunningWorker
 from fullresult.outage import flusher
 from fullresult.record import FAILURE, IGNORED, REJECTED, encoding
 from fullresult.recording import beat_entries, this_worker
-from fullresult.recording.heartbeat import Heartbeat
 from fullresult.recording.publishing import current_publish
-from fullresult.recording.recorder import Recorder
 from fullresult.scheduling import original_ids, own_entries
 from fullresult.scheduling.capturing_producer import current_capture
-from fullresult.storage import WorkerStorage
 
 if TYPE_CHECKING:
-    from fullresult.extension.fullresult import FullResult
-
-_PATIENCE = 10.0
-"""Seconds that a worker waits, as it ends, for its sweeper's last message."""
-_swept_here: WeakSet[FullResult] = WeakSet()
-"""Those whose sweepers this worker runs: its last signals do not say which app it is of."""
-_heartbeats: WeakKeyDictionary[FullResult, Heartbeat] = WeakKeyDictionary()
-"""That of this worker: likewise."""
+    from fullresult.recording.recorder import Recorder
 
 
 def connect() -> None:
     """Connect every receiver, once per process however often it is called."""
-    for kind, receivers in (("recorder", RECEIVERS), ("bridge", original_ids.RECEIVERS)):
+    for kind, receivers in (("recorder", RECEIVERS), ("original_ids", original_ids.RECEIVERS)):
         for name, receiver in receivers.items():
             uid = f"fullresult.{kind}.{name}"
             getattr(signals, name).connect(receiver, dispatch_uid=uid, weak=False)
@@ -46,10 +36,10 @@ def connect() -> None:
 
 def _recorder(app: Celery, name: str) -> Recorder | None:
     """The recorder of *app*, if it has one and tasks called *name* are recorded."""
-    full = getattr(app, "fullresult", None)
-    if full is None:
+    parts = parts_of(app)
+    if parts is None:
         return None
-    recorder: Recorder = full.recorder
+    recorder = parts.recorder
     return recorder if recorder.records(name) else None
 
 
@@ -158,52 +148,23 @@ def on_worker_init(sender: Any, **_: Any) -> None:
 
 
 def on_celeryd_after_setup(instance: Any, **_: Any) -> None:
-    _read_settings(getattr(instance.app, "fullresult", None))
+    _read_settings(parts_of(instance.app))
 
 
-def _read_settings(full: FullResult | None) -> None:
+def _read_settings(parts: Parts | None) -> None:
     """Have a process with a wrong configuration end as it starts, and say why."""
     try:
-        if full is not None:
-            full.settings  # noqa: B018  (it opens the storage, too)
+        if parts is not None:
+            parts.settings  # noqa: B018  (it opens the storage, too)
     except ImproperlyConfigured as error:
         # Celery catches all else that a receiver raises, and goes on.
         raise SystemExit(f"fullresult: {error}") from None
 
 
 def on_worker_ready(sender: Any, **_: Any) -> None:
-    full = getattr(sender.app, "fullresult", None)
-    if full is None:
-        return
-    if full.settings.heartbeat and isinstance(full.storage, WorkerStorage):
-        _begin_heartbeat(full, encoding.key(sender.hostname))
-    if full.recorder.flusher is not None:
-        full.recorder.flusher.stay()
-    if full.settings.schedule_eta and full.settings.sweeper == "worker":
-        full.start_sweeper()
-        _swept_here.add(full)
-
-
-def _begin_heartbeat(full: FullResult, name: str) -> None:
-    if full in _heartbeats:
-        return
-    heartbeat = Heartbeat(full.storage, this_worker.worker_id(), name, full.settings.heartbeat)
-    heartbeat.start()
-    _heartbeats[full] = heartbeat
-
-
-def on_worker_shutting_down(**_: Any) -> None:
-    for full in list(_swept_here):
-        full.stop_sweeper()
-
-
-def on_worker_shutdown(**_: Any) -> None:
-    for full in list(_swept_here):
-        full.stop_sweeper(timedelta(seconds=_PATIENCE))
-    while _heartbeats:
-        # Not before: until here the pool had tasks to finish.
-        _heartbeats.popitem()[1].stop(_PATIENCE)
-    flusher.finish_all()
+    parts = parts_of(sender.app)
+    if parts is not None and parts.worker is None:
+        parts.worker = RunningWorker(parts, encoding.key(sender.hostname))
 
 
 def on_worker_process_shutdown(**_: Any) -> None:
@@ -211,10 +172,10 @@ def on_worker_process_shutdown(**_: Any) -> None:
 
 
 def on_beat_init(sender: Any, **_: Any) -> None:
-    full = getattr(sender.app, "fullresult", None)
-    _read_settings(full)
-    if full is not None:
-        own_entries.add_entries(sender.app, full.settings, sender.scheduler)
+    parts = parts_of(sender.app)
+    _read_settings(parts)
+    if parts is not None:
+        own_entries.add_entries(sender.app, parts.settings, sender.scheduler)
         beat_entries.watch(sender.scheduler)
 
 
@@ -233,8 +194,6 @@ RECEIVERS: dict[str, Callable[..., None]] = {
     "worker_init": on_worker_init,
     "celeryd_after_setup": on_celeryd_after_setup,
     "worker_ready": on_worker_ready,
-    "worker_shutting_down": on_worker_shutting_down,
-    "worker_shutdown": on_worker_shutdown,
     "worker_process_shutdown": on_worker_process_shutdown,
     "beat_init": on_beat_init,
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fullresult.scheduling.own_entries import PURGE, SWEEP
-from fullresult.scheduling.sweeper import Sweeper
+from fullresult.storage import purging
 
 if TYPE_CHECKING:
-    from fullresult.extension.fullresult import FullResult
+    from fullresult.extension.parts import Parts
+    from fullresult.scheduling.sweeper import Sweeper
 
 
-def register(full: FullResult) -> None:
+def register(parts: Parts) -> None:
     """Add the tasks to the app.
 
     `fullresult.sweep` sends what is due, and returns how many tasks it sent; `fullresult.purge`
@@ -23,15 +24,15 @@ def register(full: FullResult) -> None:
         try:
             sweeper = idle.pop()
         except IndexError:
-            sweeper = Sweeper(full)
+            sweeper = parts.new_sweeper()
         try:
-            return sweeper.sweep(full.settings.sweep_limit).sent
+            return sweeper.sweep(parts.settings.sweep_limit).sent
         finally:
             sweeper.close()
             idle.append(sweeper)
 
     def purge() -> int:
-        return full.purge()
+        return purging.purge(parts.storage)
 
     for name, body in ((SWEEP, sweep_due), (PURGE, purge)):
-        full.app.task(name=name, shared=False, ignore_result=True)(body)
+        parts.app.task(name=name, shared=False, ignore_result=True)(body)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _UNLOCK = "celery.chord_unlock"
 
 
-class Bridge:
+class OriginalIds:
     """What one app's worker knows of the tasks that go on under a new id."""
 
     def __init__(self) -> None:
@@ -42,8 +42,9 @@ class Bridge:
         return known
 
 
-def _of(app: Celery) -> Bridge | None:
-    return getattr(getattr(app, "fullresult", None), "bridge", None)
+def _of(app: Celery) -> OriginalIds | None:
+    parts = getattr(getattr(app, "fullresult", None), "parts", None)
+    return getattr(parts, "original_ids", None)
 
 
 def pointer_in(request: Any) -> str:
@@ -135,8 +136,8 @@ def _mentions(value: Any, task_id: str) -> bool:
 
 
 def on_task_received(sender: Any, request: Request, **_: Any) -> None:
-    if bridge := _of(sender.app):
-        bridge.received(request)
+    if known := _of(sender.app):
+        known.received(request)
 
 
 def on_task_success(sender: Task, result: Any, **_: Any) -> None:
@@ -147,9 +148,9 @@ def on_task_success(sender: Task, result: Any, **_: Any) -> None:
 def on_task_failure(
     sender: Task, task_id: str, exception: BaseException, einfo: Any = None, **_: Any
 ) -> None:
-    if bridge := _of(sender.app):
+    if known := _of(sender.app):
         traceback = getattr(einfo, "traceback", None)
-        request = bridge.request(sender, task_id)
+        request = known.request(sender, task_id)
         _copy(sender, request, exception, states.FAILURE, traceback)
 
 

@@ -1,4 +1,4 @@
-"""The sweeper: claims what is due, sends it, and marks it sent; as a function, a loop, a thread."""
+"""The sweeper: claims what is due, sends it, and marks it sent; once, in a loop or in a thread."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from fullresult.scheduling.sender import (
     Unsendable,
 )
 from fullresult.scheduling.side_thread import Beside
-from fullresult.scheduling.upkeep import Housekeeping
+from fullresult.scheduling.upkeep import Upkeep
 from fullresult.storage import StorageError
 from fullresult.storage.clock import StorageClock
 from fullresult.storage.threads import ForkGate, Stop
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
+    from celery import Celery
+
+    from fullresult.config import Settings
+    from fullresult.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +52,6 @@ _TELL_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
-def sweep(full: FullResult, limit: int | None = None) -> Swept:
-    """Send what is due now, at most *limit*. Returns what was done.
-
-    Claims a few at a time, and commits each claim before it sends. Raises `StorageError` where the
-    storage fails, `BrokerDown` where the broker does: what was claimed is then sent and marked,
-    given back, or left claimed where nobody knows.
-    """
-    sweeper = Sweeper(full)
-    try:
-        return sweeper.sweep(limit)
-    finally:
-        sweeper.close()
-
-
 def _log(error: Exception) -> None:
     expected = isinstance(error, (StorageError, BrokerDown))
     logger.error("fullresult: the sweeper waits: %s", error, exc_info=None if expected else error)
@@ -75,24 +64,24 @@ class Sweeper:
     and no longer than `fullresult_sweep_interval`.
     """
 
-    def __init__(self, full: FullResult) -> None:
-        self._full = full
-        self._storage = full.storage
-        self._settings = full.settings
-        self._events = ScheduleEvents(full.settings)
-        self._sender = Sender(full.app)
-        self._clock = StorageClock(full.storage.now)
+    def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
+        self._app = app
+        self._storage = storage
+        self._settings = settings
+        self._events = ScheduleEvents(settings)
+        self._sender = Sender(app)
+        self._clock = StorageClock(storage.now)
         self._gate = ForkGate()
         self._stop = Stop()
         self._thread: threading.Thread | None = None
-        self._size = min(_FIRST_CLAIM, full.settings.sweep_limit)
+        self._size = min(_FIRST_CLAIM, settings.sweep_limit)
         self._unmarked: list[Batch] = []
         self._next: Batch | None = None
         self._smooth = False
         """All of the last batch was sent: the next may be claimed ahead."""
         self._beside = Beside()
         self._unanswered: str | None = None
-        self._housekeeping = Housekeeping(full)
+        self._upkeep = Upkeep(settings, storage)
         self._refusal: QueueRefused | None = None
         self._told = -_TELL_EVERY
         self.swept = Swept()
@@ -134,7 +123,7 @@ class Sweeper:
 
     def _step(self) -> Swept:
         with self._gate:
-            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
+            self._upkeep.do(self._mark_what_was_sent)  # before it could be rescued
         return self._batch(self._size, ahead=True)
 
     def _sleep(self, seconds: float) -> None:
@@ -166,9 +155,14 @@ class Sweeper:
     # ---- one sweep
 
     def sweep(self, limit: int | None = None) -> Swept:
-        """Send what is due now; see `sweep`."""
+        """Send what is due now, at most *limit*. Returns what was done.
+
+        Claims a few at a time, and commits each claim before it sends. Raises `StorageError` where
+        the storage fails, `BrokerDown` where the broker does: what was claimed is then sent and
+        marked, given back, or left claimed where nobody knows.
+        """
         with self._gate:
-            self._housekeeping.do(self._mark_what_was_sent)  # before it could be rescued
+            self._upkeep.do(self._mark_what_was_sent)  # before it could be rescued
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
@@ -354,7 +348,7 @@ class Sweeper:
         """Have the result backend say of what expired that it is over."""
         while batch.ended:
             # Where it does not answer, that takes long: the others are not asked for.
-            if not tell_revoked(self._full.app, batch.ended.pop(), "expired"):
+            if not tell_revoked(self._app, batch.ended.pop(), "expired"):
                 batch.ended = []
 
     def _give_back_unanswered(self) -> None:

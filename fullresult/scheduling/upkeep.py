@@ -18,7 +18,8 @@ from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import UNSURE
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
+    from fullresult.config import Settings
+    from fullresult.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,13 @@ _LEFT_BEHIND = timedelta(minutes=1)
 """A sweeper at work marks a claim within milliseconds, unless the storage went away."""
 
 
-class Housekeeping:
+class Upkeep:
     """The chores of one sweeper, each done as often as it needs to be."""
 
-    def __init__(self, full: FullResult) -> None:
-        self._storage = full.storage
-        self._settings = full.settings
-        self._events = ScheduleEvents(full.settings)
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._events = ScheduleEvents(settings)
         self._noted = self._looked = self._rescued = -_LOOK_EVERY
         self._others: frozenset[str] = frozenset()
 

@@ -114,11 +114,11 @@ def test_a_storage_that_keeps_no_log_is_named(full: FullResult) -> None:
         def __repr__(self) -> str:
             return "<Bare>"
 
-    full._opened = Bare(), full.recorder  # type: ignore[assignment]
+    full.parts.opened = Bare(), full.recorder  # type: ignore[assignment]
 
     with pytest.raises(StorageError, match="<Bare> keeps no audit log"):
         full.audit("resend", actor="ada")
-    full._opened = None
+    full.parts.opened = None
 
 
 # --- what the commands tell

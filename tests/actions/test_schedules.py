@@ -18,7 +18,6 @@ from kombu.exceptions import OperationalError
 
 from fullresult import FullResult, TaskQuery
 from fullresult.actions.resend import CannotResend
-from fullresult.scheduling.sweeper import sweep
 from fullresult.storage import StorageError
 from tests.kit import servers, workers
 from tests.kit.scheduling import (
@@ -32,6 +31,7 @@ from tests.kit.scheduling import (
     only,
     overdue,
     received,
+    sweep,
     waiting,
 )
 

@@ -30,9 +30,9 @@ import psycopg
 import pymongo
 import redis
 
-from fullresult.scheduling.sweeper import sweep
 from tests.kit import servers, sweeping
 from tests.kit.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, proxy
+from tests.kit.scheduling import sweep
 from tests.kit.workers import STORAGES, until
 
 if TYPE_CHECKING:

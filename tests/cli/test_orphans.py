@@ -285,7 +285,7 @@ def test_a_storage_that_keeps_no_workers_is_one_sentence(app: Celery) -> None:
     app.send_task("shop.charge", task_id="lost")
     full = app.fullresult
     plain = Without(full.storage)
-    full._opened = (plain, full.recorder)
+    full.parts.opened = (plain, full.recorder)
 
     listed = run(app, "orphans")
     resent = run(app, "resend", "--orphans", "--yes")

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from fullresult.scheduling.sweeper import sweep
 from tests.kit.commands import run
-from tests.kit.scheduling import app_on, later, overdue
+from tests.kit.scheduling import app_on, later, overdue, sweep
 
 
 @pytest.fixture

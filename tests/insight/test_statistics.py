@@ -307,11 +307,11 @@ def test_a_storage_that_makes_no_statistics_is_named(full: FullResult) -> None:
         def __repr__(self) -> str:
             return "<Bare>"
 
-    full._opened = Bare(), full.recorder  # type: ignore[assignment]
+    full.parts.opened = Bare(), full.recorder  # type: ignore[assignment]
 
     with pytest.raises(StorageError, match="<Bare> makes no statistics"):
         full.overview()
-    full._opened = None
+    full.parts.opened = None
 
 
 # --- on the command line

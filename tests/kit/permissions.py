@@ -17,8 +17,8 @@ from celery.app.task import Context
 from fullresult import FullResult
 from fullresult.record.worker import Worker
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.scheduling.sweeper import sweep
 from fullresult.testing import samples
+from tests.kit.scheduling import sweep
 
 Job = Callable[[FullResult], None]
 

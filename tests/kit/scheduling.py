@@ -22,6 +22,7 @@ from kombu import Queue
 
 from fullresult import FullResult
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import StorageError
@@ -129,10 +130,19 @@ def until(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
         time.sleep(0.01)
 
 
+def sweep(full: FullResult, limit: int | None = None) -> Swept:
+    """Send what is due now, at most *limit*, by a sweeper that is closed then."""
+    sweeper = full.parts.new_sweeper()
+    try:
+        return sweeper.sweep(limit)
+    finally:
+        sweeper.close()
+
+
 @contextmanager
 def running(app: Celery) -> Iterator[Sweeper]:
     """A sweeper at work in a thread, that ends with the block."""
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
     sweeper.start()
     try:
         yield sweeper
@@ -154,9 +164,9 @@ class Flaky:
     def under(cls, app: Celery) -> Flaky:
         """Put one in the place of the app's storage; before anything uses that."""
         full: FullResult = app.fullresult
-        storage, recorder = full._opened or full._open()
+        storage, recorder = full.storage, full.recorder
         flaky = cls(storage)
-        full._opened = flaky, recorder
+        full.parts.opened = flaky, recorder
         return flaky
 
     def fail(self, method: str, times: int = 10**9) -> None:

@@ -37,7 +37,6 @@ from celery import Celery
 
 from fullresult import FullResult
 from fullresult.record import SCHEDULED_SENT
-from fullresult.scheduling.sweeper import Sweeper
 from tests.kit import servers
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def sweep_until_stopped(settings: dict[str, Any]) -> None:
     faulthandler.enable()
     for name in ("fullresult", "psycopg", "pymongo"):
         logging.getLogger(name).addHandler(logging.NullHandler())
-    sweeper = Sweeper(make(settings))
+    sweeper = make(settings).parts.new_sweeper()
     signal.signal(signal.SIGTERM, lambda *_: sweeper.stop())
     sweeper.run()
 

@@ -99,7 +99,7 @@ def test_the_connection_of_the_caller_is_used(full: FullResult) -> None:
 
 def test_a_soft_time_limit_that_falls_into_recording_reaches_the_task(full: FullResult) -> None:
     interrupting: Any = Interrupting(full.storage)
-    full._opened = interrupting, Recorder(full.app, full.settings, interrupting)
+    full.parts.opened = interrupting, Recorder(full.app, full.settings, interrupting)
 
     with pytest.raises(SoftTimeLimitExceeded):
         full.app.send_task("shop.pay")

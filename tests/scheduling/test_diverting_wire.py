@@ -11,7 +11,6 @@ from celery import Celery
 from kombu import Queue
 
 from fullresult import FullResult
-from fullresult.scheduling.sweeper import sweep
 from tests.actions.test_resend_wire import (
     COMPRESSIONS,
     DIRECT,
@@ -27,6 +26,7 @@ from tests.actions.test_resend_wire import (
     Redis,
     plain,
 )
+from tests.kit.scheduling import sweep
 
 pytestmark = pytest.mark.slow
 

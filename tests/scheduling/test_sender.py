@@ -14,7 +14,6 @@ from kombu import Exchange, Queue
 
 from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed
-from fullresult.scheduling.sweeper import sweep
 from tests.kit import servers
 from tests.kit.proxy import Delay, Proxy
 from tests.kit.scheduling import (
@@ -25,6 +24,7 @@ from tests.kit.scheduling import (
     overdue,
     received,
     running,
+    sweep,
     through_proxy,
     until,
     waiting,

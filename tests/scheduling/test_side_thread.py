@@ -11,7 +11,6 @@ from celery import Celery
 
 from fullresult.scheduling.sender import BrokerDown, Sender
 from fullresult.scheduling.side_thread import Beside
-from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import StorageError
 from tests.kit.scheduling import Flaky, app_on, claimed, overdue, received, until, waiting
 
@@ -43,7 +42,7 @@ def test_all_that_is_sent_is_marked_batch_by_batch(app: Celery) -> None:
     flaky = Flaky.under(app)
     ids = fill(app)
 
-    swept = Sweeper(app.fullresult).sweep()
+    swept = app.fullresult.parts.new_sweeper().sweep()
 
     assert swept.sent == MANY
     assert (claimed(app), waiting(app)) == ([], [])
@@ -56,7 +55,7 @@ def test_all_that_is_sent_is_marked_batch_by_batch(app: Celery) -> None:
 def test_a_sweep_of_some_leaves_none_unmarked(app: Celery) -> None:
     fill(app)
 
-    assert Sweeper(app.fullresult).sweep(8).sent == 8
+    assert app.fullresult.parts.new_sweeper().sweep(8).sent == 8
 
     assert claimed(app) == []
     assert len(waiting(app)) == MANY - 8
@@ -66,7 +65,7 @@ def test_what_could_not_be_marked_is_marked_before_anything_else_is_sent(app: Ce
     flaky = Flaky.under(app)
     fill(app)
     flaky.fail("mark_sent", times=2)
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
 
     with pytest.raises(StorageError):
         sweeper.sweep()
@@ -81,7 +80,7 @@ def test_what_could_not_be_marked_is_marked_before_anything_else_is_sent(app: Ce
 
 def test_a_sweeper_that_is_stopped_leaves_none_unmarked(app: Celery) -> None:
     ids = fill(app)
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
     sweeper.start()
     until(lambda: sweeper.swept.sent > 0)
 
@@ -94,10 +93,10 @@ def test_a_sweeper_that_is_stopped_leaves_none_unmarked(app: Celery) -> None:
 
 def test_what_was_claimed_ahead_is_given_back_where_the_broker_goes_away(app: Celery) -> None:
     ids = fill(app)
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
     sweeper._size = 4
     gone = BrokenAfter(sweeper._sender, 6)
-    sweeper._sender = gone  # type: ignore[assignment]
+    sweeper._sender = gone
 
     with pytest.raises(BrokerDown):
         sweeper.sweep()
@@ -113,7 +112,7 @@ def test_what_was_claimed_ahead_too_long_ago_is_not_sent(
     fill(app)
     monkeypatch.setattr("fullresult.scheduling.sweeper._AHEAD", -1.0)
 
-    assert Sweeper(app.fullresult).sweep().sent == MANY
+    assert app.fullresult.parts.new_sweeper().sweep().sent == MANY
 
     assert len(received(app)) == MANY
     assert (claimed(app), waiting(app)) == ([], [])

@@ -22,7 +22,6 @@ from kombu.transport import memory
 
 from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.sender import BrokerDown
-from fullresult.scheduling.sweeper import Sweeper, sweep
 from fullresult.storage import StorageError
 from tests.kit import servers, workers
 from tests.kit.proxy import Delay
@@ -39,6 +38,7 @@ from tests.kit.scheduling import (
     overdue,
     received,
     running,
+    sweep,
     through_proxy,
     until,
     waiting,
@@ -226,7 +226,7 @@ def test_only_its_own_namespace_is_swept_and_others_that_are_late_reported_once(
     overdue(theirs, "very late", by=timedelta(minutes=2))
     overdue(theirs, "very late too", by=timedelta(minutes=3))
     overdue(ours, "ours")
-    sweeper = Sweeper(ours.fullresult)
+    sweeper = ours.fullresult.parts.new_sweeper()
 
     swept = sweeper.sweep() + sweeper.sweep()
     sweeper.close()
@@ -490,7 +490,7 @@ def test_a_connection_that_rabbitmq_closed_meanwhile_costs_nothing(
     """As after a restart of the broker: what is next is sent once, on a new connection."""
     app = make(rabbitmq_url)
     overdue(app, "one")
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
     sweeper.sweep()
     close_all(rabbitmq_server, vhost(rabbitmq_url))
     until(sweeper._sender._may_be_dead)
@@ -522,7 +522,7 @@ def test_a_connection_that_valkey_closed_meanwhile_costs_nothing(
 
     app = make(redis_url)
     overdue(app, "one")
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
     sweeper.sweep()
     with redis.Redis.from_url(redis_url) as client:
         number = int(urllib.parse.urlsplit(redis_url).path[1:])
@@ -547,7 +547,7 @@ def test_a_connection_cut_while_idle_costs_nothing(
     with through_proxy(url) as (between, through):
         app = make(through)
         overdue(app, "one")
-        sweeper = Sweeper(app.fullresult)
+        sweeper = app.fullresult.parts.new_sweeper()
         sweeper.sweep()
         between.cut_all()
         until(lambda: not between.open)
@@ -617,7 +617,7 @@ def test_a_broker_that_hangs_does_not_keep_the_sweeper_for_ever(
     with through_proxy(rabbitmq_url) as (between, through):
         app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")
-        sweeper = Sweeper(app.fullresult)
+        sweeper = app.fullresult.parts.new_sweeper()
         sweeper.sweep()
         overdue(app, "two")
         between.plan = lambda _: Delay(3)
@@ -643,7 +643,7 @@ def test_an_idle_connection_is_asked_before_a_claim_and_one_that_hangs_is_given_
     with through_proxy(request.getfixturevalue(f"{broker}_url")) as (between, through):
         app = make(through, broker_connection_timeout=0.5)
         overdue(app, "one")
-        sweeper = Sweeper(app.fullresult)
+        sweeper = app.fullresult.parts.new_sweeper()
         sweeper.sweep()
         overdue(app, "two")
         between.plan = lambda _: Delay(3)
@@ -666,7 +666,7 @@ def test_what_was_sent_is_marked_later_and_not_sent_twice(make: MakeApp) -> None
         overdue(app, str(number))
     flaky = Flaky.under(app)
     flaky.fail("mark_sent", times=3)
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
 
     for _ in range(2):
         with pytest.raises(StorageError):
@@ -693,7 +693,7 @@ def test_what_was_sent_and_not_yet_marked_is_not_rescued_by_its_own_sweeper(
     overdue(app, "one")
     flaky = Flaky.under(app)
     flaky.fail("mark_sent", times=1)
-    sweeper = Sweeper(full)
+    sweeper = full.parts.new_sweeper()
     with pytest.raises(StorageError):
         sweeper.sweep()
     rescued = full.storage.now() + SECOND
@@ -779,7 +779,7 @@ def test_an_interrupt_in_the_middle_leaves_one_claimed_and_gives_the_rest_back(
 def test_a_sweeper_told_to_stop_claims_nothing_more(make: MakeApp) -> None:
     app = make()
     overdue(app, "one")
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
 
     sweeper.stop()
     swept = sweeper.sweep()
@@ -918,7 +918,7 @@ def test_many_sweepers_side_by_side_send_each_task_once(make: MakeApp, redis_url
         overdue(apps[0], str(number))
 
     with ExitStack() as stack:
-        sweepers = [Sweeper(app.fullresult) for app in apps]
+        sweepers = [app.fullresult.parts.new_sweeper() for app in apps]
         for sweeper in sweepers:
             sweeper.start()
             stack.callback(sweeper.join, 20)

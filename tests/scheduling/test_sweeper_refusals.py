@@ -11,7 +11,6 @@ from celery import Celery
 from kombu import Queue
 
 from fullresult.scheduling.sender import BrokerDown
-from fullresult.scheduling.sweeper import Sweeper, sweep
 from tests.kit.scheduling import (
     SECOND,
     app_on,
@@ -19,6 +18,7 @@ from tests.kit.scheduling import (
     overdue,
     received,
     running,
+    sweep,
     until,
     waiting,
 )
@@ -62,7 +62,7 @@ def test_the_next_claims_are_larger_until_they_reach_other_queues(app: Celery) -
     for number in range(35):
         overdue(app, f"refused {number}", by=5 * SECOND, queue=FULL)
     overdue(app, "taken")
-    sweeper = Sweeper(app.fullresult)
+    sweeper = app.fullresult.parts.new_sweeper()
 
     for _ in range(3):
         with pytest.raises(BrokerDown):

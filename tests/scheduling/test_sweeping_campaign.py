@@ -22,11 +22,11 @@ from kombu import Exchange, Queue
 from fullresult import FullResult
 from fullresult.actions.resend import CannotResend
 from fullresult.scheduling.sender import BrokerDown
-from fullresult.scheduling.sweeper import Sweeper, sweep
 from fullresult.storage import StorageError
 from tests.campaigns import at_most_once
 from tests.kit import servers, sweeping, workers
 from tests.kit.proxy import Cut, Delay, Fault, LoseAnswer, Proxy, once, proxy
+from tests.kit.scheduling import sweep
 
 pytestmark = pytest.mark.slow
 
@@ -212,7 +212,7 @@ def test_what_one_of_two_queues_refuses_is_not_sent_again_to_the_other(
 
 def taken_in_spite_of(refusing: str, other: str, full: FullResult, client: redis.Redis) -> int:
     """How many copies *other* got of a message that *refusing* refused at first."""
-    sweeper = Sweeper(full)
+    sweeper = full.parts.new_sweeper()
     for _ in range(2):
         full.app.send_task("both", countdown=0.05, queue="one", routing_key="both.x")
         assert workers.until(lambda: sweeping.due_and_waiting(full))
@@ -234,7 +234,7 @@ def test_a_broker_that_said_goodbye_is_asked_again_before_the_next_message(
         before_rabbitmq(rabbitmq_url) as between,
         app(through(between, rabbitmq_url), f"sqlite:///{tmp_path / 'full.db'}") as full,
     ):
-        sweeper = Sweeper(full)
+        sweeper = full.parts.new_sweeper()
         first = scheduled_and_due(full, 1)
         sweeper.sweep()
         between.cut_all()
@@ -426,7 +426,7 @@ def test_a_sweeper_gives_back_what_it_has_had_for_too_long(
     with app(through(between, redis_url), storage_url, **settings) as full:
         ids = scheduled_and_due(full, 5)
         between.plan = lambda piece: Delay(0.45) if b"LPUSH" in piece else None
-        sweeper = Sweeper(full)
+        sweeper = full.parts.new_sweeper()
 
         swept = sweeper._batch(10, ahead=False)
         sweeper.close()
@@ -463,7 +463,7 @@ def test_a_claim_that_the_sweeper_never_heard_of_is_given_back(
     """Nothing of it was sent: no person has to look at it."""
     with app(redis_url, storage_url) as full:
         ids = scheduled_and_due(full, 5)
-        sweeper = Sweeper(full)
+        sweeper = full.parts.new_sweeper()
         sweeper._storage = Unheard(full.storage)
         with pytest.raises(StorageError):
             sweeper.sweep()
@@ -527,7 +527,7 @@ def test_a_task_that_retries_before_its_send_is_marked_runs_again(
     with app(redis_url, storage_url) as full:
         (task_id,) = scheduled_and_due(full, 1)
         marking = threading.Event()
-        sweeper = Sweeper(full)
+        sweeper = full.parts.new_sweeper()
         sweeper._storage = Slow(full.storage, marking)
         thread = threading.Thread(target=sweeper.sweep)
         thread.start()

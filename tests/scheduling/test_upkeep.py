@@ -12,7 +12,7 @@ from fullresult.record import STARTED, Start, TaskRecord
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import Attempt, Clock
 from fullresult.recording.outcomes import outcome_of
-from fullresult.scheduling.upkeep import Housekeeping
+from fullresult.scheduling.upkeep import Upkeep
 from tests.kit.scheduling import app_on, claimed, overdue, waiting
 
 LONG_AGO = timedelta(minutes=10)
@@ -22,6 +22,10 @@ LONG_AGO = timedelta(minutes=10)
 def app(storage_url: str) -> Iterator[Celery]:
     with app_on({"broker_url": "memory://"}, storage_url) as app:
         yield app
+
+
+def upkeep_of(app: Celery) -> Upkeep:
+    return Upkeep(app.fullresult.settings, app.fullresult.storage)
 
 
 def left_behind(app: Celery, task_id: str, ago: timedelta = LONG_AGO, **options: int) -> Schedule:
@@ -51,7 +55,7 @@ def test_what_has_begun_to_run_since_its_claim_was_sent(app: Celery) -> None:
     assert schedule.date_claimed
     began(app, "ran", schedule.date_claimed)
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["did not run"]
     assert app.fullresult.get("ran").state == "STARTED"
@@ -63,7 +67,7 @@ def test_a_run_from_before_the_claim_was_another(app: Celery) -> None:
     assert schedule.date_claimed
     began(app, "reused", schedule.date_claimed - timedelta(milliseconds=1))
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["reused"]
 
@@ -72,7 +76,7 @@ def test_a_run_of_another_attempt_was_another(app: Celery) -> None:
     left_behind(app, "retried")
     began(app, "retried", app.fullresult.storage.now(), retries=1)
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["retried"]
 
@@ -82,7 +86,7 @@ def test_a_run_of_what_it_replaces_was_another(app: Celery) -> None:
     left_behind(app, "replaced", replaced_task_nesting=1)
     began(app, "replaced", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["replaced"]
 
@@ -92,7 +96,7 @@ def test_of_two_schedules_of_one_task_none_is_taken_for_the_other(app: Celery) -
     app.send_task("shop.charge", (7,), task_id="twice", countdown=3600)
     began(app, "twice", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["twice"]
     assert waiting(app) == ["twice"]
@@ -102,7 +106,7 @@ def test_a_claim_of_just_now_is_left_to_its_sweeper(app: Celery) -> None:
     left_behind(app, "at work", ago=timedelta(seconds=30))
     began(app, "at work", app.fullresult.storage.now())
 
-    Housekeeping(app.fullresult).do(lambda: None)
+    upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["at work"]
 
@@ -114,7 +118,7 @@ def test_what_ran_is_not_rescued(storage_url: str) -> None:
         left_behind(app, "did not run")
         began(app, "ran", app.fullresult.storage.now())
 
-        Housekeeping(app.fullresult).do(lambda: None)
+        upkeep_of(app).do(lambda: None)
 
         assert claimed(app) == []
         assert waiting(app) == ["did not run"]
@@ -127,7 +131,7 @@ def test_a_task_under_a_new_id_is_looked_for_there(storage_url: str) -> None:
         assert schedule.new_task_id
         began(app, schedule.new_task_id, app.fullresult.storage.now())
 
-        Housekeeping(app.fullresult).do(lambda: None)
+        upkeep_of(app).do(lambda: None)
 
         assert claimed(app) == []
         first = app.fullresult.get("first")

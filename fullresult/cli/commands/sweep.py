@@ -41,9 +41,7 @@ def sweep(context: click.Context, /, once: bool) -> None:
 
     The exit code is 1 if the broker or the storage failed, or if something could not be sent.
     """
-    from fullresult.scheduling.sweeper import Sweeper
-
-    sweeper = Sweeper(full_of(context))
+    sweeper = full_of(context).parts.new_sweeper()
     if not once:
         say("Sweeping; Ctrl-C ends it.", err=True)
     with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:

@@ -1,0 +1,114 @@
+"""The parts of one app: each is opened when it is first needed, and handed to who needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from celery import Celery
+
+from fullresult import plugins
+from fullresult.actions.schedules import Scheduled
+from fullresult.config import Settings
+from fullresult.recording.recorder import Recorder
+from fullresult.scheduling.diverter import Diverter
+from fullresult.scheduling.original_ids import OriginalIds
+from fullresult.scheduling.revoked_results import tell_revoked
+from fullresult.scheduling.sweeper import Sweeper
+from fullresult.storage import Storage
+
+
+def parts_of(app: Any) -> Parts | None:
+    """The parts of *app*; None if `FullResult` is not installed in it."""
+    return getattr(getattr(app, "fullresult", None), "parts", None)
+
+
+class Parts:
+    """Settings, storage, recorder, diverter and sweeper of one app."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.original_ids = OriginalIds()
+        self.opened: tuple[Storage, Recorder] | None = None
+        """None until the configuration was read."""
+        self.worker: object | None = None
+        """The `RunningWorker` of this app in this process; None outside one."""
+        self._diverter: Diverter | None = None
+        self._sweeper: Sweeper | None = None
+        self._plugins: list[object] = []
+
+    def add_plugins(self, more: Iterable[object]) -> None:
+        """Ask *more* plugins for a router and for what redacts, beside the installed ones."""
+        known = [*self._plugins, *more]
+        if self.opened is not None and len(known) > len(self._plugins):
+            recorder = self.opened[1]
+            recorder.redactor = plugins.redactor(self.app, recorder.settings, known)
+        self._plugins = known
+
+    @property
+    def settings(self) -> Settings:
+        """The app's `fullresult_*` configuration. Raises `ImproperlyConfigured`."""
+        return self.recorder.settings
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
+        return (self.opened or self._open())[0]
+
+    @property
+    def recorder(self) -> Recorder:
+        """Makes events of what Celery's signals say. Raises `ImproperlyConfigured`."""
+        return (self.opened or self._open())[1]
+
+    @property
+    def diverter(self) -> Diverter:
+        """Stores the tasks that are to run later. Raises `ImproperlyConfigured`."""
+        if self._diverter is None:
+            storage, recorder = self.opened or self._open()
+            router = plugins.router(recorder.settings, self._plugins)
+            self._diverter = Diverter(self.app, recorder.settings, storage, recorder, router)
+        return self._diverter
+
+    @property
+    def schedules(self) -> Scheduled:
+        """Cancels, moves and mends schedules. Raises `ImproperlyConfigured`."""
+        return Scheduled(self.settings, self.storage, partial(tell_revoked, self.app))
+
+    def new_sweeper(self) -> Sweeper:
+        """A sweeper that is not started. Raises `ImproperlyConfigured`."""
+        return Sweeper(self.app, self.settings, self.storage)
+
+    def start_sweeper(self) -> None:
+        """Send what is due from a thread of this process, until `stop_sweeper`."""
+        if self._sweeper is None:
+            self._sweeper = self.new_sweeper()
+            self._sweeper.start()
+
+    def stop_sweeper(self, timeout: timedelta | None = None) -> None:
+        """Have the thread stop after the message it is sending, and wait *timeout* for that."""
+        sweeper = self._sweeper
+        if sweeper is not None:
+            sweeper.stop()
+            if timeout is not None:
+                sweeper.join(timeout.total_seconds())
+                self._sweeper = None
+
+    def close(self) -> None:
+        """Write what waits in the spool, for two seconds at most, and close the storage."""
+        if self.opened is not None:
+            storage, recorder = self.opened
+            if recorder.flusher is not None:
+                recorder.flusher.finish()
+            storage.close()
+
+    def _open(self) -> tuple[Storage, Recorder]:
+        settings = Settings.of(self.app)
+        storage = plugins.open_storage(settings)
+        redactor = plugins.redactor(self.app, settings, self._plugins)
+        opened = storage, Recorder(self.app, settings, storage, redactor)
+        # If several threads come here at once, the first one's is used. A lock would be held
+        # across a fork.
+        self.opened = self.opened or opened
+        return self.opened
