@@ -79,7 +79,7 @@ class Database(Protocol):
     # Conditions
 
     def json_index(self, query: TaskQuery) -> Literal["in order", "unordered"] | None:
-        """How an index answers *query*'s JSON: in a listing's order or not; None: it does not."""
+        """How an index answers the JSON of *query*, if one does."""
         ...
 
     def name_like(self, pattern: str) -> Condition:

@@ -40,10 +40,8 @@ def _for_many(kind: Kind) -> str:
         f"(e.{name} #>> '{{}}')::{rows.JSON[name]}" if name in rows.JSON else f"e.{name}"
         for name in rows.columns(kind)
     )
-    before, _, after = _write(kind).partition("VALUES (")
-    _, _, after = after.partition("\n)\n")
-    values = SQL["batch"].format(columns=of_each)
-    return f"{before}{values}\n{after}".replace("RETURNING ", "RETURNING t.task_id, ")
+    write = statements.write(SQL, kind, SQL["batch"].format(columns=of_each))
+    return write.replace("RETURNING ", "RETURNING t.task_id, ")
 
 
 def _schedules() -> Statements:
@@ -72,7 +70,7 @@ def _ends_of_members() -> Statements:
 
 
 def _write(kind: Kind) -> str:
-    return statements.write(SQL, message=kind.message, stored=kind.stored)
+    return statements.write(SQL, kind, statements.one(kind, "%s"))
 
 
 _EACH = [(kind, has_entries) for kind in rows.KINDS for has_entries in (True, False)]

@@ -33,7 +33,11 @@ SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 _LONGEST_LOG = 4000
 """Pages until the log is written back: 16 MB. A page that many events change then is so once."""
 _ENDED = statements.ended(SQL)
-_WRITES = {stored: statements.write(SQL, message=True, stored=stored) for stored in (True, False)}
+_WRITES = {
+    kind: statements.write(SQL, kind, statements.one(kind, "?"))
+    for kind in rows.KINDS
+    if kind.message
+}
 _UPDATES = Updates(SQL)
 
 
@@ -119,7 +123,7 @@ class SQLite(Conditions):
             return []
         kind = rows.kind_of(event)._replace(message=True)
         values = rows.natives(rows.values(event, kind))
-        answer = session.execute(_WRITES[kind.stored], values).fetchall()
+        answer = session.execute(_WRITES[kind], values).fetchall()
         return [event.task_id] if answer[0][0] else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:

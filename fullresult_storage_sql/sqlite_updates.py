@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullresult.record import Start, Stored, TaskRecord
-from fullresult_storage_sql import rows
+from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.rows import Native
 
 Update = tuple[str, list[Native]]
 _OPEN, _CLOSED = True, False
+_OUTCOME = {
+    _CLOSED: rows.OUTCOME,
+    _OPEN: tuple(name for name in rows.OUTCOME if name not in {"open", "expire_at"}),
+}
+"""The columns that change, by whether the record stays open."""
 
 
 class Updates:
@@ -18,12 +23,15 @@ class Updates:
 
     def __init__(self, sql: Mapping[str, str]) -> None:
         self._statements = {
-            (is_open, has_start, has_stored): sql["update"].format(
-                open="" if is_open else sql["update_open"],
-                expire_at="" if is_open else sql["update_expire_at"],
-                start=sql["update_start"] if has_start else "",
-                stored=sql["update_stored"] if has_stored else "",
-                stays=sql["update_stays"] if is_open else "",
+            (is_open, has_start, has_stored): sql["update"].format_map(
+                {
+                    ", outcome": _set(_OUTCOME[is_open]),
+                    ", first start": _merged(rows.START, statements.FIRST) if has_start else "",
+                    ", latest stored": _merged(rows.STORED, statements.LATEST)
+                    if has_stored
+                    else "",
+                    "stays": sql["update_stays"] if is_open else "",
+                }
             )
             for is_open in (_OPEN, _CLOSED)
             for has_start in (True, False)
@@ -54,3 +62,11 @@ class Updates:
         values += [event.task_id, outcome.stamp, event.date_created]
         statement = self._statements[outcome.open, start is not None, stored is not None]
         return statement, rows.natives(values)
+
+
+def _set(columns: Sequence[str]) -> str:
+    return "".join(f", {name} = ?" for name in columns)
+
+
+def _merged(columns: Sequence[str], rule: statements.Rule) -> str:
+    return statements.merged(columns, rule, new="?", old="{}")

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
+from fullresult_storage_sql import rows
+from fullresult_storage_sql.rows import Kind
+
+
+class Rule(NamedTuple):
+    """The comparison by which a new stamp wins, and what stands for an old one that is missing."""
+
+    sign: str
+    unknown: str
+
+
+LATEST, FIRST = Rule(">", ""), Rule("<", "~")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -36,11 +49,35 @@ def newest(dialect: str) -> int:
     return migrations(dialect)[-1][0]
 
 
-def write(sql: Mapping[str, str], *, message: bool, stored: bool) -> str:
-    """The statement for an event that has a message or not, and what a backend was given or not."""
-    parts = ("stored_columns", "stored_values", "stored_set")
-    statement = sql["write" if message else "write_outcome"]
-    return statement.format_map({part: sql[part] if stored else "" for part in parts})
+def write(sql: Mapping[str, str], kind: Kind, values: str) -> str:
+    """The statement that merges events of *kind*; *values* is `VALUES (…)` or a SELECT."""
+    return sql["write"].format_map(
+        {
+            "columns": ", ".join(rows.columns(kind)),
+            "values": values,
+            ", latest outcome": merged(rows.OUTCOME, LATEST),
+            ", first message": merged(rows.MESSAGE, FIRST) if kind.message else "",
+            ", first start": merged(rows.START, FIRST),
+            ", latest stored": merged(rows.STORED, LATEST) if kind.stored else "",
+        }
+    )
+
+
+def one(kind: Kind, placeholder: str) -> str:
+    """The values of `write` for one event of *kind*."""
+    return f"VALUES ({', '.join([placeholder] * len(rows.columns(kind)))})"
+
+
+def merged(
+    columns: Sequence[str], rule: Rule, *, new: str = "excluded.{}", old: str = "t.{}"
+) -> str:
+    """`, column = …` for each of *columns*: the new values if the first, a stamp, wins."""
+    stamp = columns[0]
+    wins = f"{new.format(stamp)} {rule.sign} COALESCE({old.format(stamp)}, '{rule.unknown}')"
+    return "".join(
+        f", {name} = CASE WHEN {wins} THEN {new.format(name)} ELSE {old.format(name)} END"
+        for name in columns
+    )
 
 
 def ended(sql: Mapping[str, str]) -> dict[bool, str]:

@@ -1,0 +1,54 @@
+"""The text of the SQL statements: what is sent, and how the two files are kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fullresult_storage_sql import postgresql_statements, rows, sqlite
+from fullresult_storage_sql.rows import Kind
+
+_SENT = Path(__file__).parent / "sent_statements"
+
+
+def sent(file: str) -> dict[str, str]:
+    text = (_SENT / file).read_text(encoding="utf-8")
+    _, *parts = re.split(r"^-- name: (.+)$", text, flags=re.MULTILINE)
+    return {name: spaced(sql) for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def spaced(sql: str) -> str:
+    """*sql* with white space only where it means something."""
+    return re.sub(r" ?([(),]) ?", r"\1", re.sub(r"\s+", " ", sql)).strip(" ;")
+
+
+def name_of(kind: Kind) -> str:
+    return " ".join(["write", *["message"] * kind.message, *["stored"] * kind.stored])
+
+
+@pytest.mark.parametrize("kind", rows.KINDS)
+def test_the_merge_that_postgresql_is_sent_is_spelt_out_as_before(kind: Kind) -> None:
+    sql = postgresql_statements.WRITES[kind, False]
+
+    assert spaced(sql) == sent("postgresql.sql")[name_of(kind)]
+
+
+def test_the_merge_of_a_batch_that_postgresql_is_sent_is_spelt_out_as_before() -> None:
+    sql = postgresql_statements.BATCHES[Kind(message=False, stored=False), False]
+
+    assert spaced(sql) == sent("postgresql.sql")["batch"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in rows.KINDS if kind.message])
+def test_the_merge_that_sqlite_is_sent_is_spelt_out_as_before(kind: Kind) -> None:
+    assert spaced(sqlite._WRITES[kind]) == sent("sqlite.sql")[name_of(kind)]
+
+
+@pytest.mark.parametrize("key", sqlite._UPDATES._statements)
+def test_an_update_that_sqlite_is_sent_is_spelt_out_as_before(key: tuple[bool, bool, bool]) -> None:
+    parts = [part for part, has in zip(("open", "start", "stored"), key, strict=True) if has]
+    before = sent("sqlite.sql")[" ".join(["update", *parts])]
+
+    assert spaced(sqlite._UPDATES._statements[key]) == before
