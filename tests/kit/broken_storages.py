@@ -21,199 +21,31 @@ settings.register_profile("broken", phases=[Phase.generate], database=None)
 settings.load_profile("broken")
 
 # ruff: noqa: E402
-from fullresult.record import Stored, TaskRecord
+from fullresult.record import TaskRecord
 from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.worker import Worker
 from fullresult.storage import (
-    AuditStorage,
-    JoiningStorage,
-    ResultStorage,
-    StatisticsStorage,
-    Storage,
     TaskQuery,
-    WorkerStorage,
 )
 from fullresult.testing import StorageSuite, open_storage
+from fullresult_storage_sql.storage import SqlStorage
 
 
-class Sound:
-    """Passes every call on."""
+class Sound(SqlStorage):
+    """The SQLite storage as it is."""
 
     def __init__(self, url: str) -> None:
-        self._storage = open_storage(url)
-
-    def setup(self) -> None:
-        self._storage.setup()
-
-    def close(self) -> None:
-        self._storage.close()
-
-    def now(self) -> datetime:
-        return self._storage.now()
-
-    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
-        return self._storage.write(events)
-
-    def get(self, task_id: str) -> TaskRecord | None:
-        return self._storage.get(task_id)
-
-    def find(self, query: TaskQuery) -> list[TaskRecord]:
-        return self._storage.find(query)
-
-    def count(self, query: TaskQuery) -> int:
-        return self._storage.count(query)
-
-    def delete(self, query: TaskQuery) -> int:
-        return self._storage.delete(query)
-
-    def delete_expired(self, now: datetime, limit: int) -> int:
-        return self._storage.delete_expired(now, limit)
-
-    def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
-        self._storage.schedule(schedule, event)
-
-    def withdraw(self, schedule_id: str) -> None:
-        self._storage.withdraw(schedule_id)
-
-    def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
-        return self._storage.claim_due(namespace, now, claim, limit)
-
-    def mark_sent(
-        self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
-    ) -> Collection[str]:
-        return self._storage.mark_sent(claim, schedule_ids, events)
-
-    def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
-        self._storage.mark_problem(claim, schedule_id, problem)
-
-    def release(self, schedule_ids: Collection[str], claim: str | None = None) -> Collection[str]:
-        return self._storage.release(schedule_ids, claim)
-
-    def take_over(
-        self, schedule_id: str, claim: str, now: datetime, *, instead_of: str | None
-    ) -> Schedule | None:
-        return self._storage.take_over(schedule_id, claim, now, instead_of=instead_of)
-
-    def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
-        return self._storage.cancel(schedule_id, event)
-
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
-        return self._storage.reschedule(schedule_id, due, event)
-
-    def next_due(self, namespace: str) -> datetime | None:
-        return self._storage.next_due(namespace)
-
-    def find_schedules(self, query: ScheduleQuery) -> list[Schedule]:
-        return self._storage.find_schedules(query)
-
-    def count_schedules(self, query: ScheduleQuery) -> int:
-        return self._storage.count_schedules(query)
-
-    def note_sweep(self, namespace: str, at: datetime) -> None:
-        self._storage.note_sweep(namespace, at)
-
-    def last_sweep(self, namespace: str) -> datetime | None:
-        return self._storage.last_sweep(namespace)
-
-    @property
-    def _results(self) -> ResultStorage:
-        assert isinstance(self._storage, ResultStorage)
-        return self._storage
-
-    def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        return self._results.get_results(task_ids)
-
-    def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
-        return self._results.get_ended(task_ids, messages=messages)
-
-    def forget(self, task_id: str) -> None:
-        self._results.forget(task_id)
-
-    def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
-        self._results.save_group(group_id, value, expire_at)
-
-    def restore_group(self, group_id: str) -> bytes | None:
-        return self._results.restore_group(group_id)
-
-    def delete_group(self, group_id: str) -> None:
-        self._results.delete_group(group_id)
-
-    def join_chord(
-        self,
-        chord_id: str,
-        member: str,
-        size: int,
-        expire_at: datetime | None,
-        *,
-        call: str | None = None,
-    ) -> bool:
-        return self._results.join_chord(chord_id, member, size, expire_at, call=call)
-
-    def forget_chord(self, chord_id: str) -> None:
-        self._results.forget_chord(chord_id)
-
-    @property
-    def _alive(self) -> WorkerStorage:
-        assert isinstance(self._storage, WorkerStorage)
-        return self._storage
-
-    def note_worker(self, worker: Worker) -> None:
-        self._alive.note_worker(worker)
-
-    def find_workers(self) -> list[Worker]:
-        return self._alive.find_workers()
-
-    def forget_workers(self, seen_until: datetime) -> None:
-        self._alive.forget_workers(seen_until)
-
-    def write_and_join(
-        self,
-        event: TaskRecord,
-        chord_id: str,
-        size: int,
-        expire_at: datetime | None,
-        *,
-        call: str | None = None,
-    ) -> tuple[Collection[str], bool]:
-        return self._joining.write_and_join(event, chord_id, size, expire_at, call=call)
-
-    def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
-        return self._joining.get_successes(task_ids)
-
-    @property
-    def _joining(self) -> JoiningStorage:
-        assert isinstance(self._storage, JoiningStorage)
-        return self._storage
-
-    @property
-    def _counting(self) -> StatisticsStorage:
-        assert isinstance(self._storage, StatisticsStorage)
-        return self._storage
-
-    def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
-        return self._counting.sample(edges, most)
-
-    def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
-        return self._counting.count_capped(query, most)
-
-    @property
-    def _log(self) -> AuditStorage:
-        assert isinstance(self._storage, AuditStorage)
-        return self._storage
-
-    def keep_audit(self, entry: AuditEntry) -> None:
-        self._log.keep_audit(entry)
-
-    def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
-        return self._log.find_audit(query)
+        opened = open_storage(url)
+        assert isinstance(opened, SqlStorage)
+        super().__init__(opened._database, auto_setup=False)
 
 
 class LastArrivalWins(Sound):
     """Takes the outcome that came last for the true one, whatever its stamp."""
 
-    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
         return super().write([self._winning(event) for event in events])
 
     def _winning(self, event: TaskRecord) -> TaskRecord:
@@ -227,7 +59,7 @@ class LastArrivalWins(Sound):
 class ReadsThenWrites(Sound):
     """Merges in Python between a read and a write, forgets entries, and knows no worker."""
 
-    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
         lacking: list[str] = []
         for event in events:
             known = self.get(event.task_id)
@@ -244,7 +76,7 @@ class MarksByTask(Sound):
 
     def mark_sent(
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
-    ) -> Collection[str]:
+    ) -> list[str]:
         sent = self.find_schedules(ScheduleQuery(schedule_ids=schedule_ids, limit=None))
         tasks = {schedule.task_id for schedule in sent}
         found = self.find_schedules(ScheduleQuery(task_ids=tasks, limit=None))
@@ -312,11 +144,11 @@ class CountsTwice(Sound):
         expire_at: datetime | None,
         *,
         call: str | None = None,
-    ) -> tuple[Collection[str], bool]:
+    ) -> tuple[list[str], bool]:
         complete = super().join_chord(chord_id, event.task_id, size, expire_at, call=call)
         return self.write([event]), complete
 
-    def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
+    def write(self, events: Sequence[TaskRecord]) -> list[str]:
         return super().write([self._expiring(event) for event in events])
 
     def _expiring(self, event: TaskRecord) -> TaskRecord:
@@ -375,54 +207,36 @@ class Suite(StorageSuite):
 
 
 class TestSound(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return Sound(url)
+    open_storage = Sound
 
 
 class TestLastArrivalWins(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return LastArrivalWins(url)
+    open_storage = LastArrivalWins
 
 
 class TestReadsThenWrites(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return ReadsThenWrites(url)
+    open_storage = ReadsThenWrites
 
 
 class TestMarksByTask(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return MarksByTask(url)
+    open_storage = MarksByTask
 
 
 class TestClaimsTwice(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return ClaimsTwice(url)
+    open_storage = ClaimsTwice
 
 
 class TestChangesHalf(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return ChangesHalf(url)
+    open_storage = ChangesHalf
 
 
 class TestCountsTwice(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return CountsTwice(url)
+    open_storage = CountsTwice
 
 
 class TestOldestFirst(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return OldestFirst(url)
+    open_storage = OldestFirst
 
 
 class TestLastHeartbeatWins(Suite):
-    @staticmethod
-    def open_storage(url: str) -> Storage:
-        return LastHeartbeatWins(url)
+    open_storage = LastHeartbeatWins
