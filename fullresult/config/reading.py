@@ -15,6 +15,8 @@ from fullresult.config.retention import Retention
 from fullresult.config.urls import without_password
 from fullresult.config.users import User, read_users
 
+_SHORTEST_SECRET = 32
+
 
 def wrong(key: str, value: object, wanted: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{key} = {value!r}: it must be {wanted}")
@@ -106,6 +108,16 @@ def _users(key: str, value: object) -> dict[str, User]:
         raise ImproperlyConfigured(str(error)) from None
 
 
+def _secret(key: str, value: object) -> str:
+    # The value is not shown.
+    if not isinstance(value, str) or len(value) < _SHORTEST_SECRET:
+        raise ImproperlyConfigured(
+            f"{key}: it must be text of at least {_SHORTEST_SECRET} characters, such as "
+            "secrets.token_urlsafe(32) makes"
+        )
+    return value
+
+
 def _names(key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -153,4 +165,5 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "on_divert_error": _one_of("raise", "broker"),
     "namespace": _text,
     "web_users": _users,
+    "web_secret": _secret,
 }

@@ -62,6 +62,8 @@ class Settings:
     namespace: str = ""
     """Of the broker, by its URL, unless it was given."""
     web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
+    web_secret: str | None = field(default=None, repr=False)
+    """Signs the sessions of the web pages; None: a random one of each process."""
 
     @property
     def limits(self) -> Limits:

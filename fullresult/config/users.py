@@ -82,7 +82,7 @@ class Users:
 
     @property
     def fingerprint(self) -> bytes:
-        """What changes with any of their passwords: a key that only their owners could know."""
+        """Changes with any of their passwords. No secret: the configuration has the hashes."""
         parts = (f"{name}:{user.password}" for name, user in sorted(self._users.items()))
         return hashlib.sha256("\n".join(parts).encode()).digest()
 

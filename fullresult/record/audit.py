@@ -52,6 +52,7 @@ class AuditQuery:
 
     def __post_init__(self) -> None:
         pages.check(self, "since", "until")
+        pages.check_texts(self, "actor", "action", "task_id")
 
     @property
     def position(self) -> pages.Position | None:

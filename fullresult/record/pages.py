@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fullresult.record.query import TaskQuery
     from fullresult.record.task import TaskRecord
+
+_KEPT_BY_NONE = re.compile("[\0\ud800-\udfff]")
 
 Position = tuple[datetime, str]
 """The time a listing is in the order of, and the id that settles ties."""
@@ -47,6 +50,18 @@ def walk(
         query = replace(query, after=page[-1].cursor)
 
 
+def check_texts(query: Any, *names: str) -> None:
+    """Raises ValueError for characters that no record has, as no database keeps them all."""
+    for name in names:
+        value = getattr(query, name)
+        texts = (value,) if isinstance(value, str) else value or ()
+        if any(_KEPT_BY_NONE.search(text) for text in texts if isinstance(text, str)):
+            kind = type(query).__name__
+            raise ValueError(
+                f"{kind}.{name} has a NUL character or a lone surrogate; no record has any"
+            )
+
+
 def check(query: Any, *dates: str) -> None:
     """Raises ValueError where a date lacks its zone, or the limit or the `after` is none."""
     kind = type(query).__name__
@@ -56,4 +71,5 @@ def check(query: Any, *dates: str) -> None:
             raise ValueError(f"{kind}.{name} must be an aware datetime, not {when!r}")
     if query.limit is not None and query.limit < 0:
         raise ValueError(f"{kind}.limit must be 0 or more, not {query.limit!r}")
+    check_texts(query, "after")
     query.position  # noqa: B018  (raises for what is no cursor)

@@ -56,6 +56,7 @@ class TaskQuery:
 
     def __post_init__(self) -> None:
         pages.check(self, "since", "until", "moved_before")
+        pages.check_texts(self, "state", "not_state", "name", "text")
         if self.order not in ("newest", "oldest"):
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import hmac
+import secrets
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from getpass import getuser
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import ImproperlyConfigured
@@ -17,8 +19,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from fullresult.config.users import Person, Role, Users, read_users
-from fullresult.storage import StorageError
+from fullresult.storage import AuditStorage, StorageError
 from fullresult.web.guard import Guard
+from fullresult.web.health import Health
 from fullresult.web.pages import (
     audit,
     edit,
@@ -36,7 +39,7 @@ from fullresult.web.pages import (
     task,
     tasks,
 )
-from fullresult.web.sessions import Sessions
+from fullresult.web.sessions import Ended, Sessions
 from fullresult.web.site import STATIC, Authenticate, Site, site_of
 
 if TYPE_CHECKING:
@@ -89,7 +92,9 @@ def create_app(
         token_role=Person(f"{_os_user()} (by the start-up link)", token_role) if token else None,
         hosts=None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts)),
         authenticate=authenticate,
-        sessions=Sessions(_key(known, token)),
+        sessions=Sessions(_key(full.settings.web_secret, known)),
+        ended=_ended(full),
+        health=Health(partial(_ask, full)),
         scheduler=scheduler,
     )
     app = Starlette(
@@ -116,12 +121,19 @@ def _users(full: FullResult, given: Mapping[str, Mapping[str, str]] | None) -> U
         raise ImproperlyConfigured(str(error)) from None
 
 
-def _key(users: Users, token: str | None) -> bytes:
-    """What signs sessions: the same in all processes with the same users, and known to no other."""
-    secret = token.encode() if token else b""
-    if not secret and not users.can_log_in:
-        secret = os.urandom(32)
-    return sha256(b"fullresult session\0" + users.fingerprint + secret).digest()
+def _key(secret: str | None, users: Users) -> bytes:
+    """The key of sessions: the same in all processes with one secret and the same passwords."""
+    own = secret.encode() if secret else secrets.token_bytes(32)
+    return hmac.digest(own, b"fullresult session\0" + users.fingerprint, hashlib.sha256)
+
+
+def _ended(full: FullResult) -> Ended:
+    shared = full.settings.web_secret and isinstance(full.storage, AuditStorage)
+    return Ended(full.audit_log if shared else None)
+
+
+def _ask(full: FullResult) -> None:
+    full.storage.now()
 
 
 def _os_user() -> str:

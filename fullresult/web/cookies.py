@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from fullresult.web.site import Site, visit_of
+from fullresult.web.site import Site, root_of, visit_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,4 +52,4 @@ def put_cookie(request: Request, answer: Response, name: str, value: str) -> Non
 
 
 def _cookie_path(request: Request) -> str:
-    return str(request.scope.get("root_path", "")).rstrip("/") or "/"
+    return root_of(request) or "/"

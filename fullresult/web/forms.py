@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
+from anyio import fail_after
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
-LARGEST = 4 * 1024 * 1024
-"""Bytes."""
-_FIELDS = 20_000
+
+class Bounds(NamedTuple):
+    """What a form may cost."""
+
+    size: int
+    """Bytes."""
+    fields: int
+    seconds: float
+    """Until all of it has come."""
+
+
+KNOWN = Bounds(4 * 1024 * 1024, 20_000, 120.0)
+STRANGER = Bounds(16 * 1024, 20, 10.0)
+"""For those who have not come in: a name and a password."""
+_AT_ONCE = 64 * 1024
+"""Bytes that are read by the event loop; more would keep others waiting."""
 
 
 class Form:
@@ -46,20 +61,35 @@ def ids_of(asked: Form | QueryParams) -> list[str]:
     return list(dict.fromkeys([*asked.getlist("id"), *map(unquote, asked.getlist("key"))]))
 
 
-async def read_form(request: Request) -> Form:
-    """The form of *request*. Raises Starlette's `HTTPException` where it is none, or too large."""
+async def read_form(request: Request, bounds: Bounds = KNOWN) -> Form:
+    """Raises Starlette's `HTTPException` where it is no form, or one beyond *bounds*."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise HTTPException(415, "Only forms are taken here.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"The form is larger than {LARGEST:,} bytes.")
+    body = await _body(request, bounds)
+    if len(body) <= _AT_ONCE:
+        return _read(body, bounds)
+    return await run_in_threadpool(_read, body, bounds)
+
+
+async def _body(request: Request, bounds: Bounds) -> bytes:
+    chunks, size = [], 0
     try:
-        pairs = parse_qsl(
-            body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_FIELDS
-        )
+        with fail_after(bounds.seconds):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > bounds.size:
+                    raise HTTPException(413, f"The form is larger than {bounds.size:,} bytes.")
+    except TimeoutError:
+        text = f"The form did not come within {bounds.seconds:.0f} seconds."
+        raise HTTPException(408, text, {"connection": "close"}) from None
+    return b"".join(chunks)
+
+
+def _read(body: bytes, bounds: Bounds) -> Form:
+    text = body.decode("utf-8", "replace")
+    try:
+        return Form(parse_qsl(text, keep_blank_values=True, max_num_fields=bounds.fields))
     except ValueError:
-        raise HTTPException(413, f"The form has more than {_FIELDS:,} fields.") from None
-    return Form(pairs)
+        raise HTTPException(413, f"The form has more than {bounds.fields:,} fields.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import inspect
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -13,11 +14,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fullresult.config.users import Person
+from fullresult.storage import StorageError
 from fullresult.web.cookies import CSRF, SESSION, cookie, put_cookie, start_session
 from fullresult.web.site import Authenticate, Links, Site, Visit, visit_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from fullresult.web.sessions import Session
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -57,6 +61,7 @@ class Guard:
         known = request.cookies.get(cookie(request, CSRF), "")
         visit = Visit(None, known or secrets.token_urlsafe(24))
         scope["fullresult.visit"] = visit
+        scope["fullresult.root"] = scope.get("root_path", "")
         here = scope["fullresult.here"] = _page(scope)
 
         answer = await self._refuse(request, here)
@@ -127,11 +132,11 @@ class Guard:
             visit.by_header = True
             return found
         session = site.sessions.read(request.cookies.get(cookie(request, SESSION), ""))
-        if session is not None:
-            kind, name = session
-            person = site.token_role if kind == "token" else site.users.get(name)
+        if session is not None and not await _has_ended(site, session):
+            by_link = session.kind == "token"
+            person = site.token_role if by_link else site.users.get(session.name)
             if person is not None:
-                visit.in_session = True
+                visit.session = session
                 return person
         return None if site.authenticate is None else await _ask(site.authenticate, request)
 
@@ -157,18 +162,40 @@ class Guard:
         where = request.headers.get("sec-fetch-site")
         origin = request.headers.get("origin")
         host = request.headers.get("host", "").lower()
-        same = where in (None, "same-origin") and (
-            origin is None or urlsplit(origin).netloc.lower() == host
-        )
-        if same and (where or origin):
+        here = (request.url.scheme, host)
+        there = here if origin is None else _origin(origin)
+        if where in (None, "same-origin") and there == here and (where or origin):
             return None
-        return self._site.error(request, 403, "This did not come from a page of this site.")
+        text = "This did not come from a page of this site."
+        if there == ("https", host):
+            text += (
+                " If a proxy speaks HTTPS for it, the server has to believe the proxy: "
+                "`--trusted-proxy` of the command, or the server's own option."
+            )
+        return self._site.error(request, 403, text)
 
 
 def _page(scope: Scope) -> str:
     """The path after where we are mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path[len(root) :].lstrip("/") if path.startswith(root) else path.lstrip("/")
+
+
+def _origin(text: str) -> tuple[str, str] | None:
+    """The scheme and the host of an Origin; None for what is none."""
+    try:
+        read = urlsplit(text)
+    except ValueError:
+        return None
+    return read.scheme, read.netloc.lower()
+
+
+async def _has_ended(site: Site, session: Session) -> bool:
+    """True if it was logged out, here or in another process with the same secret."""
+    if site.ended.is_due:
+        with suppress(StorageError):  # whoever has it sees no page without the storage
+            await run_in_threadpool(site.ended.look)
+    return session in site.ended
 
 
 def _caching(here: str, status: int) -> str:

@@ -135,6 +135,8 @@ def _is_argument(qualifier: str) -> bool:
 
 def _known(qualifier: str) -> str:
     name = qualifier if _is_argument(qualifier) else qualifier.lower()
+    if not name.isprintable():
+        raise NotUnderstood("An argument's name with characters that do not show is not searched.")
     if name in ("", "-state") or _is_argument(name):
         if "" in name.split(".")[1:]:
             raise NotUnderstood(f"{name}: an argument has a name.")
@@ -173,12 +175,17 @@ def _value(text: str, at: int, of_argument: bool) -> tuple[str, int]:
 def _shown(term: Term) -> str:
     before = f"{term.qualifier}:" if term.qualifier else ""
     if _is_argument(term.qualifier):
-        return before + term.value
+        return before + _escaped(term.value)
     value = term.value
     plain = value.isprintable() and not value.startswith('"') and not re.search(r"\s", value)
     if plain and (term.qualifier or (value and not _QUALIFIED.match(value))):
         return before + value
     return before + json.dumps(value)
+
+
+def _escaped(value: str) -> str:
+    """*value* of an argument, in which nothing is hidden or turned around; it means the same."""
+    return value if value.isprintable() else json.dumps(_json(value))
 
 
 def _state(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Sessions: who came in and until when, signed, in a cookie. The server keeps nothing."""
+"""Sessions: who came in and until when, signed, in a cookie; and those that were logged out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,39 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
+import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+from fullresult.record.audit import AuditEntry, AuditQuery
 
 LIFE = 12 * 3600
 """Seconds after which one has to come in again."""
+LOG_OUT = "log-out"
+"""The action in the audit log that ends a session in every process."""
+_ASK_AGAIN = 2.0
+"""Seconds between two looks into the audit log."""
+_OVERLAP = timedelta(minutes=1)
+"""A look begins this much before the one before, for entries that were written meanwhile."""
+
+
+class Session(NamedTuple):
+    """Somebody who came in."""
+
+    kind: str
+    """By `password` or by the start-up `token`."""
+    name: str
+    until: int
+    """Unix time."""
+    ident: str
+    """Random; its hash may be shown."""
 
 
 class Sessions:
-    """Signs and reads sessions with one *key*."""
+    """Signs and reads sessions with one *key*, which is a secret of its own."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -22,26 +46,78 @@ class Sessions:
     def write(self, name: str, kind: str, now: float | None = None) -> str:
         """The text of a session of *name*, who came in by *kind*: `password` or `token`."""
         until = int(now if now is not None else time.time()) + LIFE
-        told = json.dumps([kind, name, until]).encode()
+        told = json.dumps([kind, name, until, secrets.token_urlsafe(16)]).encode()
         return f"{_text(told)}.{_text(self._sign(told))}"
 
-    def read(self, text: str, now: float | None = None) -> tuple[str, str] | None:
-        """(kind, name) of a session that we wrote and that is not over."""
+    def read(self, text: str, now: float | None = None) -> Session | None:
+        """A session that we wrote and that is not over by itself."""
         shown, _, signature = text.partition(".")
         told, signed = _bytes(shown), _bytes(signature)
         if told is None or signed is None or not hmac.compare_digest(signed, self._sign(told)):
             return None
-        kind, name, until = _loads(told)
-        if until < (now if now is not None else time.time()):
-            return None
-        return kind, name
+        session = Session(*json.loads(told))
+        return None if session.until < (now if now is not None else time.time()) else session
 
     def _sign(self, told: bytes) -> bytes:
         return hmac.digest(self._key, told, hashlib.sha256)
 
 
-def _loads(told: bytes) -> Any:
-    return json.loads(told)
+class Ended:
+    """The sessions that were logged out.
+
+    *find* reads the audit log, by which processes with the same secret tell one another; without
+    it, only this process can have made a session.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[AuditQuery], list[AuditEntry]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find = find
+        self._clock = clock
+        self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._next = clock()
+        self._since = datetime.now(timezone.utc) - timedelta(seconds=LIFE)
+
+    @property
+    def is_shared(self) -> bool:
+        return self._find is not None
+
+    @property
+    def is_due(self) -> bool:
+        """True if `look` has something to do."""
+        return self._find is not None and self._clock() >= self._next
+
+    def look(self) -> None:
+        """Read which sessions other processes ended. Raises `StorageError`."""
+        with self._lock:
+            if self._find is None or not self.is_due:
+                return
+            self._next = self._clock() + _ASK_AGAIN
+        at = datetime.now(timezone.utc)
+        for entry in self._find(AuditQuery(action=LOG_OUT, since=self._since, limit=None)):
+            self._keep(str(entry.details.get("session")), entry.at.timestamp() + LIFE)
+        self._since = at - _OVERLAP
+
+    def add(self, session: Session) -> None:
+        self._keep(shown(session), session.until)
+
+    def __contains__(self, session: Session) -> bool:
+        return shown(session) in self._until
+
+    def _keep(self, name: str, until: float) -> None:
+        now = time.time()
+        with self._lock:
+            self._until[name] = until
+            for old in [each for each, end in self._until.items() if end < now]:
+                del self._until[old]
+
+
+def shown(session: Session) -> str:
+    """The name of *session* in the audit log, by which nobody can come in."""
+    return hashlib.sha256(session.ident.encode()).hexdigest()[:32]
 
 
 def _text(data: bytes) -> str:

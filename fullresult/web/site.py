@@ -20,9 +20,11 @@ from fullresult.config import duration
 from fullresult.config.users import Person, Users
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
+from fullresult.web.health import Health
 from fullresult.web.search import like
-from fullresult.web.sessions import Sessions
+from fullresult.web.sessions import Ended, Session, Sessions
 from fullresult.web.throttle import Throttle
+from fullresult.web.turns import Turns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,7 +51,8 @@ class Visit:
     """What a form has to send with it."""
     by_header: bool = False
     """By a token in a header, which no other site can make a browser send."""
-    in_session: bool = False
+    session: Session | None = None
+    """By which they came in, if they can log out."""
     unwritten: str | None = None
     """Why what was done is not in the audit log, where it is not."""
 
@@ -68,9 +71,13 @@ class Site:
     """The values of the header Host that are taken; None: any."""
     authenticate: Authenticate | None
     sessions: Sessions
+    ended: Ended
+    health: Health
     scheduler: str | None = None
     """Beat's, where it is not the configured one."""
     throttle: Throttle = field(default_factory=Throttle)
+    hashing: Turns = field(default_factory=lambda: Turns(2))
+    """Passwords are hashed side by side: each takes 32 MiB."""
     done: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The actions that were taken, so that a form sent twice acts once."""
 
@@ -92,7 +99,7 @@ class Site:
                 csrf=visit.csrf,
                 unwritten=visit.unwritten,
                 once=secrets.token_urlsafe(12),
-                can_log_out=visit.in_session,
+                can_log_out=visit.session is not None,
                 now=self.now(),
                 here=request.scope.get("fullresult.here", ""),
                 app_name=self.full.app.main or "this app",
@@ -152,7 +159,7 @@ class Links:
     """The addresses of the pages, wherever they are mounted."""
 
     def __init__(self, request: Request) -> None:
-        self._root = str(request.scope.get("root_path", "")).rstrip("/")
+        self._root = root_of(request)
 
     def __call__(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
         """The path of *page* with a query; what is None or empty is left out."""
@@ -168,6 +175,12 @@ class Links:
 @cache
 def _digest(name: str) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def root_of(request: Request) -> str:
+    """The path at which the pages are mounted, without a slash at its end."""
+    # What Starlette says is longer below a `Mount` of ours.
+    return str(request.scope.get("fullresult.root", request.scope.get("root_path", ""))).rstrip("/")
 
 
 def site_of(request: Request) -> Site:

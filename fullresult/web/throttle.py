@@ -6,12 +6,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
-MOST, MOST_OF_ALL = 5, 30
-"""Wrong ones within the time, of one name from one address, and of all."""
+MOST, MOST_OF_NAME, MOST_OF_ALL = 5, 10, 30
+"""Wrong ones within the time: of one name from one address, of one name, of all.
+
+An address is what a proxy says, which may pass on what it was told; the name cannot be another.
+"""
 WITHIN = 60.0
 """Seconds."""
 _REMEMBERED = 10_000
+
+
+class Who(NamedTuple):
+    """Who tries to come in."""
+
+    name: str
+    address: str = ""
 
 
 class Throttle:
@@ -19,26 +30,29 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
+        self._failed: deque[tuple[float, Who]] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
-    def wait(self, who: str) -> float:
+    def wait(self, who: Who) -> float:
         """Seconds that *who* has to wait before the next guess; 0 for none."""
         with self._lock:
             now = self._clock()
             while self._failed and self._failed[0][0] <= now - WITHIN:
                 self._failed.popleft()
-            mine = [at for at, other in self._failed if other == who]
-            waits = [at + WITHIN - now for at in mine[-MOST:][:1] if len(mine) >= MOST]
-            if len(self._failed) >= MOST_OF_ALL:
-                waits.append(self._failed[-MOST_OF_ALL][0] + WITHIN - now)
-            return max(waits, default=0.0)
+            every = list(self._failed)
+            counted = (
+                (MOST, [at for at, other in every if other == who]),
+                (MOST_OF_NAME, [at for at, other in every if other.name == who.name]),
+                (MOST_OF_ALL, [at for at, _ in every]),
+            )
+            full = (times[-most] for most, times in counted if len(times) >= most)
+            return max((at + WITHIN - now for at in full), default=0.0)
 
-    def failed(self, who: str) -> None:
+    def failed(self, who: Who) -> None:
         with self._lock:
             self._failed.append((self._clock(), who))
 
-    def forget(self, who: str) -> None:
+    def forget(self, who: Who) -> None:
         """The last attempt of *who* was no failure."""
         with self._lock:
             for index in range(len(self._failed) - 1, -1, -1):

@@ -59,6 +59,13 @@ _USER_FIELDS = 3
     metavar="CLASS",
     help="That of beat, where it is told on beat's command line and not by `beat_scheduler`.",
 )
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy whose X-Forwarded-For and -Proto are believed. Repeatable.",
+)
 @click.option("--read-only", is_flag=True, help="Whoever has the start-up link may only look.")
 @click.option(
     "--root-path", default="", metavar="PATH", help="Where a proxy has mounted the pages."
@@ -106,6 +113,7 @@ def _serve(
     users: Path | None,
     allowed_hosts: Sequence[str],
     scheduler: str | None,
+    trusted_proxies: Sequence[str],
     read_only: bool,
     root_path: str,
     certfile: str | None,
@@ -142,6 +150,8 @@ def _serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         root_path=root_path.rstrip("/"),
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,

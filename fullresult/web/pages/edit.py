@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _FIELDS = ("args", "kwargs", "queue", "eta", "priority")
 _HIGHEST_PRIORITY = 255
+_DIGITS = len(str(_HIGHEST_PRIORITY))
 
 
 class Changed(NamedTuple):
@@ -190,7 +191,7 @@ def _options(
         except ValueError as error:
             problems["eta"] = str(error)
     if priority := values["priority"].strip():
-        if priority.isdecimal() and int(priority[:4]) <= _HIGHEST_PRIORITY:
+        if priority.isdecimal() and len(priority) <= _DIGITS and int(priority) <= _HIGHEST_PRIORITY:
             options["priority"] = int(priority)
         else:
             problems["priority"] = f"A whole number from 0 to {_HIGHEST_PRIORITY}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -11,8 +12,10 @@ from starlette.routing import Route
 
 from fullresult.web.acting import write_down
 from fullresult.web.cookies import check_token, end_session, start_session
-from fullresult.web.forms import read_form
+from fullresult.web.forms import STRANGER, read_form
+from fullresult.web.sessions import LOG_OUT, Session, shown
 from fullresult.web.site import Links, redirect, site_of, visit_of
+from fullresult.web.throttle import Who
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,26 +32,26 @@ def ask(request: Request) -> Response:
         return site.error(request, 404, "Nobody has a password here.")
     if visit_of(request).person is not None:
         return redirect(request)
-    back = request.query_params.get("next", "")
+    back = _printable(request.query_params.get("next", ""))
     return site.render(request, "login.html", back=back, problem=None)
 
 
 async def log_in(request: Request) -> Response:
     """A session for whoever knows the password; not as often as a guesser would like."""
-    site, form = site_of(request), await read_form(request)
+    site, form = site_of(request), await read_form(request, STRANGER)
     if not check_token(request, form):
         return site.error(request, 403, "This form is too old. Go back, load the page anew.")
     name, back = form.get("name")[:_LONGEST], form.get("next")
-    who = f"{request.client.host if request.client else '?'} {name}"
+    who = Who(name, request.client.host if request.client else "?")
     if (seconds := site.throttle.wait(who)) > 0:
         answer = site.error(request, 429, f"Too many attempts. Try again in {seconds:.0f} seconds.")
         answer.headers["retry-after"] = f"{seconds:.0f}"
         return answer
     # Counted before it is checked: those that come at once are all counted.
     site.throttle.failed(who)
-    person = await run_in_threadpool(site.users.by_password, name, form.get("password"))
+    person = await site.hashing.run(site.users.by_password, name, form.get("password"))
     if person is None:
-        logger.warning("fullresult: a login failed, of %r", who)
+        logger.warning("fullresult: a login failed, of %r from %r", *who)
         problem = "The name or the password is wrong."
         return site.render(request, "login.html", 403, back=back, problem=problem)
     site.throttle.forget(who)
@@ -58,19 +61,44 @@ async def log_in(request: Request) -> Response:
     return answer
 
 
+def _printable(page: str) -> str:
+    """*page*, which stands in the form; nothing where something in it would not show."""
+    return page if page.isprintable() else ""
+
+
 def _back(request: Request, page: str) -> str:
     """A page of ours, whatever *page* says."""
     root = Links(request)()
-    return root + page.lstrip("/\\") if page.isprintable() else root
+    return root if _leads_up(page) else root + _printable(page).lstrip("/\\")
+
+
+def _leads_up(page: str) -> bool:
+    """True if a browser would read a `..` in the path of *page*, however it is spelt."""
+    path = re.split("[?#]", page, maxsplit=1)[0].lower().replace("%2e", ".")
+    return ".." in re.split(r"[/\\]", path)
 
 
 async def log_out(request: Request) -> Response:
-    form = await read_form(request)
+    """The session ends, and not only the browser's cookie: whoever has copied that is out, too."""
+    site, form = site_of(request), await read_form(request)
+    visit = visit_of(request)
     if not check_token(request, form):
-        return site_of(request).error(request, 403, "This form is too old.")
-    answer = redirect(request, "login" if site_of(request).users.can_log_in else "")
+        return site.error(request, 403, "This form is too old.")
+    answer = redirect(request, "login" if site.users.can_log_in else "")
+    if visit.session is not None:
+        await run_in_threadpool(_end, request, visit.session)
+    if visit.unwritten and site.ended.is_shared:
+        text = f"You are logged out here, but other processes were not told: {visit.unwritten}"
+        answer = site.error(request, 503, text)
     end_session(request, answer)
     return answer
+
+
+def _end(request: Request, session: Session) -> None:
+    site_of(request).ended.add(session)
+    person = visit_of(request).person
+    assert person is not None
+    write_down(request, person, LOG_OUT, [], {"session": shown(session)})
 
 
 routes = [

@@ -72,9 +72,10 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     text = (asked.get("q") or "").strip()
     if not text:
         return None
-    query = Search.read(text).query(until)
+    search = Search.read(text)
+    query = search.query(until)
     query = replace(query, until=min(until, query.until or until))
-    return Chosen((), query, (("q", text), ("until", until.isoformat())))
+    return Chosen((), query, (("q", str(search)), ("until", until.isoformat())))
 
 
 def _until(site: Site, text: str) -> datetime:
