@@ -70,7 +70,7 @@ STILL_IN_A_CIRCLE: set[str] = {
 STILL_FOREIGN_TO_INSIGHT: set[str] = set()
 STILL_CALLING_A_STORAGE: set[str] = {
     "fullresult.cli.commands.reschedule: now",
-    "fullresult.web.pages.health: now",
+    "fullresult.web.app: now",
     "fullresult.web.pages.overview: find_workers",
     "fullresult.web.pages.overview: now",
     "fullresult.web.pages.stale: now",
