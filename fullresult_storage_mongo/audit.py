@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator
 
-from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record import AuditEntry, AuditQuery
 from fullresult_storage_mongo import queries
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again

@@ -6,11 +6,10 @@ says too much. What decides is an expression.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fullresult.record import encoding
+from fullresult.storage import as_recorded
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.merging import literal
 from fullresult_storage_mongo.values import TAG, fitting, ordered
@@ -20,7 +19,7 @@ Path = tuple[str, ...]
 
 def keywords(asked: Mapping[str, Any]) -> Iterator[Document]:
     """`TaskQuery.kwargs`."""
-    value = _plain(dict(asked))
+    value = ordered(as_recorded(dict(asked)))
     yield {"kwargs": {"$type": "object"}}
     for path, leaf in _leaves(value):
         yield from _indexed("kwargs", path, leaf)
@@ -29,7 +28,7 @@ def keywords(asked: Mapping[str, Any]) -> Iterator[Document]:
 
 def first(asked: Sequence[Any]) -> Iterator[Document]:
     """`TaskQuery.args`."""
-    values = [_plain(value) for value in asked]
+    values = [ordered(as_recorded(value)) for value in asked]
     if not values:
         return
     conditions: list[Document] = [{"$gte": [{"$size": "$$args"}, len(values)]}]
@@ -37,17 +36,6 @@ def first(asked: Sequence[Any]) -> Iterator[Document]:
         conditions += _parts({"$arrayElemAt": ["$$args", index]}, value)
     args = {"$cond": [{"$isArray": ["$args"]}, "$args", literal([])]}
     yield {"$expr": {"$let": {"vars": {"args": args}, "in": {"$and": conditions}}}}
-
-
-def _plain(value: Any) -> Any:
-    """*value* as it stands in recorded JSON, with kombu's types as the objects kombu makes of them.
-
-    Raises `ValueError` for what JSON cannot hold.
-    """
-    try:
-        return ordered(json.loads(encoding.dumps_strict(value)))
-    except encoding.Unstorable as error:
-        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
 
 
 def is_name(key: str) -> bool:

@@ -20,8 +20,7 @@ import bson
 from pymongo import UpdateOne
 from pymongo.errors import DocumentTooLarge, PyMongoError
 
-from fullresult.record import TaskRecord
-from fullresult.record.schedule import Schedule
+from fullresult.record import Schedule, TaskRecord
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import RELAXED, Document, Handle

@@ -10,10 +10,8 @@ from fnmatch import fnmatchcase
 
 from pymongo.errors import OperationFailure
 
-from fullresult.record import encoding
-from fullresult.record.schedule import ScheduleQuery
-from fullresult.storage import TaskQuery
-from fullresult.storage.indexes import OPEN, buckets_of
+from fullresult.record import ScheduleQuery, encoding
+from fullresult.storage import OPEN, TaskQuery, buckets_of
 from fullresult_storage_mongo import globs, matching
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.records import CLAIMED, WAITING

@@ -6,19 +6,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.record import (
-    PENDING,
-    STARTED,
     SUCCESS,
     Entry,
     Message,
     Outcome,
+    Schedule,
     Start,
     Stored,
     TaskRecord,
 )
-from fullresult.record.schedule import Schedule
-from fullresult.storage import Refused
-from fullresult.storage.indexes import OPEN
+from fullresult.storage import OPEN, Refused
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.values import to_bson, to_json
 
@@ -36,7 +33,6 @@ MOST_STORED = 10 * 1024 * 1024
 Of a server with the smallest cache there is, 256 MB, a larger one takes too much: it never ends.
 """
 STORED = tuple(f"stored_{name}" for name in Stored._fields)
-_MAY_WAIT = frozenset({PENDING, STARTED})
 
 
 class Told(NamedTuple):
@@ -77,14 +73,6 @@ def document(told: Told) -> Document:
     if told.entries:
         whole["entries"] = told.entries
     return whole
-
-
-def may_wait(event: TaskRecord) -> bool:
-    """Whether *event* need not be safe from everything when its write returns.
-
-    Were it lost, the worker's next event would tell most of it again.
-    """
-    return event.outcome is not None and event.outcome.state in _MAY_WAIT
 
 
 def _outcome_part(outcome: Outcome) -> Document:

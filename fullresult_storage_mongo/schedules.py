@@ -13,8 +13,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from fullresult.record import TaskRecord
-from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record import Schedule, ScheduleQuery, TaskRecord
 from fullresult_storage_mongo import queries, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again, twice

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from fullresult.record.sample import Sample
-from fullresult.record.schedule import ScheduleQuery
+from fullresult.record import Sample, ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_mongo import queries, schedules
 from fullresult_storage_mongo.clients import Handle

@@ -10,8 +10,7 @@ from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
 from fullresult.record import TaskRecord
-from fullresult.storage import StorageError, TaskQuery
-from fullresult.storage.indexes import is_indexed
+from fullresult.storage import StorageError, TaskQuery, is_indexed
 from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
 from fullresult_storage_mongo.clients import Document, Handle

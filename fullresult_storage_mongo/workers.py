@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from datetime import datetime
 
-from fullresult.record.worker import Worker
+from fullresult.record import Worker
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.database import Database, again
 

@@ -15,9 +15,8 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from fullresult.record import TaskRecord
-from fullresult.record.merging import fold, merge
-from fullresult.record.stamps import FIRST, Attempt
+from fullresult.record import FIRST, Attempt, TaskRecord, fold, merge
+from fullresult.storage import may_wait
 from fullresult_storage_mongo import merging, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import TOO_LARGE, again, is_too_large, twice
@@ -44,7 +43,7 @@ def write_at_once(handle: Handle, event: TaskRecord) -> list[str] | None:
     The command goes without what a driver and a server do so that none is done twice: a merge may
     be, and that is a third of the server's work.
     """
-    concern = handle.relaxed_concern if records.may_wait(event) else handle.concern
+    concern = handle.relaxed_concern if may_wait(event) else handle.concern
     return write_on(handle.lines.command, handle, event, concern)
 
 
@@ -97,7 +96,7 @@ def checked(event: TaskRecord) -> int:
 
 
 def _merge_one(handle: Handle, event: TaskRecord) -> None:
-    tasks = handle.relaxed if records.may_wait(event) else handle.tasks
+    tasks = handle.relaxed if may_wait(event) else handle.tasks
     known, update = {"_id": event.task_id}, merging.pipeline(told(event))
     try:
         again(lambda: tasks.update_one(known, update, upsert=True))
@@ -118,7 +117,7 @@ def _merge_many(handle: Handle, events: Sequence[TaskRecord]) -> None:
     sizes = [checked(event) for event in events]  # before any is sent: all, or none if one is odd
     large = [event for event, size in zip(events, sizes, strict=True) if size > _LARGE]
     batch = [event for event, size in zip(events, sizes, strict=True) if size <= _LARGE]
-    wait = not all(map(records.may_wait, events))
+    wait = not all(map(may_wait, events))
     tasks = handle.tasks if wait else handle.relaxed
     twice(handle, lambda: _write_batch(handle, tasks, batch))
     for event in large:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record import AuditEntry, AuditQuery
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.database import Condition, Database
 from fullresult_storage_sql.prepared import Prepared

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from fullresult.record import TaskRecord
-from fullresult.record.schedule import Schedule
+from fullresult.record import Schedule, TaskRecord
 from fullresult.storage import TaskQuery
 
 Condition = tuple[str, list[Any]]

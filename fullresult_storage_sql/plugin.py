@@ -7,8 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
-from fullresult.config import Settings, urls, without_password
-from fullresult.config.urls import is_escaped
+from fullresult.config import Settings, is_escaped, urls, without_password
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 from fullresult_storage_sql import statements

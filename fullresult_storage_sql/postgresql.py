@@ -11,10 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import RawCursor
 
-from fullresult.record import TaskRecord
-from fullresult.record.merging import fold
-from fullresult.record.schedule import Schedule
-from fullresult.storage import Refused, StorageError, Uncertain
+from fullresult.record import Schedule, TaskRecord, fold
+from fullresult.storage import Refused, StorageError, Uncertain, may_wait
 from fullresult_storage_sql import postgresql_statements as prepared
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.database import Joining
@@ -98,7 +96,7 @@ class PostgreSQL(Conditions):
         return _lacking(session, event)
 
     def _send(self, session: Session, event: TaskRecord) -> None:
-        relaxed = rows.may_wait(event) and not self._synchronous
+        relaxed = may_wait(event) and not self._synchronous
         sql, values = prepared.of_event(
             event, prepared.RELAXED_WRITES if relaxed else prepared.WRITES
         )

@@ -10,7 +10,7 @@ from psycopg import errors, generators, pq, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 
-from fullresult.storage.sockets import is_readable
+from fullresult.storage import is_readable
 from fullresult_storage_sql.rows import Parameter
 
 RV = TypeVar("RV")

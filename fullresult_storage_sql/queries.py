@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fullresult.record import SUCCESS, encoding
-from fullresult.storage import TaskQuery
-from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_of_few
+from fullresult.storage import OPEN, OWN_BUCKET, TaskQuery, as_recorded, buckets_of, is_of_few
 from fullresult_storage_sql.database import Condition, Database, Path
 from fullresult_storage_sql.rows import date_text
 
@@ -158,9 +156,9 @@ def _conditions(
         columns = ("t.name", "t.task_id", "t.exception_type", "t.exception_message")
         yield database.has_text(columns, query.text)
     if query.kwargs is not None:
-        yield from database.contains("t.kwargs", _plain(query.kwargs))
+        yield from database.contains("t.kwargs", as_recorded(query.kwargs))
     for index, value in enumerate(query.args or ()):
-        yield from database.item_is("t.args", (index,), _plain(value))
+        yield from database.item_is("t.args", (index,), as_recorded(value))
 
 
 def _state_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
@@ -189,17 +187,6 @@ def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:
         sign = "<" if query.order == "newest" else ">"
         date, task_id = position
         yield f"(t.date_created, t.task_id) {sign} ({mark}, {mark})", [date_text(date), task_id]
-
-
-def _plain(value: Any) -> Any:
-    """*value* as it stands in recorded JSON, with kombu's types as the objects kombu makes of them.
-
-    Raises `ValueError` for what JSON cannot hold.
-    """
-    try:
-        return json.loads(encoding.dumps_strict(value))
-    except encoding.Unstorable as error:
-        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -8,11 +8,18 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from fullresult.record import PENDING, STARTED, Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.record.dates import from_milliseconds
-from fullresult.record.sample import Sample
-from fullresult.record.schedule import Schedule
-from fullresult.record.worker import Worker
+from fullresult.record import (
+    Entry,
+    Message,
+    Outcome,
+    Sample,
+    Schedule,
+    Start,
+    Stored,
+    TaskRecord,
+    Worker,
+    from_milliseconds,
+)
 
 Parameter = str | bytes | None
 Native = Parameter | float
@@ -29,7 +36,6 @@ JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 
 _AS_IT_IS = frozenset({str, bytes, type(None)})
 _NATIVE = _AS_IT_IS | {float}
-_MAY_WAIT = frozenset({PENDING, STARTED})
 _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
 _NO_START = (None,) * len(START)
@@ -116,14 +122,6 @@ def _object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, st
         for column, value in zip(columns, values, strict=True)
         if value is not None
     }
-
-
-def may_wait(event: TaskRecord) -> bool:
-    """Whether *event* need not be on the disk when its write returns: a publish or a start.
-
-    Were it lost with the database's host, the worker's next event would tell most of it again.
-    """
-    return event.outcome is not None and event.outcome.state in _MAY_WAIT
 
 
 def date_text(when: datetime) -> str:

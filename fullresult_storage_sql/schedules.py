@@ -8,8 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from fullresult.record import TaskRecord
-from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record import Schedule, ScheduleQuery, TaskRecord
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.database import Condition, Database
 from fullresult_storage_sql.prepared import Prepared

@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, TypeVar
 
-from fullresult.record import TaskRecord
-from fullresult.record.schedule import Schedule
-from fullresult.storage import Refused, StorageError
+from fullresult.record import Schedule, TaskRecord
+from fullresult.storage import Refused, StorageError, may_wait
 from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.database import Joining
@@ -104,7 +103,7 @@ class SQLite(Conditions):
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         def all_of_them(session: Session) -> list[str]:
-            durable = self._synchronous is None and not all(map(rows.may_wait, events))
+            durable = self._synchronous is None and not all(map(may_wait, events))
             relaxed = session.has_log or not durable
             session.wait_for_disk(self._synchronous or ("NORMAL" if relaxed else "FULL"))
             if len(events) == 1 and not events[0].entries:

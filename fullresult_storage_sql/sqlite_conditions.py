@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from fullresult.storage import TaskQuery
-from fullresult.storage.indexes import OPEN
+from fullresult.storage import OPEN, TaskQuery
 from fullresult_storage_sql import globs, queries, statements
 from fullresult_storage_sql.database import Condition, Path
 

@@ -8,8 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from fullresult.record.sample import Sample
-from fullresult.record.schedule import ScheduleQuery
+from fullresult.record import Sample, ScheduleQuery
 from fullresult.storage import TaskQuery
 from fullresult_storage_sql import queries, rows, schedules
 from fullresult_storage_sql.database import Database

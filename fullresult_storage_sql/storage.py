@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from fullresult.record import TaskRecord
-from fullresult.record.dates import cut
-from fullresult.storage import TaskQuery
-from fullresult.storage.indexes import is_indexed
+from fullresult.record import TaskRecord, cut
+from fullresult.storage import TaskQuery, is_indexed
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.results import SqlResults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fullresult.record.worker import Worker
+from fullresult.record import Worker
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.prepared import Prepared
 

@@ -13,6 +13,7 @@ from fullresult.config.settings import (
     is_recorded,
 )
 from fullresult.config.urls import (
+    is_escaped,
     without_password,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "Limits",
     "Settings",
     "duration",
+    "is_escaped",
     "is_recorded",
     "namespace_of",
     "without_password",

@@ -4,6 +4,10 @@ from fullresult.record.audit import (
     AuditEntry,
     AuditQuery,
 )
+from fullresult.record.dates import (
+    cut,
+    from_milliseconds,
+)
 from fullresult.record.headers import (
     ENTRY_NAME,
     ORIGINAL_ID,
@@ -32,6 +36,10 @@ from fullresult.record.schedule import (
     Schedule,
     ScheduleQuery,
 )
+from fullresult.record.stamps import (
+    FIRST,
+    Attempt,
+)
 from fullresult.record.states import (
     FAILURE,
     FINISHED,
@@ -59,6 +67,7 @@ __all__ = [
     "ENTRY_NAME",
     "FAILURE",
     "FINISHED",
+    "FIRST",
     "IGNORED",
     "INTERRUPTED",
     "ORIGINAL_ID",
@@ -74,6 +83,7 @@ __all__ = [
     "SUCCESS",
     "TRIGGERED",
     "UNSENT",
+    "Attempt",
     "AuditEntry",
     "AuditQuery",
     "Entry",
@@ -88,6 +98,8 @@ __all__ = [
     "TaskQuery",
     "TaskRecord",
     "Worker",
+    "cut",
     "fold",
+    "from_milliseconds",
     "merge",
 ]

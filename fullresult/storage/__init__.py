@@ -6,10 +6,23 @@ from fullresult.record.query import (
 from fullresult.storage.contract import (
     Storage,
 )
+from fullresult.storage.durability import (
+    may_wait,
+)
 from fullresult.storage.errors import (
     Refused,
     StorageError,
     Uncertain,
+)
+from fullresult.storage.indexes import (
+    OPEN,
+    OWN_BUCKET,
+    buckets_of,
+    is_indexed,
+    is_of_few,
+)
+from fullresult.storage.matching import (
+    as_recorded,
 )
 from fullresult.storage.optional import (
     AuditStorage,
@@ -20,9 +33,18 @@ from fullresult.storage.optional import (
     StatisticsStorage,
     WorkerStorage,
 )
+from fullresult.storage.sockets import (
+    is_readable,
+)
+from fullresult.storage.threads import (
+    ForkGate,
+)
 
 __all__ = [
+    "OPEN",
+    "OWN_BUCKET",
     "AuditStorage",
+    "ForkGate",
     "IndexedStorage",
     "JoiningStorage",
     "OverlappingStorage",
@@ -34,4 +56,10 @@ __all__ = [
     "TaskQuery",
     "Uncertain",
     "WorkerStorage",
+    "as_recorded",
+    "buckets_of",
+    "is_indexed",
+    "is_of_few",
+    "is_readable",
+    "may_wait",
 ]

@@ -84,6 +84,17 @@ def schedule_matcher(
     return _all(list(_schedule_conditions(query, get)))
 
 
+def as_recorded(value: Any) -> Any:
+    """*value* as it stands in recorded JSON: kombu's types as the objects that kombu writes.
+
+    Raises `ValueError` for a value that JSON cannot hold.
+    """
+    try:
+        return json.loads(encoding.dumps_strict(value))
+    except encoding.Unstorable as error:
+        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
+
+
 def _place(record: TaskRecord) -> tuple[datetime, str]:
     return record.date_created, record.task_id
 
@@ -107,9 +118,9 @@ def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
     if query.text is not None:
         yield _has_text(query.text.lower())
     if query.args:
-        yield _has_args([_as_recorded(value) for value in query.args])
+        yield _has_args([as_recorded(value) for value in query.args])
     if query.kwargs is not None:
-        yield _has_kwargs(_as_recorded(dict(query.kwargs)))
+        yield _has_kwargs(as_recorded(dict(query.kwargs)))
 
 
 def _outcome_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
@@ -160,14 +171,6 @@ def _has_kwargs(asked: dict[str, Any]) -> Condition[TaskRecord]:
 def _kept(text: str | None) -> Any:
     """Arguments as recorded; kombu's types are the objects that it writes for them."""
     return None if text is None else json.loads(text)
-
-
-def _as_recorded(value: Any) -> Any:
-    """*value* as it would stand in recorded arguments."""
-    try:
-        return json.loads(encoding.dumps_strict(value))
-    except encoding.Unstorable as error:
-        raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
 
 
 def _is_part(asked: Any, value: Any) -> bool:

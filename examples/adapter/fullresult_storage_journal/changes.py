@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
-from fullresult.record.merging import merge
-from fullresult.record.schedule import Schedule
+from fullresult.record import Entry, Message, Outcome, Schedule, Start, Stored, TaskRecord, merge
 
 _PARTS: dict[str, Callable[..., Any]] = {
     "outcome": Outcome,

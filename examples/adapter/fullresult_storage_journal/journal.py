@@ -13,8 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 from zlib import crc32
 
-from fullresult.storage import StorageError, Uncertain
-from fullresult.storage.threads import ForkGate
+from fullresult.storage import ForkGate, StorageError, Uncertain
 from fullresult_storage_journal import changes
 from fullresult_storage_journal.changes import Change, State
 

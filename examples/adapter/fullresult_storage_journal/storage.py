@@ -7,14 +7,10 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from operator import attrgetter
 
-from fullresult.record import PENDING, STARTED, TaskRecord
-from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import StorageError, TaskQuery, matching
+from fullresult.record import Schedule, ScheduleQuery, TaskRecord
+from fullresult.storage import StorageError, TaskQuery, matching, may_wait
 from fullresult_storage_journal.changes import Change, State
 from fullresult_storage_journal.journal import Journal
-
-_MAY_WAIT = frozenset({PENDING, STARTED})
-"""States that need not be on the disk at once: the worker's next event tells most of it again."""
 
 
 class JournalStorage:
@@ -56,7 +52,7 @@ class JournalStorage:
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         with self._state() as state:
             if events:
-                durable = not all(map(_may_wait, events))
+                durable = not all(map(may_wait, events))
                 self._journal.append(state, Change(events=events), durable=durable)
             return [event.task_id for event in events if _lacks_message(state, event)]
 
@@ -179,10 +175,6 @@ class JournalStorage:
         """Write *change* down, if it is one, so that it is not lost."""
         if any(change):
             self._journal.append(state, change, durable=True)
-
-
-def _may_wait(event: TaskRecord) -> bool:
-    return event.outcome is not None and event.outcome.state in _MAY_WAIT
 
 
 def _lacks_message(state: State, event: TaskRecord) -> bool:

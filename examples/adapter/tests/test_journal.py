@@ -20,8 +20,7 @@ from fullresult_storage_journal.storage import JournalStorage
 
 from fullresult import plugins
 from fullresult.config import Settings
-from fullresult.record import SCHEDULED, SUCCESS
-from fullresult.record.schedule import ScheduleQuery
+from fullresult.record import SCHEDULED, SUCCESS, ScheduleQuery
 from fullresult.storage import StorageError, TaskQuery, Uncertain
 from fullresult.testing import samples
 
