@@ -21,10 +21,28 @@ from fullresult.actions import resend
 from fullresult.cli.group import fullresult as commands
 from fullresult.config import Settings, duration
 from fullresult.record import STATES
+from tests.kit.layers import LAYERS
+from tests.kit.sentences import one_sentence_a_line
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]
+FORM_TO_COME = {
+    # Pages that are not yet in the form of one sentence a line.
+    "CHANGELOG.md",
+    "adapters.md",
+    "api.md",
+    "commands.md",
+    "configuration.md",
+    "databases.md",
+    "permissions.md",
+    "recording.md",
+    "resending.md",
+    "results.md",
+    "scheduling.md",
+    "web.md",
+}
+IN_FORM = [path for path in [*PAGES, ROOT / "SECURITY.md"] if path.name not in FORM_TO_COME]
 COMMANDS: list[tuple[str, click.Command]] = sorted(commands.commands.items())
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -221,6 +239,56 @@ def test_the_readme_names_every_page() -> None:
     linked = set(_LINK.findall(page(ROOT / "README.md")))
 
     assert {f"docs/{path.name}" for path in DOCS.glob("*.md")} <= linked
+
+
+def drawn_in(block: str) -> set[str]:
+    """The paths of a drawn tree, in which two spaces lead one folder down."""
+    found, above = set(), ""
+    for line in filter(str.strip, block.splitlines()):
+        name = line.split()[0]
+        above = above if line.startswith("  ") else name
+        found.add(above + name if line.startswith("  ") else name)
+    return found
+
+
+def test_the_map_has_every_room_and_no_other() -> None:
+    core, tests = ROOT / "fullresult", ROOT / "tests"
+    rooms = {f"fullresult/{path.parent.name}/" for path in core.glob("*/__init__.py")}
+    loose = {f"fullresult/{path.name}" for path in core.glob("*.py") if path.name[0] != "_"}
+    of_tests = {f"tests/{path.parent.name}/" for path in tests.glob("*/*.py")}
+    beside = {path for path in of_tests if path.replace("tests", "fullresult", 1) not in rooms}
+
+    drawn = drawn_in(blocks(ROOT / "CONTRIBUTING.md", "")[0])
+
+    inside = {path for path in drawn if path.startswith(("fullresult/", "tests/"))}
+    assert inside - {"fullresult/", "tests/"} == rooms | loose | beside
+    assert not [path for path in drawn if not (ROOT / path).exists()]
+
+
+def test_the_map_stands_in_the_order_of_the_layers() -> None:
+    drawn = [line.split()[0] for line in blocks(ROOT / "CONTRIBUTING.md", "")[0].splitlines()]
+    order = [name for layer in LAYERS for name in layer]
+
+    rooms = [name[:-1] for name in drawn if name[:-1] in order and name.endswith("/")]
+
+    assert rooms[1:] == sorted(rooms[1:], key=depth)
+
+
+def depth(room: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if room in layer)
+
+
+def test_contributing_names_only_places_that_exist() -> None:
+    text = prose(ROOT / "CONTRIBUTING.md")
+
+    for path in re.findall(r"`((?:fullresult|tests|docs|examples|benchmarks)\w*/[\w/.]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("path", IN_FORM, ids=lambda path: path.name)
+def test_a_page_has_one_sentence_a_line(path: Path) -> None:
+    """`python -m tests.kit.sentences` puts it into this form."""
+    assert one_sentence_a_line(page(path)) == page(path)
 
 
 def test_the_readme_has_the_two_commands_that_need_nothing_but_pip() -> None:
