@@ -120,7 +120,7 @@ class PostgreSQL(Conditions):
     ) -> list[Sequence[Any]]:
         def both(session: Session) -> list[Sequence[Any]]:
             with session.transaction():
-                session.execute(self.sql["durable_by_index"])
+                session.execute(self.sql["durable_prefer_index"])
                 answer = session.execute(sql, values, prepare=False).fetchall()
                 if answer and event is not None:
                     session.send(*prepared.of_event(event, prepared.WRITES), prepare=self._prepare)
@@ -172,7 +172,7 @@ class PostgreSQL(Conditions):
 
     def _claim(self, session: Session, values: Sequence[Any]) -> tuple[list[Sequence[Any]], int]:
         with _durable(session):
-            dead = session.execute(self.sql["dead"])
+            dead = session.execute(self.sql["dead_rows"])
             found = session.execute(self.sql["claim_due"], values, prepare=False)
         return list(found.fetchall()), dead.fetchall()[0][0]
 
@@ -195,7 +195,7 @@ class PostgreSQL(Conditions):
 
         def look(session: Session) -> list[Sequence[Any]]:
             with session.pipeline(), session.transaction():
-                session.execute(self.sql["by_index"])
+                session.execute(self.sql["prefer_index"])
                 found = session.execute(self.sql["next_due"], values, prepare=False)
             return list(found.fetchall())
 
@@ -222,7 +222,7 @@ class PostgreSQL(Conditions):
 
         def all_of_them(session: Session) -> int:
             with session.transaction():
-                session.execute(self.sql["by_index"])
+                session.execute(self.sql["prefer_index"])
                 # Two statements, as in `delete`.
                 with self._server.waiting(session, self._server.timeout if purged else _SKIPPING):
                     locked = session.execute(
@@ -328,7 +328,7 @@ class PostgreSQL(Conditions):
 def _durable(session: Session) -> Iterator[None]:
     """A transaction of one round trip, on the disk when it ends; answers are read after it."""
     with session.pipeline(), session.transaction():
-        session.execute(prepared.SQL["durable_by_index"])
+        session.execute(prepared.SQL["durable_prefer_index"])
         yield
 
 

@@ -1,10 +1,10 @@
 -- Statements of PostgreSQL. Parameters are text; see rows.py.
 
 -- name: write
--- Merge one event into its task's row: the latest outcome and stored result, the first message and start.
--- statements.py spells out `{, latest …}` and `{, first …}`, a CASE for each column, with a comma before
--- it; a part that the event has not is left out, which halves what is sent. ON CONFLICT makes it one
--- statement and one round trip, whatever is there already.
+-- Merge one event into its task's row: the latest outcome and stored result, the first message and
+-- start. statements.py spells out `{, latest …}` and `{, first …}`: a CASE for each column, and a
+-- comma before it. A part that the event has not is left out, which halves what is sent. ON
+-- CONFLICT makes it one statement and one round trip, whether the row is there or not.
 INSERT INTO fullresult_task AS t ({columns})
 {values}
 ON CONFLICT (task_id) DO UPDATE SET
@@ -18,7 +18,7 @@ ON CONFLICT (task_id) DO UPDATE SET
 RETURNING message_stamp IS NULL;
 
 -- name: entries
--- Put before `write`, so that a row and its entries come in one statement.
+-- Stands before `write`, so that a row and its entries are inserted in one statement.
 WITH entry AS (
     INSERT INTO fullresult_execution
     SELECT %s, e.*
@@ -28,16 +28,16 @@ WITH entry AS (
         exception_type text, exception_message text, traceback text
     )
     ON CONFLICT DO NOTHING
-)
+);
 
 -- name: batch
--- Stands for VALUES in `write`: many events, given as one JSON array of objects. JSON among their values
--- is text there, as it is in a parameter.
+-- Stands for VALUES in `write`: many events, given as one JSON array of objects. JSON among their
+-- values is text there, as it is in a parameter.
 SELECT {columns}
 FROM json_populate_recordset(NULL::fullresult_task, %s::json) AS e;
 
 -- name: batch_entries
--- The same for `entries`.
+-- Stands for `entries` before a batch: the entries of many events, which name their tasks.
 WITH entry AS (
     INSERT INTO fullresult_execution
     SELECT e.* FROM json_populate_recordset(NULL::fullresult_execution, %s::json) AS e
@@ -69,7 +69,7 @@ SELECT
 FROM fullresult_task AS t;
 
 -- name: get_results
--- Records by their ids, without their entries.
+-- Records by their ids, without their entries: all that a result needs.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -84,7 +84,7 @@ FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
 -- name: get_results_only
--- The same with only those parts of the messages that are seen with any result.
+-- The same with only those parts of the message that Celery shows with any result.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -98,6 +98,7 @@ FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
 -- name: get_successes
+-- The results of a chord's members that succeeded, as a backend stored them or else as recorded.
 SELECT
     t.task_id, CASE WHEN t.stored_stamp = t.outcome_stamp THEN NULL ELSE t.result::text END,
     t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
@@ -105,45 +106,50 @@ FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]) AND t.state = 'SUCCESS'
     AND (t.stored_stamp = t.outcome_stamp OR t.result IS NOT NULL);
 
--- name: ended
--- With either, only those of which nothing more is expected.
+-- name: only_ended
+-- Appended to `get_results` and `get_results_only`: only tasks that have ended.
 NOT t.open AND t.state <> 'SCHEDULED';
 
 -- name: ids
+-- Ids of records; conditions and a page are appended.
 SELECT t.task_id FROM fullresult_task AS t;
 
--- name: ids_of
+-- name: ids_in
+-- The ids that another statement finds, as a part of a UNION, where SQLite allows no LIMIT.
 SELECT t.task_id FROM ({found}) AS t;
 
--- name: few
--- The ids of a page of what few records have in common: all of them are found, then sorted. By that
--- expression, or PostgreSQL might walk through the whole table in order, for want of a better guess.
+-- name: page_of_rare
+-- The ids of a page for a filter that few records match. Finds all matches, then sorts them; `+
+-- interval '0'` keeps the planner from walking the whole table in the order of an index instead.
 SELECT t.task_id FROM fullresult_task AS t{where}
 ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
 LIMIT {limit};
 
--- name: seek
--- The ids of a page of what most records may have in common, or none. Those among the next records
--- in order; if they do not fill the page, all that an index finds, sorted. Either way alone can take
--- as long as reading the table, and statistics do not tell which: they know little of JSON.
-WITH near AS MATERIALIZED (
+-- name: page_by_walk_then_index
+-- The ids of a page for JSON that most records may match, or none. Walks through the next records
+-- in order (`walked`); if their matches do not fill the page, finds all matches by an index and
+-- sorts them (`found`). Either way alone can take as long as reading the table, and statistics,
+-- which know little of JSON, do not tell which.
+-- Not in sqlite.sql, where an index has JSON in the order of a listing or not at all.
+WITH walked AS MATERIALIZED (
     SELECT t.task_id
     FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
     LIMIT {limit}
 )
-SELECT near.task_id FROM near
+SELECT walked.task_id FROM walked
 UNION ALL
-SELECT far.task_id FROM (
+SELECT found.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t{where}
-    AND (SELECT count(*) FROM near) < {limit}
+    AND (SELECT count(*) FROM walked) < {limit}
     ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
     LIMIT {limit}
-) AS far;
+) AS found;
 
--- name: seek_names
--- The same for a glob: if the next records do not fill the page, the first ones of each name it
--- matches. An index tells the names, one step for each.
-WITH RECURSIVE near AS MATERIALIZED (
+-- name: page_by_walk_then_names
+-- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
+-- matches do not fill the page, takes the first records of each name that matches (`found`). An
+-- index tells the names, one step for each.
+WITH RECURSIVE walked AS MATERIALIZED (
     SELECT t.task_id
     FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
     LIMIT {limit}
@@ -155,13 +161,13 @@ known AS (
     FROM known
     WHERE known.name IS NOT NULL
 )
-SELECT near.task_id FROM near
+SELECT walked.task_id FROM walked
 UNION ALL
-SELECT far.task_id FROM (
+SELECT found.task_id FROM (
     SELECT first.task_id
     FROM (
         SELECT t.name FROM known AS t
-        WHERE {like} AND (SELECT count(*) FROM near) < {limit}
+        WHERE {like} AND (SELECT count(*) FROM walked) < {limit}
     ) AS sought
     CROSS JOIN LATERAL (
         SELECT t.task_id, t.date_created FROM fullresult_task AS t
@@ -170,15 +176,18 @@ SELECT far.task_id FROM (
     ) AS first
     ORDER BY first.date_created {direction}, first.task_id {direction}
     LIMIT {limit}
-) AS far;
+) AS found;
 
 -- name: count
+-- The number of records that meet the conditions, which are appended.
 SELECT count(*) FROM fullresult_task AS t;
 
 -- name: count_found
+-- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
 
 -- name: sample
+-- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT
     t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
     t.date_started, t.date_done, t.runtime
@@ -188,8 +197,8 @@ ORDER BY t.date_created DESC, t.task_id DESC
 LIMIT %s;
 
 -- name: lock
--- Keep writers from records that are to be deleted; `{found}` selects the ids. In order, so that
--- two who delete the same ones do not wait for each other.
+-- Keep writers from records that are to be deleted; `{found}` selects the ids. In the order of the
+-- ids, so that two who delete the same ones do not wait for each other.
 WITH found AS MATERIALIZED ({found})
 SELECT t.task_id FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT found.task_id FROM found)
@@ -197,14 +206,14 @@ ORDER BY t.task_id
 FOR UPDATE OF t;
 
 -- name: delete
--- Records and their entries, by the ids that `lock` answered.
+-- Delete records and their entries, by the ids that `lock` answered.
 WITH entry AS (DELETE FROM fullresult_execution WHERE task_id = ANY(%s))
 DELETE FROM fullresult_task WHERE task_id = ANY(%s);
 
 -- name: lock_expired
--- The ids of records that may be deleted. Nobody waits: neither for another who deletes, nor for a
--- writer, who may be about to say that the record is to stay. And nobody looks again at what was
--- deleted a moment ago: until it is vacuumed, the index leads to every row of it.
+-- Lock the records that expire first, from a date on. Skips what is locked: by another purge, or by
+-- a writer, who may be about to keep the record. A purge goes on from the date it came to: until it
+-- is vacuumed, the index leads to every row that was deleted.
 SELECT t.task_id, t.expire_at FROM fullresult_task AS t
 WHERE t.expire_at >= %s AND t.expire_at <= %s
 ORDER BY t.expire_at
@@ -212,6 +221,7 @@ LIMIT %s
 FOR UPDATE SKIP LOCKED;
 
 -- name: delete_expired_groups
+-- Delete the saved groups that expire first.
 DELETE FROM fullresult_group
 WHERE group_id = ANY(ARRAY(
     SELECT g.group_id FROM fullresult_group AS g
@@ -222,6 +232,7 @@ WHERE group_id = ANY(ARRAY(
 ));
 
 -- name: delete_expired_chords
+-- Delete the counts of the chords that expire first; their members follow by `forget_members`.
 DELETE FROM fullresult_chord
 WHERE chord_id = ANY(ARRAY(
     SELECT c.chord_id FROM fullresult_chord AS c
@@ -232,25 +243,25 @@ WHERE chord_id = ANY(ARRAY(
 ))
 RETURNING chord_id;
 
--- name: by_index
--- Statistics of what comes and goes are soon wrong. For one transaction: there is one good way to
--- schedules, and to what expires, and it is along an index, in its order.
+-- name: prefer_index
+-- Walk along an index, in its order, for one transaction. It is the one good way to schedules and
+-- to what expires, and the statistics of rows that come and go are soon wrong.
 SELECT
     set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
     set_config('enable_bitmapscan', 'off', true);
 
--- name: dead
--- As the statistics have it, a second late.
+-- name: dead_rows
+-- The number of schedules that are gone and not yet vacuumed. Statistics have it a second late.
 SELECT pg_stat_get_dead_tuples('fullresult_schedule'::regclass);
 
 -- name: durable
--- Schedules and claims are on the disk when their transaction ends, whatever the defaults of the
--- role or database; and on standbys, where PostgreSQL waits for those.
+-- Commit to the disk, for one transaction, whatever the defaults of the role or database; and to
+-- standbys, where PostgreSQL waits for those. For schedules and claims.
 SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
     THEN set_config('synchronous_commit', 'on', true) END;
 
--- name: durable_by_index
--- Both at once, for what is done many times a second.
+-- name: durable_prefer_index
+-- `durable` and `prefer_index` in one statement, for what is done many times a second.
 SELECT
     CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
     THEN set_config('synchronous_commit', 'on', true) END,
@@ -258,7 +269,7 @@ SELECT
     set_config('enable_bitmapscan', 'off', true);
 
 -- name: schedule
--- Put before `write`, so that a schedule and its event come in one statement.
+-- Stands before `write`, so that a schedule and its event are inserted in one statement.
 kept AS (
     INSERT INTO fullresult_schedule (
         schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
@@ -269,15 +280,16 @@ kept AS (
 );
 
 -- name: schedules
+-- Schedules; conditions, order and limit are appended.
 SELECT
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
     s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
 FROM fullresult_schedule AS s;
 
--- Not in sqlite.sql: there, one index has all schedules in this order.
 -- name: page_of_schedules
--- The first of each namespace that wait, the first that are claimed, and the first of those. An index
--- tells the namespaces, one step for each.
+-- A page of schedules: the first that wait in each namespace and the first that are claimed,
+-- merged. An index tells the namespaces, one step for each.
+-- Not in sqlite.sql: there, one index has all schedules in this order.
 WITH RECURSIVE known AS (
     SELECT min(namespace) AS namespace FROM fullresult_schedule
     WHERE claim IS NULL AND date_withdrawn IS NULL
@@ -311,17 +323,21 @@ FROM page AS s
 ORDER BY s.due, s.schedule_id
 LIMIT {limit};
 
--- name: of_task
+-- name: of_tasks
+-- A condition on schedules: the record of its task meets {where}.
 EXISTS (SELECT 1 FROM fullresult_task AS t{where} AND t.task_id = s.task_id);
 
--- name: one_of_many
+-- name: any_of_many
+-- A condition: {column} is one of any number of ids, given as one parameter.
 {column} = ANY(%s);
 
 -- name: count_schedules
+-- The number of schedules that meet the conditions, which are appended.
 SELECT count(*) FROM fullresult_schedule AS s;
 
 -- name: claim_due
--- ARRAY, so that the schedules are chosen and locked once, whatever the plan.
+-- Claim the schedules of a namespace that are due first. ARRAY, so that they are chosen and locked
+-- once, whatever the plan.
 UPDATE fullresult_schedule AS s
 SET claim = %s, date_claimed = %s
 WHERE s.schedule_id = ANY(ARRAY(
@@ -338,40 +354,46 @@ RETURNING
     s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
 
 -- name: take_over
-UPDATE fullresult_schedule AS s
+-- Claim one schedule for a person, if its claim is still the one that was seen.
+UPDATE fullresult_schedule
 SET claim = %s, date_claimed = %s, problem = NULL
-WHERE s.schedule_id = %s AND s.claim IS NOT DISTINCT FROM %s AND s.date_withdrawn IS NULL
+WHERE schedule_id = %s AND claim IS NOT DISTINCT FROM %s AND date_withdrawn IS NULL
 RETURNING
-    s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
-    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
+    schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+    new_task_id, claim, date_claimed, problem;
 
 -- name: close
--- Not `claim =`: PostgreSQL might look through the index of what is claimed, and was.
+-- Delete the schedules of a claim that were sent. Not `claim =`: PostgreSQL might read the whole
+-- index of claimed schedules.
 DELETE FROM fullresult_schedule AS s
 WHERE s.claim IS NOT DISTINCT FROM %s AND s.schedule_id = ANY(%s)
 RETURNING s.schedule_id;
 
 -- name: mark_problem
+-- Note why a claimed schedule was not sent.
 UPDATE fullresult_schedule SET problem = %s WHERE claim = %s AND schedule_id = %s RETURNING 1;
 
 -- name: release
+-- Let claimed schedules wait again: those of one claim, or of any if it is null.
 UPDATE fullresult_schedule
 SET claim = NULL, date_claimed = NULL, problem = NULL
 WHERE schedule_id = ANY(%s) AND claim = COALESCE(%s, claim)
 RETURNING schedule_id;
 
 -- name: cancel
+-- Delete a schedule that waits.
 DELETE FROM fullresult_schedule
 WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: reschedule
+-- Change when a schedule that waits is due.
 UPDATE fullresult_schedule SET due = %s
 WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: withdraw
--- The mark stays where the schedule was or would be, in the way of one that is still to come.
+-- Leave a mark instead of a schedule that waits, or in the way of one that is still to come.
 INSERT INTO fullresult_schedule AS s (
     schedule_id, task_id, namespace, due, date_scheduled, body, headers, how, date_withdrawn
 )
@@ -381,7 +403,7 @@ WHERE s.claim IS NULL
 RETURNING 1;
 
 -- name: forget_withdrawn
--- By now, what was withdrawn cannot be on its way any more.
+-- Delete marks that are seven days old: no schedule is on its way as long.
 DELETE FROM fullresult_schedule
 WHERE schedule_id IN (
     SELECT schedule_id FROM fullresult_schedule
@@ -392,6 +414,7 @@ WHERE schedule_id IN (
 RETURNING 1;
 
 -- name: next_due
+-- When the first waiting schedule of a namespace is due.
 SELECT s.due FROM fullresult_schedule AS s
 WHERE s.namespace = %s AND (s.due, s.schedule_id) >= (%s, %s)
     AND s.claim IS NULL AND s.date_withdrawn IS NULL
@@ -399,14 +422,17 @@ ORDER BY s.due, s.schedule_id
 LIMIT 1;
 
 -- name: note_sweep
+-- Note that a sweeper of a namespace was at work; the latest time stays.
 INSERT INTO fullresult_sweep AS s (namespace, at) VALUES (%s, %s)
 ON CONFLICT (namespace) DO UPDATE SET at = GREATEST(s.at, excluded.at)
 RETURNING set_config('synchronous_commit', 'off', true);
 
 -- name: last_sweep
+-- When a sweeper of a namespace was last at work.
 SELECT at FROM fullresult_sweep WHERE namespace = %s;
 
 -- name: note_worker
+-- Note a worker's heartbeat, merged with earlier and later ones.
 INSERT INTO fullresult_worker AS w
     (worker_id, name, date_started, date_seen, alive_until, date_stopped)
 VALUES (%s, %s, %s, %s, %s, %s)
@@ -418,26 +444,32 @@ ON CONFLICT (worker_id) DO UPDATE SET
 RETURNING set_config('synchronous_commit', 'off', true);
 
 -- name: find_workers
+-- All workers of which something is known.
 SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM fullresult_worker;
 
 -- name: forget_workers
+-- Delete workers that were last seen at a time or before.
 DELETE FROM fullresult_worker WHERE date_seen <= %s RETURNING 1;
 
 -- name: save_group
+-- Keep a group's value for a result backend, in place of an older one.
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (%s, %s, %s)
 ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
 RETURNING 1;
 
 -- name: restore_group
+-- A saved group's value.
 SELECT value FROM fullresult_group WHERE group_id = %s;
 
 -- name: delete_group
+-- Delete a saved group.
 DELETE FROM fullresult_group WHERE group_id = %s RETURNING 1;
 
 -- name: joining
--- A part of `join_chord` and `write_and_join`: no row is joined where the member was known. Who adds one
--- waits for the row that counts them, and so each member that is counted sees all those counted before.
--- It expires within an hour of when it may: a date that changes seldom, for it is in an index.
+-- A part of `join_chord` and `write_and_join`: adds a member to a chord and counts it. A member
+-- that was known adds no row to `joined`. Each who adds one waits for the row that counts, and so
+-- sees all members counted before. The date of expiry is rounded up to the hour: it is in an index,
+-- and so changes seldom.
 new AS (
     INSERT INTO fullresult_chord_member (chord_id, member) VALUES (%s, %s)
     ON CONFLICT DO NOTHING
@@ -453,16 +485,17 @@ joined AS (
         expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
             WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
     RETURNING joined = %s::integer AS complete
-)
+);
 
 -- name: join_chord
+-- Add a member to a chord and count it: true if it completes the chord, no row if it was known.
 WITH {joining}
 SELECT complete FROM joined;
 
--- Not in sqlite.sql: there, they are statements of one transaction.
 -- name: write_and_join
--- Put after WITH: the end of a chord's member, and its joining. The member's row first, as with those
--- who have several, and then the one that is waited for by all members.
+-- Stands after WITH: the end of a chord's member and its joining, in one statement. The member's
+-- row is written first, then the count that all members wait for.
+-- Not in sqlite.sql: there, they are statements of one transaction.
 {joining},
 ended (lacking) AS (
 {write}
@@ -470,18 +503,21 @@ ended (lacking) AS (
 SELECT ended.lacking, (SELECT complete FROM joined) FROM ended;
 
 -- name: completed_by
--- Whether a call completed a chord: for one that is told again.
+-- True if a call completed a chord: asked for a member that joins again.
 SELECT c.last_call = %s AND c.joined >= %s::integer FROM fullresult_chord AS c
 WHERE c.chord_id = %s;
 
 -- name: forget_chord
--- Before `forget_members`, in one transaction: who adds a member meanwhile counts from one again.
+-- Delete a chord's count, before `forget_members` in one transaction: who adds a member meanwhile
+-- begins at one.
 DELETE FROM fullresult_chord WHERE chord_id = %s RETURNING chord_id;
 
 -- name: forget_members
+-- Delete the members of chords that were forgotten or have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
 
 -- name: keep_audit
+-- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.
 WITH kept AS (
     INSERT INTO fullresult_audit (entry_id, at, actor, action, task_ids, details, outcome)
     VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -495,17 +531,20 @@ ON CONFLICT DO NOTHING
 RETURNING 1;
 
 -- name: audit
--- Conditions and order are appended.
+-- Entries of the audit log; conditions and order are appended.
 SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
 FROM fullresult_audit AS a;
 
 -- name: audit_of_task
+-- A condition on the audit log: the entry names a task.
 a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = %s);
 
 -- name: now
+-- The database's clock.
 SELECT clock_timestamp();
 
 -- name: create_schema
+-- The table of the schema's versions, which the migrations are counted in.
 CREATE TABLE IF NOT EXISTS fullresult_schema (
     version integer PRIMARY KEY,
     applied timestamptz NOT NULL DEFAULT now()

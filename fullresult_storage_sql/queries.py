@@ -14,10 +14,10 @@ from fullresult_storage_sql.rows import date_text
 _Ids = Callable[[Database, TaskQuery], Condition]
 
 _EQUAL = ("queue", "worker", "group_id", "retry_of")
-_NEAR = 5_000
-"""So many records, in the order asked for, are looked through before an index is asked for JSON."""
-_NEAR_SCATTERED = 1_000
-"""The same where each lies on a page of its own, or the index costs little."""
+_WALKED = 5_000
+"""Records, in the order asked for, that are looked through before an index is asked for JSON."""
+_WALKED_SCATTERED = 1_000
+"""The same where each record lies on a page of its own, or the index costs little."""
 _PAGE = 10_000
 """A longer page is read like everything."""
 
@@ -45,61 +45,67 @@ def _order(query: TaskQuery) -> str:
 def _how(database: Database, query: TaskQuery) -> _Ids | None:
     """How to find a page's ids where a walk along one index, in order, is not enough."""
     if is_of_few(query):
-        return _few
+        return _page_of_rare
     index = database.json_index(query)
     if index == "unordered":
-        return _seek
+        return _page_by_walk_then_index
     if query.name_is_glob and index is None:
-        return _seek_names
+        return _page_by_walk_then_names
     if len(buckets_of(query) or ()) > 1:
-        return _each_bucket
+        return _page_of_buckets
     return None
 
 
-def _few(database: Database, query: TaskQuery) -> Condition:
+def _page_of_rare(database: Database, query: TaskQuery) -> Condition:
     where, values = conditions(database, query)
-    return _filled(database, "few", query, where=where), values
+    return _filled(database, "page_of_rare", query, where=where), values
 
 
-def _seek(database: Database, query: TaskQuery) -> Condition:
+def _page_by_walk_then_index(database: Database, query: TaskQuery) -> Condition:
     where, values = conditions(database, query)
-    walk, first = _walk(database, query, _NEAR)
-    return _filled(database, "seek", query, where=where, walk=walk), [*first, *values, *values]
+    walk, first = _walk(database, query, _WALKED)
+    return _filled(database, "page_by_walk_then_index", query, where=where, walk=walk), [
+        *first,
+        *values,
+        *values,
+    ]
 
 
-def _seek_names(database: Database, query: TaskQuery) -> Condition:
+def _page_by_walk_then_names(database: Database, query: TaskQuery) -> Condition:
     assert query.name is not None
     where, values = conditions(database, query)
-    walk, first = _walk(database, query, _NEAR_SCATTERED)
+    walk, first = _walk(database, query, _WALKED_SCATTERED)
     like, pattern = database.name_like(query.name)
     rest, last = conditions(database, replace(query, name=None))
     rest = rest.replace(" WHERE ", " AND ", 1)
-    sql = _filled(database, "seek_names", query, where=where, walk=walk, like=like, rest=rest)
+    sql = _filled(
+        database, "page_by_walk_then_names", query, where=where, walk=walk, like=like, rest=rest
+    )
     return sql, [*first, *values, *pattern, *last]
 
 
-def _each_bucket(database: Database, query: TaskQuery) -> Condition:
+def _page_of_buckets(database: Database, query: TaskQuery) -> Condition:
     parts, values = [], []
     for bucket in sorted(buckets_of(query) or ()):
         where, asked = _where(list(_conditions(database, query, [bucket])))
         ids = f"{database.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
-        parts.append(database.sql["ids_of"].format(found=ids))
+        parts.append(database.sql["ids_in"].format(found=ids))
         values += asked
     return " UNION ALL ".join(parts), values
 
 
-def _walk(database: Database, query: TaskQuery, near: int) -> Condition:
+def _walk(database: Database, query: TaskQuery, walked: int) -> Condition:
     """The next records in order, by the index that is in that order."""
     found = list(_date_conditions(database.placeholder, query))
     buckets = buckets_of(query)
     if buckets and len(buckets) == 1:
-        near = _NEAR_SCATTERED
+        walked = _WALKED_SCATTERED
         found.append(database.in_buckets(sorted(buckets)))
     elif query.name is not None and not query.name_is_glob:
-        near = _NEAR_SCATTERED
+        walked = _WALKED_SCATTERED
         found.append((f"t.name = {database.placeholder}", [query.name]))
     where, values = _where(found)
-    return f"{where}{_order(query)} LIMIT {near}", values
+    return f"{where}{_order(query)} LIMIT {walked}", values
 
 
 def _filled(database: Database, statement: str, query: TaskQuery, **parts: str) -> str:

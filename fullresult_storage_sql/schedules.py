@@ -118,10 +118,10 @@ def _where(database: Database, query: ScheduleQuery) -> Condition:
 
 
 def _conditions(database: Database, query: ScheduleQuery) -> Iterator[Condition]:
-    mark, one_of_many = database.placeholder, database.sql["one_of_many"]
+    mark, any_of_many = database.placeholder, database.sql["any_of_many"]
     yield _kept(database, query)
     if query.schedule_ids is not None:
-        yield one_of_many.format(column="s.schedule_id"), [database.many(query.schedule_ids)]
+        yield any_of_many.format(column="s.schedule_id"), [database.many(query.schedule_ids)]
     if query.namespace is not None:
         yield f"s.namespace = {mark}", [query.namespace]
     if query.not_namespace is not None:
@@ -139,7 +139,7 @@ def _kept(database: Database, query: ScheduleQuery) -> Condition:
     if query.task_ids is None:
         return " OR ".join(f"({part})" for part in parts), []
     # In each part, for each has an index of its own.
-    of_tasks = database.sql["one_of_many"].format(column="s.task_id")
+    of_tasks = database.sql["any_of_many"].format(column="s.task_id")
     values = [database.many(query.task_ids)] * len(parts)
     return " OR ".join(f"({part} AND {of_tasks})" for part in parts), values
 
@@ -149,4 +149,4 @@ def _task_conditions(database: Database, query: ScheduleQuery) -> Iterator[Condi
         return
     where, values = queries.count(database, query.tasks)
     if where:
-        yield database.sql["of_task"].format(where=where), values
+        yield database.sql["of_tasks"].format(where=where), values

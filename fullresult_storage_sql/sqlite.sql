@@ -1,9 +1,10 @@
 -- Statements of SQLite. The names are those of postgresql.sql. Parameters are text; see rows.py.
 
--- Differs from postgresql.sql: no entries in one statement with the row, for SQLite has no INSERT in a
--- WITH; the two run in one transaction instead.
 -- name: write
--- Merge one event into its task's row: the latest outcome and stored result, the first message and start.
+-- Merge one event into its task's row: the latest outcome and stored result, the first message and
+-- start.
+-- Differs from postgresql.sql: the entries of an event are inserted by a statement of their own, in
+-- one transaction, for SQLite has no INSERT in a WITH.
 INSERT INTO fullresult_task AS t ({columns})
 {values}
 ON CONFLICT (task_id) DO UPDATE SET
@@ -19,10 +20,11 @@ ON CONFLICT (task_id) DO UPDATE SET
     {, latest stored}
 RETURNING message_stamp IS NULL;
 
--- Not in postgresql.sql: SQLite writes every index that names a column which is set, changed or not.
 -- name: update
--- Merge an event without a message, as most are, into a record that has its message and knows nothing
--- later. Changes no other record: `write` is for those.
+-- Merge an event without a message, as most are, into a record that has its message and knows
+-- nothing later. Changes no other record: `write` is for those.
+-- Not in postgresql.sql: SQLite writes every index that names a column which is set, changed or
+-- not.
 UPDATE fullresult_task SET
     date_updated = max(date_updated, ?)
     {, outcome}
@@ -33,10 +35,13 @@ WHERE
     {stays};
 
 -- name: update_stays
--- The last condition of `update` for an event that leaves its record open: no index changes.
+-- The last condition of `update` for an event that leaves its record open: it changes no index.
+-- Not in postgresql.sql, as `update`.
 AND open = 1 AND expire_at IS NULL;
 
 -- name: entries
+-- Insert an event's entries; those that are there already stay as they are.
+-- Differs from postgresql.sql: a statement of its own.
 INSERT INTO fullresult_execution
 SELECT
     ?,
@@ -55,6 +60,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: select
 -- Records with their entries, in one consistent read; conditions and order are appended.
+-- Differs from postgresql.sql: an entry's dates stay text, and its order is that of the rows it is
+-- made of.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -74,7 +81,7 @@ SELECT
 FROM fullresult_task AS t;
 
 -- name: get_results
--- Records by their ids, without their entries.
+-- Records by their ids, without their entries: all that a result needs.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -88,7 +95,7 @@ FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
 -- name: get_results_only
--- The same with only those parts of the messages that are seen with any result.
+-- The same with only those parts of the message that Celery shows with any result.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -102,6 +109,7 @@ FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
 -- name: get_successes
+-- The results of a chord's members that succeeded, as a backend stored them or else as recorded.
 SELECT
     t.task_id, CASE WHEN t.stored_stamp = t.outcome_stamp THEN NULL ELSE t.result END,
     t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
@@ -109,29 +117,32 @@ FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?)) AND t.state = 'SUCCESS'
     AND (t.stored_stamp = t.outcome_stamp OR t.result IS NOT NULL);
 
--- name: ended
--- With either, only those of which nothing more is expected.
+-- name: only_ended
+-- Appended to `get_results` and `get_results_only`: only tasks that have ended.
 NOT t.open AND t.state <> 'SCHEDULED';
 
 -- name: ids
+-- Ids of records; conditions and a page are appended.
 SELECT t.task_id FROM fullresult_task AS t;
 
--- name: ids_of
+-- name: ids_in
+-- The ids that another statement finds, as a part of a UNION, where SQLite allows no LIMIT.
 SELECT t.task_id FROM ({found}) AS t;
 
--- Differs from postgresql.sql: a + is enough for an order that no index has.
--- name: few
--- The ids of a page of what few records have in common: all of them are found, then sorted.
+-- name: page_of_rare
+-- The ids of a page for a filter that few records match. Finds all matches, then sorts them.
+-- Differs from postgresql.sql: a + keeps an index from giving the order.
 SELECT t.task_id FROM fullresult_task AS t{where}
 ORDER BY +t.date_created {direction}, +t.task_id {direction}
 LIMIT {limit};
 
--- Differs from postgresql.sql: there is no `seek`, and no LATERAL; near does not repeat its order, for
+-- name: page_by_walk_then_names
+-- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
+-- matches do not fill the page, finds all records of the names that match and sorts them (`found`).
+-- An index tells the names, one step for each.
+-- Differs from postgresql.sql: there is no LATERAL; and `walked` does not repeat its order, for
 -- SQLite would sort again before it takes the first.
--- name: seek_names
--- The ids of a page of names that match a glob. Those among the next records in order; if they do
--- not fill the page, all of the names that match, sorted. An index tells the names, one step for each.
-WITH RECURSIVE near AS MATERIALIZED (
+WITH RECURSIVE walked AS MATERIALIZED (
     SELECT t.task_id
     FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}
     LIMIT {limit}
@@ -143,29 +154,33 @@ known AS (
     FROM known
     WHERE known.name IS NOT NULL
 )
-SELECT near.task_id FROM near
+SELECT walked.task_id FROM walked
 UNION ALL
-SELECT far.task_id FROM (
+SELECT found.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t
     -- Asked first of all, else a whole state may be read to find no name in it.
-    WHERE (SELECT count(*) FROM near) < {limit} AND t.name IN (
-        SELECT t.name FROM known AS t WHERE (SELECT count(*) FROM near) < {limit} AND {like}
+    WHERE (SELECT count(*) FROM walked) < {limit} AND t.name IN (
+        SELECT t.name FROM known AS t WHERE (SELECT count(*) FROM walked) < {limit} AND {like}
     ){rest}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
-) AS far;
+) AS found;
 
 -- name: count
+-- The number of records that meet the conditions, which are appended.
 SELECT count(*) FROM fullresult_task AS t;
 
 -- name: delete
--- Records; `{found}` selects the ids. Their entries go first, in the same transaction.
+-- Delete the records whose ids `{found}` selects, after `delete_entries` in one transaction.
+-- Differs from postgresql.sql: one writer at a time, so there is nothing to lock first.
 DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
 
 -- name: count_found
+-- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
 
 -- name: sample
+-- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT
     t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
     t.date_started, t.date_done, t.runtime
@@ -175,16 +190,22 @@ ORDER BY t.date_created DESC, t.task_id DESC
 LIMIT ?;
 
 -- name: delete_entries
+-- Delete the entries of the records whose ids `{found}` selects.
+-- Not in postgresql.sql, where it is a part of `delete`.
 DELETE FROM fullresult_execution WHERE task_id IN ({found});
 
--- Differs from postgresql.sql: one writer at a time, so there is nothing to lock.
 -- name: expired
+-- The ids of the records that expire first.
+-- Not in postgresql.sql, which has `lock_expired`: one writer at a time, so there is nothing to
+-- lock.
 SELECT t.task_id FROM fullresult_task AS t
 WHERE t.expire_at <= ?
 ORDER BY t.expire_at
 LIMIT ?;
 
 -- name: delete_expired_groups
+-- Delete the saved groups that expire first.
+-- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
 DELETE FROM fullresult_group
 WHERE group_id IN (
     SELECT g.group_id FROM fullresult_group AS g
@@ -194,6 +215,8 @@ WHERE group_id IN (
 );
 
 -- name: delete_expired_chords
+-- Delete the counts of the chords that expire first; their members follow by `forget_members`.
+-- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
 DELETE FROM fullresult_chord
 WHERE chord_id IN (
     SELECT c.chord_id FROM fullresult_chord AS c
@@ -204,8 +227,10 @@ WHERE chord_id IN (
 RETURNING chord_id;
 
 -- name: json_at
--- A condition: what is at a path in the JSON of {column} meets {condition}. The path is given as JSON
--- whose innermost value is there, for no path of SQLite before 3.45 can name a key with a quote in it.
+-- A condition: the value at a path in the JSON of {column} meets {condition}. The path is given as
+-- JSON whose innermost value is there, for no path of SQLite before 3.45 can name a key with a
+-- quote in it.
+-- Not in postgresql.sql, which has operators for JSON.
 EXISTS (
     SELECT 1
     FROM json_tree({column}) AS e
@@ -215,8 +240,9 @@ EXISTS (
 );
 
 -- name: json_list_is
--- A condition: {found}, of the JSON type {kind}, is a list equal to another; given twice. Equal lists
--- have equal nodes: numbers are compared by value, and keys have no order.
+-- A condition: {found}, of the JSON type {kind}, is a list equal to another, which is given twice.
+-- Equal lists have equal nodes: numbers are compared by value, and keys have no order.
+-- Not in postgresql.sql, as `json_at`.
 CASE WHEN {kind} = 'array' THEN
     NOT EXISTS (
         SELECT fullkey, replace(type, 'integer', 'real'), atom FROM json_tree({found})
@@ -230,8 +256,9 @@ CASE WHEN {kind} = 'array' THEN
     )
 ELSE 0 END;
 
--- Differs from postgresql.sql: a statement of its own, as there is no INSERT in a WITH.
 -- name: schedule
+-- Insert a schedule, unless it or its withdrawal is there already.
+-- Differs from postgresql.sql: a statement of its own, as there is no INSERT in a WITH.
 INSERT INTO fullresult_schedule (
     schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
     new_task_id
@@ -240,22 +267,28 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (schedule_id) DO NOTHING;
 
 -- name: schedules
+-- Schedules; conditions, order and limit are appended.
 SELECT
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
     s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
 FROM fullresult_schedule AS s;
 
--- name: of_task
+-- name: of_tasks
+-- A condition on schedules: the record of its task meets {where}.
 EXISTS (SELECT 1 FROM fullresult_task AS t{where} AND t.task_id = s.task_id);
 
--- name: one_of_many
+-- name: any_of_many
+-- A condition: {column} is one of any number of ids, given as one parameter.
 {column} IN (SELECT value FROM json_each(?));
 
 -- name: count_schedules
+-- The number of schedules that meet the conditions, which are appended.
 SELECT count(*) FROM fullresult_schedule AS s;
 
--- Differs from postgresql.sql: one writer at a time, so nobody sees what is half claimed.
 -- name: claim_due
+-- Claim the schedules of a namespace that are due first.
+-- Differs from postgresql.sql: one writer at a time, so nobody sees what is half claimed; and there
+-- are no dead rows to pass.
 UPDATE fullresult_schedule
 SET claim = ?, date_claimed = ?
 WHERE schedule_id IN (
@@ -270,6 +303,7 @@ RETURNING
     new_task_id, claim, date_claimed, problem;
 
 -- name: take_over
+-- Claim one schedule for a person, if its claim is still the one that was seen.
 UPDATE fullresult_schedule
 SET claim = ?, date_claimed = ?, problem = NULL
 WHERE schedule_id = ? AND claim IS ? AND date_withdrawn IS NULL
@@ -278,31 +312,38 @@ RETURNING
     new_task_id, claim, date_claimed, problem;
 
 -- name: close
+-- Delete the schedules of a claim that were sent.
+-- Differs from postgresql.sql: the index of claims does no harm.
 DELETE FROM fullresult_schedule
 WHERE claim = ? AND schedule_id IN (SELECT value FROM json_each(?))
 RETURNING schedule_id;
 
 -- name: mark_problem
+-- Note why a claimed schedule was not sent.
 UPDATE fullresult_schedule SET problem = ? WHERE claim = ? AND schedule_id = ? RETURNING 1;
 
 -- name: release
+-- Let claimed schedules wait again: those of one claim, or of any if it is null.
 UPDATE fullresult_schedule
 SET claim = NULL, date_claimed = NULL, problem = NULL
 WHERE schedule_id IN (SELECT value FROM json_each(?)) AND claim = COALESCE(?, claim)
 RETURNING schedule_id;
 
 -- name: cancel
+-- Delete a schedule that waits.
 DELETE FROM fullresult_schedule
 WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: reschedule
+-- Change when a schedule that waits is due.
 UPDATE fullresult_schedule SET due = ?
 WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: withdraw
--- The mark stays where the schedule was or would be, in the way of one that is still to come.
+-- Leave a mark instead of a schedule that waits, or in the way of one that is still to come.
+-- Differs from postgresql.sql: dates are text.
 INSERT INTO fullresult_schedule AS s (
     schedule_id, task_id, namespace, due, date_scheduled, body, headers, how, date_withdrawn
 )
@@ -313,26 +354,33 @@ WHERE s.claim IS NULL
 RETURNING 1;
 
 -- name: forget_withdrawn
--- By now, what was withdrawn cannot be on its way any more.
+-- Delete marks that are seven days old: no schedule is on its way as long.
+-- Differs from postgresql.sql: all at once, as nobody is kept waiting for a lock on a row.
 DELETE FROM fullresult_schedule
 WHERE date_withdrawn < datetime('now', '-7 days')
 RETURNING 1;
 
 -- name: next_due
+-- When the first waiting schedule of a namespace is due.
+-- Differs from postgresql.sql: there are no dead rows to pass.
 SELECT s.due FROM fullresult_schedule AS s
 WHERE s.namespace = ? AND s.claim IS NULL AND s.date_withdrawn IS NULL
 ORDER BY s.due, s.schedule_id
 LIMIT 1;
 
 -- name: note_sweep
+-- Note that a sweeper of a namespace was at work; the latest time stays.
+-- Differs from postgresql.sql: the commit's wait for the disk is set before.
 INSERT INTO fullresult_sweep AS s (namespace, at) VALUES (?, ?)
 ON CONFLICT (namespace) DO UPDATE SET at = max(s.at, excluded.at);
 
 -- name: last_sweep
+-- When a sweeper of a namespace was last at work.
 SELECT at FROM fullresult_sweep WHERE namespace = ?;
 
 -- name: note_worker
--- Differs from postgresql.sql: of a date and null, min makes null.
+-- Note a worker's heartbeat, merged with earlier and later ones.
+-- Differs from postgresql.sql: min makes null of a date and null.
 INSERT INTO fullresult_worker AS w
     (worker_id, name, date_started, date_seen, alive_until, date_stopped)
 VALUES (?, ?, ?, ?, ?, ?)
@@ -345,30 +393,37 @@ ON CONFLICT (worker_id) DO UPDATE SET
     );
 
 -- name: find_workers
+-- All workers of which something is known.
 SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM fullresult_worker;
 
 -- name: forget_workers
-DELETE FROM fullresult_worker WHERE date_seen <= ?;
+-- Delete workers that were last seen at a time or before.
+DELETE FROM fullresult_worker WHERE date_seen <= ? RETURNING 1;
 
 -- name: save_group
+-- Keep a group's value for a result backend, in place of an older one.
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (?, ?, ?)
 ON CONFLICT (group_id) DO UPDATE SET value = excluded.value, expire_at = excluded.expire_at
 RETURNING 1;
 
 -- name: restore_group
+-- A saved group's value.
 SELECT value FROM fullresult_group WHERE group_id = ?;
 
 -- name: delete_group
+-- Delete a saved group.
 DELETE FROM fullresult_group WHERE group_id = ? RETURNING 1;
 
--- Not in postgresql.sql, where it is a part of `join_chord`.
 -- name: add_member
+-- Add a member to a chord: no row if it was known.
+-- Not in postgresql.sql, where it is a part of `joining`.
 INSERT INTO fullresult_chord_member (chord_id, member) VALUES (?, ?)
 ON CONFLICT DO NOTHING
 RETURNING 1;
 
 -- name: join_chord
--- One more member of the chord, after `add_member` in one transaction.
+-- Count one more member of a chord, after `add_member` in one transaction: true if it completes it.
+-- Differs from postgresql.sql: `add_member` is a statement of its own.
 INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at) VALUES (?, 1, ?, ?)
 ON CONFLICT (chord_id) DO UPDATE SET
     joined = c.joined + 1,
@@ -377,33 +432,41 @@ ON CONFLICT (chord_id) DO UPDATE SET
 RETURNING joined = ?;
 
 -- name: completed_by
--- Whether a call completed a chord: for one that is told again.
+-- True if a call completed a chord: asked for a member that joins again.
 SELECT c.last_call = ? AND c.joined >= ? FROM fullresult_chord AS c WHERE c.chord_id = ?;
 
 -- name: forget_chord
+-- Delete a chord's count.
 DELETE FROM fullresult_chord WHERE chord_id = ? RETURNING chord_id;
 
 -- name: forget_members
+-- Delete the members of chords that were forgotten or have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_each(?));
 
 -- name: keep_audit
--- Differs from postgresql.sql: a trigger writes what is kept of each task.
+-- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.
+-- Differs from postgresql.sql: a trigger writes the rows of its tasks.
 INSERT INTO fullresult_audit (entry_id, at, actor, action, task_ids, details, outcome)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (entry_id) DO NOTHING;
 
 -- name: audit
--- Conditions and order are appended.
+-- Entries of the audit log; conditions and order are appended.
 SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
 FROM fullresult_audit AS a;
 
 -- name: audit_of_task
+-- A condition on the audit log: the entry names a task.
 a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = ?);
 
 -- name: now
+-- The database's clock.
+-- Differs from postgresql.sql: a date is text.
 SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00';
 
 -- name: create_schema
+-- The table of the schema's versions, which the migrations are counted in.
+-- Differs from postgresql.sql: a date is text.
 CREATE TABLE IF NOT EXISTS fullresult_schema (
     version integer PRIMARY KEY,
     applied text NOT NULL DEFAULT CURRENT_TIMESTAMP

@@ -125,7 +125,7 @@ def test_what_expired_is_found_along_its_index(
         session.execute("ANALYZE fullresult_task")
 
     with session.transaction():
-        session.execute(_SQL["by_index"])
+        session.execute(_SQL["prefer_index"])
         values = [since, samples.EXPIRY, 500]
         answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['lock_expired']}", values).fetchall()
 

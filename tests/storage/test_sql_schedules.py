@@ -119,7 +119,7 @@ def test_a_claim_goes_along_the_index_of_what_waits(
         session.execute("ANALYZE fullresult_schedule")
 
     with session.transaction():
-        session.execute(_SQL["by_index"])
+        session.execute(_SQL["prefer_index"])
         values = ["x", samples.NOON, "shop", "-infinity", "", samples.NOON, 250]
         answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['claim_due']}", values).fetchall()
 
@@ -139,7 +139,7 @@ def test_what_is_sent_is_found_by_its_id(session: psycopg.Connection[Any], analy
 
     values = ["x", [f"id {number}" for number in range(1, 200)]]
     with session.transaction():
-        session.execute(_SQL["by_index"])
+        session.execute(_SQL["prefer_index"])
         answer = session.execute(f"EXPLAIN (FORMAT json) {_SQL['close']}", values).fetchall()
 
     assert "fullresult_schedule_pkey" in json.dumps(answer)
@@ -216,7 +216,7 @@ def drain(storage: Storage, number: int) -> None:
 
 def dead_rows(database: Any) -> int:
     database.ask("SELECT pg_stat_force_next_flush()", ())
-    return int(database.ask(_SQL["dead"], ())[0][0])
+    return int(database.ask(_SQL["dead_rows"], ())[0][0])
 
 
 def blocks_read(database: Any, do: Callable[[], object]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fullresult_storage_sql import postgresql_statements, rows, sqlite
+from fullresult_storage_sql import postgresql_statements, rows, sqlite, statements
 from fullresult_storage_sql.rows import Kind
 
 _SENT = Path(__file__).parent / "sent_statements"
@@ -52,3 +52,54 @@ def test_an_update_that_sqlite_is_sent_is_spelt_out_as_before(key: tuple[bool, b
     before = sent("sqlite.sql")[" ".join(["update", *parts])]
 
     assert spaced(sqlite._UPDATES._statements[key]) == before
+
+
+def commented(file: str) -> dict[str, str]:
+    """The comment below each statement's name."""
+    text = (Path(statements.__file__).parent / file).read_text(encoding="utf-8")
+    found = re.findall(r"^-- name: (\w+)\n((?:-- .*\n)*)", text, flags=re.MULTILINE)
+    return {name: comment.replace("\n-- ", " ") for name, comment in found}
+
+
+def portable(sql: str) -> str:
+    """*sql* in words that both databases have for the same."""
+    sql = re.sub(r"::\w+(\[\])?", "", spaced(sql).replace("%s", "?"))
+    for ours, theirs in _SAME:
+        sql = sql.replace(ours, theirs)
+    return sql
+
+
+_SAME = [
+    ("= ANY(?)", "IN(SELECT value FROM json_each(?))"),
+    ("GREATEST(", "max("),
+    ("LEAST(", "min("),
+    ("IS NOT DISTINCT FROM", "IS"),
+]
+_POSTGRESQL, _SQLITE = statements.read("postgresql.sql"), statements.read("sqlite.sql")
+
+
+@pytest.mark.parametrize("file", ["postgresql.sql", "sqlite.sql"])
+def test_every_statement_says_what_it_is_for(file: str) -> None:
+    without = [
+        name
+        for name, comment in commented(file).items()
+        if not re.match(r"-- (?!Differs|Not in)[A-Z].*[.:]", comment)
+    ]
+
+    assert commented(file).keys() == statements.read(file).keys()
+    assert not without
+
+
+def test_statements_that_differ_say_so_in_the_file_of_sqlite() -> None:
+    comments = commented("sqlite.sql")
+    both = _POSTGRESQL.keys() & _SQLITE.keys()
+    differ = {name for name in both if portable(_POSTGRESQL[name]) != portable(_SQLITE[name])}
+
+    assert differ == {name for name in both if "Differs from postgresql.sql: " in comments[name]}
+
+
+def test_statements_of_sqlite_alone_say_so() -> None:
+    comments = commented("sqlite.sql")
+    alone = _SQLITE.keys() - _POSTGRESQL.keys()
+
+    assert alone == {name for name in comments if "Not in postgresql.sql" in comments[name]}
