@@ -60,10 +60,6 @@ STILL_IN_A_CIRCLE: set[str] = {
     "fullresult.extension.send_task",
     "fullresult.extension.signals",
     "fullresult.extension.tasks",
-    "fullresult.record.executions",
-    "fullresult.record.pages",
-    "fullresult.record.query",
-    "fullresult.record.task",
     "fullresult.results.backend",
     "fullresult.results.chords",
 }

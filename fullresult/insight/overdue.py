@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from fullresult.record import encoding
+from fullresult.record import encoding, pages
 from fullresult.record.schedule import Schedule, ScheduleQuery
 
 if TYPE_CHECKING:
@@ -118,7 +118,4 @@ def schedules_of(storage: Storage, task_id: str) -> list[Schedule]:
 
 def walk(storage: Storage, query: ScheduleQuery) -> Iterator[Schedule]:
     """Every schedule that *query* asks for, page by page; some may go meanwhile."""
-    page = replace(query, limit=_PAGE)
-    while found := storage.find_schedules(page):
-        yield from found
-        page = replace(page, after=found[-1].cursor)
+    return pages.walk(storage.find_schedules, replace(query, limit=_PAGE))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from fullresult.record.parts import Entry, Execution, Start
+from fullresult.record.parts import Entry, Execution, Outcome, Start
 from fullresult.record.stamps import Attempt
 from fullresult.record.states import FINISHED, RETRY, STARTED
-from fullresult.record.task import TaskRecord
 
 _RAN = FINISHED | {STARTED, RETRY}
 _ATTEMPT = slice(0, 9)
 """The part of a stamp that names the attempt: nesting and retries."""
 
 
-def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
+def executions_of(
+    start: Start | None, entries: Iterable[Entry], outcome: Outcome | None
+) -> tuple[Execution, ...]:
     """Every run of the task, oldest first.
 
     Several ends of one run (a hard time limit is told twice, a kill is told by the child and by
@@ -22,7 +23,7 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     started (revoked, expired, unknown to the worker) was no run.
     """
     runs: list[Entry] = []
-    for entry in sorted(known_of_runs(record), key=_by_attempt):
+    for entry in sorted(known_of_runs(start, entries, outcome), key=_by_attempt):
         twin = _same_run(runs, entry)
         if twin is None:
             runs.append(entry)
@@ -32,12 +33,13 @@ def executions_of(record: TaskRecord) -> tuple[Execution, ...]:
     return tuple(Execution(*entry[1:]) for entry in started)
 
 
-def known_of_runs(record: TaskRecord) -> Iterator[Entry]:
+def known_of_runs(
+    start: Start | None, entries: Iterable[Entry], outcome: Outcome | None
+) -> Iterator[Entry]:
     """All that was kept of the runs of the task, their beginnings and ends apart."""
-    if record.start:
-        yield _started(record.start)
-    yield from record.entries
-    outcome = record.outcome
+    if start:
+        yield _started(start)
+    yield from entries
     if outcome and outcome.state in _RAN and (outcome.date_started or outcome.worker):
         yield Entry(
             outcome.stamp,

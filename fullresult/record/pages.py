@@ -6,16 +6,26 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from fullresult.record.query import TaskQuery
-    from fullresult.record.task import TaskRecord
+    from _typeshed import DataclassInstance
 
 _KEPT_BY_NONE = re.compile("[\0\ud800-\udfff]")
 
 Position = tuple[datetime, str]
 """The time a listing is in the order of, and the id that settles ties."""
+
+
+class Listed(Protocol):
+    """What a page has of: a record, a schedule, an entry of the audit log."""
+
+    @property
+    def cursor(self) -> str: ...
+
+
+Query = TypeVar("Query", bound="DataclassInstance")
+Item = TypeVar("Item", bound=Listed)
 
 
 def cursor(when: datetime, ident: str) -> str:
@@ -41,10 +51,8 @@ def position(query: Any, whose: str) -> Position | None:
     return when, ident
 
 
-def walk(
-    find: Callable[[TaskQuery], Sequence[TaskRecord]], query: TaskQuery
-) -> Iterator[TaskRecord]:
-    """All that *find* answers to *query*, a page after the other; its `limit` is that of a page."""
+def walk(find: Callable[[Query], Sequence[Item]], query: Query) -> Iterator[Item]:
+    """All that *find* answers to *query*, page by page; its `limit` is the size of a page."""
     while page := find(query):
         yield from page
         query = replace(query, after=page[-1].cursor)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fullresult.record import encoding, pages
+from fullresult.record.executions import executions_of
 from fullresult.record.headers import ENTRY_NAME, TRIGGERED
 from fullresult.record.parts import (
     REDACTED,
@@ -222,9 +223,7 @@ class TaskRecord:
     @property
     def executions(self) -> tuple[Execution, ...]:
         """Every run, oldest first."""
-        from fullresult.record.executions import executions_of
-
-        return executions_of(self)
+        return executions_of(self.start, self.entries, self.outcome)
 
     @property
     def date_started(self) -> datetime | None:

@@ -122,5 +122,5 @@ def _began(record: TaskRecord, schedule: Schedule) -> bool:
         Attempt.in_stamp(known.stamp) == attempt
         and known.date_started is not None
         and known.date_started >= claimed
-        for known in known_of_runs(record)
+        for known in known_of_runs(record.start, record.entries, record.outcome)
     )
