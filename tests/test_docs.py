@@ -278,11 +278,20 @@ def depth(room: str) -> int:
     return next(number for number, layer in enumerate(LAYERS) if room in layer)
 
 
-def test_contributing_names_only_places_that_exist() -> None:
-    text = prose(ROOT / "CONTRIBUTING.md")
+@pytest.mark.parametrize("path", [ROOT / "CONTRIBUTING.md", DOCS / "design.md"])
+def test_pages_for_contributors_name_only_places_that_exist(path: Path) -> None:
+    rooms = [file.parent.name for file in (ROOT / "fullresult").glob("*/__init__.py")]
+    files = r"`((?:fullresult|tests|docs|examples|benchmarks)\w*/[\w/.]*)`"
+    modules = rf"`(({'|'.join(rooms)})\.\w+)`"
 
-    for path in re.findall(r"`((?:fullresult|tests|docs|examples|benchmarks)\w*/[\w/.]*)`", text):
-        assert (ROOT / path).exists(), path
+    named = [ROOT / name for name in re.findall(files, prose(path))]
+    named += [
+        ROOT / "fullresult" / f"{name.replace('.', '/')}.py"
+        for name, _ in re.findall(modules, prose(path))
+    ]
+
+    assert len(named) > 10
+    assert not [place for place in named if not place.exists()]
 
 
 @pytest.mark.parametrize("path", IN_FORM, ids=lambda path: path.name)
