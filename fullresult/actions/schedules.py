@@ -8,9 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from celery.utils.time import maybe_iso8601
-
 from fullresult.actions.resend import CannotResend
+from fullresult.insight import dates
 from fullresult.insight.overdue import schedules_of
 from fullresult.insight.words import local_exactly
 from fullresult.record import encoding
@@ -52,7 +51,7 @@ class Scheduled:
 
     def reschedule(self, task_id: str, eta: datetime | str) -> bool:
         """Make what waits of *task_id* due at *eta*; whether there was anything."""
-        due = _aware(eta)
+        due = _aware(eta, self._storage.now())
         moved = [
             self._storage.reschedule(schedule.schedule_id, due, self._events.moved(schedule, due))
             for schedule in self._waiting(task_id)
@@ -118,12 +117,13 @@ class Scheduled:
         )
 
 
-def _aware(eta: datetime | str) -> datetime:
+def _aware(eta: datetime | str, now: datetime) -> datetime:
     """*eta* in UTC; one without a zone is UTC, as in a message of Celery's."""
-    when: datetime = maybe_iso8601(eta)
-    if not isinstance(when, datetime):
-        raise TypeError(f"eta must be a datetime or ISO text, not {eta!r}")
-    return to_utc(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
+    if isinstance(eta, str):
+        return to_utc(dates.moment(eta, now))
+    if not isinstance(eta, datetime):
+        raise TypeError(f"eta must be a datetime or text, not {eta!r}")
+    return to_utc(eta if eta.tzinfo else eta.replace(tzinfo=timezone.utc))
 
 
 def why_not(full: FullResult, task_id: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
 
 from fullresult.cli.typed_values import length
+from fullresult.insight.dates import bounded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,16 +35,7 @@ def age(options: Mapping[str, Any]) -> timedelta | None:
     if not given:
         return older_than
     try:
-        return timedelta(**given) + (older_than or timedelta(0))
+        return bounded(timedelta(**given) + (older_than or timedelta(0)))
     except (OverflowError, ValueError) as error:
         words = " ".join(f"--{unit} {value:g}" for unit, value in given.items())
         raise click.UsageError(f"{words} is no length of time: {error}") from error
-
-
-@contextmanager
-def within_time(age: timedelta | None) -> Iterator[None]:
-    """Say it where the *age* goes back too far."""
-    try:
-        yield
-    except OverflowError as error:
-        raise click.UsageError(f"{age} is before the beginning of time") from error

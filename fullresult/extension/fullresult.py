@@ -283,8 +283,9 @@ class FullResult:
     def reschedule(self, task_id: str, eta: datetime | str) -> bool:
         """Make a scheduled task due at *eta* instead, sooner or later.
 
-        An *eta* without a time zone is UTC, as in a message of Celery's. False if it is not
-        scheduled, or a sweeper has it already. Raises `StorageError`.
+        *eta* may be text, such as `in 2h` or `2030-01-31T14:00`. Without a time zone it is UTC, as
+        in a message of Celery's. False if the task is not scheduled, or a sweeper has it already.
+        Raises `ValueError` for what is no date; `StorageError`.
         """
         return self.parts.schedules.reschedule(task_id, eta)
 

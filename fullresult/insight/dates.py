@@ -1,58 +1,97 @@
-"""Dates as people type them into a page: how long ago, in how long, or ISO's format in UTC."""
+"""Dates and lengths of time as people write them: one reader for commands, pages and Python."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+
+from celery.utils.time import maybe_iso8601
 
 from fullresult.config import duration
 
-_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+"""Storages keep no earlier dates."""
+LONGEST = timedelta(days=365_000)
+"""A thousand years: a greater length, taken from now, is before year 1."""
+_ISO = re.compile(r"\d{4}-?\d\d")
 
 
-def past(text: str, now: datetime) -> datetime:
-    """`2h`, `2h ago`, `now`, `2026-01-31`, `2026-01-31T14:00`. Raises `ValueError`."""
-    ago = re.fullmatch(r"(.*[a-zA-Z])(\s+ago)?", text.strip())
-    if ago and text.strip() != "now" and not re.match(r"\d{4}-?\d\d", text.strip()):
-        try:
-            return _bounded(now - duration(ago[1].removesuffix(" ago")), text)
-        except (ValueError, OverflowError):
-            raise _wrong(text, "2h, 1d") from None
-    return _date(text, now, "2h, 1d")
+def length(text: str) -> timedelta:
+    """A length of time: `90m`, `1h30m`, `2d`; a bare number is seconds. Raises `ValueError`."""
+    return bounded(duration(text))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """`in 2h`, `now`, or a date as of `past`. Raises `ValueError`."""
-    if ahead := re.fullmatch(r"in\s+(.*[a-z])", text.strip()):
-        try:
-            return _bounded(now + duration(ahead[1]), text)
-        except (ValueError, OverflowError):
-            raise _wrong(text, "in 2h") from None
-    return _date(text, now, "in 2h")
+def bounded(length: timedelta) -> timedelta:
+    """*length*, if dates can be counted with it. Raises `ValueError`."""
+    if length > LONGEST:
+        raise ValueError(f"too long: {length.days:,} days; the most is {LONGEST.days:,}")
+    return length
 
 
-def _date(text: str, now: datetime, example: str) -> datetime:
-    text = text.strip()
-    if text == "now":
-        return now
+def past(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
+    """A point in time, in UTC: `2h`, `2h ago`, `now`, `2026-01-31`, `2026-01-31T14:00`.
+
+    An ISO date without an offset is in *zone*; None: this machine's. Raises `ValueError`.
+    """
+    typed = text.strip()
     try:
-        if text.isdecimal():
-            raise ValueError(text)
-        # Python 3.10 does not know the Z.
-        read = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
-        aware = read if read.tzinfo else read.replace(tzinfo=timezone.utc)
-        return _bounded(aware.astimezone(timezone.utc), text)
-    except (ValueError, OverflowError):
-        raise _wrong(text, example) from None
+        if typed.lower() == "now":
+            return now
+        if not _ISO.match(typed) and (ago := re.fullmatch(r"(?is)(.*?[a-z])(\s+ago)?", typed)):
+            return _kept(now - length(ago[1]))
+        return _kept(_iso(typed, zone))
+    except (ValueError, OverflowError, OSError) as error:
+        raise _wrong(text, "how long ago (2h, 90m, 1d ago)", zone, error) from None
 
 
-def _bounded(when: datetime, text: str) -> datetime:
-    if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+def moment(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
+    """A point in time that may be to come, in UTC: `in 2h`, `2h ago`, `now`, an ISO date.
+
+    A bare length of time could mean either, and is refused. Otherwise like `past`.
+    """
+    typed = text.strip()
+    try:
+        if typed.lower() == "now":
+            return now
+        if ahead := re.fullmatch(r"(?is)in\s+(.*[a-z])", typed):
+            return _kept(now + length(ahead[1]))
+        if ago := re.fullmatch(r"(?is)(.*[a-z])\s+ago", typed):
+            return _kept(now - length(ago[1]))
+        return _kept(_iso(typed, zone))
+    except (ValueError, OverflowError, OSError) as error:
+        raise _wrong(text, "in 2h, 2h ago, now", zone, error) from None
+
+
+class _TooEarly(ValueError):
+    """A date before `FIRST`."""
+
+
+def _iso(text: str, zone: tzinfo | None) -> datetime:
+    # Digits alone might be seconds, a year or a day.
+    if text.isdecimal() or not _ISO.match(text):
         raise ValueError(text)
+    # It reads on Python 3.10 what `datetime.fromisoformat` reads from 3.11 on.
+    read = maybe_iso8601(text)
+    assert isinstance(read, datetime)
+    if read.year < FIRST.year - 1:  # in UTC it might be before year 1
+        raise _TooEarly
+    aware = read if read.tzinfo or zone is None else read.replace(tzinfo=zone)
+    return aware.astimezone(timezone.utc)
+
+
+def _kept(when: datetime) -> datetime:
+    """*when*, if storages keep it."""
+    if when < FIRST:
+        raise _TooEarly
     return when
 
 
-def _wrong(text: str, example: str) -> ValueError:
+def _wrong(text: str, example: str, zone: tzinfo | None, error: Exception) -> ValueError:
+    shown = repr(text if len(text) <= 40 else f"{text[:40]}…")  # noqa: PLR2004
+    if isinstance(error, _TooEarly):
+        return ValueError(f"{shown} is before {FIRST:%Y-%m-%d}, the first date that is kept")
+    where = "local time" if zone is None else zone.tzname(None)
     return ValueError(
-        f"{text[:40]!r} is no date; write {example}, 2026-01-31 or 2026-01-31T14:00 (UTC)."
+        f"{shown} is no date; write {example}, or an ISO date in {where} "
+        "(2026-01-31, 2026-01-31T14:00)"
     )

@@ -57,15 +57,22 @@ def brief(text: str) -> str:
 
 def local(when: datetime) -> str:
     """Local time to the second, after its date unless that is today."""
-    here = when.astimezone()
+    here = _here(when)
     today = here.date() == datetime.now(here.tzinfo).date()
     return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M:%S}"
 
 
 def local_exactly(when: datetime) -> str:
     """Local date and time to the millisecond, with the offset from UTC."""
-    here = when.astimezone()
+    here = _here(when)
     return f"{here:%Y-%m-%d %H:%M:%S}.{here.microsecond // 1000:03d} {here:%z}"
+
+
+def _here(when: datetime) -> datetime:
+    try:
+        return when.astimezone()
+    except OverflowError:  # east of UTC it is year 10000
+        return when
 
 
 def span(seconds: float | None) -> str:

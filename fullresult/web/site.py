@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from fullresult.config import duration
 from fullresult.config.users import Person, Users
+from fullresult.insight.dates import length
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
 from fullresult.web.health import Health
@@ -119,7 +119,7 @@ class Site:
 
     def age(self, text: str) -> timedelta:
         """How long is too long: *text*, or `fullresult_stale_after`. Raises `ValueError`."""
-        return duration(text) if text.strip() else self.full.settings.stale_after
+        return length(text) if text.strip() else self.full.settings.stale_after
 
     def first_time(self, once: str) -> bool:
         """Whether the action of this form was not taken yet; it is now."""

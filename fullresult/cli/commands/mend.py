@@ -141,10 +141,7 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
             unique, [s for task_id in unique[:SHOWN] for s in schedules_of(full.storage, task_id)]
         )
     age = full.settings.stale_after if age is None else age
-    with ages.within_time(age):
-        found = _take(
-            islice(Overdue(full.storage, full.settings).to_send(age, claimed=claimed), limit)
-        )
+    found = _take(islice(Overdue(full.storage, full.settings).to_send(age, claimed=claimed), limit))
     if not found.ids:
         what = "overdue and claimed" if claimed else "overdue"
         say(

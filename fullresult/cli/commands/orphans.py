@@ -57,8 +57,7 @@ def orphans(
     """
     full = full_of(context)
     age = ages.age(options)
-    with ages.within_time(age):
-        lost = Orphans(full.storage, age)
+    lost = Orphans(full.storage, age)
     found = list(islice(lost.find(filters.query(options)), limit + 1))
     shown, more = found[:limit], len(found) > limit
     if as_json:

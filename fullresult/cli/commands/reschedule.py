@@ -48,11 +48,8 @@ def reschedule(
         raise click.UsageError("say when: either --eta or --countdown")
     full = full_of(context)
     if countdown is not None:
-        try:
-            # Due times are judged by the storage's clock.
-            eta = full.storage.now() + countdown
-        except OverflowError as error:
-            raise click.UsageError(f"{countdown} from now is after the end of time") from error
+        # Due times are judged by the storage's clock.
+        eta = full.storage.now() + countdown
     assert eta is not None
     if not full.reschedule(task_id, eta):
         raise Failure(why_not(full, task_id))

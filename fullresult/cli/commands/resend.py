@@ -127,10 +127,9 @@ def _send_missing(
     age = ages.age(options)
     query = filters.query(options) if filters.given(options) else None
     missing = Missing(full, query, age, limit)
-    with ages.within_time(age):
-        parts = missing.find(
-            overdue=options["stale_scheduled"], orphans=options["orphans"], stale=options["stale"]
-        )
+    parts = missing.find(
+        overdue=options["stale_scheduled"], orphans=options["orphans"], stale=options["stale"]
+    )
     chosen = [(part, task_id) for part in parts for task_id in part.stamps]
     if not chosen:
         say("Nothing of that kind is missing; nothing is sent.", err=True)

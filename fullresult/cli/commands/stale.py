@@ -54,8 +54,7 @@ def stale(
     """
     full = full_of(context)
     age = ages.age(lengths)
-    with ages.within_time(age):
-        found = full.get_stale_tasks(age, acceptable or None, limit=limit + 1)
+    found = full.get_stale_tasks(age, acceptable or None, limit=limit + 1)
     records, more = found[:limit], len(found) > limit
     if as_json:
         say(dumps({"tasks": [document(record) for record in records], "more": more}))

@@ -45,9 +45,8 @@ def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **leng
     """
     full = full_of(context)
     age = ages.age(lengths)
-    with ages.within_time(age):
-        overdue = Overdue(full.storage, full.settings)
-        found = overdue.page(age, limit + 1)
+    overdue = Overdue(full.storage, full.settings)
+    found = overdue.page(age, limit + 1)
     schedules, more = found[:limit], len(found) > limit
     if as_json:
         say(

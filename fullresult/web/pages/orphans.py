@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.config import duration
+from fullresult.insight.dates import length
 from fullresult.insight.orphans import Orphans
 from fullresult.storage import TaskQuery, WorkerStorage
 from fullresult.web.site import site_of
@@ -26,7 +26,7 @@ def orphans(request: Request) -> Response:
     if not isinstance(storage, WorkerStorage):
         return site.error(request, 501, "This storage does not keep which workers are alive.")
     try:
-        gone_for = duration(older) if older.strip() else None
+        gone_for = length(older) if older.strip() else None
     except ValueError as error:
         return site.error(request, 400, str(error))
     found = list(islice(Orphans(site.full.storage, gone_for).find(TaskQuery()), MOST + 1))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.config import duration
 from fullresult.insight.dates import past
 from fullresult.storage import StatisticsStorage, WorkerStorage
 from fullresult.web import charts
@@ -35,8 +34,8 @@ def overview(request: Request) -> Response:
     if not isinstance(site.full.storage, StatisticsStorage):
         return site.error(request, 501, "This storage makes no statistics.")
     try:
-        found = site.full.overview(_since(site, since), buckets=_BUCKETS)
-    except (ValueError, OverflowError) as error:
+        found = site.full.overview(past(since, site.now()), buckets=_BUCKETS)
+    except ValueError as error:
         return site.error(request, 400, str(error))
     buckets = _buckets(found, name)
     if buckets is None:
@@ -48,13 +47,6 @@ def overview(request: Request) -> Response:
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
         workers=_workers(site), stale_after=site.full.settings.stale_after,
     )  # fmt: skip
-
-
-def _since(site: Site, text: str) -> datetime | timedelta:
-    try:
-        return duration(text)
-    except ValueError:
-        return past(text, site.now())
 
 
 def _buckets(found: Overview, name: str | None) -> tuple[Counts, ...] | None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.routing import Route
 
 from fullresult.actions.batch import Batch, NotDone, run, sending
-from fullresult.config import duration
-from fullresult.insight.dates import past
+from fullresult.insight.dates import length, past
 from fullresult.insight.stale import stale_query
 from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import action, write_down_batch
@@ -88,8 +87,8 @@ def _until(site: Site, text: str) -> datetime:
 
 def _stale(age: str, until: datetime) -> Chosen:
     try:
-        moved_before = until - duration(age)
-    except (ValueError, OverflowError) as error:
+        moved_before = until - length(age)
+    except ValueError as error:
         raise NotUnderstood(str(error)) from None
     query = stale_query(moved_before, None, None)
     return Chosen((), query, (("stale", age), ("until", until.isoformat())))

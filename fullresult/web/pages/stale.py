@@ -24,7 +24,7 @@ def stale(request: Request) -> Response:
         age = site.age(asked.get("older", ""))
         query = stale_query(site.full.storage.now() - age, None, PAGE + 1)
         found = site.full.find(replace(query, after=asked.get("after") or None))
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         return site.error(request, 400, str(error))
     page = found[:PAGE]
     return site.render(

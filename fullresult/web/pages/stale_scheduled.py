@@ -40,7 +40,7 @@ def stale_scheduled(request: Request) -> Response:
         age = site.age(older)
         overdue = Overdue(site.full.storage, site.full.settings)
         found = overdue.page(age, PAGE + 1, after)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         return site.error(request, 400, str(error))
     page = found[:PAGE]
     return site.render(
