@@ -1,4 +1,4 @@
-"""What people did, in MongoDB."""
+"""The audit log in MongoDB."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _document(entry: AuditEntry) -> Document:
         "actor": entry.actor,
         "action": entry.action,
         "task_ids": list(entry.task_ids),
-        # Text: keys may be anything.
+        # Text: its keys may hold dots and dollars.
         "details": json.dumps(dict(entry.details)),
         "outcome": entry.outcome,
     }

@@ -1,4 +1,4 @@
-"""Whether connections break again and again: then who writes an event does not wait for others."""
+"""Counts broken connections: from the fifth within ten seconds on, a write fails at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 _MANY = 5
 _LATELY = 10.0
-"""Seconds; longer than a breaker holds, so that it need not be learned anew each time it closes."""
+"""Seconds. Longer than a breaker stays open, so that it need not count again each time it closes.
+"""
 _APART = 0.1
-"""Seconds: what breaks within them broke together, as all connections do when a primary ends."""
+"""Seconds. Connections that break within them count once: when a primary steps down, all of them
+do."""
 
 
 class Breaks:
@@ -21,7 +23,7 @@ class Breaks:
         self._moments: deque[float] = deque(maxlen=_MANY)
 
     def note(self) -> bool:
-        """Whether the one that broke now is one of too many."""
+        """Note a broken connection. True if it is the fifth within ten seconds, or a later one."""
         now, moments = self._monotonic(), self._moments
         if not moments or now - moments[-1] >= _APART:
             moments.append(now)

@@ -28,13 +28,13 @@ _OLDEST_WIRE, _OLDEST = 17, "6.0"
 _WAITS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
 _WAITS_OF_URL = ("sockettimeoutms", "serverselectiontimeoutms")
 _GOODBYE = 0.5
-"""Seconds in which a server is told that sessions end, if it answers."""
+"""Seconds to tell the server, when a client closes, that its sessions have ended."""
 _RETRIES = ("retryReads", "retryWrites")
 _CONCERNS = ("w", "journal", "wtimeoutms")
 
 
 class Client(MongoClient[Document]):
-    """A client that is meant to end with its process."""
+    """A client that may stay open until its process ends."""
 
     def __del__(self) -> None:
         # PyMongo warns of a client left open.
@@ -42,15 +42,15 @@ class Client(MongoClient[Document]):
 
 
 class Handle(NamedTuple):
-    """A client and our collections. What matters most is read from the primary."""
+    """A client and our collections. All but `tasks` and `relaxed` are read from the primary."""
 
     client: Client
     tasks: Collection[Document]
-    """Read as the URL says, written for good."""
+    """Read with the URL's read preference, written to a majority and its journals."""
     relaxed: Collection[Document]
-    """The same, written as the URL says, or by one node."""
+    """The same, written with the URL's write concern, or by one node if it has none."""
     results: Collection[Document]
-    """The same, read from the primary: whoever waits for a result asks two questions of it."""
+    """The same as `tasks`, read from the primary: a secondary may not have a result yet."""
     schedules: Collection[Document]
     sweeps: Collection[Document]
     groups: Collection[Document]
@@ -59,12 +59,13 @@ class Handle(NamedTuple):
     audit: Collection[Document]
     versions: Collection[Document]
     lines: Lines
-    """What single events are written on."""
+    """The kept connections that single events are written on."""
     concern: Document
-    """That of `tasks`, as a command has it."""
+    """The write concern of `tasks`, as a command has it."""
     relaxed_concern: Document
     followed_concern: Document
-    """That of a write which a durable one follows on the same line, and makes durable."""
+    """The write concern of a first write on a line: the durable one that follows makes both safe.
+    """
 
 
 class Clients:
@@ -83,7 +84,7 @@ class Clients:
         self._options: dict[str, Any] = {
             name: int(timeout * 1000) for name in _WAITS if name.lower() not in given
         }
-        # Each may take the time of a call once more: see `Database.run`.
+        # PyMongo's retry would take the whole time again: `Database.run` retries in what is left.
         self._options |= {name: False for name in _RETRIES if name.lower() not in given}
         self._relaxed = not {*_CONCERNS} & {*given}
         self._handle: Handle | None = None
@@ -126,7 +127,7 @@ class Clients:
             self._handle = None
 
     def limit(self) -> AbstractContextManager[Any]:
-        """Within it, all that is asked of the server takes no longer than a call may."""
+        """A context in which PyMongo's calls together take no longer than the timeout."""
         return nullcontext() if self.timeout is None else pymongo.timeout(self.timeout)
 
     def _connect(self) -> Handle:
@@ -165,6 +166,6 @@ class Clients:
             Lines(client, database),
             DURABLE.document,
             RELAXED.document if self._relaxed else tasks.write_concern.document,
-            # Of two shards, neither knows what is safe on the other.
+            # Two writes may go to two shards, and the second says nothing about the first.
             DURABLE.document if sharded else RELAXED.document,
         )

@@ -1,4 +1,4 @@
-"""Calls to MongoDB: how long they may take, what is done again, and what their errors mean."""
+"""Calls to MongoDB: their time limits, their retries, and our errors for PyMongo's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
-"""Codes of the server's for a document, or what would become one, beyond its limit."""
+"""The server's codes for a document that is, or would become, too large."""
 _REFUSALS = frozenset({2, 14, 15, 52, 54, 55, 57, 121}) | TOO_LARGE
 _TRIES = 20
 _A_DAY = 86_400.0
@@ -54,35 +54,35 @@ class Database:
         self._clients.close()
 
     def at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
-        """`do(handle, given)`, which is one command on a line; None where the connection broke.
+        """`do(handle, given)`: one command on a kept connection. None if the connection broke.
 
-        Where connections break again and again it is an error: each time PyMongo has to find the
-        server anew, and others wait for whoever asks.
+        Raises instead of None from the fifth break within ten seconds on: each time PyMongo looks
+        for the server anew, and all threads wait for that.
         """
         return self._translated(lambda: self._at_once(do, given))
 
     def run(self, do: Callable[[Handle], T]) -> T:
-        """`do(handle)`, in no more time than a call may take; again where a connection broke."""
+        """`do(handle)` within the timeout; once more if a connection broke."""
         return self.run_once(lambda handle: twice(handle, lambda: do(handle)))
 
     def run_once(self, do: Callable[[Handle], T]) -> T:
-        """The same for what is not to be done twice, or not from its beginning."""
+        """`do(handle)` within the timeout, only once."""
         return self._translated(lambda: self._use(do))
 
     def read(self, do: Callable[[Handle], T]) -> T:
-        """As `run`, for an answer of any length: only each part of it must come in time."""
+        """As `run`, for an answer of any length: the timeout is for each part of it."""
         again = lambda handle: twice(handle, lambda: do(handle))  # noqa: E731
         return self._translated(lambda: self._use(again, nullcontext()))
 
     def run_patiently(self, do: Callable[[Handle], T]) -> T:
-        """`do(handle)`, in as much time as it needs."""
+        """`do(handle)` without a timeout, but for a day."""
         return self._translated(lambda: self._use(do, pymongo.timeout(_A_DAY)))
 
     def _at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
         handle = self._clients.handle()
         try:
             if handle.lines.idle:
-                # They have a limit of their own. What sees to all others costs half a command.
+                # Lines have their own timeout; PyMongo's costs half a command.
                 return do(handle, given)
             return self._use(lambda handle: do(handle, given))
         except AutoReconnect as error:
@@ -131,7 +131,7 @@ class Database:
 
 
 def again(do: Callable[[], T]) -> T:
-    """`do()`, again while somebody else inserts the same at the same moment."""
+    """`do()`, up to 20 times while another process inserts the same document at the same moment."""
     for _ in range(_TRIES):
         try:
             return do()
@@ -144,7 +144,7 @@ def again(do: Callable[[], T]) -> T:
 
 
 def twice(handle: Handle, do: Callable[[], T]) -> T:
-    """`do()`, again where a connection broke: what it does once may be done twice."""
+    """`do()`, once more if a connection broke. *do* must be idempotent."""
     try:
         return do()
     except AutoReconnect as error:
@@ -155,7 +155,7 @@ def twice(handle: Handle, do: Callable[[], T]) -> T:
         reach(handle.client)
         return do()
     except ServerSelectionTimeoutError as error:
-        # The first says more: that it may have been done.
+        # The first error says that the write may have been done; the second does not.
         raise first from error
 
 
@@ -167,7 +167,7 @@ def schedules(
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether what was sent may have been done: the answer did not come."""
+    """True if the answer did not come, so that the command may have been done."""
     if isinstance(error, ServerSelectionTimeoutError):
         return False
     return isinstance(error, AutoReconnect) or (isinstance(error, PyMongoError) and error.timeout)

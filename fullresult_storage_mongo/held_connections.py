@@ -1,10 +1,9 @@
-"""Lines: connections of PyMongo's that are kept for the writing of single events.
+"""Lines: connections kept out of PyMongo's pool, to write single events on.
 
-A process that has just waited pays for each line of code it then runs, and what PyMongo does for
-any command (a session, the choice of a server and of a connection, whatever else may be done twice)
-is more than half of that of a write. An event needs none of it. So a line is taken from PyMongo's
-pool once, with a part of it that is not public; where there is no such part, or nothing to spare in
-the pool, a command goes the usual way.
+PyMongo's way to any command (a session, the choice of a server and a connection, retries) is more
+than half of the cost of a write, and an event needs none of it: it may be merged twice. So a line
+is taken from the pool once, by a method that is not public. If PyMongo has no such method, or the
+pool has nothing to spare, commands go PyMongo's way.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ _NOTHING = (None, None, None)
 
 class _Line(NamedTuple):
     connection: Any
-    """PyMongo's; only its `command` is used."""
+    """A connection of PyMongo's, of which only `command` is used."""
     checkout: AbstractContextManager[Any]
-    """Gives the connection back, and tells PyMongo's watch what went wrong with it."""
+    """Gives the connection back to the pool, with the error that it raised."""
 
 
 class Lines:
-    """Those of one client: as many as threads ever wrote at once, and at most half of its pool."""
+    """The lines of one client: as many as threads ever wrote at once, at most half of its pool."""
 
     def __init__(self, client: MongoClient[Document], database: Database[Document]) -> None:
         self.idle: deque[_Line] = deque()
-        """Those at hand: while there are any, nobody needs to look for a server."""
+        """The lines not in use: while there are any, no server has to be looked for."""
         self._client = client
         self._database = database
         self._name = database.name
         options = client.options.pool_options
         self._timeout = client.options.timeout or options.socket_timeout
         self._left = min((options.max_pool_size or 2 * _MOST) // 2, _MOST)
-        """How many more there may be. Threads that race for the last may both get one."""
+        """The number of lines that may still be opened; threads that race may open one more."""
         self._closed = False
 
     def command(self, command: Document) -> Document:
@@ -64,10 +63,7 @@ class Lines:
         return answer
 
     def by_one(self, do: Callable[[Command], T]) -> T | None:
-        """`do(command)`, where all commands go by one line: to one server, whatever happens.
-
-        None without a line.
-        """
+        """`do(send)`, in which all commands go by one line, to one server. None without a line."""
         line = self._take()
         if line is None:
             return None
@@ -96,7 +92,7 @@ class Lines:
         line.checkout.__exit__(*sys.exc_info())
 
     def close(self) -> None:
-        """Give them back, those in use as soon as they are not: before the client is closed."""
+        """Give all lines back, those in use when they are free. Called before the client closes."""
         self._left, self._closed = 0, True
         while self.idle:
             self.idle.pop().checkout.__exit__(*_NOTHING)
@@ -113,6 +109,6 @@ class Lines:
         except BaseException:
             self._left += 1
             raise
-        # What was done with it before may have had less time.
+        # The call before may have left it with less time.
         connection.set_conn_timeout(self._timeout)
         return _Line(connection, checkout)

@@ -1,6 +1,6 @@
-"""What `setup` makes: collections, and an index for every question that is asked often.
+"""Makes what `setup` promises: collections, and an index for each question that is asked often.
 
-All of it may be done by many at once, and again.
+Any number of processes may make them at once, and again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fullresult_storage_mongo.records import CLAIMED, WAITING
 VERSION = 3
 _SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
-"""By then, what was withdrawn cannot be on its way any more."""
+"""Seven days: no schedule is on its way as long, so its withdrawal may be forgotten."""
 _EXISTS, _NOT_FOUND = 48, 27
 _EXPIRY = IndexModel(
     [("expire_at", 1)],
@@ -28,10 +28,10 @@ _EXPIRY = IndexModel(
     partialFilterExpression={"expire_at": {"$type": "date"}},
 )
 _OLD_EXPIRY = "expire"
-"""That of version 1 had all documents with the field, also with null in it."""
+"""The index of version 1 had all documents with the field, also those with null in it."""
 
 _TEXT = {"$gte": ""}
-"""Any text, but nothing else: MongoDB sees that what equals a text is among them."""
+"""Matches any text and nothing else. MongoDB sees that a query for one text is within it."""
 _TASKS = (
     IndexModel([("date_created", 1), ("_id", 1)], name="created"),
     IndexModel(
@@ -100,7 +100,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
 
 
 def is_set_up(handle: Handle, index_kwargs: Sequence[str]) -> bool:
-    """Whether all is there, also an index for each of *index_kwargs*."""
+    """True if all is there, and an index for each of *index_kwargs*."""
     found = handle.versions.find_one({"_id": _SCHEMA}) or {}
     return found.get("version", 0) >= VERSION and {*_fit(index_kwargs)} <= {*found["kwargs"]}
 
@@ -124,7 +124,7 @@ def _drop_index(collection: Collection[Document], name: str) -> None:
 
 
 def _fit(index_kwargs: Sequence[str]) -> list[str]:
-    """Those that can be the name of a field: others are found without an index."""
+    """The keys that can name a field. Others are searched for without an index."""
     return [key for key in index_kwargs if is_name(key)]
 
 

@@ -1,7 +1,7 @@
-"""Whether a task was called with certain arguments, as MongoDB is asked.
+"""Conditions on a task's arguments, in MongoDB's words.
 
-A path like "kwargs.a.b" looks into arrays and stops at dots and dollars: it serves an index, and
-says too much. What decides is an expression.
+A path such as "kwargs.a.b" looks into arrays, and stops at keys with dots and dollars: it finds an
+index, and too many records. An expression then decides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def first(asked: Sequence[Any]) -> Iterator[Document]:
 
 
 def is_name(key: str) -> bool:
-    """Whether *key* means itself in a path."""
+    """True if *key* stands for itself in a path."""
     return key.replace("-", "_").isidentifier()
 
 
@@ -60,7 +60,7 @@ def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _parts(stored: Any, asked: Any, depth: int = 0) -> Iterator[Document]:
-    """*stored* is *asked*, or has it in it if that is an object."""
+    """An expression: *stored* equals *asked*, or has all its keys if it is an object."""
     value = fitting(asked, depth)
     if not isinstance(asked, dict) or value.keys() == {TAG}:
         yield {"$eq": [stored, literal(value)]}
@@ -68,7 +68,7 @@ def _parts(stored: Any, asked: Any, depth: int = 0) -> Iterator[Document]:
     # The field of a null would be null.
     yield {"$eq": [{"$type": stored}, "object"]}
     if not asked:
-        # What stands for something else is an object, too.
+        # A `{"$fullresult": …}` is an object, too, and stands for something else.
         yield {"$not": {"$regexMatch": {"input": _field(stored, TAG), "regex": "^[^{]"}}}
     for key, item in asked.items():
         yield from _parts(_field(stored, key), item, depth + 1)

@@ -1,7 +1,7 @@
 """Merging an event into a document on the server, in one update.
 
-Pipelines evaluate what they are given: a text like "$name" would become a field's content, and an
-object like {"$function": …} would run. So every value stands in `$literal`.
+A pipeline evaluates its values: a text like "$name" would become a field's content, and an object
+like {"$function": …} would run. So every value stands in `$literal`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.records import Told
 
 MOST_ENTRIES = 1_000
-"""The newest so many executions are kept of each task."""
+"""The newest executions that are kept of each task."""
 
 
 _DATES = {"date_created": "$min", "date_updated": "$max", "date_published": "$min"}
 
 
 def pipeline(told: Told) -> list[Document]:
-    """An update that merges what was *told*.
+    """An update that merges an event.
 
-    Of outcomes, and of what a result backend was given, the one with the greatest stamp stays, of
-    messages and starts the least.
+    Of outcomes and stored results the latest stays, of messages and starts the first.
     """
     parts: list[Any] = ["$$ROOT"]
     # $min and $max pass over what is missing.
@@ -46,7 +45,7 @@ def pipeline(told: Told) -> list[Document]:
 
 
 def instead(document: Document) -> list[Document]:
-    """An update that puts *document* in the place of what was there."""
+    """An update that replaces a document by *document*."""
     return [{"$replaceWith": literal(document)}]
 
 
@@ -66,7 +65,7 @@ def _if_first(stamp: str, part: Document) -> Document:
 
 
 def _newest(entries: Document) -> Document:
-    """The greatest stamps. Those of a union are the same in whatever order it grew."""
+    """The greatest stamps of both. A union cut so is the same in whatever order it grew."""
     by_stamp = {"$sortArray": {"input": {"$objectToArray": "$$all"}, "sortBy": {"k": -1}}}
     newest = {"$arrayToObject": {"$slice": [by_stamp, MOST_ENTRIES]}}
     count = {"$size": {"$objectToArray": "$$all"}}

@@ -1,4 +1,4 @@
-"""From a URL and settings to a storage, not yet connected."""
+"""Opens a storage from a URL and settings. It does not connect yet."""
 
 from __future__ import annotations
 

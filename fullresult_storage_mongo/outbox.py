@@ -1,9 +1,9 @@
-"""Schedules and events changed together, both or neither, on any server and without transactions.
+"""Changes of a schedule and its event: both or neither, on any server, without transactions.
 
-First the schedule is written with its events beside it, in one write; then they are merged; then
-the schedule is shown, freed of them, or deleted. Whoever dies in between leaves events that are
-pending, and a sweeper finishes that: merging twice is merging once. Nobody waits for the dead, as
-one would for a transaction that was not ended.
+One write changes the schedule and puts its events beside it. Then the events are merged, and then
+the schedule is freed of them, or deleted. If the process dies in between, a sweeper goes on:
+merging twice is merging once. No lock is held meanwhile, as a transaction would hold one for up to
+a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _MEND_EVERY = 10.0
 _PATIENCE = 2
-"""After so many timeouts, whoever was at it is not any more."""
+"""After this many timeouts a change is taken for abandoned, and a sweeper goes on with it."""
 _LONGEST = 60.0
 _FREE: Document = {"$unset": {"pending": 1, "pending_since": 1}}
 
@@ -51,7 +51,7 @@ class Outbox:
             try:
                 insert(handle, event)
             except DocumentTooLarge:
-                # Both have the body. What is pending without it would be merged only if we died.
+                # The schedule has the body: the pending event, merged only if we die, goes without.
                 insert(handle, replace(event, message=None))
 
         def insert(handle: Handle, event: TaskRecord) -> None:
@@ -96,7 +96,7 @@ class Outbox:
         self, claim: str, schedule_ids: Collection[str], events: Sequence[TaskRecord]
     ) -> list[str]:
         """`Storage.mark_sent`."""
-        # Closed first: what a broker has is never seen to wait, whoever dies in between.
+        # Closed first: a schedule that was sent is never seen to wait, even if we die in between.
         mine: Document = {
             "_id": {"$in": [*schedule_ids]},
             "status": {"$in": [CLAIMED, CLOSING]},  # closed by a call whose answer did not come
@@ -120,7 +120,7 @@ class Outbox:
         return self._database.run_once(both)
 
     def mend(self, handle: Handle) -> None:
-        """Finish what others left half done. Raises PyMongo's errors."""
+        """Finish changes that others left half done. Raises PyMongo's errors."""
         if time.monotonic() - self._mended < _MEND_EVERY:
             return
         self._mended = time.monotonic()
@@ -157,12 +157,12 @@ def _close(
         pending = _pending(*(of_task[task_id] for task_id in ids if task_id in of_task))
         update = {"$set": {"status": CLOSING, **pending}}
         closed.append(UpdateOne({**mine, "_id": each["_id"]}, update))
-    # Safe as soon as what is written next is.
+    # As safe as the write that follows.
     handle.schedules.with_options(write_concern=RELAXED).bulk_write(closed, ordered=False)
 
 
 def _gone(handle: Handle, mine: Document, ids: Sequence[str]) -> list[str]:
-    """Those of *ids* that are *mine*, and deleted now."""
+    """The ids among *ids* that *mine* finds; their schedules are deleted."""
     if not ids:
         return []
     named = {"_id": {"$in": ids}}
@@ -172,9 +172,9 @@ def _gone(handle: Handle, mine: Document, ids: Sequence[str]) -> list[str]:
 
 
 def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = False) -> None:
-    """What is pending for a schedule of this *status* is merged, or cannot be."""
+    """The pending events of a schedule of this *status* are merged, or cannot be."""
     known: Document = {"_id": schedule_id, "status": status}
-    # Were it lost, a sweeper would do it again.
+    # Relaxed: if the write is lost, a sweeper does it again.
     kept = handle.schedules.with_options(write_concern=RELAXED)
     if status == CLOSING or (status == ARRIVING and refused):
         twice(handle, lambda: kept.delete_one(known))
@@ -185,7 +185,7 @@ def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = Fa
 
 
 def _pending(*events: TaskRecord) -> Document:
-    # As bytes, for updates take some keys of objects for operators.
+    # As bytes, because an update takes keys with a dollar for operators.
     pending = [bson.encode(records.document(told(event))) for event in events]
     return {"pending": pending, "pending_since": _now()}
 

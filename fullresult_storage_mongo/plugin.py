@@ -13,7 +13,7 @@ from fullresult.storage import Storage
 
 _SCHEMES = ("mongodb", "mongodb+srv")
 _DATABASE = "fullresult"
-"""Where the URL names none."""
+"""The database if the URL names none."""
 _PREFIX = "fullresult_"
 _OURS = ("fullresult_prefix",)
 """Options of a URL that are not PyMongo's."""

@@ -22,7 +22,7 @@ _EQUAL = ("queue", "worker", "group_id", "retry_of")
 _TEXTS = ("name", "_id", "exception_type", "exception_message")
 
 _MOST_NAMES = 100
-"""So many ranges of an index are read side by side."""
+"""The most ranges of an index that are read side by side."""
 _TOO_MANY = 17217
 """The server's code for distinct values beyond the 16 MB of a document."""
 DUE: Order = [("due", 1), ("_id", 1)]
@@ -34,20 +34,20 @@ def order(query: TaskQuery) -> Order:
 
 
 def page(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
-    """All that *query* asks for, but how many; *names* are those that its glob means, if known."""
+    """The filter of *query*; *names* are the task names its glob matches, if known."""
     return _all_of(_conditions(query, names))
 
 
 def everything(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
-    """What *query* asks for on any page."""
+    """The conditions of *query* but for its page."""
     return page(replace(query, after=None), names)
 
 
 def names(handle: Handle, query: TaskQuery) -> list[str] | None:
-    """The names of tasks that the glob of *query* means; None: there is none, or too many.
+    """The names of tasks that *query*'s glob matches; None without a glob, or if they are many.
 
-    Of the tasks of few names an index has the newest at hand, in whatever part a glob has its
-    wildcards. Raises PyMongo's errors.
+    An index has the newest tasks of each name at hand, wherever the glob has its wildcards. Raises
+    PyMongo's errors.
     """
     if query.name is None or not query.name_is_glob:
         return None
@@ -62,7 +62,7 @@ def names(handle: Handle, query: TaskQuery) -> list[str] | None:
 
 
 def schedules(query: ScheduleQuery) -> Document:
-    """What *query* asks of a schedule itself, but how many."""
+    """The filter of *query* on schedules, without its limit."""
     return _all_of(_schedule_conditions(query))
 
 
@@ -120,7 +120,7 @@ def _date_conditions(query: TaskQuery) -> Iterator[Document]:
     if query.until is not None:
         yield {"date_created": {"$lt": query.until}}
     if query.moved_before is not None:
-        # Nothing moved before it was created: this bounds the index.
+        # A task moves only after it was created: this bounds the index.
         yield {"date_created": {"$lte": query.moved_before}}
         yield {"stale_from": {"$lte": query.moved_before}}
     if query.position is not None:
@@ -129,7 +129,7 @@ def _date_conditions(query: TaskQuery) -> Iterator[Document]:
 
 
 def beyond(field: str, than: str, date: datetime, identity: str) -> Iterator[Document]:
-    """What comes after *date* and, of that, after *identity*; *than* is $lt or $gt."""
+    """Documents beyond *date* and, at that date, beyond *identity*; *than* is $lt or $gt."""
     yield {field: {f"{than}e": date}}  # this bounds the index
     yield {"$or": [{field: {than: date}}, {field: date, "_id": {than: identity}}]}
 

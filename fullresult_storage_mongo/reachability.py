@@ -1,4 +1,4 @@
-"""Whether any server answers: waited for as long as one may, but not where all refuse."""
+"""Waits for a server that is silent, and not for servers that all refuse connections."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pymongo.errors import ServerSelectionTimeoutError
 from pymongo.server_description import ServerDescription
 
 _FRESH = 1.0
-"""Seconds for which a refusal is believed. PyMongo asks twice in them whom it waits for."""
+"""Seconds for which a refusal is believed. PyMongo asks twice within them."""
 _MOMENT = 0.001
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
 
 
 def reach(client: MongoClient[Any]) -> None:
-    """Return once a server is known. Raises `ServerSelectionTimeoutError` where none is in time.
+    """Return once a server is known. Raises `ServerSelectionTimeoutError` if none is in time.
 
-    PyMongo waits for a server that refuses as it does for one that is silent, since it may be about
-    to start. A task is not to wait for that.
+    PyMongo waits for a server that refuses as for one that is silent, since it may be about to
+    start. A task must not wait for that.
     """
     if not client.topology_description.known_servers:
         _wait(client)
@@ -36,7 +36,7 @@ def _wait(client: MongoClient[Any]) -> None:
         if _all_refuse(servers):
             raise ServerSelectionTimeoutError(", ".join(str(server.error) for server in servers))
         try:
-            # Whoever looks for a server makes PyMongo ask; it then waits until one has answered.
+            # Selecting a server makes PyMongo ask; it returns once one has answered.
             with pymongo.timeout(_MOMENT):
                 client.is_primary  # noqa: B018
         except ServerSelectionTimeoutError:

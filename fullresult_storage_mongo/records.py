@@ -25,18 +25,18 @@ WITHDRAWN = "withdrawn"
 ARRIVING = "arriving"
 """A schedule whose event is not merged yet; see `outbox`."""
 CLOSING = "closing"
-"""The same of one that is to go."""
+"""The same for a schedule that is to be deleted."""
 
 MOST_STORED = 10 * 1024 * 1024
-"""Bytes that are kept of what a result backend was given; there is room for the rest beside it.
+"""The most bytes of a stored result: the rest of the record needs room beside it.
 
-Of a server with the smallest cache there is, 256 MB, a larger one takes too much: it never ends.
+A server with the smallest cache, 256 MB, never finishes a larger update.
 """
 STORED = tuple(f"stored_{name}" for name in Stored._fields)
 
 
 class Told(NamedTuple):
-    """What an event says, as parts of a document."""
+    """An event as parts of a document."""
 
     task_id: str
     dates: Document
@@ -49,7 +49,7 @@ class Told(NamedTuple):
 
 
 def told(event: TaskRecord) -> Told:
-    """Raises `Refused` for a result that is too large, for none is cut."""
+    """Raises `Refused` for a stored result that is too large: none is cut."""
     return Told(
         event.task_id,
         {
@@ -66,7 +66,7 @@ def told(event: TaskRecord) -> Told:
 
 
 def document(told: Told) -> Document:
-    """The document of a task of which only this was told."""
+    """The document of a task of which only this event is known."""
     whole: Document = {"_id": told.task_id, **told.dates}
     for part in (told.outcome, told.message, told.start, told.stored):
         whole |= part or {}
@@ -156,7 +156,7 @@ def stored(found: Document) -> Stored:
 
 
 def returned(found: Document) -> Stored | str | None:
-    """What a task that succeeded returned: as it was stored, or as JSON text."""
+    """A success as it was stored, or else its result as JSON text."""
     if found.get("stored_stamp") == found["outcome_stamp"]:
         return stored(found)
     return to_json(found.get("result"))
@@ -168,7 +168,7 @@ def _entry(stamp: str, part: Document) -> Entry:
 
 
 def schedule_document(schedule: Schedule) -> Document:
-    """The document of a schedule that nobody has claimed, without its id."""
+    """The document of an unclaimed schedule, without its id."""
     known = schedule._asdict()
     del known["schedule_id"]
     kept = {name: value for name, value in known.items() if value is not None}
@@ -181,5 +181,5 @@ def schedule(found: Document) -> Schedule:
 
 
 def claimed(claim: str, now: datetime) -> Document:
-    """What a claim sets."""
+    """The fields that a claim sets."""
     return {"status": CLAIMED, "claim": claim, "date_claimed": now}

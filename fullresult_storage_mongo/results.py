@@ -1,4 +1,4 @@
-"""What a result backend keeps and asks, in MongoDB."""
+"""The part of a storage that a result backend uses, in MongoDB."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ class MongoResults:
 def _write_and_join(
     handle: Handle, both: tuple[TaskRecord, _Joining]
 ) -> tuple[list[str], bool] | None:
-    """By two commands on one line, where that is possible. The second one waits for the disk.
+    """By two commands on one line, if there is one; the second waits for the disk.
 
-    Nothing is counted before it is written, and what was written before on the same line is safe
-    with it: a server that lost the one would have lost the other, and the line with them.
+    A member is counted only after its end is written, and both are on one connection: a server that
+    lost the first would have lost the second, and the connection with it.
     """
     event, joining = both
 
@@ -138,13 +138,13 @@ def _write_and_join(
 
 
 class _Joining:
-    """A member that joins a chord: one command, on one document that has all members."""
+    """Join a member by one command, on one document that has all members."""
 
     def __init__(
         self, chord_id: str, member: str, size: int, expire_at: datetime, call: str
     ) -> None:
         self.may_be_done = False
-        """Whether an answer was lost."""
+        """True if an answer was lost."""
         self._member, self._size, self._call = member, size, call
         self._missing = {"_id": chord_id, "members": {"$ne": member}, "joined": {"$lt": size}}
         self._known = {
@@ -160,7 +160,7 @@ class _Joining:
 
     @contextmanager
     def uncertain(self) -> Iterator[None]:
-        """Raises `Uncertain` for a `StorageError` after which it may be done."""
+        """Raises `Uncertain` instead of a `StorageError` after which the member may be counted."""
         try:
             yield
         except StorageError as error:
@@ -171,7 +171,7 @@ class _Joining:
             raise
 
     def join(self, handle: Handle) -> bool:
-        """Whether this call completed the chord. Raises PyMongo's errors."""
+        """True if this call completed the chord. Raises PyMongo's errors."""
         try:
             return self._join(handle)
         except PyMongoError as error:
@@ -179,7 +179,7 @@ class _Joining:
             raise
 
     def join_on(self, send: Command, handle: Handle) -> bool | None:
-        """The same by one command; None where it takes more, or may not be safe yet."""
+        """The same by one command; None if it takes more, or may not be safe yet."""
         self.may_be_done = True
         try:
             answer = send(

@@ -1,4 +1,4 @@
-"""What waits in MongoDB until it is due."""
+"""Schedules in MongoDB."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class MongoSchedules:
 
 
 def steps_to(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Document]:
-    """The steps of an aggregation that has the schedules *query* asks for."""
+    """The aggregation that answers *query*."""
     steps: list[Document] = [{"$match": queries.schedules(query)}, *sort]
     tasks = queries.everything(query.tasks) if query.tasks else {}
     if tasks:
@@ -147,8 +147,8 @@ def steps_to(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Docu
 def _claim_due(
     handle: Handle, namespace: str, now: datetime, claim: str, limit: int
 ) -> list[Schedule]:
-    """A few commands for any number: who is due, mark those nobody else marks first, read them."""
-    # Not by the claim: two who take part in a race might both be called so.
+    """Claim by three commands: find what is due, mark what is unclaimed, read what was marked."""
+    # By a new id and not by the claim, which two callers might share.
     token = uuid4().hex
     update = {"$set": {**records.claimed(claim, now), "token": token}}
     waiting: Document = {"namespace": namespace, "due": {"$lte": now}, "status": WAITING}
@@ -180,14 +180,14 @@ def _release(handle: Handle, asked: Document) -> list[str]:
     free = partial(handle.schedules.update_many, {**asked, "_id": {"$in": ids}}, update)
     if twice(handle, free).modified_count == len(ids):
         return ids
-    mine = {"_id": {"$in": ids}, "token": token}  # somebody else was faster with others
+    mine = {"_id": {"$in": ids}, "token": token}  # others were marked by another caller
     return [each["_id"] for each in found(handle, mine, ["_id"])]
 
 
 def _withdraw(handle: Handle, schedule_id: str) -> None:
-    """The mark stays where the schedule was or would be, in the way of one that is still to come.
+    """Leave a mark instead of the schedule, or in the way of one that is still to come.
 
-    An index forgets it after some days.
+    An index deletes it after seven days.
     """
     known: Document = {"_id": schedule_id}
     mark = {

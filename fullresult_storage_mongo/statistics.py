@@ -1,4 +1,4 @@
-"""What statistics are made of, in MongoDB."""
+"""The fields that statistics are made of, in MongoDB."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MongoStatistics:
 
 
 def _sample(handle: Handle, since: datetime, until: datetime, most: int) -> list[Sample]:
-    # To bring each date into a zone of our choice would take longer than all the rest.
+    # Converting each date's zone would take longer than all the rest.
     in_utc = handle.tasks.codec_options.with_options(tzinfo=None)
     found = handle.tasks.with_options(codec_options=in_utc).find(
         {"date_created": {"$gte": since, "$lt": until}},

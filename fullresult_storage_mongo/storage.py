@@ -22,7 +22,7 @@ from fullresult_storage_mongo.statistics import MongoStatistics
 from fullresult_storage_mongo.workers import MongoWorkers
 
 _PORTION = 5_000
-"""So many records are deleted by one command."""
+"""Records that one command deletes."""
 
 
 class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, MongoAudit):

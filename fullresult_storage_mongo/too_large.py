@@ -1,4 +1,4 @@
-"""Records too large for MongoDB, whose documents are at most 16 MB: what is left out, and how."""
+"""Cuts records that are too large for MongoDB, whose documents have at most 16 MB."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHY = "cut: MongoDB keeps at most 16 MB of a task"
 
 
 def fit(record: TaskRecord) -> TaskRecord:
-    """*record*, or as much of it as a document holds; its notes and forms say what is missing.
+    """*record*, cut until a document holds it; its notes and forms say what is missing.
 
     The body goes last: with it the task can be sent again.
     """

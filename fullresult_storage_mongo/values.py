@@ -1,12 +1,12 @@
-"""JSON as native BSON values, and back: nothing is lost, whatever BSON cannot hold.
+"""JSON as BSON values, and back, without loss.
 
-What it cannot hold, or PyMongo would read as something else, is kept as JSON text in an object with
-one key: `{"$fullresult": "…"}`. It takes the place of the smallest value that needs it:
+A value that BSON cannot hold, or that PyMongo would read as another, is kept as JSON text in an
+object with one key: `{"$fullresult": "…"}`. It replaces the smallest such value:
 
 * integers beyond 34 digits (those beyond 64 bits are Decimal128),
 * objects with a key `$ref` (a DBRef to drivers) or `$fullresult`,
-* what is nested more than 100 levels deep,
-* null by itself, told so from nothing.
+* values nested more than 100 levels deep,
+* null by itself, which a missing result would look like.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _sorted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _canonical(value: Any) -> str:
-    """JSON text that is the same for values that are."""
+    """The one JSON text of all equal values."""
     return json.dumps(_whole(value), sort_keys=True)
 
 

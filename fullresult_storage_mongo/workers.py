@@ -1,4 +1,4 @@
-"""Which workers are alive, in MongoDB."""
+"""Workers in MongoDB."""
 
 from __future__ import annotations
 

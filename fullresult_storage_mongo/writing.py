@@ -1,4 +1,4 @@
-"""Events into documents: one by one, in batches, and such as would be too large."""
+"""Writes events into documents: one by one, in batches, and cut if they are too large."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from fullresult_storage_mongo.records import Told, told
 from fullresult_storage_mongo.too_large import fit
 
 _LARGE = 4 * 1024 * 1024
-"""Bytes of an event that goes alone: a command takes 48 MB."""
+"""Bytes of an event from which it is written alone: one command takes 48 MB."""
 _DUPLICATE = 11000
 _WRONG = frozenset({"writeErrors", "writeConcernError"})
 _STAMPS = ("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp")
 
 
 def write(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
-    """Merge *events*; the ids of those whose record has no message. Raises PyMongo's errors."""
+    """Merge *events*. The ids of those whose record has no message. Raises PyMongo's errors."""
     merge_all(handle, events)
     return _without_message(handle, events)
 
 
 def write_at_once(handle: Handle, event: TaskRecord) -> list[str] | None:
-    """The same for one event where one command does it, as it does for most; None: not done.
+    """The same for one event by one command; None if that did not do it, as with few events.
 
-    The command goes without what a driver and a server do so that none is done twice: a merge may
-    be, and that is a third of the server's work.
+    The command leaves out the session that keeps a write from being done twice: a merge may be, and
+    the session is a third of the server's work.
     """
     concern = handle.relaxed_concern if may_wait(event) else handle.concern
     return write_on(handle.lines.command, handle, event, concern)
@@ -50,7 +50,7 @@ def write_at_once(handle: Handle, event: TaskRecord) -> list[str] | None:
 def write_on(
     send: Command, handle: Handle, event: TaskRecord, concern: Document
 ) -> list[str] | None:
-    """The same by a command of another kind, and as safe as *concern* says."""
+    """The same with a given way to send the command, and a given write concern."""
     part, name = told(event), handle.tasks.name
     if _is_new(part):
         command: Document = {"insert": name, "documents": [records.document(part)]}
@@ -84,14 +84,14 @@ def merge_all(handle: Handle, events: Sequence[TaskRecord]) -> None:
 
 
 def rewrite(handle: Handle, events: Sequence[TaskRecord]) -> None:
-    """Merge *events* here, not on the server, leaving out what would be too much."""
+    """Merge *events* in this process instead of the server, cut to what a document holds."""
     for event in events:
         while not _rewritten(handle, event):
             pass
 
 
 def checked(event: TaskRecord) -> int:
-    """How many bytes *event* is. Raises what BSON does for what it cannot hold."""
+    """The bytes of *event* as BSON. Raises BSON's errors for what it cannot hold."""
     return len(bson.encode(records.document(told(event))))
 
 
@@ -107,7 +107,7 @@ def _merge_one(handle: Handle, event: TaskRecord) -> None:
 
 
 def _is_new(part: Told) -> bool:
-    """Whether this is most likely the first that is told of a task: its publish."""
+    """True if *part* is the publish of a first attempt: most likely the task's first event."""
     if part.message is None or part.outcome is None or part.entries:
         return False
     return Attempt.in_stamp(part.outcome["outcome_stamp"]) == FIRST
@@ -138,7 +138,7 @@ def _write_batch(handle: Handle, tasks: Collection[Document], events: Sequence[T
 def _left_of(
     handle: Handle, events: Sequence[TaskRecord], error: BulkWriteError
 ) -> list[TaskRecord]:
-    """What is to be written again: somebody else made the record, or it would be too large."""
+    """The events to be written again: another process made the record, or it would be too large."""
     failed = error.details.get("writeErrors", ())
     if not failed:
         raise error  # written, but not as safely as asked
@@ -165,7 +165,7 @@ def _without_message(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
 
 
 def _rewritten(handle: Handle, event: TaskRecord) -> bool:
-    """Whether nobody else wrote the record meanwhile."""
+    """True unless the record changed meanwhile, and has to be read again."""
     tasks = handle.tasks.with_options(read_preference=ReadPreference.PRIMARY)
     found = tasks.find_one({"_id": event.task_id})
     merged = merge(records.record(found), event) if found else event

@@ -1,4 +1,4 @@
-"""What people did, in any SQL database."""
+"""The audit log in any SQL database."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
     def survives(self, error: BaseException) -> bool:
-        """Whether it is as good as before, having raised *error*."""
+        """True if it can be used again after *error*."""
         ...
 
 
@@ -48,11 +48,11 @@ class Connections(Generic[C]):
             _watch_forks(self)
 
     def use(self, do: Callable[[C, bool], T]) -> T:
-        """`do(connection, used before)`. A connection that does not survive it is closed."""
+        """`do(connection, used before)`. A connection that does not survive an error is closed."""
         if not self._counts:
             return self._use(do)
         loan = object()
-        # From here on, or an exception from a signal in between would leave it lent for good.
+        # Inside the try: else an exception from a signal leaves it lent for good.
         try:
             self._lend(loan)
             return self._use(do)
@@ -152,7 +152,7 @@ class Connections(Generic[C]):
 
 
 def _watch_forks(connections: Connections[Any]) -> None:
-    reference = weakref.ref(connections)  # what is registered stays so for good
+    reference = weakref.ref(connections)  # a registered function is never freed
 
     def tell(name: str) -> None:
         if (alive := reference()) is not None:

@@ -1,4 +1,4 @@
-"""What a database does for the storage over it: its statements, and how it runs them."""
+"""The protocol of a database under the storage: its statements, and how it runs them."""
 
 from __future__ import annotations
 

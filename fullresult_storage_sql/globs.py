@@ -33,7 +33,7 @@ def parts(pattern: str) -> Iterator[Part]:
 
 
 def _closing(pattern: str, opening: int) -> int:
-    """Where the set that begins at *opening* ends; -1 where it does not."""
+    """The index at which the set that begins at *opening* ends; -1 if it does not."""
     first = opening + (2 if pattern[opening + 1 : opening + 2] == "!" else 1)
     return pattern.find("]", first + 1)
 
@@ -88,7 +88,7 @@ def _glob(part: Part) -> str:
 
 
 def _apart(ranges: list[tuple[str, str]]) -> tuple[set[str], list[str]]:
-    """The special characters of *ranges*, and the ranges without them as `first-last`."""
+    """The special characters in *ranges*, and the ranges without them as `first-last`."""
     special, plain = set(), []
     for first, last in ranges:
         begin = first

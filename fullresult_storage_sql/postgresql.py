@@ -23,8 +23,8 @@ from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, i
 from fullresult_storage_sql.postgresql_session import REFUSALS, Session
 
 _SKIPPING = 600.0
-"""Seconds in which a purge may find where it is to begin: the index leads to what was deleted, too,
-until it is vacuumed, and after ten million rows that takes longer than anything else may."""
+"""Seconds that a purge may take to find its beginning: the index leads to deleted rows, too, until
+it is vacuumed. After ten million of them that takes longer than the timeout."""
 
 
 class PostgreSQL(Conditions):
@@ -39,7 +39,7 @@ class PostgreSQL(Conditions):
         self._synchronous = synchronous
         self._edges = Edges()
         self._purged: tuple[datetime, datetime] | None = None
-        """As of when a purge deletes that is not through, and how far it came."""
+        """The date as of which an unfinished purge deletes, and the date of expiry it came to."""
 
     def __repr__(self) -> str:
         return repr(self._server)
@@ -51,7 +51,7 @@ class PostgreSQL(Conditions):
         self._schema.check()
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        # Never prepared: a plan for any value, which PostgreSQL would make, is a bad one for most.
+        # Never prepared: after five times PostgreSQL would plan for any value, badly for most.
         return self._server.run(
             lambda session: list(session.execute(sql, values, prepare=False).fetchall())
         )
@@ -103,10 +103,10 @@ class PostgreSQL(Conditions):
         session.send(sql, values, prepare=self._prepare)
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
-        """One statement: each alone would cost several times as much."""
+        """Merge all in one statement, which costs a fraction of one statement for each."""
         if not events:
             return []
-        # In order and each once, or two batches may wait for each other, and one for itself.
+        # Each task once, in the order of ids: else two batches may deadlock, and one meets itself.
         folded = fold(events)
         answer = self._execute(session, *prepared.of_batch(folded))
         return [task_id for task_id, is_lacking in answer.fetchall() if is_lacking]
@@ -216,7 +216,7 @@ class PostgreSQL(Conditions):
 
     def delete_expired(self, now: datetime, limit: int) -> int:
         expired = [now, max(limit, 0)]
-        # A purge asks for one time again and again: it goes on where it was.
+        # A purge asks with the same *now* until all is gone: it goes on where it was.
         purged = self._purged if self._purged is not None and self._purged[0] == now else None
         since = purged[1] if purged else "-infinity"
 
@@ -304,7 +304,7 @@ class PostgreSQL(Conditions):
             raise
 
     def _is_complete(self, session: Session, joining: Joining, joined: bytes | None) -> bool:
-        """Whether *joining* completed its chord, now or, where it *joined* before, then."""
+        """True if *joining* completed its chord, now or when it joined before."""
         if joined is None:
             known = [joining.call, str(joining.size), joining.chord_id]
             session.send(prepared.COMPLETED_BY, known, prepare=self._prepare)
@@ -326,16 +326,16 @@ class PostgreSQL(Conditions):
 
 @contextmanager
 def _durable(session: Session) -> Iterator[None]:
-    """A transaction of one round trip, on the disk when it ends; answers are read after it."""
+    """A durable transaction of one round trip. Answers are read after it."""
     with session.pipeline(), session.transaction():
         session.execute(prepared.SQL["durable_prefer_index"])
         yield
 
 
 def _reached(found: Sequence[Sequence[Any]], now: datetime, limit: int) -> Position:
-    """How far a claim came: there may be more where it found as many as it asked for."""
+    """The position that a claim came to; beyond it there may be more due if *limit* was reached."""
     if len(found) < limit:
-        # What is due now may come a little late.
+        # A schedule that is due now may be committed a moment later.
         return Position(rows.date_text(now - timedelta(seconds=1)), "")
     schedule_id, due = max(((row[0], row[3]) for row in found), key=lambda each: each[::-1])
     return Position(rows.date_text(due), schedule_id)
@@ -346,7 +346,7 @@ def _lacking(session: Session, event: TaskRecord) -> list[str]:
 
 
 def _was_refused(error: StorageError) -> bool:
-    """Whether the server said that it did not do it."""
+    """True if the server said that it did nothing."""
     cause = error.__cause__
     if isinstance(error, Refused) or not isinstance(cause, psycopg.Error):
         return True
@@ -354,7 +354,7 @@ def _was_refused(error: StorageError) -> bool:
 
 
 def _is_uncertain(session: Session, error: psycopg.Error) -> bool:
-    """Whether a statement that was sent may have been done, or may yet be."""
+    """True if a statement that was sent may have been done, or may still be."""
     if isinstance(error, REFUSALS):
         return False
     return session.broken or error.sqlstate is None or error.diag.severity_nonlocalized != "ERROR"

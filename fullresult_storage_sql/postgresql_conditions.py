@@ -13,7 +13,7 @@ from fullresult_storage_sql.postgresql_statements import SQL
 
 
 class Conditions:
-    """What is PostgreSQL's own of a `Database`."""
+    """The methods of `Database` that make conditions."""
 
     placeholder = "%s"
     sql = SQL

@@ -1,4 +1,4 @@
-"""Bringing a PostgreSQL database to the newest schema."""
+"""Brings a PostgreSQL database to the newest schema."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Schema:
             self._upgrade_locked(session)
 
     def _upgrade_in_time(self, session: Session) -> None:
-        # A little less than the deadline, so that it is the server that gives up.
+        # A little less than the deadline, so that the server gives up first.
         milliseconds = max(1, int(self._server.timeout * 900))
         try:
             with session.transaction():

@@ -1,4 +1,4 @@
-"""Calls of one PostgreSQL server: on which connection, how long, how often, and its errors."""
+"""Runs calls on one PostgreSQL server: connects, waits, tries again, translates errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fullresult_storage_sql.postgresql_session import REFUSALS, Session
 T = TypeVar("T")
 
 _OLDEST = 14
-# Answers are pages from an index: compiling a plan or starting processes takes longer than they do.
+# No JIT, no parallel workers: a page from an index takes less time than starting either.
 _SETTINGS = (
     "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
     "SET default_transaction_isolation = 'read committed'; "
@@ -30,7 +30,7 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 class Server:
-    """One PostgreSQL database, of version 14 or newer, as what is run on it."""
+    """One PostgreSQL database of version 14 or newer, and this process's connections to it."""
 
     def __init__(self, url: str, *, timeout: timedelta, prepare: bool) -> None:
         self._url = url
@@ -61,7 +61,7 @@ class Server:
 
     @contextmanager
     def waiting(self, session: Session, seconds: float | None) -> Iterator[None]:
-        """Wait so long for each answer; None: for ever."""
+        """Wait *seconds* for each answer within; None: for ever."""
         session.deadline = seconds
         try:
             yield
@@ -69,7 +69,7 @@ class Server:
             session.deadline = self.timeout
 
     def run(self, do: Callable[[Session], T]) -> T:
-        """`do(session)`, once more on a new connection where an idle one turns out to be dead."""
+        """`do(session)`, which is idempotent; once more if an idle connection was dead."""
 
         def once(session: Session, used: bool) -> T:
             try:
@@ -82,7 +82,7 @@ class Server:
         return self.translated(partial(self.connections.use, once), again=True)
 
     def run_once(self, do: Callable[[Session], T]) -> T:
-        """`do(session)`, and again only where nothing can have been done the first time."""
+        """`do(session)`; again only if the first time certainly did nothing."""
 
         def once(session: Session, used: bool) -> T:
             if used and session.has_hung_up():
@@ -92,7 +92,7 @@ class Server:
         return self.translated(partial(self.connections.use, once), again=True)
 
     def _again(self, do: Callable[[], T]) -> T:
-        """`do()`, and again if a dead connection or another transaction got in its way."""
+        """`do()`; once more if a connection was dead, or another transaction got in the way."""
         try:
             return do()
         except Stale:
@@ -102,7 +102,7 @@ class Server:
         return do()
 
     def translated(self, do: Callable[[], T], *, again: bool = False) -> T:
-        """`do()`, or as `_again`, raising for psycopg's errors what the contract has for them."""
+        """`do()`, if *again* as `_again`, with psycopg's errors raised as the contract's."""
         try:
             return self._again(do) if again else do()
         except REFUSALS as error:

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL that waits no longer than it may, and runs one statement fast."""
+"""A connection to PostgreSQL with a deadline for each answer, and a fast way to run a statement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INTERVAL = 0.1
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which no answer is waited for longer than the deadline, come what may."""
+    """A connection with a deadline for each answer, even from a server that was stopped."""
 
     deadline: float | None = None
     """Seconds."""
@@ -31,7 +31,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(gen, interval, self.deadline if timeout is None else timeout)
 
     def _finish(self, gen: PQGen[RV]) -> RV:
-        # Connection.wait cancels the statement on Ctrl-C: a write on its way is to arrive.
+        # Not Connection.wait, which cancels the statement on Ctrl-C: a write must still arrive.
         return waiting.wait(gen, self.pgconn.socket, interval=_INTERVAL, timeout=self.deadline)
 
     def survives(self, error: BaseException) -> bool:
@@ -39,18 +39,18 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         return isinstance(error, REFUSALS) and idle
 
     def has_hung_up(self) -> bool:
-        """Whether the server said something while nobody asked: most likely that it is over."""
+        """True if the idle server sent something: most likely that it ended the session."""
         return is_readable(self.pgconn.socket)
 
     def __del__(self, _warn: Any = None, /) -> None:
-        # psycopg warns of a connection left open. Ours are meant to end with the process.
+        # psycopg warns of a connection left open. Ours may stay open until the process ends.
         pass
 
     def send(self, sql: str, values: Sequence[Parameter], *, prepare: bool) -> None:
-        """Send *sql*, with placeholders `$1`…; its answer is to be had by `first_value`.
+        """Send *sql*, with placeholders `$1`…; `first_value` and the like read its answer.
 
-        A cursor does the same at more than twice the CPU, most of it for types that all of our
-        parameters do without. Raises `psycopg.Error`.
+        A cursor does the same at more than twice the CPU, most of it for types that our parameters,
+        all text or bytes, do not have. Raises `psycopg.Error`.
         """
         encoded: list[bytes | None] = []
         formats = None
@@ -73,7 +73,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             self._finish(generators.send(self.pgconn))
 
     def prepare(self, sql: str) -> None:
-        """What `send` would do first, for a statement that this session does not know yet."""
+        """Prepare *sql* as `send` would, if this session has not done so yet."""
         self._name_of(sql)
 
     def first_value(self) -> bytes | None:
@@ -86,7 +86,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         return [answer.get_value(row, 0) for row in range(answer.ntuples)]
 
     def rows(self) -> list[Sequence[Any]]:
-        """All rows of what was sent, as a cursor's."""
+        """All rows of what was sent, decoded as a cursor would."""
         answer = self._answer()
         if not answer.ntuples:
             return []

@@ -1,4 +1,4 @@
-"""The statements that PostgreSQL is sent for events: put together once, and their parameters."""
+"""PostgreSQL's statements for events, put together at import, and their parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _writes(relaxed: str) -> Statements:
 
 
 def _batches() -> Statements:
-    """The same for many events at once: it answers each id, and whether a message is lacking."""
+    """The same for many events at once: answers each id, and whether its message is missing."""
     return {
         (kind, has_entries): statements.numbered(
             (SQL["batch_entries"] + "\n" if has_entries else "") + _for_many(kind)
@@ -45,7 +45,7 @@ def _for_many(kind: Kind) -> str:
 
 
 def _schedules() -> Statements:
-    """The same with a schedule, durable whatever the defaults."""
+    """The same with a schedule; durable whatever the role's or database's defaults."""
     return {
         (kind, has_entries): statements.numbered(
             (SQL["entries"] + ", " if has_entries else "WITH ")
@@ -75,7 +75,7 @@ def _write(kind: Kind) -> str:
 
 _EACH = [(kind, has_entries) for kind in rows.KINDS for has_entries in (True, False)]
 WRITES = _writes("")
-# In RETURNING it costs no round trip of its own.
+# Set in RETURNING, which costs no round trip of its own.
 RELAXED_WRITES = _writes(", set_config('synchronous_commit', 'off', true)")
 BATCHES = _batches()
 SCHEDULES = _schedules()

@@ -1,4 +1,4 @@
-"""A database whose schema is made, or looked at, before its first use."""
+"""A database whose schema is made or checked before its first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fullresult_storage_sql.database import Database
 
 
 class Prepared:
-    """The part that the parts of a storage have in common."""
+    """The base of all parts of `SqlStorage`."""
 
     def __init__(self, database: Database, *, auto_setup: bool) -> None:
         self._database = database

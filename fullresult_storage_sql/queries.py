@@ -19,7 +19,7 @@ _WALKED = 5_000
 _WALKED_SCATTERED = 1_000
 """The same where each record lies on a page of its own, or the index costs little."""
 _PAGE = 10_000
-"""A longer page is read like everything."""
+"""Rows from which a page is read without looking for its ids first."""
 
 
 def select(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
@@ -43,7 +43,7 @@ def _order(query: TaskQuery) -> str:
 
 
 def _how(database: Database, query: TaskQuery) -> _Ids | None:
-    """How to find a page's ids where a walk along one index, in order, is not enough."""
+    """The way to a page's ids, if walking along one index in order is not enough."""
     if is_of_few(query):
         return _page_of_rare
     index = database.json_index(query)
@@ -95,7 +95,7 @@ def _page_of_buckets(database: Database, query: TaskQuery) -> Condition:
 
 
 def _walk(database: Database, query: TaskQuery, walked: int) -> Condition:
-    """The next records in order, by the index that is in that order."""
+    """The next records in order, by an index in that order."""
     found = list(_date_conditions(database.placeholder, query))
     buckets = buckets_of(query)
     if buckets and len(buckets) == 1:
@@ -168,7 +168,10 @@ def _conditions(
 
 
 def _state_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
-    """What the bucket does not say of the state. Said twice, the database would think it rarer."""
+    """Conditions on the state that the bucket does not imply.
+
+    If it did, PostgreSQL would expect too few rows.
+    """
     states = query.states
     if states is not None and not (states and OWN_BUCKET.issuperset(states)):
         yield database.any_of("t.state", sorted(states))
@@ -187,7 +190,7 @@ def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:
         yield f"t.date_created < {mark}", [date_text(query.until)]
     if query.moved_before is not None:
         when = date_text(query.moved_before)
-        # Nothing moved before it was created: this bounds the index.
+        # A task moves only after it was created: the first condition bounds the index.
         yield f"t.date_created <= {mark} AND t.stale_from <= {mark}", [when, when]
     if (position := query.position) is not None:
         sign = "<" if query.order == "newest" else ">"

@@ -1,4 +1,4 @@
-"""What a result backend keeps and asks, in any SQL database."""
+"""The part of a storage that a result backend uses, in any SQL database."""
 
 from __future__ import annotations
 

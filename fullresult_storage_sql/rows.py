@@ -48,7 +48,7 @@ _CLAIM_FROM = Schedule._fields.index("claim")
 
 
 class Kind(NamedTuple):
-    """What an event tells of: each kind is told and merged without the rest."""
+    """The parts that an event has beside its outcome: without one, less is sent and merged."""
 
     message: bool
     stored: bool
@@ -62,19 +62,19 @@ def kind_of(event: TaskRecord) -> Kind:
 
 
 def kind_of_all(events: Sequence[TaskRecord]) -> Kind:
-    """What any of *events* tells of."""
+    """The kind with all parts that any of *events* has."""
     kinds = [kind_of(event) for event in events]
     return Kind(any(kind.message for kind in kinds), any(kind.stored for kind in kinds))
 
 
 def columns(kind: Kind) -> tuple[str, ...]:
-    """Those of `COLUMNS` that events of this kind have."""
+    """The columns of events of this kind, in the order of `COLUMNS`."""
     message = MESSAGE if kind.message else ()
     return ("task_id", *DATES, *OUTCOME, *message, *START, *(STORED if kind.stored else ()))
 
 
 def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
-    """The `values` of an event, as `texts`."""
+    """The `values` of an event as text."""
     return texts(values(event, kind))
 
 
@@ -91,10 +91,10 @@ def _dates(event: TaskRecord) -> tuple[Any, ...]:
 
 
 def texts(values: Iterable[Any]) -> list[Parameter]:
-    """*values* as parameters: text, but for bytes and None.
+    """*values* as parameters: text, bytes or None.
 
-    A statement is then prepared once, with the same types whatever is missing, and both databases
-    read the text as their columns' types.
+    So a statement has the same types whatever is missing, and is prepared once; both databases read
+    text as their columns' types.
     """
     return _texts_but(_AS_IT_IS, values)
 
@@ -148,7 +148,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     int: str,
     float: str,
 }
-"""How values are made text whose type is just this, as most are."""
+"""How a value becomes text, by its exact type."""
 
 
 def entries_json(entries: Sequence[Entry]) -> str:
@@ -200,7 +200,7 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
 
 
 def sample(row: Sequence[Any]) -> Sample:
-    """The sample of a row of its fields. There are many: each date is read as fast as can be."""
+    """The sample of a row. There are up to 5,000, so dates are read the fastest way."""
     name, state, retries, *dates, runtime = row
     return Sample._make((name, state, retries, *map(_date_in_any_zone, dates), runtime))
 

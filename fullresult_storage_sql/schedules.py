@@ -1,4 +1,4 @@
-"""What waits in the storage until it is due, in any SQL database."""
+"""Schedules in any SQL database."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SqlSchedules(Prepared):
 _WAITING = "s.claim IS NULL AND s.date_withdrawn IS NULL"
 _CLAIMED = "s.claim IS NOT NULL"
 _KEPT = {False: (_WAITING,), True: (_CLAIMED,), None: (_WAITING, _CLAIMED)}
-"""As the predicates of the indexes say it, so that PostgreSQL sees that they serve."""
+"""Word for word the predicates of the indexes, so that PostgreSQL sees that they serve."""
 
 
 def select(database: Database, query: ScheduleQuery) -> Condition:
@@ -94,7 +94,7 @@ def select(database: Database, query: ScheduleQuery) -> Condition:
     page = database.sql.get("page_of_schedules")
     if page and not query.claimed and query.limit is not None and not _names_any(query):
         waiting, values = _where(database, replace(query, claimed=False))
-        # Asked of each namespace once, not of each of its schedules.
+        # Compared once for each namespace, not for each of its schedules.
         waiting = waiting.replace("s.namespace", "known.namespace")
         claimed, others = " WHERE false", list[Any]()
         if query.claimed is None:
@@ -107,7 +107,7 @@ def select(database: Database, query: ScheduleQuery) -> Condition:
 
 
 def _names_any(query: ScheduleQuery) -> bool:
-    """Whether an index of ids has all that *query* asks for."""
+    """True if *query* names ids, all of which an index has."""
     return query.task_ids is not None or query.schedule_ids is not None
 
 
@@ -138,7 +138,7 @@ def _kept(database: Database, query: ScheduleQuery) -> Condition:
     parts = _KEPT[query.claimed]
     if query.task_ids is None:
         return " OR ".join(f"({part})" for part in parts), []
-    # In each part, for each has an index of its own.
+    # Repeated in each part, because each has its own index.
     of_tasks = database.sql["any_of_many"].format(column="s.task_id")
     values = [database.many(query.task_ids)] * len(parts)
     return " OR ".join(f"({part} AND {of_tasks})" for part in parts), values

@@ -28,9 +28,11 @@ logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-"""How long a commit waits for the disk. Unless the URL says: as with FULL, but where it may not."""
+"""Values of `PRAGMA synchronous`. Unless the URL names one: NORMAL for publishes and starts, FULL
+for the rest."""
 _LONGEST_LOG = 4000
-"""Pages until the log is written back: 16 MB. A page that many events change then is so once."""
+"""Pages, 16 MB, after which the log is written back: a page that many events change is written
+once."""
 _ENDED = statements.ended(SQL)
 _WRITES = {
     kind: statements.write(SQL, kind, statements.one(kind, "?"))
@@ -71,7 +73,7 @@ class SQLite(Conditions):
         self._create()
         session = sqlite3.connect(
             self._file,
-            timeout=0,  # see `turns`
+            timeout=0,  # `in_turn` waits instead
             isolation_level=None,
             check_same_thread=False,
             factory=Session,
@@ -86,7 +88,7 @@ class SQLite(Conditions):
         return session
 
     def _create(self) -> None:
-        """An empty file that only its owner can read, where there is none yet."""
+        """Create the file, readable by its owner alone, if there is none yet."""
         try:
             os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
@@ -139,7 +141,7 @@ class SQLite(Conditions):
         return lacking
 
     def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
-        # The file is here: there is nothing to wait for that could be waited for elsewhere.
+        # The file is local: there is no round trip to overlap with the broker's.
         lacking = self.write((event,))
         return lambda: lacking
 
@@ -189,7 +191,7 @@ class SQLite(Conditions):
 
     @contextmanager
     def _durable(self, session: Session) -> Iterator[None]:
-        """A transaction that is on the disk when it ends, whatever the URL says of others."""
+        """A transaction that is on the disk when it ends, whatever the URL's option."""
         session.wait_for_disk("EXTRA" if self._synchronous == "EXTRA" else "FULL")
         with transaction(session):
             yield

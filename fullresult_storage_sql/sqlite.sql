@@ -287,7 +287,7 @@ SELECT count(*) FROM fullresult_schedule AS s;
 
 -- name: claim_due
 -- Claim the schedules of a namespace that are due first.
--- Differs from postgresql.sql: one writer at a time, so nobody sees what is half claimed; and there
+-- Differs from postgresql.sql: one writer at a time, so no other sees half a claim; and there
 -- are no dead rows to pass.
 UPDATE fullresult_schedule
 SET claim = ?, date_claimed = ?
@@ -355,7 +355,7 @@ RETURNING 1;
 
 -- name: forget_withdrawn
 -- Delete marks that are seven days old: no schedule is on its way as long.
--- Differs from postgresql.sql: all at once, as nobody is kept waiting for a lock on a row.
+-- Differs from postgresql.sql: all at once, as there are no row locks to wait for.
 DELETE FROM fullresult_schedule
 WHERE date_withdrawn < datetime('now', '-7 days')
 RETURNING 1;

@@ -15,7 +15,7 @@ SQL = statements.read("sqlite.sql")
 
 
 class Conditions:
-    """What is SQLite's own of a `Database`."""
+    """The methods of `Database` that make conditions."""
 
     placeholder = "?"
     sql = SQL
@@ -36,7 +36,7 @@ class Conditions:
             yield self._at(column, (*path, *inner), leaf)
 
     def _at(self, column: str, path: Path, value: Any) -> Condition:
-        """What is at *path* in the JSON of *column* is *value*."""
+        """A condition: the value at *path* in the JSON of *column* is *value*."""
         if not any(isinstance(step, str) and '"' in step for step in path):
             where = _literal(_json_path(path))
             return _is(f"json_type({column}, {where})", f"json_extract({column}, {where})", value)
@@ -48,7 +48,7 @@ class Conditions:
         return f"{column} IN ({', '.join('?' * len(values))})", list(values)
 
     def in_buckets(self, buckets: list[str]) -> Condition:
-        # Word for word what the indexes say, each of which has only its own.
+        # Word for word the predicates of the two indexes: one has OPEN, the other the rest.
         if buckets == [OPEN]:
             return "t.open = 1", []
         others = [bucket for bucket in buckets if bucket != OPEN]
@@ -76,11 +76,11 @@ def index_sql(key: str) -> str:
 
 
 def _is(kind: str, found: str, value: Any) -> Condition:
-    """The JSON value whose type and value are given as SQL is *value*."""
+    """A condition: the JSON value *found*, of the type *kind*, is *value*."""
     if value is None:
         return f"{kind} = 'null'", []
     if isinstance(value, bool):
-        # The value, too: an index knows nothing of types.
+        # The value as well as the type, which an index does not have.
         return f"{found} = ? AND {kind} = ?", [int(value), json.dumps(value)]
     if isinstance(value, dict):
         return f"{kind} = 'object'", []

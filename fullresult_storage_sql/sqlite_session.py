@@ -17,11 +17,11 @@ REFUSALS = (
 
 
 class Session(sqlite3.Connection):
-    """A connection that remembers how long its commits wait for the disk."""
+    """A connection that knows how its commits wait for the disk."""
 
     owner = 0
     has_log = False
-    """Whether what is committed goes to a log beside the file, as in WAL mode."""
+    """True in WAL mode: commits go to a log beside the file."""
     _synchronous = ""
     _log: int | None = None
 
@@ -34,15 +34,15 @@ class Session(sqlite3.Connection):
             self._synchronous = synchronous
 
     def flush(self) -> None:
-        """Wait until what was committed is on the disk. Raises OSError.
+        """Wait until all commits are on the disk. Raises OSError.
 
-        The same as a commit with `synchronous = FULL` does, but nobody waits for it who wants to
-        write meanwhile, and the setting, which costs more than what it sets, stays as it is.
+        A commit with `synchronous = FULL` waits while it holds the file; this lets other processes
+        write meanwhile.
         """
         if self._log is None:
             _, _, file = self.execute("PRAGMA database_list").fetchone()
             self._log = os.open(f"{file}-wal", os.O_RDWR)
-        # Not everywhere.
+        # Not every platform has fdatasync.
         getattr(os, "fdatasync", os.fsync)(self._log)
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Session(sqlite3.Connection):
             os.close(log)
 
     def __del__(self) -> None:
-        # Else Python 3.13 warns of a connection left open. Ours are meant to end with the process.
+        # Else Python 3.13 warns of a connection that is open when the process ends.
         with suppress(sqlite3.Error):
             self.close()
 

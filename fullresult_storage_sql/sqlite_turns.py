@@ -1,4 +1,4 @@
-"""Waiting for one's turn to write a SQLite file: it has one writer at a time."""
+"""Waits for a turn to write a SQLite file, which has one writer at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 _SHORTEST = 0.0001
 _LONGEST = 0.005
 _SHARE = 0.1
-"""Of the time waited so far: how long to sleep until the next try."""
+"""The part of the time waited so far after which the next try comes."""
 
 
 def in_turn(session: sqlite3.Connection, do: Callable[[], T], timeout: float) -> T:
-    """`do()`, again and again while others write, for *timeout* seconds.
+    """`do()`, again and again for *timeout* seconds while others write.
 
-    What *do* does in part, and not in a transaction, is to be such as may be done twice. SQLite's
-    own waiting sleeps for 1 to 100 ms each time, where a write takes a fraction of one: one process
-    that writes all the time keeps the others waiting for a second.
+    Outside a transaction *do* must be idempotent: it may stop half-way and run again. SQLite's own
+    waiting sleeps 1 to 100 ms between tries, and a write takes a fraction of one: a process that
+    writes all the time would keep others waiting for a second.
     """
     began = time.monotonic()
     while True:
@@ -36,5 +36,5 @@ def in_turn(session: sqlite3.Connection, do: Callable[[], T], timeout: float) ->
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether somebody else has the file right now. Python 3.10 does not tell SQLite's code."""
+    """True if another process or thread has the file. Python 3.10 does not tell SQLite's code."""
     return str(error) == "database is locked"

@@ -1,4 +1,4 @@
-"""What most events tell SQLite, as an UPDATE: it writes no more of a record than has to change."""
+"""Most events as an UPDATE: SQLite then writes only those indexes that change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OUTCOME = {
 
 
 class Updates:
-    """The statements, by what an event tells. They have an effect on one row or on none."""
+    """The statements by the parts of an event. Each changes one row or none."""
 
     def __init__(self, sql: Mapping[str, str]) -> None:
         self._statements = {
@@ -41,8 +41,8 @@ class Updates:
     def of(self, event: TaskRecord) -> Update | None:
         """The statement that merges *event* into a record that knows nothing later.
 
-        Where there is no such record, or it has no message, it has no effect. None for an event
-        that tells more than an outcome, a start and what a backend was given.
+        It changes nothing if there is no such record, or one without a message. None for an event
+        with a message or a date of publish.
         """
         outcome, start, stored = event.outcome, event.start, event.stored
         if outcome is None or event.message is not None or event.date_published is not None:

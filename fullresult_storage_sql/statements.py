@@ -81,7 +81,7 @@ def merged(
 
 
 def ended(sql: Mapping[str, str]) -> dict[bool, str]:
-    """The statement for results that are there, by whether it has whole messages."""
+    """The statement for results of tasks that have ended, by whether it has whole messages."""
     named = {True: "get_results", False: "get_results_only"}
     return {whole: f"{sql[name]} AND {sql['only_ended']}" for whole, name in named.items()}
 

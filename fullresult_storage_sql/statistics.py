@@ -1,4 +1,4 @@
-"""What statistics are made of, in any SQL database."""
+"""The fields that statistics are made of, in any SQL database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage over any SQL database: what both have in common."""
+"""The storage over any SQL database."""
 
 from __future__ import annotations
 

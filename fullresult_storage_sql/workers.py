@@ -1,4 +1,4 @@
-"""Which workers are alive, in any SQL database."""
+"""Workers in any SQL database."""
 
 from __future__ import annotations
 
