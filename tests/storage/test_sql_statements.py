@@ -83,7 +83,7 @@ def test_every_statement_says_what_it_is_for(file: str) -> None:
     without = [
         name
         for name, comment in commented(file).items()
-        if not re.match(r"-- (?!Differs|Not in)[A-Z].*[.:]", comment)
+        if not re.match(r"-- (?!Differs|Not in)[`A-Z].*[.:]", comment)
     ]
 
     assert commented(file).keys() == statements.read(file).keys()
