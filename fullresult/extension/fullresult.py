@@ -118,7 +118,7 @@ class FullResult:
 
     def spool_status(self) -> SpoolStatus | None:
         """What waits on this host for the storage to take it; None where there is no spool."""
-        flusher = self.recorder.flusher
+        flusher = self.recorder.writer.flusher
         return None if flusher is None else flusher.status()
 
     def flush_spool(self, advance: Callable[[int], None] | None = None) -> int:
@@ -127,7 +127,7 @@ class FullResult:
         In batches, of each of which *advance* is told how many it had. Other processes that live
         write their own. Raises `StorageError`.
         """
-        flusher = self.recorder.flusher
+        flusher = self.recorder.writer.flusher
         return 0 if flusher is None else flusher.flush(advance)
 
     def get(self, task_id: str) -> TaskRecord | None:
@@ -354,7 +354,7 @@ class FullResult:
         """
         redactor = self.recorder.redactor
         if details and redactor is not None:
-            details = redactor.told(details)
+            details = redactor.details(details)
         AuditLog(self.storage).write(action, actor, task_ids, details, outcome)
 
     def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:

@@ -99,8 +99,8 @@ class Parts:
         """Write what waits in the spool, for two seconds at most, and close the storage."""
         if self.opened is not None:
             storage, recorder = self.opened
-            if recorder.flusher is not None:
-                recorder.flusher.finish()
+            if recorder.writer.flusher is not None:
+                recorder.writer.flusher.finish()
             storage.close()
 
     def _open(self) -> tuple[Storage, Recorder]:

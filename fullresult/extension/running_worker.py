@@ -29,8 +29,8 @@ class RunningWorker:
     def __init__(self, parts: Parts, name: str) -> None:
         self._parts = parts
         self._heartbeat = self._begin_heartbeat(name)
-        if parts.recorder.flusher is not None:
-            parts.recorder.flusher.stay()
+        if parts.recorder.writer.flusher is not None:
+            parts.recorder.writer.flusher.stay()
         self._sweeps = parts.settings.schedule_eta and parts.settings.sweeper == "worker"
         if self._sweeps:
             parts.start_sweeper()

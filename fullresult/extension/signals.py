@@ -90,7 +90,7 @@ def on_task_internal_error(
     **_: Any,
 ) -> None:
     if recorder := _recorder(sender.app, sender.name):
-        recorder.failed_inside(task_id, sender.name, request, exception, einfo)
+        recorder.failed(task_id, sender.name, Context(request, id=task_id), exception, einfo)
 
 
 def on_task_retry(

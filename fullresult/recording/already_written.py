@@ -1,20 +1,20 @@
-"""What the result backend has written already, so that Celery's signal does not write it again."""
+"""Ends written for the result backend: Celery's signal of the same end writes nothing."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 _MOST = 10_000
-"""What no signal follows (a client's `update_state`, a chain's tail) is forgotten in the end."""
+"""Ends that no signal follows (of a chain, of `update_state`) are dropped as newer ones come."""
 
 
-class Told:
-    """The latest ends that the result backend was given in this process. Safe in threads."""
+class AlreadyWritten:
+    """The latest ends that this process wrote for its result backend. Safe in threads."""
 
     def __init__(self) -> None:
         self._ends: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def put(self, task_id: str, state: str) -> None:
+    def add(self, task_id: str, state: str) -> None:
         self._ends[task_id, state] = None
         while len(self._ends) > _MOST:
             try:
@@ -23,7 +23,7 @@ class Told:
                 break
 
     def take(self, task_id: str, state: str) -> bool:
-        """Whether *state* was put for *task_id*, and not taken since."""
+        """True if *state* was added for *task_id* and not taken since."""
         if not self._ends:
             return False
         try:

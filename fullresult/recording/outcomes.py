@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from billiard.einfo import ExceptionWithTraceback
 from celery.result import GroupResult
 from celery.utils.serialization import UnpickleableExceptionWrapper
+from kombu.utils.encoding import ensure_bytes
 
-from fullresult.record import FINISHED, Entry, Outcome, encoding
+from fullresult.record import FINISHED, RETRY, SUCCESS, Entry, Outcome, Stored, encoding
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import is_open
+from fullresult.recording.message import Payload
 
 
 class Result(NamedTuple):
@@ -153,3 +155,18 @@ def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
         outcome.exception_message,
         outcome.traceback,
     )
+
+
+def entries_of(outcome: Outcome, now: Moment, *, redelivered: bool) -> tuple[Entry, ...]:
+    """What is kept for good of a run that came to *outcome*: nothing if it simply succeeded."""
+    if outcome.state == SUCCESS:
+        # The first delivery may still be running, and its success would then take the row.
+        kept = redelivered
+    else:
+        kept = outcome.state in FINISHED or outcome.state == RETRY
+    return (entry_of(outcome, now.at),) if kept else ()
+
+
+def stored_of(outcome: Outcome, body: Payload) -> Stored:
+    """What is to be given back of the event that came to *outcome*."""
+    return Stored(outcome.stamp, ensure_bytes(body.data), *body[1:])

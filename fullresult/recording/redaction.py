@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.saferepr import saferepr
-from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from fullresult.config.redaction_rules import Path, PathRule, Redact, Rule
 from fullresult.record import REDACTED, encoding
-from fullresult.recording import masking
+from fullresult.recording import masking, redacted_errors
 from fullresult.recording.masking import MARK
 from fullresult.recording.message import Call
+from fullresult.recording.redacted_arguments import RedactedArguments, text_of
+from fullresult.recording.redacted_errors import Hide
 
 logger = logging.getLogger(__name__)
-
-Hide = Callable[[str], str]
-"""A text as it may be kept."""
 
 _ARGUMENTS = ("args", "kwargs")
 _LONGEST_NOTE = 200
@@ -40,23 +34,20 @@ _STRUCTURE = frozenset(
 """Headers that tell which task it is, and what is to become of it, and nothing else."""
 _OF_SIGNATURE = "subtask_type"
 """What stands in every serialised signature."""
-_EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
-"""Celery's tasks that call another one for each item; whether the items are its arguments."""
 
 
 class Redactor:
     """Applies the rules of one app. What a rule that fails might have hidden is hidden whole."""
 
     def __init__(self, app: Celery, rules: Iterable[Rule]) -> None:
-        self._app = app
         known = tuple(rules)
-        self._paths = [rule for rule in known if isinstance(rule, PathRule)]
+        paths = [rule for rule in known if isinstance(rule, PathRule)]
         self._patterns = [rule for rule in known if isinstance(rule, re.Pattern)]
-        self._functions: list[Redact] = [
+        functions: list[Redact] = [
             rule for rule in known if not isinstance(rule, (PathRule, re.Pattern))
         ]
-        self._paths_of = lru_cache(4096)(self._find_paths)
-        self._told: set[str] = set()
+        self._arguments = RedactedArguments(app, paths, functions)
+        self._logged: set[str] = set()
 
     # ---- messages
 
@@ -64,21 +55,24 @@ class Redactor:
         """*call* as it may be recorded; its `redacted` says what of it is not as it was."""
         if call.body is None:
             return self._closed(call, _NOT_READ)
-        name = self._name(call.headers.get("task"))
+        name = text_of(call.headers.get("task"))
         try:
             return self._redacted(call, name)
         except SoftTimeLimitExceeded:
             raise  # it is meant for the task that publishes
         except Exception as error:  # noqa: BLE001  (whatever it is, what it would have hidden stays)
-            self._tell_failed(name, error)
+            self._log_failed(name, error)
             return self._closed(call, _FAILED)
 
     def _redacted(self, call: Call, name: str | None) -> Call:
         args, kwargs, embed = old = tuple(call.parts)
-        args, kwargs = self._arguments(name, args, kwargs)
+        args, kwargs = self._arguments.of_task(name, args, kwargs)
         if _may_hold_signatures(call):
-            args, kwargs = self._signatures(args), self._signatures(kwargs)
-        embed = self._signatures(embed)
+            args, kwargs = (
+                self._arguments.in_signatures(args),
+                self._arguments.in_signatures(kwargs),
+            )
+        embed = self._arguments.in_signatures(embed)
         new = tuple(masking.matching(part, self._patterns) for part in (args, kwargs, embed))
         notes = {
             part: _note(masking.names_changed(was, now))
@@ -132,104 +126,22 @@ class Redactor:
         except Exception:  # noqa: BLE001
             return MARK
 
-    # ---- arguments
-
-    def _arguments(self, name: str | None, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        if paths := self._paths_of(name):
-            args = self._positional(name, args, paths)
-            kwargs = masking.at(kwargs, paths)
-        for function in self._functions:
-            args, kwargs = _asked(function, name or "", args, kwargs)
-        if name in _EACH and isinstance(kwargs, Mapping):
-            kwargs = self._items(kwargs, whole=_EACH[name])
-        return args, kwargs
-
-    def _positional(self, name: str | None, args: Any, paths: frozenset[Path]) -> Any:
-        """*args*, each known by its number and, where the task is known here, by its name."""
-        if not isinstance(args, (list, tuple)):
-            return args
-        names, rest = self._parameters(name)
-        hidden = []
-        for number, value in enumerate(args):
-            keys = (str(number), *names[number : number + 1])
-            further = masking.onward(paths, keys)
-            if number >= len(names) and rest is not None:
-                beyond = masking.onward(paths, (rest,))
-                further |= {()} if () in beyond else set()
-                further |= masking.onward(beyond - {()}, (str(number - len(names)),))
-            hidden.append(masking.at(value, further))
-        if all(a is b for a, b in zip(args, hidden, strict=True)):
-            return args
-        return tuple(hidden) if isinstance(args, tuple) else hidden
-
-    def _parameters(self, name: str | None) -> tuple[list[str], str | None]:
-        """The names of a task's positional parameters, and that of its `*args`."""
-        try:
-            task = self._app.tasks.get(name)
-            parameters = inspect.signature(task.run).parameters.values() if task else ()
-        except Exception:  # noqa: BLE001  (an app that may not be finalised, a run without one)
-            return [], None
-        names = [
-            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-        return names, rest[0] if rest else None
-
-    def _items(self, kwargs: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
-        """The arguments of `celery.starmap` and its like: those of the calls it makes."""
-        inner, items = kwargs.get("task"), kwargs.get("it")
-        if not isinstance(inner, Mapping) or not masking.is_container(items):
-            return kwargs
-        name = self._name(inner.get("task"))
-
-        def hide(item: Any, _: tuple[str, ...]) -> Any:
-            if whole:
-                return self._arguments(name, item, {})[0]
-            given = (item,)
-            hidden = self._arguments(name, given, {})[0]
-            return item if hidden is given else hidden[0]
-
-        hidden = masking.mapped(items, hide)
-        return kwargs if hidden is items else {**kwargs, "it": hidden}
-
-    def _signatures(self, value: Any) -> Any:
-        """*value* with the arguments of the signatures in it, at any depth, as they may be kept."""
-        if not masking.is_container(value):
-            return value
-        inside = masking.mapped(value, lambda item, _: self._signatures(item))
-        if not isinstance(inside, Mapping) or not _is_signature(inside):
-            return inside
-        args, kwargs = inside["args"], inside["kwargs"]
-        hidden = self._arguments(self._name(inside["task"]), args, kwargs)
-        if hidden[0] is args and hidden[1] is kwargs:
-            return inside
-        return {**inside, "args": hidden[0], "kwargs": hidden[1]}
-
     def covers(self, signature: Any) -> bool:
         """Whether something of a signature is not to be kept."""
         try:
-            hidden = self._signatures(signature)
+            hidden = self._arguments.in_signatures(signature)
             return masking.matching(hidden, self._patterns) is not signature
         except SoftTimeLimitExceeded:
             raise
         except Exception:  # noqa: BLE001
             return True
 
-    def _find_paths(self, name: str | None) -> frozenset[Path]:
-        """Those for tasks called *name*; all of them where nobody knows what it is called."""
-        return frozenset(
-            rule.path for rule in self._paths if name is None or fnmatchcase(name, rule.name)
-        )
-
-    def _name(self, name: Any) -> str | None:
-        return None if name is None else encoding.safe_str(name)
-
     # ---- results and errors
 
     def result(self, name: str | None, value: Any) -> Any:
         """What a task returned, as it may be kept."""
         try:
-            paths: Collection[Path] = self._paths_of(name)
+            paths: Collection[Path] = self._arguments.paths_of(name)
             if not isinstance(value, Mapping):
                 # A number is meant for a positional argument.
                 paths = [path for path in paths if not path[0].isdecimal()]
@@ -238,22 +150,22 @@ class Redactor:
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001
-            self._tell_failed(name, error)
+            self._log_failed(name, error)
             return MARK
 
-    def told(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the audit log is told of an action: the arguments that somebody searched for."""
+    def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The details of an action as the audit log may keep them: the arguments searched for."""
         try:
             hidden = masking.mapped(details, self._asked_for)
             shown: Mapping[str, Any] = masking.matching(hidden, self._patterns)
         except Exception as error:  # noqa: BLE001
-            self._tell_failed(None, error)
+            self._log_failed(None, error)
             return dict.fromkeys(details, MARK)
         return shown
 
     def _asked_for(self, value: Any, keys: tuple[str, ...]) -> Any:
         if keys == ("kwargs",):
-            return masking.at(value, self._paths_of(None))
+            return masking.at(value, self._arguments.paths_of(None))
         return masking.mapped(value, self._asked_for) if isinstance(value, Mapping) else value
 
     def of_errors(self, name: str | None, args: Any, kwargs: Any) -> Hide:
@@ -263,7 +175,7 @@ class Redactor:
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001
-            self._tell_failed(name, error)
+            self._log_failed(name, error)
             return lambda _: MARK
 
         def hide(text: str) -> str:
@@ -275,9 +187,9 @@ class Redactor:
 
     def _secrets(self, name: str | None, args: Any, kwargs: Any) -> list[str]:
         """What is hidden of the arguments, as it may stand in a text; the longest first."""
-        new = self._arguments(name, args, kwargs)
+        new = self._arguments.of_task(name, args, kwargs)
         found = {*masking.secrets(args, new[0]), *masking.secrets(kwargs, new[1])}
-        forms = {form for text in found for form in _forms(text)}
+        forms = {form for text in found for form in redacted_errors.forms(text)}
         return sorted(forms, key=len, reverse=True)
 
     def stored(
@@ -290,20 +202,20 @@ class Redactor:
         if hide is None:
             hidden = self.result(name, value)
             if hidden is not value:
-                self._tell_result(name)
+                self._log_result(name)
             return hidden, traceback
         text = None if traceback is None else hide(encoding.safe_str(traceback))
         try:
-            return _hidden_error(value, hide), text
+            return redacted_errors.hidden_error(value, hide), text
         except Exception as error:  # noqa: BLE001
-            self._tell_failed(name, error)
-            return _nameless(value), text
+            self._log_failed(name, error)
+            return redacted_errors.nameless(value), text
 
     # ---- logs
 
-    def _tell_failed(self, name: str | None, error: Exception) -> None:
-        if f"failed {name}" not in self._told:
-            self._told.add(f"failed {name}")
+    def _log_failed(self, name: str | None, error: Exception) -> None:
+        if f"failed {name}" not in self._logged:
+            self._logged.add(f"failed {name}")
             # Neither its message nor its traceback: they may have what is to be hidden.
             logger.error(
                 "fullresult: a rule of fullresult_redact raised %s; nothing is kept of the "
@@ -312,26 +224,14 @@ class Redactor:
                 name,
             )
 
-    def _tell_result(self, name: str | None) -> None:
-        if f"result {name}" not in self._told:
-            self._told.add(f"result {name}")
+    def _log_result(self, name: str | None) -> None:
+        if f"result {name}" not in self._logged:
+            self._logged.add(f"result {name}")
             logger.warning(
                 "fullresult: fullresult_redact hides some of what tasks called %s return, and "
                 "whoever asks for the result gets it so: the records are the result backend",
                 name,
             )
-
-
-def _asked(function: Redact, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """What *function* answers; the arguments themselves where it hides nothing."""
-    given = list(masking.copied(args or ())), dict(masking.copied(kwargs or {}))
-    new_args, new_kwargs = function(name, *given)
-    if not isinstance(new_args, (list, tuple)) or not isinstance(new_kwargs, Mapping):
-        raise TypeError("it must answer (args, kwargs)")
-    return (
-        args if masking.same(args or (), new_args) else list(new_args),
-        kwargs if masking.same(kwargs or {}, new_kwargs) else dict(new_kwargs),
-    )
 
 
 def _remade(
@@ -361,45 +261,9 @@ def _may_hold_signatures(call: Call) -> bool:
     return _OF_SIGNATURE in data if isinstance(data, str) else _OF_SIGNATURE.encode() in data
 
 
-def _is_signature(value: Mapping[Any, Any]) -> bool:
-    return isinstance(value.get("task"), str) and "args" in value and "kwargs" in value
-
-
 def _readings(data: str) -> tuple[str, ...]:
     """Bytes, given as Latin-1, as what text they may hold."""
     try:
         return data, data.encode("latin-1").decode(errors="replace")
     except UnicodeEncodeError:  # it was text
         return (data,)
-
-
-def _forms(text: str) -> set[str]:
-    """How *text* stands in a message: as it is, in a repr, in JSON."""
-    return {text, repr(text)[1:-1], json.dumps(text)[1:-1]}
-
-
-def _hidden_error(value: Any, hide: Hide) -> Any:
-    """An error as a result backend is given it: an exception, or a dict for JSON to hold."""
-    if isinstance(value, Mapping):
-        return {**value, "exc_message": masking.texts(value.get("exc_message"), hide)}
-    if not isinstance(value, BaseException):
-        return masking.texts(value, hide)
-    told = (value.args, vars(value), getattr(value, "__notes__", ()))
-    text = encoding.safe_str(value)
-    if masking.texts(told, hide) is told and hide(text) == text:
-        return value
-    # Not one of its own class, whose making is its own affair.
-    args = [encoding.safe_repr(each) for each in masking.texts(list(value.args), hide)]
-    return _stand_in(value, args, hide(text))
-
-
-def _nameless(value: Any) -> Any:
-    """An error of which nothing but the class may be kept."""
-    if isinstance(value, Mapping):
-        return {**value, "exc_message": [MARK]}
-    return _stand_in(value, [MARK], MARK) if isinstance(value, BaseException) else MARK
-
-
-def _stand_in(error: BaseException, args: list[str], text: str) -> UnpickleableExceptionWrapper:
-    kind = type(error)
-    return UnpickleableExceptionWrapper(kind.__module__, kind.__name__, args, text=text)

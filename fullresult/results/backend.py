@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -26,6 +26,7 @@ from fullresult.config import without_password
 from fullresult.outage.lines import Count
 from fullresult.record import Stored, TaskRecord, encoding
 from fullresult.record.stamps import RANK
+from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
 from fullresult.results import chords
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
@@ -116,25 +117,13 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
             )
         except (StorageError, BackendStoreError) as error:
             encoded = self.encode_result(result, state)
-            if isinstance(error, Refused) or not self._store_later(
-                task_id, encoded, state, traceback, request, result
-            ):
+            given = GivenResult(task_id, state, result, encoded, traceback, request)
+            if isinstance(error, Refused) or not self._store_later(given):
                 logger.error("fullresult: the result of task %s is not stored: %s", task_id, error)  # noqa: TRY400
             return result
 
-    def _store_later(
-        self,
-        task_id: str,
-        result: Any,
-        state: str,
-        traceback: str | None,
-        request: Context | None,
-        raw: Any,
-    ) -> bool:
-        recorder = self._here.recorder
-        raw, result, traceback = recorder.hide_stored(raw, result, state, traceback, request)
-        body = self._body(result, state, self.current_task_children(request))
-        return recorder.stored(task_id, state, raw, body, traceback, request, later=True)
+    def _store_later(self, given: GivenResult) -> bool:
+        return self._here.recorder.result_later(given, self._serialise(given))
 
     def _store_result(
         self,
@@ -147,15 +136,17 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         ending: chords.Ending | None = None,
         **_: Any,
     ) -> Any:
-        here = self._here
-        if state == states.STARTED and here.recorder.told_start(request):
-            return result
-        raw, result, traceback = here.recorder.hide_stored(raw, result, state, traceback, request)
-        children = self.current_task_children(request)
-        body = self._body(result, state, children)
-        write = None if ending is None else ending.write
-        here.recorder.stored(task_id, state, raw, body, traceback, request, write=write)
+        recorder = self._here.recorder
+        if not (state == states.STARTED and recorder.has_start(request)):
+            given = GivenResult(task_id, state, raw, result, traceback, request)
+            write = None if ending is None else ending.write
+            recorder.result(given, self._serialise(given), write)
         return result
+
+    def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
+        """Makes what is to be given back of an encoded result in which nothing is left to hide."""
+        children = self.current_task_children(given.request)
+        return lambda encoded: self._body(encoded, given.state, children)
 
     def _start_body(self, request: Context) -> Payload:
         """What Celery has a backend keep of a task that starts."""

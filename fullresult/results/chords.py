@@ -110,12 +110,12 @@ def _is_last(results: ResultStorage, recorder: Recorder, count: Count) -> bool:
     """Whether this was the last member; not so where it is left for later."""
 
     def is_kept() -> bool:
-        return bool(count.callback) and recorder.keep(count)
+        return bool(count.callback) and recorder.writer.keep(count)
 
-    if recorder.lags and is_kept():
+    if recorder.writer.lags and is_kept():
         return False
     for pause in (*_AGAIN, None):
-        if recorder.is_away and is_kept():
+        if recorder.writer.is_away and is_kept():
             return False
         try:
             return _join(results, count)

@@ -71,8 +71,8 @@ class Diverter:
         self._storage = storage
         self._recorder = recorder
         self._router = router
-        self._clock = StorageClock(recorder.storage_now)
-        self._withdrawals = Withdrawals(storage, recorder.keep)
+        self._clock = StorageClock(recorder.writer.now)
+        self._withdrawals = Withdrawals(storage, recorder.writer.keep)
         self._warned: set[str] = set()
         self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._looked = 0.0

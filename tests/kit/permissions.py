@@ -16,6 +16,7 @@ from celery.app.task import Context
 
 from fullresult import FullResult
 from fullresult.record.worker import Worker
+from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.testing import samples
 from tests.kit.scheduling import sweep
@@ -46,7 +47,7 @@ def publish(full: FullResult) -> None:
     """Publish, one at a time and as a spool is flushed; and tell that one was not sent."""
     results = [full.app.send_task("shop.pay", [1], {"card": "x"}) for _ in range(2)]
     full.recorder.unsent({"id": results[0].id, "task": "shop.pay"}, OSError("no broker"))
-    assert not full.recorder.is_away
+    assert not full.recorder.writer.is_away
     full.storage.write([samples.task(uuid4().hex), samples.task(uuid4().hex)])
 
 
@@ -55,7 +56,7 @@ def publish_for_later(full: FullResult) -> None:
     full.app.send_task("shop.pay", countdown=_HOUR)
     full.storage.last_sweep(full.settings.namespace)
     full.storage.withdraw(uuid4().hex)
-    assert not full.recorder.is_away
+    assert not full.recorder.writer.is_away
 
 
 def work(full: FullResult) -> None:
@@ -79,14 +80,14 @@ def work(full: FullResult) -> None:
             full.recorder.retried(request, error, None)
         else:
             full.recorder.failed(task_id, "shop.pay", request, error, None)
-    assert not full.recorder.is_away
+    assert not full.recorder.writer.is_away
 
 
 def keep_results(full: FullResult) -> None:
     """Be a result backend: results, groups, chords."""
     backend = full.app.backend
     task_id = uuid4().hex
-    full.recorder.stored(task_id, "SUCCESS", [1], None, None, None)
+    full.recorder.result(GivenResult(task_id, "SUCCESS", [1], [1], None, None), lambda _: None)
     assert backend.get_state(task_id) == "SUCCESS"
     group_id = uuid4().hex
     group = full.app.GroupResult(group_id, [full.app.AsyncResult(task_id)])
@@ -142,7 +143,7 @@ def operate(full: FullResult) -> None:
     assert full.cancel(first.task_id)
     full.resend_scheduled(second.task_id)
     full.release(second.task_id)
-    assert not full.recorder.is_away
+    assert not full.recorder.writer.is_away
 
 
 def purge(full: FullResult) -> None:

@@ -387,7 +387,7 @@ def test_a_withdrawal_and_its_event_are_kept_before_they_are_tried() -> None:
 def test_what_a_dead_process_could_not_withdraw_is_never_claimed(url: str) -> None:
     full = make_full(url)
     schedule = samples.schedule("s", samples.NOON)
-    gone = Spool(full.recorder.flusher.directory, 1_000_000)  # type: ignore[union-attr]
+    gone = Spool(full.recorder.writer.flusher.directory, 1_000_000)  # type: ignore[union-attr]
     gone.append(Withdrawal("s"))
     gone._after_fork_in_child()
 

@@ -1,0 +1,127 @@
+"""The arguments of tasks, without what rules by path and by function hide of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from celery import Celery
+
+from fullresult.config.redaction_rules import Path, PathRule, Redact
+from fullresult.record import encoding
+from fullresult.recording import masking
+
+_EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
+"""Celery's tasks that call another one for each item; True if an item is all its arguments."""
+
+
+class RedactedArguments:
+    """Applies the rules of one app to arguments. Raises what a rule raises."""
+
+    def __init__(self, app: Celery, paths: Iterable[PathRule], functions: Iterable[Redact]) -> None:
+        self._app = app
+        self._paths = list(paths)
+        self._functions = list(functions)
+        self.paths_of = lru_cache(4096)(self._find_paths)
+
+    def of_task(self, name: str | None, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments of a task called *name*, as they may be kept."""
+        if paths := self.paths_of(name):
+            args = self._positional(name, args, paths)
+            kwargs = masking.at(kwargs, paths)
+        for function in self._functions:
+            args, kwargs = _asked(function, name or "", args, kwargs)
+        if name in _EACH and isinstance(kwargs, Mapping):
+            kwargs = self._items(kwargs, whole=_EACH[name])
+        return args, kwargs
+
+    def _positional(self, name: str | None, args: Any, paths: frozenset[Path]) -> Any:
+        """*args*, each known by its number and, where the task is known here, by its name."""
+        if not isinstance(args, (list, tuple)):
+            return args
+        names, rest = self._parameters(name)
+        hidden = []
+        for number, value in enumerate(args):
+            keys = (str(number), *names[number : number + 1])
+            further = masking.onward(paths, keys)
+            if number >= len(names) and rest is not None:
+                beyond = masking.onward(paths, (rest,))
+                further |= {()} if () in beyond else set()
+                further |= masking.onward(beyond - {()}, (str(number - len(names)),))
+            hidden.append(masking.at(value, further))
+        if all(a is b for a, b in zip(args, hidden, strict=True)):
+            return args
+        return tuple(hidden) if isinstance(args, tuple) else hidden
+
+    def _parameters(self, name: str | None) -> tuple[list[str], str | None]:
+        """The names of a task's positional parameters, and that of its `*args`."""
+        try:
+            task = self._app.tasks.get(name)
+            parameters = inspect.signature(task.run).parameters.values() if task else ()
+        except Exception:  # noqa: BLE001  (an app that may not be finalised, a run without one)
+            return [], None
+        names = [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+        return names, rest[0] if rest else None
+
+    def _items(self, kwargs: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
+        """The arguments of `celery.starmap` and its like: those of the calls it makes."""
+        inner, items = kwargs.get("task"), kwargs.get("it")
+        if not isinstance(inner, Mapping) or not masking.is_container(items):
+            return kwargs
+        name = text_of(inner.get("task"))
+
+        def hide(item: Any, _: tuple[str, ...]) -> Any:
+            if whole:
+                return self.of_task(name, item, {})[0]
+            given = (item,)
+            hidden = self.of_task(name, given, {})[0]
+            return item if hidden is given else hidden[0]
+
+        hidden = masking.mapped(items, hide)
+        return kwargs if hidden is items else {**kwargs, "it": hidden}
+
+    def in_signatures(self, value: Any) -> Any:
+        """*value* with the arguments of the signatures in it, at any depth, as they may be kept."""
+        if not masking.is_container(value):
+            return value
+        inside = masking.mapped(value, lambda item, _: self.in_signatures(item))
+        if not isinstance(inside, Mapping) or not _is_signature(inside):
+            return inside
+        args, kwargs = inside["args"], inside["kwargs"]
+        hidden = self.of_task(text_of(inside["task"]), args, kwargs)
+        if hidden[0] is args and hidden[1] is kwargs:
+            return inside
+        return {**inside, "args": hidden[0], "kwargs": hidden[1]}
+
+    def _find_paths(self, name: str | None) -> frozenset[Path]:
+        """Those for tasks called *name*; all of them where nobody knows what it is called."""
+        return frozenset(
+            rule.path for rule in self._paths if name is None or fnmatchcase(name, rule.name)
+        )
+
+
+def text_of(name: Any) -> str | None:
+    """The name of a task as text, whatever a message has in its place."""
+    return None if name is None else encoding.safe_str(name)
+
+
+def _asked(function: Redact, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """What *function* answers; the arguments themselves where it hides nothing."""
+    given = list(masking.copied(args or ())), dict(masking.copied(kwargs or {}))
+    new_args, new_kwargs = function(name, *given)
+    if not isinstance(new_args, (list, tuple)) or not isinstance(new_kwargs, Mapping):
+        raise TypeError("it must answer (args, kwargs)")
+    return (
+        args if masking.same(args or (), new_args) else list(new_args),
+        kwargs if masking.same(kwargs or {}, new_kwargs) else dict(new_kwargs),
+    )
+
+
+def _is_signature(value: Mapping[Any, Any]) -> bool:
+    return isinstance(value.get("task"), str) and "args" in value and "kwargs" in value

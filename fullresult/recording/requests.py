@@ -1,0 +1,49 @@
+"""Celery's requests: which attempt, worker and task a run belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+from celery.app.task import Context
+from celery.worker.request import Request
+
+from fullresult.record import encoding
+from fullresult.record.stamps import Attempt, attempt_in
+
+
+class ReceivedRequests:
+    """The requests of a worker's main process, each for as long as Celery holds it.
+
+    Later signals of that process often do not say which attempt they are about; the request does.
+    """
+
+    def __init__(self) -> None:
+        self._requests: WeakValueDictionary[str, Request] = WeakValueDictionary()
+
+    def add(self, request: Request) -> None:
+        self._requests[request.id] = request
+
+    def attempt(self, task_id: str) -> tuple[Attempt, str | None] | None:
+        """The attempt and the worker of *task_id*; None if its request is gone."""
+        request = self._requests.get(task_id)
+        if request is None:
+            return None
+        return attempt_in(request.request_dict), worker_of(request)
+
+
+def attempt_of(request: Context) -> Attempt:
+    return Attempt.of(request.replaced_task_nesting, request.retries)
+
+
+def is_redelivered(request: Context | None) -> bool:
+    return request is not None and bool((request.delivery_info or {}).get("redelivered"))
+
+
+def name_of(request: Context | None) -> str | None:
+    """The name of its task; None for a request made of a signature's options, which lack it."""
+    return getattr(request, "task", None)
+
+
+def worker_of(request: Any) -> str | None:
+    return None if request.hostname is None else encoding.key(request.hostname)
