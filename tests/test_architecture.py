@@ -66,10 +66,6 @@ STILL_IN_A_CIRCLE: set[str] = {
 STILL_FOREIGN_TO_INSIGHT: set[str] = set()
 STILL_CALLING_A_STORAGE: set[str] = {
     "fullresult.cli.commands.reschedule: now",
-    "fullresult.web.app: now",
-    "fullresult.web.pages.overview: find_workers",
-    "fullresult.web.pages.overview: now",
-    "fullresult.web.pages.stale: now",
 }
 STILL_TAKING_PRIVATE_NAMES: set[str] = {
     "fullresult.extension.send_task -> fullresult.recording.publishing._publishing",

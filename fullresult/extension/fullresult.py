@@ -22,7 +22,7 @@ from fullresult.extension.send_task import watch
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
 from fullresult.insight.overview import CAP, Overview, Overviews
-from fullresult.insight.stale import stale_query
+from fullresult.insight.stale import find_stale
 from fullresult.insight.statistics import Statistics
 from fullresult.outage.spool import SpoolStatus
 from fullresult.record import TaskRecord, encoding
@@ -217,7 +217,7 @@ class FullResult:
         *acceptable_states*, all those in another state. Oldest first. Raises `StorageError`.
         """
         age = self.settings.stale_after if max_duration is None else max_duration
-        return self.find(stale_query(self.storage.now() - age, acceptable_states, limit))
+        return find_stale(self.storage, age, acceptable_states, limit)
 
     def get_orphaned_tasks(
         self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any

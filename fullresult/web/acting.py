@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from fullresult.actions.batch import Batch
-from fullresult.storage import AuditStorage, StorageError
+from fullresult.storage import StorageError
 from fullresult.web.cookies import check_token
 from fullresult.web.forms import Form, read_form
 from fullresult.web.site import site_of, visit_of
@@ -66,7 +66,7 @@ def write_down(
     full = site_of(request).full
     told = (person.name, what, len(task_ids), list(task_ids[:3]), outcome)
     logger.info("fullresult: %s did %s to %d tasks, first %r: %s", *told)
-    if not isinstance(full.storage, AuditStorage):
+    if not site_of(request).can.audit:
         return
     try:
         full.audit(

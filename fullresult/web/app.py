@@ -19,7 +19,8 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from fullresult.config.users import Person, Role, Users, read_users
-from fullresult.storage import AuditStorage, StorageError
+from fullresult.insight.abilities import abilities_of, time_of
+from fullresult.storage import StorageError
 from fullresult.web.guard import Guard
 from fullresult.web.health import Health
 from fullresult.web.pages import (
@@ -128,12 +129,12 @@ def _key(secret: str | None, users: Users) -> bytes:
 
 
 def _ended(full: FullResult) -> Ended:
-    shared = full.settings.web_secret and isinstance(full.storage, AuditStorage)
+    shared = full.settings.web_secret and abilities_of(full.storage).audit
     return Ended(full.audit_log if shared else None)
 
 
 def _ask(full: FullResult) -> None:
-    full.storage.now()
+    time_of(full.storage)
 
 
 def _os_user() -> str:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fullresult.config.users import Person, Users
+from fullresult.insight.abilities import Abilities, abilities_of
 from fullresult.insight.dates import length
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
@@ -116,6 +117,11 @@ class Site:
     @staticmethod
     def now() -> Any:
         return shown.now()
+
+    @property
+    def can(self) -> Abilities:
+        """The questions that the storage answers."""
+        return abilities_of(self.full.storage)
 
     def age(self, text: str) -> timedelta:
         """How long is too long: *text*, or `fullresult_stale_after`. Raises `ValueError`."""

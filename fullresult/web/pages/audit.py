@@ -8,7 +8,6 @@ from starlette.routing import Route
 
 from fullresult.insight.dates import past
 from fullresult.record.audit import AuditQuery
-from fullresult.storage import AuditStorage
 from fullresult.web.site import site_of
 from fullresult.web.trees import tree_of
 
@@ -23,7 +22,7 @@ _FILTERS = ("actor", "action", "task_id", "since")
 def audit(request: Request) -> Response:
     """The newest first; of one person, one action or one task."""
     site, asked = site_of(request), request.query_params
-    if not isinstance(site.full.storage, AuditStorage):
+    if not site.can.audit:
         return site.error(request, 501, "This storage keeps no audit log.")
     given = {name: asked[name].strip() for name in _FILTERS if asked.get(name, "").strip()}
     after = asked.get("after") or None

@@ -12,7 +12,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fullresult.storage import StatisticsStorage
 from fullresult.web.shown import line
 from fullresult.web.site import site_of
 
@@ -30,7 +29,7 @@ _OUTCOMES = ("tasks", "started", "succeeded", "failed", "dropped", "retried")
 def metrics(request: Request) -> Response:
     """Of the last minutes, and of what is late now."""
     site = site_of(request)
-    if not isinstance(site.full.storage, StatisticsStorage):
+    if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
     registry.register(_Told(site.full.overview(WINDOW, buckets=1)))

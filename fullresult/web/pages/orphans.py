@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from fullresult.insight.dates import length
 from fullresult.insight.orphans import Orphans
-from fullresult.storage import TaskQuery, WorkerStorage
+from fullresult.storage import TaskQuery
 from fullresult.web.site import site_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ MOST = 200
 def orphans(request: Request) -> Response:
     """The oldest first."""
     site, older = site_of(request), request.query_params.get("older", "")
-    storage = site.full.storage
-    if not isinstance(storage, WorkerStorage):
+    if not site.can.workers:
         return site.error(request, 501, "This storage does not keep which workers are alive.")
     try:
         gone_for = length(older) if older.strip() else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.insight.dates import past
-from fullresult.storage import StatisticsStorage, WorkerStorage
+from fullresult.insight.workers import count_workers
 from fullresult.web import charts
 from fullresult.web.site import site_of
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from fullresult.insight.overview import Overview
     from fullresult.insight.statistics import Counts
-    from fullresult.web.site import Site
 
 SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
 _USUAL = "1d"
@@ -31,7 +30,7 @@ def overview(request: Request) -> Response:
     """Of the last day, or as long as `since` says; of one task by its `name`."""
     site, asked = site_of(request), request.query_params
     since, name = asked.get("since") or _USUAL, asked.get("name")
-    if not isinstance(site.full.storage, StatisticsStorage):
+    if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     try:
         found = site.full.overview(past(since, site.now()), buckets=_BUCKETS)
@@ -45,7 +44,7 @@ def overview(request: Request) -> Response:
         total=found.statistics.total, tasks=found.statistics.tasks, buckets=buckets,
         throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
-        workers=_workers(site), stale_after=site.full.settings.stale_after,
+        workers=count_workers(site.full.storage), stale_after=site.full.settings.stale_after,
     )  # fmt: skip
 
 
@@ -53,16 +52,6 @@ def _buckets(found: Overview, name: str | None) -> tuple[Counts, ...] | None:
     if not name:
         return found.statistics.buckets
     return next((task.buckets for task in found.statistics.tasks if task.name == name), None)
-
-
-def _workers(site: Site) -> tuple[int, int] | None:
-    """How many workers are alive, and how many are known; None where nobody keeps that."""
-    storage = site.full.storage
-    if not isinstance(storage, WorkerStorage):
-        return None
-    now = site.full.storage.now()
-    known = storage.find_workers()
-    return sum(not worker.is_gone(now) for worker in known), len(known)
 
 
 routes = [Route("/overview", overview)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.insight.stale import stale_query
+from fullresult.insight.stale import find_stale
 from fullresult.web.site import site_of
 
 if TYPE_CHECKING:
@@ -22,8 +21,8 @@ def stale(request: Request) -> Response:
     site, asked = site_of(request), request.query_params
     try:
         age = site.age(asked.get("older", ""))
-        query = stale_query(site.full.storage.now() - age, None, PAGE + 1)
-        found = site.full.find(replace(query, after=asked.get("after") or None))
+        after = asked.get("after") or None
+        found = find_stale(site.full.storage, age, None, PAGE + 1, after)
     except ValueError as error:
         return site.error(request, 400, str(error))
     page = found[:PAGE]

@@ -12,7 +12,6 @@ from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, TaskRecord
-from fullresult.storage import AuditStorage
 from fullresult.web.site import site_of
 from fullresult.web.trees import Tree, tree_of
 
@@ -65,7 +64,7 @@ def task(request: Request) -> Response:
 
 def _audit(site: Site, task_id: str) -> list[AuditEntry]:
     """What people did to it, the newest first."""
-    if not isinstance(site.full.storage, AuditStorage):
+    if not site.can.audit:
         return []
     return site.full.audit_log(task_id=task_id, limit=_DEEDS)
 

@@ -1,0 +1,32 @@
+"""The optional parts of the contract that a storage has, and its time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from fullresult.storage import AuditStorage, StatisticsStorage, Storage, WorkerStorage
+
+
+class Abilities(NamedTuple):
+    """Each is True if the storage has that part."""
+
+    audit: bool
+    """It keeps an audit log."""
+    statistics: bool
+    """It counts up to a bound, and takes samples."""
+    workers: bool
+    """It keeps which workers are alive."""
+
+
+def abilities_of(storage: Storage) -> Abilities:
+    return Abilities(
+        audit=isinstance(storage, AuditStorage),
+        statistics=isinstance(storage, StatisticsStorage),
+        workers=isinstance(storage, WorkerStorage),
+    )
+
+
+def time_of(storage: Storage) -> datetime:
+    """The storage's time, in UTC. Raises `StorageError` where it does not answer."""
+    return storage.now()
