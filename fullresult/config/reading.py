@@ -12,6 +12,7 @@ from celery.exceptions import ImproperlyConfigured
 from fullresult.config.durations import duration
 from fullresult.config.redaction_rules import Rule, read_rules
 from fullresult.config.retention import Retention
+from fullresult.config.shown_url import ShownUrl
 from fullresult.config.urls import without_password
 from fullresult.config.users import User, read_users
 
@@ -29,6 +30,8 @@ def _bool(key: str, value: object) -> bool:
 
 
 def _url(key: str, value: object) -> str:
+    if isinstance(value, ShownUrl):
+        value = value.whole
     if not isinstance(value, str) or "://" not in value:
         shown = without_password(value) if isinstance(value, str) else value
         raise wrong(

@@ -17,6 +17,7 @@ from fullresult.config.namespace import namespace_of
 from fullresult.config.reading import READERS, read_time, wrong
 from fullresult.config.redaction_rules import Rule
 from fullresult.config.retention import Retention
+from fullresult.config.shown_url import hide_passwords
 from fullresult.config.users import User
 
 DEFAULT_SPOOL = "~/.local/state/fullresult"
@@ -79,6 +80,7 @@ class Settings:
             value = app.conf.get(key)
             if value is not None:
                 given[setting.name] = READERS[setting.name](key, value)
+        hide_passwords(app)
         if given.get("schedule_eta") and "storage" not in given:
             raise ImproperlyConfigured(
                 "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "

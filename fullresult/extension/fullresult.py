@@ -18,6 +18,7 @@ from fullresult.config import Settings
 from fullresult.extension import signals, tasks
 from fullresult.extension.control import watch_control
 from fullresult.extension.parts import Parts
+from fullresult.extension.report import show_no_password
 from fullresult.extension.send_task import watch
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
@@ -73,6 +74,7 @@ class FullResult:
         watch_control(self.parts)
         tasks.register(self.parts)
         signals.connect()
+        show_no_password(app)
 
     def __repr__(self) -> str:
         return f"<FullResult of {self.app.main or 'an app without a name'}>"
