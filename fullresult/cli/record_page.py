@@ -118,8 +118,9 @@ def _quoted(text: str) -> Iterator[str]:
 
 
 def _arguments(record: TaskRecord) -> Iterator[str]:
-    for part, shown in (("args", record.argsrepr), ("kwargs", record.kwargsrepr)):
-        value = getattr(record, part)
+    shown_as = {"args": record.argsrepr, "kwargs": record.kwargsrepr}
+    for part, value in record.arguments._asdict().items():
+        shown = shown_as[part]
         if value is not None:
             yield from _value(part, value)
         elif shown:

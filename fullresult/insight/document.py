@@ -21,7 +21,8 @@ _DEEPEST = 200
 
 def document(record: TaskRecord) -> dict[str, Any]:
     """All that *record* says, as values that JSON holds."""
-    found = {name: getattr(record, name) for name in _FIELDS}
+    known = record.arguments._asdict()
+    found = {n: known[n] if n in known else getattr(record, n) for n in _FIELDS if n != "arguments"}
     found["executions"] = [asdict(execution) for execution in record.executions]
     return {name: plain(value) for name, value in found.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from celery.utils.saferepr import saferepr
@@ -19,12 +20,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 def call(record: TaskRecord) -> str:
     """`name(1, key='value')`, as far as the arguments are known."""
     name = record.name or "<unknown>"
-    if record.args is None and record.kwargs is None:
+    args, kwargs = record.arguments
+    if args is None and kwargs is None:
         shown = " ".join(text for text in (record.argsrepr, record.kwargsrepr) if text)
         return brief(f"{name} {shown}".strip())
-    parts = [_repr(arg) for arg in _items(record.args)]
-    if isinstance(record.kwargs, Mapping):
-        parts += [f"{key}={_repr(value)}" for key, value in list(record.kwargs.items())[:20]]
+    parts = [_repr(arg) for arg in _items(args)]
+    if isinstance(kwargs, Mapping):
+        parts += [f"{key}={_repr(value)}" for key, value in islice(kwargs.items(), 20)]
     return brief(f"{name}({', '.join(parts)})")
 
 

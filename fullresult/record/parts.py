@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REDACTED = "redacted"
 """How the note on a part begins of which `fullresult_redact` hides something."""
 Children = tuple[str, ...]
+
+
+class Arguments(NamedTuple):
+    """The arguments of a task; each is None where it was not kept."""
+
+    args: Any
+    """A list."""
+    kwargs: Any
+    """A dict."""
 
 
 class Outcome(NamedTuple):

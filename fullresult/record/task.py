@@ -13,6 +13,7 @@ from fullresult.record.executions import executions_of
 from fullresult.record.headers import ENTRY_NAME, TRIGGERED
 from fullresult.record.parts import (
     REDACTED,
+    Arguments,
     Children,
     Entry,
     Execution,
@@ -57,22 +58,24 @@ class TaskRecord:
     @property
     def args(self) -> Any:
         """The positional arguments as a list; None where they were not kept (see `notes`)."""
-        return self._argument(0, self.message.args if self.message else None)
+        return self.arguments.args
 
     @property
     def kwargs(self) -> Any:
         """The keyword arguments as a dict; None where they were not kept (see `notes`)."""
-        return self._argument(1, self.message.kwargs if self.message else None)
+        return self.arguments.kwargs
 
-    def _argument(self, index: int, text: str | None) -> Any:
-        if self.message is None:
-            return None
-        parts = encoding.decode_body(
-            self.message.body, self.message.content_type, self.message.content_encoding
-        )
+    @property
+    def arguments(self) -> Arguments:
+        """`args` and `kwargs` for the price of one: both stand in the body, decoded as a whole."""
+        message = self.message
+        if message is None:
+            return Arguments(None, None)
+        parts = encoding.decode_body(message.body, message.content_type, message.content_encoding)
         if parts is not None:
-            return parts[index]
-        return None if text is None else encoding.loads(text)
+            return Arguments(parts[0], parts[1])
+        texts = (message.args, message.kwargs)
+        return Arguments(*(None if text is None else encoding.loads(text) for text in texts))
 
     @property
     def embed(self) -> dict[str, Any]:

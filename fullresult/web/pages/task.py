@@ -47,8 +47,7 @@ def task(request: Request) -> Response:
         family=family_of(site.full.storage, record),
         audit=_audit(site, record.task_id),
         most_relatives=MOST,
-        args=_argument(record, "args"),
-        kwargs=_argument(record, "kwargs"),
+        **_arguments(record),
         result=_result(record),
         embed=tree_of(links) if (links := _given(record.embed)) else None,
         headers=tree_of(record.headers) if record.headers else None,
@@ -94,8 +93,12 @@ def why_not(record: TaskRecord) -> str | None:
     return None
 
 
-def _argument(record: TaskRecord, part: str) -> dict[str, Any]:
-    value = getattr(record, part)
+def _arguments(record: TaskRecord) -> dict[str, dict[str, Any]]:
+    values = record.arguments._asdict()
+    return {part: _argument(record, part, value) for part, value in values.items()}
+
+
+def _argument(record: TaskRecord, part: str, value: Any) -> dict[str, Any]:
     return {
         "tree": None if value is None else tree_of(value),
         "repr": getattr(record, f"{part}repr"),
