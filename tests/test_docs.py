@@ -34,8 +34,6 @@ FORM_TO_COME = {
     "api.md",
     "commands.md",
     "configuration.md",
-    "databases.md",
-    "permissions.md",
     "recording.md",
     "resending.md",
     "results.md",
