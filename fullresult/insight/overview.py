@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from fullresult.insight.counts import count_states
 from fullresult.insight.stale import stale_query
-from fullresult.insight.statistics import MOST, Statistics, edges, statistics
+from fullresult.insight.statistics import Statistics
+from fullresult.insight.tally import MOST, edges, statistics
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
 

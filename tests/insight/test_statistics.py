@@ -13,16 +13,8 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, TaskQuery, TaskRecord
-from fullresult.insight.statistics import (
-    MOST,
-    MOST_NAMES,
-    Counts,
-    Percentiles,
-    Statistics,
-    edges,
-    percentiles,
-    statistics,
-)
+from fullresult.insight.statistics import Counts, Percentiles, Statistics
+from fullresult.insight.tally import MOST, MOST_NAMES, edges, percentiles, statistics
 from fullresult.record import STATES
 from fullresult.record.sample import Sample
 from fullresult.storage import StorageError
