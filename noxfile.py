@@ -67,16 +67,8 @@ def recycling(session: nox.Session) -> None:
     """Run thousands of tasks, each in a child of its own, beside the sweeper's thread."""
     _install_for_tests(session, NEWEST_CELERY)
     session.run(
-        *(
-            "python",
-            "-m",
-            "pytest",
-            "-m",
-            "campaign",
-            "--timeout=0",
-            "tests/scheduling/test_recycling.py",
-        ),
-        *session.posargs,
+        *("python", "-m", "pytest", "-m", "campaign", "--timeout=0"),
+        *("tests/scheduling/test_recycling.py", *session.posargs),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -160,6 +161,15 @@ def test_only_some_rooms_hand_names_on() -> None:
     found = {m.name for m in CORE if m.name in faces and not is_docstring_alone(m)}
 
     assert found == {f"fullresult.{room}" for room in ROOMS_WITH_A_FACE}
+
+
+@pytest.mark.parametrize("name", [".ci/run", "noxfile.py", "pyproject.toml"])
+def test_the_chores_name_only_tests_that_exist(name: str) -> None:
+    """Or a run would leave out, or no longer leave out, something without a word."""
+    named = re.findall(r"tests/[\w/.*]+", (ROOT / name).read_text(encoding="utf-8"))
+
+    assert named
+    assert not [path for path in named if not list(ROOT.glob(path.removesuffix("/**")))]
 
 
 def test_no_two_scenarios_have_a_task_of_the_same_name() -> None:
