@@ -11,15 +11,16 @@ import random
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fullresult.outage.breaker import Breaker
-from fullresult.outage.lines import Count, Frame, Withdrawal
-from fullresult.outage.spool import Segment, Spool, SpoolStatus, directory_of
+from fullresult.outage.directory import directory_of
+from fullresult.outage.lines import Count, Frame
+from fullresult.outage.load import Load
+from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
 from fullresult.storage import Refused, Storage, StorageError
@@ -45,24 +46,6 @@ _STRIKES = 10
 """How often an event may fail by itself, others being written in between, until it is given up."""
 PATIENCE = 2.0
 """Seconds that a process waits, as it ends, for what it has not written."""
-
-
-class Load:
-    """One segment on its way into the storage."""
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        frames, self.unreadable = segment.remembered, 0
-        if frames is None:
-            frames, self.unreadable = segment.read()
-        # What must not be sent goes first; a chord's last member may be among the events.
-        self.withdrawals = deque(each for each in frames if isinstance(each, Withdrawal))
-        self.events = deque(each for each in frames if isinstance(each, TaskRecord))
-        self.counts = deque(each for each in frames if isinstance(each, Count))
-
-    @property
-    def is_written(self) -> bool:
-        return not (self.withdrawals or self.events or self.counts)
 
 
 class Shift:

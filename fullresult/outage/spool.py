@@ -7,11 +7,8 @@ deleted when all in them is written; what they hold is mergeable, so twice does 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 import weakref
@@ -21,23 +18,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fullresult.config import DEFAULT_SPOOL, without_password
-from fullresult.outage.lines import Frame, Unreadable, decode, encode
-from fullresult.record.dates import from_milliseconds
-
-if TYPE_CHECKING:
-    from fullresult.config import Settings
+from fullresult.outage.directory import make_directory
+from fullresult.outage.lines import Frame, encode
+from fullresult.outage.segment import Segment, adopted, begun, locked, opened, remember
 
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".spool"
 _SEGMENT = 8 * 1024 * 1024
 """Bytes after which a segment is followed by another."""
-_REMEMBERED = 5000
-"""Frames of the segment that is being appended to, kept in memory: a flush need not read them."""
-_LARGEST_REMEMBERED = 2 * 1024 * 1024
 _PAUSE = 1.0
 """Seconds between two looks at a directory that is full or cannot be used."""
 _TRIES = 100
@@ -58,58 +48,6 @@ class SpoolStatus:
     """When the oldest file with events was begun."""
     oldest_left: datetime | None = None
     """The same of files whose process is gone: somebody else has to write them."""
-
-
-class Segment:
-    """One file of frames, locked by this process."""
-
-    def __init__(self, path: Path, descriptor: int, size: int = 0) -> None:
-        self.path = path
-        self.size = size
-        self.remembered: list[Frame] | None = None
-        """What it holds, where that is known without reading it."""
-        self._descriptor = descriptor
-
-    def append(self, lines: bytes) -> None:
-        """Write *lines* whole or not at all. Raises `OSError`."""
-        written = os.write(self._descriptor, lines)
-        if written != len(lines):
-            # Of what comes next, no line must be glued to a half one.
-            os.ftruncate(self._descriptor, self.size)
-            raise OSError(28, "no space left on device")
-        self.size += written
-
-    def read(self) -> tuple[list[Frame], int]:
-        """What it holds, and how many lines of it cannot be read. Raises `OSError`."""
-        found: list[Frame] = []
-        unreadable = 0
-        for line in self._content().split(b"\n"):
-            if not line:
-                continue
-            try:
-                found.append(decode(line))
-            except Unreadable:
-                unreadable += 1
-        return found, unreadable
-
-    def _content(self) -> bytes:
-        pieces, offset = [], 0
-        while piece := os.pread(self._descriptor, _SEGMENT, offset):
-            pieces.append(piece)
-            offset += len(piece)
-        return b"".join(pieces)
-
-    def close(self) -> None:
-        """Let go of it, once; its lock goes with the last process that has it."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            with suppress(OSError):
-                os.close(descriptor)
-
-    def delete(self) -> None:
-        with suppress(OSError):
-            self.path.unlink()
-        self.close()
 
 
 class Spool:
@@ -168,7 +106,7 @@ class Spool:
             self._seal()
             segment = self._new(len(lines))
         # Remembered first: it must not be in the file only, should a signal raise in between.
-        _remember(segment, what)
+        remember(segment, what)
         try:
             segment.append(lines)
         except OSError:
@@ -179,7 +117,7 @@ class Spool:
 
     def _new(self, needed: int) -> Segment:
         self._check_room(needed)
-        _make_directory(self.directory)
+        make_directory(self.directory)
         segment = self._create()
         segment.remembered = []
         self._own.append(segment)
@@ -193,7 +131,7 @@ class Spool:
             path = self.directory / name
             descriptor = os.open(path, how, 0o600)
             # Somebody may have found it before it was locked, and deleted it as a dead one's.
-            if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+            if locked(descriptor) and os.fstat(descriptor).st_nlink:
                 return Segment(path, descriptor)
             os.close(descriptor)
         raise OSError(11, "no file of it can be locked")
@@ -258,7 +196,7 @@ class Spool:
 
     def adopt(self) -> Segment | None:
         """A segment whose process is gone, now locked by this one; None if there is none."""
-        return next(filter(None, map(_adopted, self._paths())), None)
+        return next(filter(None, map(adopted, self._paths())), None)
 
     def status(self) -> SpoolStatus:
         """What waits, of all processes."""
@@ -272,11 +210,11 @@ class Spool:
     def _look(self, path: Path) -> tuple[datetime, int, int, bool] | None:
         """When *path* was begun, its lines, its bytes, and whether its process lives."""
         try:
-            descriptor = _opened(path)
+            descriptor = opened(path)
         except OSError:
             return None
         try:
-            lives = not _locked(descriptor)
+            lives = not locked(descriptor)
             lines = size = 0
             while piece := os.pread(descriptor, _SEGMENT, size):
                 lines += piece.count(b"\n")
@@ -285,7 +223,7 @@ class Spool:
             return None
         finally:
             os.close(descriptor)
-        return _begun(path), lines, size, lives
+        return begun(path), lines, size, lives
 
     # ---- forks
 
@@ -299,100 +237,6 @@ class Spool:
 
 class _Full(Exception):
     """There is no room left; the message says how much there was."""
-
-
-def directory_of(settings: Settings) -> Path | None:
-    """Where events for the storage of *settings* are kept; None where they are not to be.
-
-    Raises `LookupError`, saying what to set, where nobody can tell.
-    """
-    if settings.spool_directory is None:
-        return None
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if settings.spool_directory == DEFAULT_SPOOL and Path(state).is_absolute():
-        place = Path(state, Path(DEFAULT_SPOOL).name)
-    else:
-        try:
-            place = Path(settings.spool_directory).expanduser()
-        except RuntimeError:
-            place = Path()
-    if not place.is_absolute():
-        raise LookupError(
-            f"no directory {settings.spool_directory}, for this user has no home: "
-            "set fullresult_spool_directory"
-        )
-    return place / _digest(settings.storage)
-
-
-def _digest(url: str) -> str:
-    """A short text that is the same for the same storage, whoever's password it is opened with."""
-    scheme, mark, file = url.partition(":///")
-    if scheme == "sqlite" and mark:
-        url = f"sqlite:///{Path(file).absolute()}"
-    return hashlib.sha256(without_password(url).encode(errors="replace")).hexdigest()[:16]
-
-
-def _make_directory(directory: Path) -> None:
-    """Make *directory* for this user alone. Raises `OSError` where it is not."""
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        known = directory.lstat()
-        if not stat.S_ISDIR(known.st_mode):
-            raise NotADirectoryError(20, "it is no directory") from None
-        if known.st_uid != os.geteuid() or known.st_mode & 0o077:
-            raise PermissionError(1, "others may use it: it must be this user's alone") from None
-
-
-def _locked(descriptor: int) -> bool:
-    """Lock it, unless somebody has; whether that was done."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _opened(path: Path) -> int:
-    # Not for reading only: NFS gives an exclusive lock to writers alone.
-    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _adopted(path: Path) -> Segment | None:
-    try:
-        descriptor = _opened(path)
-    except OSError:
-        return None
-    try:
-        if _is_ours(descriptor) and _locked(descriptor) and os.fstat(descriptor).st_nlink:
-            return Segment(path, descriptor, os.fstat(descriptor).st_size)
-    except OSError as error:
-        logger.debug("fullresult: %s cannot be locked: %s", path, error)
-    os.close(descriptor)
-    return None
-
-
-def _is_ours(descriptor: int) -> bool:
-    known = os.fstat(descriptor)
-    return stat.S_ISREG(known.st_mode) and known.st_uid == os.geteuid()
-
-
-def _remember(segment: Segment, what: tuple[Frame, ...]) -> None:
-    remembered = segment.remembered
-    if remembered is None:
-        return
-    if len(remembered) >= _REMEMBERED or segment.size > _LARGEST_REMEMBERED:
-        segment.remembered = None
-    else:
-        remembered += what
-
-
-def _begun(path: Path) -> datetime:
-    try:
-        return from_milliseconds(int(path.name.partition("-")[0], 16) // 1_000_000)
-    except (ValueError, OverflowError):
-        return from_milliseconds(int(path.stat().st_mtime * 1000))
 
 
 def _sum(

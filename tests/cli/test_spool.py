@@ -10,7 +10,8 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
-from fullresult.outage.spool import Spool, directory_of
+from fullresult.outage.directory import directory_of
+from fullresult.outage.spool import Spool
 from fullresult.testing import samples
 from tests.kit.commands import run
 

@@ -16,7 +16,9 @@ import pytest
 
 from fullresult.config import DEFAULT_SPOOL, Settings
 from fullresult.outage import lines
-from fullresult.outage.spool import Segment, Spool, directory_of
+from fullresult.outage.directory import directory_of
+from fullresult.outage.segment import Segment
+from fullresult.outage.spool import Spool
 from fullresult.record import TaskRecord
 from fullresult.testing import samples
 from tests.kit.scripts import run_script

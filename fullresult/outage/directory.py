@@ -1,0 +1,58 @@
+"""The directory of a spool: which one it is, and who may use it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fullresult.config import DEFAULT_SPOOL, without_password
+
+if TYPE_CHECKING:
+    from fullresult.config import Settings
+
+
+def directory_of(settings: Settings) -> Path | None:
+    """Where events for the storage of *settings* are kept; None where they are not to be.
+
+    Raises `LookupError`, saying what to set, where nobody can tell.
+    """
+    if settings.spool_directory is None:
+        return None
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if settings.spool_directory == DEFAULT_SPOOL and Path(state).is_absolute():
+        place = Path(state, Path(DEFAULT_SPOOL).name)
+    else:
+        try:
+            place = Path(settings.spool_directory).expanduser()
+        except RuntimeError:
+            place = Path()
+    if not place.is_absolute():
+        raise LookupError(
+            f"no directory {settings.spool_directory}, for this user has no home: "
+            "set fullresult_spool_directory"
+        )
+    return place / _digest(settings.storage)
+
+
+def _digest(url: str) -> str:
+    """A short text that is the same for the same storage, whoever's password it is opened with."""
+    scheme, mark, file = url.partition(":///")
+    if scheme == "sqlite" and mark:
+        url = f"sqlite:///{Path(file).absolute()}"
+    return hashlib.sha256(without_password(url).encode(errors="replace")).hexdigest()[:16]
+
+
+def make_directory(directory: Path) -> None:
+    """Make *directory* for this user alone. Raises `OSError` where it is not."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        known = directory.lstat()
+        if not stat.S_ISDIR(known.st_mode):
+            raise NotADirectoryError(20, "it is no directory") from None
+        if known.st_uid != os.geteuid() or known.st_mode & 0o077:
+            raise PermissionError(1, "others may use it: it must be this user's alone") from None
