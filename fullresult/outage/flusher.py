@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
-import queue
 import random
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fullresult.outage.breaker import Breaker
 from fullresult.outage.directory import directory_of
+from fullresult.outage.flusher_thread import COLLECT, FlusherThread
 from fullresult.outage.lines import Count, Frame
 from fullresult.outage.load import Load
 from fullresult.outage.spool import Spool, SpoolStatus
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_COLLECT = 0.03
-"""Seconds for which events come together before they are written."""
 _LOOK_EVERY = 3.0
 """Seconds between two looks for what dead processes have left."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
@@ -46,45 +43,6 @@ _STRIKES = 10
 """How often an event may fail by itself, others being written in between, until it is given up."""
 PATIENCE = 2.0
 """Seconds that a process waits, as it ends, for what it has not written."""
-
-
-class Shift:
-    """The time of one thread, and how others talk to it."""
-
-    def __init__(self) -> None:
-        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()  # which is reentrant
-        self.told = False
-        """Whether it will look once more at what there is."""
-        self.is_ending = False
-
-    def start(self, work: Callable[[Shift], None]) -> None:
-        """Raises `RuntimeError` where there can be no more threads."""
-        self._thread = threading.Thread(
-            target=work, args=[self], name="fullresult-flusher", daemon=True
-        )
-        self._thread.start()
-
-    def end(self, seconds: float) -> None:
-        """Let it come to an end, and wait for that so long at most."""
-        self.is_ending = True
-        self.news.put(None)
-        self._thread.join(seconds)
-
-    def wait(self, seconds: float | None) -> None:
-        """Until there are news, and then a moment for more to come."""
-        if not self.is_ending:
-            with contextlib.suppress(queue.Empty):
-                self.news.get(timeout=seconds)
-                self.rest(_COLLECT)
-        self.told = False
-
-    def rest(self, seconds: float) -> None:
-        """Sleep, unless it is to end."""
-        deadline = time.monotonic() + seconds
-        while not self.is_ending and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                self.news.get(timeout=left)
-        self.told = False
 
 
 class Flusher:
@@ -121,7 +79,7 @@ class Flusher:
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
-        self._shift: Shift | None = None
+        self._thread: FlusherThread | None = None
 
     def after_fork_in_child(self) -> None:
         """The load is the parent's, and so is the thread."""
@@ -158,12 +116,10 @@ class Flusher:
 
     def wake(self) -> bool:
         """Have the thread look at what there is; whether there is one that will."""
-        shift = self._shift or self._begin()
-        if shift is None:
+        thread = self._thread or self._begin()
+        if thread is None:
             return False
-        if not shift.told:
-            shift.told = True
-            shift.news.put(None)
+        thread.wake()
         return True
 
     def stay(self) -> None:
@@ -171,16 +127,16 @@ class Flusher:
         self._stays = True
         self.wake()
 
-    def _begin(self) -> Shift | None:
+    def _begin(self) -> FlusherThread | None:
         with self._lock:
-            if self._shift is not None:
-                return self._shift
-            self._shift = shift = Shift()
+            if self._thread is not None:
+                return self._thread
+            self._thread = thread = FlusherThread()
             try:
-                shift.start(self._run)
+                thread.start(self._run)
             except RuntimeError:  # the interpreter is about to end
-                self._shift = None
-            return self._shift
+                self._thread = None
+            return self._thread
 
     def finish(self, seconds: float = PATIENCE) -> None:
         """Write what can be written in so many seconds, and end the thread.
@@ -188,12 +144,12 @@ class Flusher:
         Not while the storage does not answer: what remains is for other processes.
         """
         self._stays = False
-        shift = self._shift
-        if shift is not None:
-            shift.end(seconds)
+        thread = self._thread
+        if thread is not None:
+            thread.end(seconds)
             with self._lock:
-                if self._shift is shift:
-                    self._shift = None
+                if self._thread is thread:
+                    self._thread = None
         elif not self._spool.is_idle and not self._breaker.is_open:
             try:
                 while not self._spool.is_idle:
@@ -201,7 +157,7 @@ class Flusher:
             except Exception as error:  # noqa: BLE001  (who ends is not to be kept from it)
                 self._say(error)
 
-    def _run(self, shift: Shift) -> None:
+    def _run(self, thread: FlusherThread) -> None:
         pause = _SHORTEST_PAUSE
         while True:
             began = time.monotonic()
@@ -209,42 +165,42 @@ class Flusher:
                 wrote = self._step()
             except Exception as error:  # noqa: BLE001  (a thread that ends writes nothing more)
                 self._say(error)
-                if self._is_over(shift, failed=True):
+                if self._is_over(thread, failed=True):
                     return
                 # Some of the time there must be nothing that a fork would wait for.
                 took = time.monotonic() - began
-                shift.rest(max(pause * random.uniform(0.8, 1.2), took / 2))  # noqa: S311
+                thread.rest(max(pause * random.uniform(0.8, 1.2), took / 2))  # noqa: S311
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
                 continue
             pause = _SHORTEST_PAUSE
-            if self._is_over(shift, done=wrote is None):
+            if self._is_over(thread, done=wrote is None):
                 return
             if wrote is None and self._breaker.is_open:
-                shift.rest(_HELD)
+                thread.rest(_HELD)
             elif wrote is None:
-                self._wait(shift)
+                self._wait(thread)
             elif self._load is None:
-                shift.rest(_COLLECT)
+                thread.rest(COLLECT)
 
-    def _is_over(self, shift: Shift, *, done: bool = False, failed: bool = False) -> bool:
+    def _is_over(self, thread: FlusherThread, *, done: bool = False, failed: bool = False) -> bool:
         """Whether the thread has to end, or is *done* and need not stay.
 
         One that has to end and *failed* does not try again: what remains is for other processes.
         """
         with self._lock:  # who has just added something waits here, and then finds no thread
             idle = self._spool.is_idle and self._load is None and not self._breaker.is_open
-            if shift.is_ending:
+            if thread.is_ending:
                 over = idle or failed or self._breaker.is_open
             else:
                 over = done and idle and not (self._stays or self._lingers)
-            if over and self._shift is shift:
-                self._shift = None
+            if over and self._thread is thread:
+                self._thread = None
             return over
 
-    def _wait(self, shift: Shift) -> None:
+    def _wait(self, thread: FlusherThread) -> None:
         """Until something is added, or it is time to look at what others left."""
         if self._stays or self._lingers:
-            shift.wait(_LOOK_EVERY if self._stays else None)
+            thread.wait(_LOOK_EVERY if self._stays else None)
 
     def _say(self, error: Exception) -> None:
         # That the storage does not answer, the breaker has said.

@@ -24,7 +24,7 @@ from fullresult.recording import message, this_worker
 from fullresult.recording.message import Call, Payload
 from fullresult.scheduling import original_ids
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
-from fullresult.scheduling.quiet_backend import silent_backend
+from fullresult.scheduling.quiet_backend import quiet_backend
 from fullresult.scheduling.withdrawals import Withdrawals
 from fullresult.storage import Storage, StorageError, Uncertain
 from fullresult.storage.clock import StorageClock
@@ -140,7 +140,7 @@ class Diverter:
         producer = CapturingProducer(hidden, lambda call: self._store(call, due), self._refuse)
         token = capturing.set(producer)
         try:
-            with silent_backend(self._app):
+            with quiet_backend(self._app):
                 result = send_task(*given, **options, producer=producer)
         except _Failed as failed:
             self._fall_back(options["task_id"], failed)

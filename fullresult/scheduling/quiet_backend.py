@@ -1,4 +1,4 @@
-"""Keeping the result backend out of it while a task is only stored."""
+"""Keeping the result backend quiet while a task is only stored, not sent."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 from celery import Celery
 
-_silent: ContextVar[bool] = ContextVar("fullresult_silent", default=False)
+_is_quiet: ContextVar[bool] = ContextVar("fullresult_quiet", default=False)
 
 
 @contextmanager
-def silent_backend(app: Celery) -> Iterator[None]:
-    """`app.send_task`, called here, asks nothing of the result backend.
+def quiet_backend(app: Celery) -> Iterator[None]:
+    """Inside, `app.send_task` asks nothing of the result backend.
 
-    Celery would have it subscribe to the result, or declare a queue for it; some backends connect
-    as soon as they are made. None of that is needed to store a task, and it may be down.
+    Celery would have the backend subscribe to the result, or declare a queue for it; some backends
+    connect as soon as they are made. To store a task needs none of that, and it may be down.
     """
-    token = _silent.set(True)
+    token = _is_quiet.set(True)
     try:
-        with _stand_in_for_the_missing(app):
+        with _stand_in_if_missing(app):
             yield
     finally:
-        _silent.reset(token)
+        _is_quiet.reset(token)
 
 
 @contextmanager
-def _stand_in_for_the_missing(app: Celery) -> Iterator[None]:
+def _stand_in_if_missing(app: Celery) -> Iterator[None]:
     try:
         _gate(app.backend)
     except Exception:  # noqa: BLE001  (what the drivers of any backend raise)
@@ -48,7 +48,7 @@ def _gate(backend: Any) -> None:
         return
 
     def gated(producer: Any, task_id: str) -> Any:
-        return None if _silent.get() else on_task_call(producer, task_id)
+        return None if _is_quiet.get() else on_task_call(producer, task_id)
 
     gated.fullresult_gate = True  # type: ignore[attr-defined]
     backend.on_task_call = gated

@@ -1,4 +1,4 @@
-"""Doing something with the storage while the broker works."""
+"""A second thread of the sweeper: it asks the storage while the first one waits for the broker."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fullresult.storage import StorageError
 from fullresult.storage.threads import ForkGate
 
 
-class Beside:
-    """A thread, now and then, that does one thing while its caller does another."""
+class SideThread:
+    """Does one thing at a time while its caller does another."""
 
     def __init__(self) -> None:
         self._gate = ForkGate()
         self._thread: threading.Thread | None = None
 
     def start(self, do: Callable[[], None]) -> None:
-        """Call *do* in a thread. Its `StorageError` ends it in silence: who goes on will see."""
+        """Call *do* in a thread. A `StorageError` only ends it: the caller will meet it again."""
         self._thread = threading.Thread(
-            target=self._run, args=(do,), name="fullresult-beside", daemon=True
+            target=self._run, args=(do,), name="fullresult-side", daemon=True
         )
         self._thread.start()
 
@@ -31,7 +31,7 @@ class Beside:
                 return
 
     def join(self) -> None:
-        """Wait for it."""
+        """Wait until it is done."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()

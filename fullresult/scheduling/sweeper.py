@@ -25,7 +25,7 @@ from fullresult.scheduling.sender import (
     Unconfirmed,
     Unsendable,
 )
-from fullresult.scheduling.side_thread import Beside
+from fullresult.scheduling.side_thread import SideThread
 from fullresult.scheduling.upkeep import Upkeep
 from fullresult.storage import StorageError
 from fullresult.storage.clock import StorageClock
@@ -79,7 +79,7 @@ class Sweeper:
         self._next: Batch | None = None
         self._smooth = False
         """All of the last batch was sent: the next may be claimed ahead."""
-        self._beside = Beside()
+        self._side = SideThread()
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
         self._refusal: QueueRefused | None = None
@@ -194,13 +194,13 @@ class Sweeper:
             return Swept()
         more = self._size if ahead and batch.full and self._smooth and self._sender.confirms else 0
         if self._unmarked or more:
-            self._beside.start(partial(self._meanwhile, more))
+            self._side.start(partial(self._meanwhile, more))
         sent = False
         try:
             self._send_all(batch)
             sent = True
         finally:
-            self._beside.join()
+            self._side.join()
             self._smooth = sent and batch.is_plain
             if not self._smooth:
                 self._give_back_next()

@@ -7,7 +7,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import cache
 
 _PATIENCE = 5.0
@@ -69,22 +69,32 @@ def _watched_gates() -> dict[int, weakref.ref[ForkGate]]:
 
 
 class Stop:
-    """Like `threading.Event`, whose lock a signal handler's own thread may hold."""
+    """Ends or wakes a thread. Like `threading.Event`, but safe in a handler of a signal.
+
+    Such a handler may interrupt the very thread that holds an `Event`'s lock.
+    """
 
     def __init__(self) -> None:
         self._set = False
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def set(self) -> None:
+        """End the thread: `wait` answers at once from now on."""
         self._set = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have one `wait`, this or the next, answer at once."""
         self._news.put(None)  # which is reentrant, says Python's documentation
 
     def is_set(self) -> bool:
         return self._set
 
-    def wait(self, seconds: float) -> bool:
-        """Wait so long at most; whether it is set."""
+    def wait(self, seconds: float | None) -> bool:
+        """Wait at most *seconds*; None is for ever. True if it was set or woken."""
         if not self._set:
-            with suppress(queue.Empty):
+            try:
                 self._news.get(timeout=seconds)
-        return self._set
+            except queue.Empty:
+                return self._set
+        return True

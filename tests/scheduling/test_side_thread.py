@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from fullresult.scheduling.sender import BrokerDown, Sender
-from fullresult.scheduling.side_thread import Beside
+from fullresult.scheduling.side_thread import SideThread
 from fullresult.storage import StorageError
 from tests.kit.scheduling import Flaky, app_on, claimed, overdue, received, until, waiting
 
@@ -142,13 +142,13 @@ def test_something_goes_on_beside_its_caller() -> None:
         begun.set()
         assert may_end.wait(10)
 
-    beside = Beside()
-    beside.start(work)
+    side = SideThread()
+    side.start(work)
     assert begun.wait(10)
     may_end.set()
-    beside.join()
+    side.join()
 
-    assert not any(thread.name == "fullresult-beside" for thread in threading.enumerate())
+    assert not any(thread.name == "fullresult-side" for thread in threading.enumerate())
 
 
 def test_what_the_storage_refuses_meanwhile_is_not_said_there(
@@ -157,8 +157,8 @@ def test_what_the_storage_refuses_meanwhile_is_not_said_there(
     def fail() -> None:
         raise StorageError("away")
 
-    beside = Beside()
-    beside.start(fail)
-    beside.join()
+    side = SideThread()
+    side.start(fail)
+    side.join()
 
     assert caplog.text == ""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fullresult.storage.threads import ForkGate
+from fullresult.storage.threads import ForkGate, Stop
 from tests.kit import workers
 from tests.kit.scripts import run_script
 
 PRELUDE = """
     import os, threading, time
-    from fullresult.storage.threads import ForkGate
+    from fullresult.storage.threads import ForkGate, Stop
 
     def fork(work):
         "The exit code of a child that does *work*."
@@ -261,3 +261,40 @@ def test_children_of_a_busy_process_record_without_a_warning(
     printed = run_script(PRELUDE + body, storage_url, directory=tmp_path, PYTHONWARNINGS=warnings)
 
     assert printed == "{0} 10"
+
+
+# --- Stop
+
+
+def test_who_waits_for_a_stop_is_answered_at_once_and_ever_after() -> None:
+    stop = Stop()
+    threading.Timer(0.05, stop.set).start()
+
+    assert stop.wait(20)
+    assert stop.wait(20)
+    assert stop.is_set()
+
+
+def test_who_is_woken_is_answered_once_and_not_stopped() -> None:
+    stop = Stop()
+    stop.wake()
+
+    assert stop.wait(20)
+    assert not stop.wait(0.01)
+    assert not stop.is_set()
+
+
+def test_a_signal_handler_may_stop_the_thread_that_it_interrupts(tmp_path: Path) -> None:
+    run_script(
+        """
+        import signal
+        from fullresult.storage.threads import Stop
+
+        stop = Stop()
+        signal.signal(signal.SIGALRM, lambda *_: stop.set())
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+        assert stop.wait(20)
+        """,
+        directory=tmp_path,
+    )
