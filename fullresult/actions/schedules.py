@@ -22,7 +22,7 @@ from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsend
 if TYPE_CHECKING:
     from fullresult.config import Settings
     from fullresult.extension import FullResult
-    from fullresult.storage import Storage
+    from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,10 @@ class Scheduled:
     """The schedules of one storage, in the hands of people."""
 
     def __init__(
-        self, settings: Settings, storage: Storage, tell_revoked: Callable[[Schedule, str], object]
+        self,
+        settings: Settings,
+        storage: ScheduleStorage,
+        tell_revoked: Callable[[Schedule, str], object],
     ) -> None:
         self._settings = settings
         self._storage = storage

@@ -12,7 +12,7 @@ from kombu.utils.imports import symbol_by_name
 
 from fullresult.record import SCHEDULED_SENT, encoding
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage, StorageError
+from fullresult.storage import ScheduleStorage, StorageError
 
 if TYPE_CHECKING:
     from fullresult.extension.parts import Parts
@@ -75,7 +75,9 @@ def _all_ids(parts: Parts, arguments: Mapping[str, Any]) -> list[str]:
 def _new_ids(parts: Parts, task_id: str) -> Iterator[str]:
     """The ids that *task_id* goes on under: it was sent so, or is being sent."""
     key = encoding.key(task_id)
-    for schedule in parts.storage.find_schedules(ScheduleQuery(task_ids=[key], limit=None)):
+    for schedule in parts.schedule_storage.find_schedules(
+        ScheduleQuery(task_ids=[key], limit=None)
+    ):
         if schedule.new_task_id is not None:
             yield schedule.new_task_id
     record = parts.storage.get(key)
@@ -99,12 +101,12 @@ def _cancel_stamped(parts: Parts, arguments: Mapping[str, Any]) -> None:
     if not isinstance(wanted, Mapping):
         return
     schedules = parts.schedules
-    for schedule in _waiting(parts.storage):
+    for schedule in _waiting(parts.schedule_storage):
         if _is_stamped(schedule, wanted):
             schedules.cancel(schedule.task_id)
 
 
-def _waiting(storage: Storage) -> Iterator[Schedule]:
+def _waiting(storage: ScheduleStorage) -> Iterator[Schedule]:
     query = ScheduleQuery(claimed=False, limit=_PAGE)
     while page := storage.find_schedules(query):
         yield from page

@@ -250,7 +250,7 @@ class FullResult:
         namespace. Raises like `find`.
         """
         asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
-        return self.storage.find_schedules(replace(asked, limit=limit, after=after))
+        return self.parts.schedule_storage.find_schedules(replace(asked, limit=limit, after=after))
 
     def count_scheduled(
         self,
@@ -262,7 +262,7 @@ class FullResult:
     ) -> int:
         """How many there are of which `scheduled` would answer a page. Raises like it."""
         asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
-        return self.storage.count_schedules(asked)
+        return self.parts.schedule_storage.count_schedules(asked)
 
     def get_stale_scheduled_tasks(
         self, max_duration: timedelta | None = None, *, limit: int | None = None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import ImproperlyConfigured
 
 from fullresult import plugins
 from fullresult.actions.schedules import Scheduled
@@ -17,7 +18,7 @@ from fullresult.scheduling.diverter import Diverter
 from fullresult.scheduling.original_ids import OriginalIds
 from fullresult.scheduling.revoked_results import tell_revoked
 from fullresult.scheduling.sweeper import Sweeper
-from fullresult.storage import Storage
+from fullresult.storage import ScheduleStorage, Storage, with_schedules
 
 
 def parts_of(app: Any) -> Parts | None:
@@ -58,6 +59,11 @@ class Parts:
         return (self.opened or self._open())[0]
 
     @property
+    def schedule_storage(self) -> ScheduleStorage:
+        """The same. Raises `StorageError` if it keeps no schedules, too."""
+        return with_schedules(self.storage)
+
+    @property
     def recorder(self) -> Recorder:
         """Makes events of what Celery's signals say. Raises `ImproperlyConfigured`."""
         return (self.opened or self._open())[1]
@@ -68,17 +74,19 @@ class Parts:
         if self._diverter is None:
             storage, recorder = self.opened or self._open()
             router = plugins.router(recorder.settings, self._plugins)
-            self._diverter = Diverter(self.app, recorder.settings, storage, recorder, router)
+            self._diverter = Diverter(
+                self.app, recorder.settings, with_schedules(storage), recorder, router
+            )
         return self._diverter
 
     @property
     def schedules(self) -> Scheduled:
         """Cancels, moves and mends schedules. Raises `ImproperlyConfigured`."""
-        return Scheduled(self.settings, self.storage, partial(tell_revoked, self.app))
+        return Scheduled(self.settings, self.schedule_storage, partial(tell_revoked, self.app))
 
     def new_sweeper(self) -> Sweeper:
         """A sweeper that is not started. Raises `ImproperlyConfigured`."""
-        return Sweeper(self.app, self.settings, self.storage)
+        return Sweeper(self.app, self.settings, self.schedule_storage)
 
     def start_sweeper(self) -> None:
         """Send what is due from a thread of this process, until `stop_sweeper`."""
@@ -106,6 +114,11 @@ class Parts:
     def _open(self) -> tuple[Storage, Recorder]:
         settings = Settings.of(self.app)
         storage = plugins.open_storage(settings)
+        if settings.schedule_eta and not isinstance(storage, ScheduleStorage):
+            raise ImproperlyConfigured(
+                f"fullresult_schedule_eta = True: {storage!r} keeps no schedules; choose another "
+                "fullresult_storage, or leave tasks with an ETA to the broker"
+            )
         redactor = plugins.redactor(self.app, settings, self._plugins)
         opened = storage, Recorder(self.app, settings, storage, redactor)
         # If several threads come here at once, the first one's is used. A lock would be held

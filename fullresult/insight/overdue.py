@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fullresult.record import encoding, pages
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.storage import ScheduleStorage, with_schedules
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -54,11 +55,11 @@ _MEANINGS = {
 class Overdue:
     """What is overdue in *storage*, judged by its clock as of now, for an app with *settings*.
 
-    Every method raises `StorageError`.
+    Every method raises `StorageError`, and so does a storage that keeps no schedules.
     """
 
     def __init__(self, storage: Storage, settings: Settings) -> None:
-        self._storage = storage
+        self._storage = with_schedules(storage)
         self._usual_age = settings.stale_after
         self.namespace = settings.namespace
         self.now: datetime = storage.now()
@@ -112,10 +113,12 @@ class Overdue:
 
 
 def schedules_of(storage: Storage, task_id: str) -> list[Schedule]:
-    """The schedules of one task, the first due first."""
+    """The schedules of one task, the first due first; none where the storage keeps none."""
+    if not isinstance(storage, ScheduleStorage):
+        return []
     return storage.find_schedules(ScheduleQuery(task_ids=[encoding.key(task_id)], limit=None))
 
 
 def walk(storage: Storage, query: ScheduleQuery) -> Iterator[Schedule]:
     """Every schedule that *query* asks for, page by page; some may go meanwhile."""
-    return pages.walk(storage.find_schedules, replace(query, limit=_PAGE))
+    return pages.walk(with_schedules(storage).find_schedules, replace(query, limit=_PAGE))

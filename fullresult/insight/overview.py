@@ -11,7 +11,7 @@ from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
 from fullresult.insight.tally import MOST, edges, statistics
 from fullresult.record.schedule import ScheduleQuery
-from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
+from fullresult.storage import ScheduleStorage, StatisticsStorage, Storage, StorageError, TaskQuery
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -46,6 +46,7 @@ class Overviews:
     """What an overview asks of one storage, for an effort that has a bound."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._schedules = storage if isinstance(storage, ScheduleStorage) else None
         if not isinstance(storage, StatisticsStorage):
             raise StorageError(f"{storage!r} makes no statistics")
         self._settings = settings
@@ -58,15 +59,17 @@ class Overviews:
         now = self._storage.now()
         namespace = self._settings.namespace
         late = now - self._settings.stale_after
-        first_due = self._storage.next_due(namespace)
+        schedules = self._schedules
+        first_due = schedules.next_due(namespace) if schedules else None
         lag = timedelta(0) if first_due is None else max(now - first_due, timedelta(0))
+        overdue = ScheduleQuery(due_until=late)
         return Overview(
             at=now,
             statistics=self._statistics(since, until or now, buckets),
             states=self.states(TaskQuery(), cap),
             stale=self._counting.count_capped(stale_query(late, None, None), cap),
-            stale_scheduled=self._counting.count_capped(ScheduleQuery(due_until=late), cap),
-            last_sweep=self._storage.last_sweep(namespace),
+            stale_scheduled=self._counting.count_capped(overdue, cap) if schedules else 0,
+            last_sweep=schedules.last_sweep(namespace) if schedules else None,
             sweeper_lag=lag,
             cap=cap,
         )

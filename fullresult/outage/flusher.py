@@ -22,7 +22,7 @@ from fullresult.outage.load import Load
 from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
-from fullresult.storage import Refused, Storage, StorageError
+from fullresult.storage import Refused, ScheduleStorage, Storage, StorageError
 from fullresult.storage.threads import ForkGate
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Flusher:
         storage: Storage,
         spool: Spool,
         breaker: Breaker,
+        withdraw: Callable[[str], object],
         count: Callable[[Count], None],
         *,
         lingers: bool,
@@ -65,6 +66,7 @@ class Flusher:
         self._storage = storage
         self._spool = spool
         self._breaker = breaker
+        self._withdraw = withdraw
         self._count = count
         self._lingers = lingers
         self._gate = ForkGate()
@@ -256,7 +258,7 @@ class Flusher:
     def _write_some(self, load: Load) -> int:
         while load.withdrawals:
             withdrawal = load.withdrawals[0]
-            self._breaker.probe(partial(self._storage.withdraw, withdrawal.schedule_id))
+            self._breaker.probe(partial(self._withdraw, withdrawal.schedule_id))
             load.withdrawals.popleft()
         # Whether it answers, one event asks as well as many, and costs tasks less.
         size = self._size if self._breaker.answers else 1
@@ -340,6 +342,10 @@ def flusher_of(
         return None
     reference = weakref.ref(app)  # a thread that runs on must not keep it
 
+    def withdraw(schedule_id: str) -> None:
+        if isinstance(storage, ScheduleStorage):
+            storage.withdraw(schedule_id)
+
     def count(what: Count) -> None:
         backend = getattr(reference(), "backend", None)
         count_later = getattr(backend, "count_later", None)
@@ -357,7 +363,8 @@ def flusher_of(
             logger.exception("fullresult: the body of chord %s is not sent", what.chord_id)
 
     spool = Spool(directory, settings.spool_size)
-    flusher = Flusher(storage, spool, breaker, count, lingers=settings.write_mode == "spooled")
+    lingers = settings.write_mode == "spooled"
+    flusher = Flusher(storage, spool, breaker, withdraw, count, lingers=lingers)
     breaker.watched(flusher.wake, directory)
     return flusher
 

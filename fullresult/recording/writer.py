@@ -17,7 +17,7 @@ from fullresult.record import TaskRecord
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import Clock
 from fullresult.recording.descriptions import Describe
-from fullresult.storage import OverlappingStorage, Refused, Storage
+from fullresult.storage import OverlappingStorage, Refused, ScheduleStorage, Storage, with_schedules
 
 T = TypeVar("T")
 Write = Callable[[TaskRecord], Collection[str]]
@@ -36,6 +36,7 @@ class Writer:
     def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
         self._storage = storage
         # Asked once: to ask an object for a protocol takes longer than the rest of a publish.
+        self._schedules = storage if isinstance(storage, ScheduleStorage) else None
         self._overlapping = storage if isinstance(storage, OverlappingStorage) else None
         self._breaker = Breaker()
         self.flusher: Flusher | None = flusher_of(app, settings, storage, self._breaker)
@@ -112,7 +113,8 @@ class Writer:
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         """Store *schedule* and *event* in one. Raises `StorageError`."""
-        self._breaker.ask(lambda: self._storage.schedule(schedule, event))
+        storage = self._schedules or with_schedules(self._storage)
+        self._breaker.ask(lambda: storage.schedule(schedule, event))
 
     # ---- the spool
 

@@ -26,7 +26,7 @@ from fullresult.scheduling import original_ids
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
 from fullresult.scheduling.quiet_backend import quiet_backend
 from fullresult.scheduling.withdrawals import Withdrawals
-from fullresult.storage import Storage, StorageError, Uncertain
+from fullresult.storage import ScheduleStorage, StorageError, Uncertain
 from fullresult.storage.clock import StorageClock
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ class Diverter:
     """Stores the tasks of one app that are to run later."""
 
     def __init__(
-        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, router: Router
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: ScheduleStorage,
+        recorder: Recorder,
+        router: Router,
     ) -> None:
         self._app = app
         self._settings = settings

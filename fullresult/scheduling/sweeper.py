@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from fullresult.config import Settings
-    from fullresult.storage import Storage
+    from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Sweeper:
     and no longer than `fullresult_sweep_interval`.
     """
 
-    def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
+    def __init__(self, app: Celery, settings: Settings, storage: ScheduleStorage) -> None:
         self._app = app
         self._storage = storage
         self._settings = settings

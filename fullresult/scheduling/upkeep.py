@@ -19,7 +19,7 @@ from fullresult.scheduling.sender import UNSURE
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
-    from fullresult.storage import Storage
+    from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _LEFT_BEHIND = timedelta(minutes=1)
 class Upkeep:
     """The chores of one sweeper, each done as often as it needs to be."""
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(self, settings: Settings, storage: ScheduleStorage) -> None:
         self._storage = storage
         self._settings = settings
         self._events = ScheduleEvents(settings)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from fullresult.outage.lines import Withdrawal
 from fullresult.record import TaskRecord
-from fullresult.storage import Refused, Storage, StorageError
+from fullresult.storage import Refused, ScheduleStorage, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Withdrawals:
     whoever comes after this process; without one, what it has not withdrawn when it ends is not.
     """
 
-    def __init__(self, storage: Storage, keep: Callable[..., bool]) -> None:
+    def __init__(self, storage: ScheduleStorage, keep: Callable[..., bool]) -> None:
         self._storage = storage
         self._keep = keep
 

@@ -1,6 +1,6 @@
 """The contract between the core and its storages, and all that an adapter's author needs."""
 
-from fullresult.record.query import (
+from fullresult.record import (
     TaskQuery,
 )
 from fullresult.storage.contract import (
@@ -33,6 +33,10 @@ from fullresult.storage.optional import (
     StatisticsStorage,
     WorkerStorage,
 )
+from fullresult.storage.schedules import (
+    ScheduleStorage,
+    with_schedules,
+)
 from fullresult.storage.sockets import (
     is_readable,
 )
@@ -50,6 +54,7 @@ __all__ = [
     "OverlappingStorage",
     "Refused",
     "ResultStorage",
+    "ScheduleStorage",
     "StatisticsStorage",
     "Storage",
     "StorageError",
@@ -62,4 +67,5 @@ __all__ = [
     "is_of_few",
     "is_readable",
     "may_wait",
+    "with_schedules",
 ]

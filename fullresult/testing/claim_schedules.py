@@ -15,9 +15,9 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fullresult.record import REVOKED, SCHEDULED, STARTED
-from fullresult.storage import Storage
+from fullresult.storage import ScheduleStorage
 from fullresult.testing import processes, samples
-from fullresult.testing.fixtures import Fixtures, known, thorough
+from fullresult.testing.fixtures import ScheduleFixtures, known, thorough, with_schedules_or_skip
 from fullresult.testing.processes import OpenStorage
 from fullresult.testing.schedule_helpers import (
     LATER,
@@ -31,7 +31,7 @@ from fullresult.testing.schedule_helpers import (
 from fullresult.testing.schedule_model import ScheduleMachine
 
 T = TypeVar("T")
-Call = Callable[[Storage, str], bool]
+Call = Callable[[ScheduleStorage, str], bool]
 """What somebody tries with a schedule, and whether it came off."""
 
 
@@ -44,155 +44,174 @@ class Barrier(Protocol):
     def wait(self) -> int: ...
 
 
-class Claiming(Fixtures):
-    def test_a_claim_is_dated_and_named(self, storage: Storage) -> None:
-        keep(storage, "a")
+class Claiming(ScheduleFixtures):
+    def test_a_claim_is_dated_and_named(self, schedule_storage: ScheduleStorage) -> None:
+        keep(schedule_storage, "a")
 
-        claimed = storage.claim_due("shop", samples.after(7), "the claim", 1)
+        claimed = schedule_storage.claim_due("shop", samples.after(7), "the claim", 1)
 
         expected = samples.schedule("a")._replace(claim="the claim", date_claimed=samples.after(7))
         assert claimed == [expected]
-        assert kept(storage) == [expected]
+        assert kept(schedule_storage) == [expected]
 
     def test_what_is_due_now_is_claimed_and_what_is_a_millisecond_later_is_not(
-        self, storage: Storage
+        self, schedule_storage: ScheduleStorage
     ) -> None:
-        keep(storage, *(samples.schedule(f"{n}", samples.after(n)) for n in (2, 0, 1, -1)))
+        keep(schedule_storage, *(samples.schedule(f"{n}", samples.after(n)) for n in (2, 0, 1, -1)))
 
         claimed = [
-            ids(claim(storage, now=samples.after(n), by=f"{n}")) for n in (-2, -1, 0, 0, 1, 9)
+            ids(claim(schedule_storage, now=samples.after(n), by=f"{n}"))
+            for n in (-2, -1, 0, 0, 1, 9)
         ]
 
         assert claimed == [[], ["-1"], ["0"], [], ["1"], ["2"]]
 
-    def test_the_first_due_are_claimed_first_up_to_a_limit(self, storage: Storage) -> None:
+    def test_the_first_due_are_claimed_first_up_to_a_limit(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
         due = {"b": 5, "c": 1, "f": 3, "z": 0, "a": 4, "e": 2}
-        keep(storage, *(samples.schedule(name, samples.after(n)) for name, n in due.items()))
+        keep(
+            schedule_storage, *(samples.schedule(name, samples.after(n)) for name, n in due.items())
+        )
 
         claimed = [
-            ids(storage.claim_due("shop", samples.after(4), f"{limit}", limit))
+            ids(schedule_storage.claim_due("shop", samples.after(4), f"{limit}", limit))
             for limit in (2, 0, 1, 5)
         ]
 
         assert claimed == [["z", "c"], [], ["e"], ["f", "a"]]
 
     def test_what_others_bring_is_claimed_however_long_it_is_due(
-        self, storage: Storage, url: str, opener: OpenStorage
+        self, schedule_storage: ScheduleStorage, url: str, opener: OpenStorage
     ) -> None:
         """Who has claimed all that was due looks again at what is due earlier."""
-        other = opener(url)
-        keep(storage, "a", "b", samples.schedule("c", LATER))
-        claim(storage, now=samples.after(1))
+        other = with_schedules_or_skip(opener(url))
+        keep(schedule_storage, "a", "b", samples.schedule("c", LATER))
+        claim(schedule_storage, now=samples.after(1))
 
         keep(other, samples.schedule("d", samples.EPOCH))
         other.release(["a"])
         other.reschedule("c", samples.after(-1), samples.became("task c", SCHEDULED))
 
-        assert storage.next_due("shop") == samples.EPOCH
-        assert ids(claim(storage, now=samples.after(2), by="y")) == ["d", "c", "a"]
+        assert schedule_storage.next_due("shop") == samples.EPOCH
+        assert ids(claim(schedule_storage, now=samples.after(2), by="y")) == ["d", "c", "a"]
         other.close()
 
-    def test_other_namespaces_are_never_claimed(self, storage: Storage) -> None:
-        keep(storage, "a", samples.schedule("b", samples.EPOCH, namespace="other"))
+    def test_other_namespaces_are_never_claimed(self, schedule_storage: ScheduleStorage) -> None:
+        keep(schedule_storage, "a", samples.schedule("b", samples.EPOCH, namespace="other"))
 
         claimed = {
-            name: ids(claim(storage, namespace=name, now=samples.LATEST))
+            name: ids(claim(schedule_storage, namespace=name, now=samples.LATEST))
             for name in ("", "Shop", "sho_", "none", "shop")
         }
 
         assert claimed == {"": [], "Shop": [], "sho_": [], "none": [], "shop": ["a"]}
-        assert [each.schedule_id for each in kept(storage, claimed=False)] == ["b"]
+        assert [each.schedule_id for each in kept(schedule_storage, claimed=False)] == ["b"]
 
-    def test_what_is_claimed_is_not_claimed_again(self, storage: Storage) -> None:
-        keep(storage, "a", "b")
-        claim(storage, "a")
+    def test_what_is_claimed_is_not_claimed_again(self, schedule_storage: ScheduleStorage) -> None:
+        keep(schedule_storage, "a", "b")
+        claim(schedule_storage, "a")
 
-        claimed = [ids(claim(storage, by=by)) for by in ("x", "x", "y")]
+        claimed = [ids(claim(schedule_storage, by=by)) for by in ("x", "x", "y")]
 
         assert claimed == [["b"], [], []]
 
-    def test_as_many_as_there_are_may_be_claimed_and_marked_at_once(self, storage: Storage) -> None:
+    def test_as_many_as_there_are_may_be_claimed_and_marked_at_once(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
         names = [f"{number:03}" for number in range(250)]
-        keep(storage, *(samples.schedule(name, samples.after(int(name))) for name in names))
+        keep(
+            schedule_storage, *(samples.schedule(name, samples.after(int(name))) for name in names)
+        )
 
-        claimed = storage.claim_due("shop", samples.LATEST, "x", 100_000)
+        claimed = schedule_storage.claim_due("shop", samples.LATEST, "x", 100_000)
         sent = [samples.became(f"task {name}", STARTED) for name in names]
-        closed = storage.mark_sent("x", names, sent)
+        closed = schedule_storage.mark_sent("x", names, sent)
 
         assert ids(claimed) == names
         assert sorted(closed) == names
-        assert kept(storage) == []
-        assert known(storage, "task 249").state == STARTED
+        assert kept(schedule_storage) == []
+        assert known(schedule_storage, "task 249").state == STARTED
 
-    def test_threads_never_claim_a_schedule_twice(self, storage: Storage) -> None:
-        keep(storage, *(f"{number}" for number in range(120)))
+    def test_threads_never_claim_a_schedule_twice(self, schedule_storage: ScheduleStorage) -> None:
+        keep(schedule_storage, *(f"{number}" for number in range(120)))
 
-        claimed = in_threads(storage, partial(claim_all, count=120), 6)
+        claimed = in_threads(schedule_storage, partial(claim_all, count=120), 6)
 
-        self.check_all_claimed_once(storage, claimed, 120)
+        self.check_all_claimed_once(schedule_storage, claimed, 120)
 
     def test_processes_never_claim_a_schedule_twice(
-        self, url: str, storage: Storage, opener: OpenStorage
+        self, url: str, schedule_storage: ScheduleStorage, opener: OpenStorage
     ) -> None:
-        keep(storage, *(f"{number}" for number in range(200)))
+        keep(schedule_storage, *(f"{number}" for number in range(200)))
 
         claimed = processes.answers(opener, url, claim_in_threads, (1, 200), (2, 200), (3, 200))
 
-        self.check_all_claimed_once(storage, claimed, 200)
+        self.check_all_claimed_once(schedule_storage, claimed, 200)
 
     @staticmethod
-    def check_all_claimed_once(storage: Storage, claimed: list[dict[str, str]], count: int) -> None:
+    def check_all_claimed_once(
+        schedule_storage: ScheduleStorage, claimed: list[dict[str, str]], count: int
+    ) -> None:
         """And each is kept with the claim of the one to whom it was returned."""
         times = Counter(schedule_id for each in claimed for schedule_id in each)
         assert times == Counter({f"{number}": 1 for number in range(count)})
         together = {key: value for each in claimed for key, value in each.items()}
-        assert {each.schedule_id: each.claim for each in kept(storage)} == together
+        assert {each.schedule_id: each.claim for each in kept(schedule_storage)} == together
 
-    def test_of_two_threads_exactly_one_wins(self, storage: Storage) -> None:
-        tried = prepared(storage, rounds=4)
+    def test_of_two_threads_exactly_one_wins(self, schedule_storage: ScheduleStorage) -> None:
+        tried = prepared(schedule_storage, rounds=4)
 
-        answers = in_threads(storage, partial(try_each, tried=tried), 2)
+        answers = in_threads(schedule_storage, partial(try_each, tried=tried), 2)
 
-        self.check_one_won(storage, tried, answers)
+        self.check_one_won(schedule_storage, tried, answers)
 
     def test_of_two_processes_exactly_one_wins(
-        self, url: str, storage: Storage, opener: OpenStorage
+        self, url: str, schedule_storage: ScheduleStorage, opener: OpenStorage
     ) -> None:
-        tried = prepared(storage, rounds=8)
+        tried = prepared(schedule_storage, rounds=8)
 
         answers = processes.answers(opener, url, try_each, (0, tried), (1, tried))
 
-        self.check_one_won(storage, tried, answers)
+        self.check_one_won(schedule_storage, tried, answers)
 
     @staticmethod
     def check_one_won(
-        storage: Storage, tried: Sequence[tuple[str, str]], answers: list[list[bool]]
+        schedule_storage: ScheduleStorage,
+        tried: Sequence[tuple[str, str]],
+        answers: list[list[bool]],
     ) -> None:
         """And the event of a change was merged if, and only if, it won."""
         for (race, schedule_id), *won in zip(tried, *answers, strict=True):
             assert sorted(won) == [False, True], f"{race}: {won}"
             winner = RACES[race][won.index(True)]
             expected = STATES.get(winner, SCHEDULED)
-            assert known(storage, f"task {schedule_id}").state == expected, race
+            assert known(schedule_storage, f"task {schedule_id}").state == expected, race
 
-    def test_what_is_scheduled_and_withdrawn_at_once_is_not_kept(self, storage: Storage) -> None:
-        in_threads(storage, schedule_or_withdraw, 2)
+    def test_what_is_scheduled_and_withdrawn_at_once_is_not_kept(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
+        in_threads(schedule_storage, schedule_or_withdraw, 2)
 
-        assert kept(storage) == []
-        assert claim(storage) == []
-        assert known(storage, "task 0").state == SCHEDULED
+        assert kept(schedule_storage) == []
+        assert claim(schedule_storage) == []
+        assert known(schedule_storage, "task 0").state == SCHEDULED
 
-    def test_what_is_scheduled_twice_at_once_is_kept_once(self, storage: Storage) -> None:
-        in_threads(storage, schedule_the_same, 3)
+    def test_what_is_scheduled_twice_at_once_is_kept_once(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
+        in_threads(schedule_storage, schedule_the_same, 3)
 
-        assert sorted(ids(kept(storage))) == sorted(f"{number}" for number in range(ROUNDS))
-        assert len(claim(storage)) == ROUNDS
+        assert sorted(ids(kept(schedule_storage))) == sorted(
+            f"{number}" for number in range(ROUNDS)
+        )
+        assert len(claim(schedule_storage)) == ROUNDS
 
     def test_what_a_storage_answered_survives_the_death_of_who_asked(
-        self, url: str, storage: Storage, opener: OpenStorage
+        self, url: str, schedule_storage: ScheduleStorage, opener: OpenStorage
     ) -> None:
         for name in ("claimed", "taken over", "cancelled"):
-            keep(storage, samples.schedule(name, namespace=name))
+            keep(schedule_storage, samples.schedule(name, namespace=name))
         schedule = samples.schedule("scheduled", body=b"x" * 100_000)
         calls = [
             methodcaller("schedule", schedule, samples.scheduled(schedule)),
@@ -204,18 +223,20 @@ class Claiming(Fixtures):
         codes = processes.run(processes.call_and_die, *((opener, url, call) for call in calls))
 
         assert codes == [-signal.SIGKILL] * len(calls)
-        left = {each.schedule_id: each.claim for each in kept(storage)}
+        left = {each.schedule_id: each.claim for each in kept(schedule_storage)}
         assert left == {"scheduled": None, "claimed": "x", "taken over": "y"}
-        assert kept(storage, schedule_ids=["scheduled"]) == [schedule]
-        assert known(storage, "task scheduled").state == SCHEDULED
-        assert known(storage, "task cancelled").state == REVOKED
+        assert kept(schedule_storage, schedule_ids=["scheduled"]) == [schedule]
+        assert known(schedule_storage, "task scheduled").state == SCHEDULED
+        assert known(schedule_storage, "task cancelled").state == REVOKED
 
-    def test_any_interleaving_keeps_count_of_every_schedule(self, storage: Storage) -> None:
+    def test_any_interleaving_keeps_count_of_every_schedule(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
         """What is kept, sent, cancelled and withdrawn is what was scheduled, as in a model."""
 
         class Machine(ScheduleMachine):
             def __init__(self) -> None:
-                super().__init__(storage)
+                super().__init__(schedule_storage)
 
         run_state_machine_as_test(
             Machine,
@@ -223,24 +244,24 @@ class Claiming(Fixtures):
         )
 
 
-def claim_one(storage: Storage, schedule_id: str) -> bool:
+def claim_one(storage: ScheduleStorage, schedule_id: str) -> bool:
     """Where each schedule has a namespace of its own."""
     return bool(storage.claim_due(schedule_id, samples.NOON, "new", 1))
 
 
-def take_over_waiting(storage: Storage, schedule_id: str) -> bool:
+def take_over_waiting(storage: ScheduleStorage, schedule_id: str) -> bool:
     return storage.take_over(schedule_id, "newer", samples.NOON, instead_of=None) is not None
 
 
-def take_over_old(storage: Storage, schedule_id: str) -> bool:
+def take_over_old(storage: ScheduleStorage, schedule_id: str) -> bool:
     return storage.take_over(schedule_id, "new", samples.NOON, instead_of="old") is not None
 
 
-def release_old(storage: Storage, schedule_id: str) -> bool:
+def release_old(storage: ScheduleStorage, schedule_id: str) -> bool:
     return bool(storage.release([schedule_id], "old"))
 
 
-def mark_old_sent(storage: Storage, schedule_id: str) -> bool:
+def mark_old_sent(storage: ScheduleStorage, schedule_id: str) -> bool:
     return bool(storage.mark_sent("old", [schedule_id], []))
 
 
@@ -265,7 +286,7 @@ RACES: dict[str, tuple[Call, Call]] = {
 RACES |= {f"{name}, turned": (b, a) for name, (a, b) in RACES.items() if a is not b}
 
 
-def prepared(storage: Storage, rounds: int) -> list[tuple[str, str]]:
+def prepared(storage: ScheduleStorage, rounds: int) -> list[tuple[str, str]]:
     """For each round of each race, its name and a schedule in a namespace of its own."""
     tried = [(race, f"{race} {number}") for number in range(rounds) for race in RACES]
     for race, schedule_id in tried:
@@ -276,7 +297,7 @@ def prepared(storage: Storage, rounds: int) -> list[tuple[str, str]]:
 
 
 def try_each(
-    barrier: Barrier, storage: Storage, side: int, tried: Sequence[tuple[str, str]]
+    barrier: Barrier, storage: ScheduleStorage, side: int, tried: Sequence[tuple[str, str]]
 ) -> list[bool]:
     """Take one side in each race, at the same time as the other; returns which were won."""
     won = []
@@ -286,7 +307,7 @@ def try_each(
     return won
 
 
-def schedule_or_withdraw(barrier: Barrier, storage: Storage, number: int) -> None:
+def schedule_or_withdraw(barrier: Barrier, storage: ScheduleStorage, number: int) -> None:
     for each in range(ROUNDS):
         barrier.wait()
         if (each + number) % 2:
@@ -295,14 +316,16 @@ def schedule_or_withdraw(barrier: Barrier, storage: Storage, number: int) -> Non
             storage.withdraw(f"{each}")
 
 
-def schedule_the_same(barrier: Barrier, storage: Storage, number: int) -> None:
+def schedule_the_same(barrier: Barrier, storage: ScheduleStorage, number: int) -> None:
     for each in range(ROUNDS):
         schedule = samples.schedule(f"{each}", samples.after(-number))
         barrier.wait()
         keep(storage, schedule)
 
 
-def claim_all(barrier: Barrier, storage: Storage, number: int, count: int) -> dict[str, str]:
+def claim_all(
+    barrier: Barrier, storage: ScheduleStorage, number: int, count: int
+) -> dict[str, str]:
     """Claim a few at a time until nobody has any left; returns the claim of each schedule."""
     claimed: dict[str, str] = {}
     barrier.wait()
@@ -314,7 +337,9 @@ def claim_all(barrier: Barrier, storage: Storage, number: int, count: int) -> di
     return claimed
 
 
-def claim_in_threads(barrier: Barrier, storage: Storage, number: int, count: int) -> dict[str, str]:
+def claim_in_threads(
+    barrier: Barrier, storage: ScheduleStorage, number: int, count: int
+) -> dict[str, str]:
     """`claim_all`, in two threads of this process."""
     barrier.wait()
     both = in_threads(storage, partial(claim_all, count=count), 2, number * 10)
@@ -323,7 +348,9 @@ def claim_in_threads(barrier: Barrier, storage: Storage, number: int, count: int
     return together
 
 
-def in_threads(storage: Storage, do: Callable[..., T], count: int, first: int = 0) -> list[T]:
+def in_threads(
+    storage: ScheduleStorage, do: Callable[..., T], count: int, first: int = 0
+) -> list[T]:
     """Call *do* in each of *count* threads, with a barrier, the storage, and a number."""
     barrier = threading.Barrier(count, timeout=processes.SECONDS)
     with ThreadPoolExecutor(count) as threads:

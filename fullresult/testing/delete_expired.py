@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from fullresult.record import PENDING, SCHEDULED, STARTED, SUCCESS, TaskRecord
-from fullresult.storage import Storage, TaskQuery
+from fullresult.storage import ScheduleStorage, Storage, TaskQuery
 from fullresult.testing import processes, samples
-from fullresult.testing.fixtures import Fixtures, ids, known, write
+from fullresult.testing.fixtures import ScheduleFixtures, ids, known, write
 from fullresult.testing.processes import OpenStorage
 
 
-class Expiring(Fixtures):
+class Expiring(ScheduleFixtures):
     def test_what_expires_now_is_deleted_and_what_does_a_millisecond_later_is_not(
         self, storage: Storage
     ) -> None:
@@ -90,8 +90,8 @@ class Expiring(Fixtures):
 
         assert storage.delete_expired(samples.EXPIRY, 10) == 1
 
-    def test_schedules_never_expire(self, storage: Storage) -> None:
-        schedule = samples.schedule("a")
+    def test_schedules_never_expire(self, schedule_storage: ScheduleStorage) -> None:
+        storage, schedule = schedule_storage, samples.schedule("a")
         storage.schedule(schedule, samples.became(schedule.task_id, SCHEDULED))
 
         deleted = storage.delete_expired(samples.LATEST, 10)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from fullresult import plugins
 from fullresult.config import Settings
 from fullresult.record import TaskRecord
-from fullresult.storage import Storage
+from fullresult.storage import ScheduleStorage, Storage
 from fullresult.testing import samples
 from fullresult.testing.processes import OpenStorage
 
@@ -68,6 +68,19 @@ class Fixtures:
         storage.setup()
         yield storage
         storage.close()
+
+
+class ScheduleFixtures(Fixtures):
+    @pytest.fixture
+    def schedule_storage(self, storage: Storage) -> ScheduleStorage:
+        """The same, for tests of what only a storage with schedules does."""
+        return with_schedules_or_skip(storage)
+
+
+def with_schedules_or_skip(storage: Storage) -> ScheduleStorage:
+    if not isinstance(storage, ScheduleStorage):
+        pytest.skip("this storage keeps no schedules")
+    return storage
 
 
 def known(storage: Storage, task_id: str) -> TaskRecord:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fullresult.record import REVOKED, SCHEDULED, STARTED
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Refused, Storage
+from fullresult.storage import Refused, ScheduleStorage
 from fullresult.testing import samples
 
 IMPOSSIBLE = "\x00 and \ud800"
@@ -16,20 +16,20 @@ IMPOSSIBLE = "\x00 and \ud800"
 LATER = samples.after(60_000)
 
 
-def keep(storage: Storage, *schedules: Schedule | str) -> None:
+def keep(storage: ScheduleStorage, *schedules: Schedule | str) -> None:
     """Store each, or one of that id, with its event."""
     for each in schedules:
         schedule = samples.schedule(each) if isinstance(each, str) else each
         storage.schedule(schedule, samples.scheduled(schedule))
 
 
-def kept(storage: Storage, **filters: Any) -> list[Schedule]:
+def kept(storage: ScheduleStorage, **filters: Any) -> list[Schedule]:
     """All schedules that the storage knows of, or those that *filters* ask for."""
     return storage.find_schedules(ScheduleQuery(limit=None, **filters))
 
 
 def claim(
-    storage: Storage,
+    storage: ScheduleStorage,
     *schedule_ids: str,
     by: str = "x",
     namespace: str = "shop",
@@ -43,16 +43,16 @@ def claim(
 
 
 def take_over(
-    storage: Storage, schedule_id: str, by: str = "x", *, instead_of: str | None = None
+    storage: ScheduleStorage, schedule_id: str, by: str = "x", *, instead_of: str | None = None
 ) -> Schedule | None:
     return storage.take_over(schedule_id, by, samples.NOON, instead_of=instead_of)
 
 
-def cancel(storage: Storage, schedule_id: str) -> bool:
+def cancel(storage: ScheduleStorage, schedule_id: str) -> bool:
     return storage.cancel(schedule_id, samples.became(f"task {schedule_id}", REVOKED))
 
 
-def reschedule(storage: Storage, schedule_id: str) -> bool:
+def reschedule(storage: ScheduleStorage, schedule_id: str) -> bool:
     """Put it off until `LATER`."""
     event = samples.became(f"task {schedule_id}", STARTED)
     return storage.reschedule(schedule_id, LATER, event)
@@ -66,7 +66,7 @@ def is_refused(do: Callable[[], object]) -> bool:
     return False
 
 
-def check_gone(storage: Storage, schedule_id: str) -> None:
+def check_gone(storage: ScheduleStorage, schedule_id: str) -> None:
     """No method but `schedule` and `withdraw` knows of it."""
     query = ScheduleQuery(schedule_ids=[schedule_id])
     assert storage.find_schedules(query) == []

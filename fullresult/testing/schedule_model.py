@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from fullresult.record import RETRY, REVOKED, SCHEDULED, SCHEDULED_SENT, TaskRecord
 from fullresult.record.merging import merge
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage
+from fullresult.storage import ScheduleStorage
 from fullresult.testing import samples
 from fullresult.testing.fixtures import known
 
@@ -28,7 +28,7 @@ class ScheduleMachine(RuleBasedStateMachine):
     One example has a namespace and ids of its own: the storage may be shared.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: ScheduleStorage) -> None:
         super().__init__()
         self.storage = storage
         self.namespace = str(uuid4())

@@ -12,9 +12,9 @@ import pytest
 from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Start, TaskRecord
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
-from fullresult.storage import StatisticsStorage, Storage, StorageError, TaskQuery
+from fullresult.storage import ScheduleStorage, StatisticsStorage, Storage, StorageError, TaskQuery
 from fullresult.testing import samples
-from fullresult.testing.fixtures import Fixtures, write
+from fullresult.testing.fixtures import ScheduleFixtures, write
 from fullresult.testing.processes import OpenStorage
 
 CALLS: dict[str, Callable[[StatisticsStorage], object]] = {
@@ -59,7 +59,7 @@ def made_up(number: int) -> TaskRecord:
     return record
 
 
-class Statistics(Fixtures):
+class Statistics(ScheduleFixtures):
     @pytest.fixture
     def counting(self, storage: Storage) -> StatisticsStorage:
         if not isinstance(storage, StatisticsStorage):
@@ -121,8 +121,9 @@ class Statistics(Fixtures):
 
     @pytest.mark.parametrize("most", [0, 1, 3, 100])
     def test_no_more_schedules_are_counted_than_asked(
-        self, storage: Storage, counting: StatisticsStorage, most: int
+        self, schedule_storage: ScheduleStorage, counting: StatisticsStorage, most: int
     ) -> None:
+        storage = schedule_storage
         for number in range(4):
             schedule = samples.schedule(
                 f"{number}", samples.after(number), namespace=f"{number % 2}"

@@ -179,7 +179,7 @@ def test_cancel_reschedule_and_resend_scheduled_tell_their_task(
 def test_release_tells_its_task(app: Celery, full: FullResult) -> None:
     later(app, "a")
     due = full.storage.now() + timedelta(days=400)
-    full.storage.claim_due(full.settings.namespace, due, "claim", 10)
+    full.parts.schedule_storage.claim_due(full.settings.namespace, due, "claim", 10)
 
     run(app, "release", "a", "--yes")
 

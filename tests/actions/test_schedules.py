@@ -62,7 +62,9 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
 def claim(app: Celery, *, ago: timedelta = timedelta(0)) -> None:
     """Take what is due as a sweeper does that dies then."""
     full: FullResult = app.fullresult
-    full.storage.claim_due(full.settings.namespace, full.storage.now() - ago, "dead", 1000)
+    full.parts.schedule_storage.claim_due(
+        full.settings.namespace, full.storage.now() - ago, "dead", 1000
+    )
 
 
 def in_an_hour(app: Celery) -> datetime:

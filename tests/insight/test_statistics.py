@@ -273,8 +273,8 @@ def test_an_overview_tells_what_is_late(full: FullResult) -> None:
     )
     for name, due in (("overdue", 2 * HOUR), ("late", MINUTE), ("to come", -HOUR)):
         schedule = samples.schedule(name, now - due, namespace=namespace)
-        full.storage.schedule(schedule, samples.scheduled(schedule))
-    full.storage.note_sweep(namespace, now - HOUR)
+        full.parts.schedule_storage.schedule(schedule, samples.scheduled(schedule))
+    full.parts.schedule_storage.note_sweep(namespace, now - HOUR)
 
     found = full.overview()
 

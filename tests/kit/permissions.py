@@ -54,8 +54,8 @@ def publish(full: FullResult) -> None:
 def publish_for_later(full: FullResult) -> None:
     """Store what is to run later, look for a sweeper, and withdraw what got no answer."""
     full.app.send_task("shop.pay", countdown=_HOUR)
-    full.storage.last_sweep(full.settings.namespace)
-    full.storage.withdraw(uuid4().hex)
+    full.parts.schedule_storage.last_sweep(full.settings.namespace)
+    full.parts.schedule_storage.withdraw(uuid4().hex)
     assert not full.recorder.writer.is_away
 
 
@@ -104,7 +104,11 @@ def keep_results(full: FullResult) -> None:
 def send_what_is_due(full: FullResult) -> None:
     """Sweep: claim, send, mark; give back; mark what could not be sent."""
     sweep(full)
-    storage, namespace, now = full.storage, full.settings.namespace, full.storage.now()
+    storage, namespace, now = (
+        full.parts.schedule_storage,
+        full.settings.namespace,
+        full.storage.now(),
+    )
     storage.note_sweep(namespace, now)
     first, second, third = storage.claim_due(namespace, now + timedelta(days=1), "claim", 3)
     events = ScheduleEvents(full.settings)
@@ -127,7 +131,7 @@ def read(full: FullResult) -> None:
     assert full.scheduled()
     assert full.count_scheduled()
     full.get_stale_scheduled_tasks()
-    full.storage.last_sweep(full.settings.namespace)
+    full.parts.schedule_storage.last_sweep(full.settings.namespace)
     full.audit_log()
     full.audit_log(task_id="a")
 

@@ -70,13 +70,13 @@ def altered(app: Celery, task_id: str, by: timedelta = SECOND, **changes: Any) -
     """Store a schedule of *task_id*, due for so long, with fields that no app would give it."""
     full: FullResult = app.fullresult
     model = later(app, f"model of {task_id}")
-    full.storage.withdraw(model.schedule_id)
+    full.parts.schedule_storage.withdraw(model.schedule_id)
     headers = json.dumps({**json.loads(model.headers), "id": task_id})
     known = {"schedule_id": uuid4().hex, "task_id": task_id, "headers": headers}
     due = full.storage.now() - by
     schedule = model._replace(**{**known, "due": due, **changes})
     sound = schedule._replace(headers=headers)
-    full.storage.schedule(schedule, ScheduleEvents(full.settings).moved(sound, due))
+    full.parts.schedule_storage.schedule(schedule, ScheduleEvents(full.settings).moved(sound, due))
     return schedule
 
 

@@ -83,7 +83,8 @@ def make(storage: Storage, tmp_path: Path) -> Iterator[Callable[..., Flusher]]:
 
     def make_flusher(*, lingers: bool = False) -> Flusher:
         spool, breaker = Spool(tmp_path / "spool", 10_000_000), Breaker()
-        flusher = Flusher(storage, spool, breaker, storage.count, lingers=lingers)  # type: ignore[arg-type]
+        ways = storage.withdraw, storage.count
+        flusher = Flusher(storage, spool, breaker, *ways, lingers=lingers)  # type: ignore[arg-type]
         breaker.watched(flusher.wake, "a place")
         made.append(flusher)
         return flusher
@@ -392,9 +393,9 @@ def test_what_a_dead_process_could_not_withdraw_is_never_claimed(url: str) -> No
     gone._after_fork_in_child()
 
     full.flush_spool()
-    full.storage.schedule(schedule, event(schedule.task_id))
+    full.parts.schedule_storage.schedule(schedule, event(schedule.task_id))
 
-    assert full.storage.claim_due("shop", samples.LATEST, "claim", 10) == []
+    assert full.parts.schedule_storage.claim_due("shop", samples.LATEST, "claim", 10) == []
     full.close()
 
 

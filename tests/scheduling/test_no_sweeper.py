@@ -37,7 +37,7 @@ def after_a_minute(app: Celery) -> None:
 
 
 def swept(full: FullResult, ago: timedelta) -> None:
-    full.storage.note_sweep(full.settings.namespace, full.storage.now() - ago)
+    full.parts.schedule_storage.note_sweep(full.settings.namespace, full.storage.now() - ago)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -314,7 +314,9 @@ def test_nothing_is_sent_before_its_eta_by_hosts_whose_clocks_are_wrong(
             assert_clock_is_off(fast, 240)
             assert_clock_is_off(slow, -240)
             # Both are at work before there is anything to do.
-            assert workers.until(lambda: full.storage.last_sweep("campaign") is not None)
+            assert workers.until(
+                lambda: full.parts.schedule_storage.last_sweep("campaign") is not None
+            )
             with host(publisher, settings, "publish", "3", "20") as publishing:
                 before = time.monotonic()
                 assert_clock_is_off(publishing, publisher)

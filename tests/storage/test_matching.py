@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fullresult.record import SCHEDULED, STATES, TaskRecord
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage, TaskQuery, matching
+from fullresult.storage import ScheduleStorage, TaskQuery, matching, with_schedules
 from fullresult.testing import open_storage, samples
 from fullresult.testing.fixtures import thorough
 
@@ -119,9 +119,10 @@ schedule_queries = st.builds(
 
 
 @pytest.fixture(scope="module")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScheduleStorage]:
     """One that has them all."""
-    storage = open_storage(f"sqlite:///{tmp_path_factory.mktemp('matching') / 'tasks.db'}")
+    directory = tmp_path_factory.mktemp("matching")
+    storage = with_schedules(open_storage(f"sqlite:///{directory / 'tasks.db'}"))
     for schedule in SCHEDULES:
         storage.schedule(schedule, samples.became(schedule.task_id, SCHEDULED))
     storage.delete(TaskQuery(limit=None))
@@ -133,7 +134,9 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 
 @thorough
 @given(query=task_queries)
-def test_any_query_for_tasks_finds_what_sqlite_finds(sqlite: Storage, query: TaskQuery) -> None:
+def test_any_query_for_tasks_finds_what_sqlite_finds(
+    sqlite: ScheduleStorage, query: TaskQuery
+) -> None:
     found = matching.find(query, RECORDS)
 
     assert [each.task_id for each in found] == [each.task_id for each in sqlite.find(query)]
@@ -143,7 +146,7 @@ def test_any_query_for_tasks_finds_what_sqlite_finds(sqlite: Storage, query: Tas
 @thorough
 @given(query=schedule_queries)
 def test_any_query_for_schedules_finds_what_sqlite_finds(
-    sqlite: Storage, query: ScheduleQuery
+    sqlite: ScheduleStorage, query: ScheduleQuery
 ) -> None:
     kept = sqlite.find_schedules(ScheduleQuery(limit=None))
 

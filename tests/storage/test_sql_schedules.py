@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from fullresult.config import Settings
 from fullresult.record import SCHEDULED_SENT, STARTED, TaskRecord
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import Storage, StorageError, TaskQuery, Uncertain
+from fullresult.storage import ScheduleStorage, StorageError, TaskQuery, Uncertain, with_schedules
 from fullresult.testing import open_storage, samples
 from fullresult_storage_sql import plugin, rows, statements
 from fullresult_storage_sql.due_edges import START
@@ -40,15 +40,15 @@ _SQL = statements.read("postgresql.sql")
 
 
 @pytest.fixture
-def storage(postgresql_url: str) -> Iterator[Storage]:
-    storage = open_storage(postgresql_url)
+def storage(postgresql_url: str) -> Iterator[ScheduleStorage]:
+    storage = with_schedules(open_storage(postgresql_url))
     storage.setup()
     yield storage
     storage.close()
 
 
 @pytest.fixture
-def database(storage: Storage) -> Any:
+def database(storage: ScheduleStorage) -> Any:
     """What the storage runs its statements on."""
     return vars(storage)["_database"]
 
@@ -56,14 +56,14 @@ def database(storage: Storage) -> Any:
 @pytest.fixture
 def session(
     postgresql_url: str,
-    storage: Storage,  # noqa: ARG001  (the schema is there)
+    storage: ScheduleStorage,  # noqa: ARG001  (the schema is there)
 ) -> Iterator[psycopg.Connection[Any]]:
     """Somebody else's connection."""
     with psycopg.connect(postgresql_url, autocommit=True) as session:
         yield session
 
 
-def keep(storage: Storage, *schedule_ids: str) -> None:
+def keep(storage: ScheduleStorage, *schedule_ids: str) -> None:
     for schedule_id in schedule_ids:
         schedule = samples.schedule(schedule_id)
         storage.schedule(schedule, samples.scheduled(schedule))
@@ -81,7 +81,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_what_another_claims_right_now_is_skipped_and_not_waited_for(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     keep(storage, "a", "b", "c")
 
@@ -96,7 +96,7 @@ def test_what_another_claims_right_now_is_skipped_and_not_waited_for(
 
 
 def test_what_another_failed_to_claim_is_claimed(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     keep(storage, "a", "b")
     with suppress(ZeroDivisionError), session.transaction():
@@ -167,7 +167,7 @@ def node_types(plan: dict[str, Any]) -> Iterator[str]:
     ids=["task", "id", "claimed", "waiting", "all waiting", "other", "record", "after", "all"],
 )
 def test_a_listing_reads_little_of_many_schedules(
-    storage: Storage, database: Any, session: psycopg.Connection[Any], query: ScheduleQuery
+    storage: ScheduleStorage, database: Any, session: psycopg.Connection[Any], query: ScheduleQuery
 ) -> None:
     session.execute(_FILL, [20_000])
     session.execute("VACUUM ANALYZE fullresult_schedule")
@@ -179,7 +179,7 @@ def test_a_listing_reads_little_of_many_schedules(
 
 
 def test_a_claim_stays_cheap_when_many_have_come_and_gone(
-    storage: Storage,
+    storage: ScheduleStorage,
     database: Any,
     session: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -206,7 +206,7 @@ def test_a_claim_stays_cheap_when_many_have_come_and_gone(
     assert due < 500
 
 
-def drain(storage: Storage, number: int) -> None:
+def drain(storage: ScheduleStorage, number: int) -> None:
     left = number
     while left > 0:
         claimed = storage.claim_due("shop", samples.NOON, "x", 5000)
@@ -235,7 +235,7 @@ def blocks_read(database: Any, do: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("change", ["schedule", "release", "reschedule"])
 def test_what_comes_late_or_again_is_claimed_at_once_by_the_same_process(
-    storage: Storage,
+    storage: ScheduleStorage,
     database: Any,
     session: psycopg.Connection[Any],
     change: str,
@@ -263,10 +263,10 @@ def test_what_comes_late_or_again_is_claimed_at_once_by_the_same_process(
 
 
 def test_what_comes_late_from_another_process_is_claimed_soon(
-    storage: Storage, database: Any, session: psycopg.Connection[Any], postgresql_url: str
+    storage: ScheduleStorage, database: Any, session: psycopg.Connection[Any], postgresql_url: str
 ) -> None:
     litter(storage, database, session)
-    with closing(open_storage(postgresql_url)) as other:
+    with closing(with_schedules(open_storage(postgresql_url))) as other:
         schedule = samples.schedule("late", samples.EPOCH)
 
         other.schedule(schedule, samples.scheduled(schedule))
@@ -274,7 +274,7 @@ def test_what_comes_late_from_another_process_is_claimed_soon(
     until(lambda: ids(storage.claim_due("shop", samples.NOON, "x", 1)) == ["late"])
 
 
-def litter(storage: Storage, database: Any, session: psycopg.Connection[Any]) -> None:
+def litter(storage: ScheduleStorage, database: Any, session: psycopg.Connection[Any]) -> None:
     """Enough has gone that not every look begins at the start; two remain claimed."""
     session.execute("ALTER TABLE fullresult_schedule SET (autovacuum_enabled = off)")
     session.execute(_FILL, [12_000])
@@ -285,7 +285,7 @@ def litter(storage: Storage, database: Any, session: psycopg.Connection[Any]) ->
     assert len(storage.claim_due("shop", samples.NOON, "x", 10)) == 2
 
 
-DURABLE: dict[str, Callable[[Storage], object]] = {
+DURABLE: dict[str, Callable[[ScheduleStorage], object]] = {
     "schedule": lambda storage: keep(storage, "new"),
     "withdraw": lambda storage: storage.withdraw("new"),
     "claim_due": lambda storage: storage.claim_due("shop", samples.NOON, "y", 9),
@@ -307,7 +307,7 @@ DURABLE: dict[str, Callable[[Storage], object]] = {
     [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")],
 )
 def test_changes_to_schedules_are_durable_whatever_the_default(
-    storage: Storage,
+    storage: ScheduleStorage,
     session: psycopg.Connection[Any],
     method: str,
     default: str,
@@ -340,7 +340,9 @@ _SPY = """
 """
 
 
-def test_a_schedule_is_one_statement(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_is_one_statement(
+    storage: ScheduleStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep(storage, "a")
     sent: list[str] = []
     send, wait = Session.send, Session.wait
@@ -361,7 +363,7 @@ def test_a_schedule_is_one_statement(storage: Storage, monkeypatch: pytest.Monke
 
 
 def test_a_connection_that_was_cut_while_idle_costs_no_schedule(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     keep(storage, "a")
 
@@ -380,7 +382,7 @@ def test_an_answer_that_does_not_come_leaves_it_uncertain(
 ) -> None:
     settings = Settings(storage=postgresql_url, storage_timeout=samples.after(500) - samples.NOON)
     storage = plugin.fullresult_open_storage(postgresql_url, settings)
-    assert storage is not None
+    assert isinstance(storage, ScheduleStorage)
     keep(storage, "a")
 
     with session.transaction():
@@ -394,7 +396,7 @@ def test_an_answer_that_does_not_come_leaves_it_uncertain(
 
 
 def test_a_connection_that_breaks_after_the_schedule_was_sent_leaves_it_uncertain(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     keep(storage, "a")
     raised: list[BaseException] = []
@@ -418,7 +420,7 @@ def test_a_connection_that_breaks_after_the_schedule_was_sent_leaves_it_uncertai
 
 
 def test_an_error_that_the_server_answers_is_certain(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     keep(storage, "a")
     session.execute("ALTER TABLE fullresult_schedule ADD CHECK (schedule_id <> 'b')")
@@ -432,7 +434,7 @@ def test_an_error_that_the_server_answers_is_certain(
 def test_a_server_that_is_not_there_is_certain() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    storage = open_storage(f"postgresql://postgres@127.0.0.1:{port}/postgres")
+    storage = with_schedules(open_storage(f"postgresql://postgres@127.0.0.1:{port}/postgres"))
 
     with pytest.raises(StorageError, match="refused") as raised:
         keep(storage, "a")
@@ -441,7 +443,7 @@ def test_a_server_that_is_not_there_is_certain() -> None:
 
 
 def test_a_batch_of_events_is_one_statement_with_the_same_answer(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     """As one by one: messages, entries, JSON, bytes and what lacks a message."""
     events = [samples.rich("a"), samples.became("b", STARTED), samples.task("c", args=["é", None])]
@@ -459,7 +461,7 @@ def test_a_batch_of_events_is_one_statement_with_the_same_answer(
 
 
 def test_marks_of_withdrawn_schedules_are_forgotten_after_a_week(
-    storage: Storage, session: psycopg.Connection[Any]
+    storage: ScheduleStorage, session: psycopg.Connection[Any]
 ) -> None:
     storage.withdraw("old")
     session.execute("UPDATE fullresult_schedule SET date_withdrawn = now() - interval '8 days'")
@@ -471,9 +473,9 @@ def test_marks_of_withdrawn_schedules_are_forgotten_after_a_week(
 
 
 @contextmanager
-def lite(path: Path, options: str = "") -> Iterator[tuple[Storage, list[str]]]:
+def lite(path: Path, options: str = "") -> Iterator[tuple[ScheduleStorage, list[str]]]:
     """A storage in SQLite, and the statements that its one connection runs."""
-    storage = open_storage(f"sqlite:///{path}/tasks.db{options}")
+    storage = with_schedules(open_storage(f"sqlite:///{path}/tasks.db{options}"))
     storage.setup()
     (session,) = vars(vars(vars(storage)["_database"])["_connections"])["_idle"]
     ran: list[str] = []
@@ -525,7 +527,7 @@ def test_a_file_that_is_busy_keeps_no_schedule_for_certain(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/tasks.db"
     settings = Settings(storage=url, storage_timeout=samples.after(100) - samples.NOON)
     storage = plugin.fullresult_open_storage(url, settings)
-    assert storage is not None
+    assert isinstance(storage, ScheduleStorage)
     storage.setup()
 
     with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as session:
@@ -542,7 +544,7 @@ def sent(task_ids: Sequence[str]) -> list[TaskRecord]:
     return [samples.became(task_id, SCHEDULED_SENT) for task_id in sorted(task_ids)]
 
 
-def test_batches_of_the_same_tasks_do_not_stop_each_other(storage: Storage) -> None:
+def test_batches_of_the_same_tasks_do_not_stop_each_other(storage: ScheduleStorage) -> None:
     """Whatever the order they are given in."""
     task_ids = [f"{number:03d}" for number in range(200)]
     keep(storage, *task_ids)
