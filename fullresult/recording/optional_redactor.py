@@ -13,6 +13,7 @@ from fullresult.recording.message import Call
 from fullresult.recording.redacted_errors import Hide
 from fullresult.recording.redaction import Redactor
 from fullresult.recording.requests import name_of
+from fullresult.recording.running_tasks import RunningTask, running_tasks
 
 
 class OptionalRedactor:
@@ -55,10 +56,13 @@ class OptionalRedactor:
     def errors(
         self, name: str | None, args: Any = None, kwargs: Any = None
     ) -> tuple[()] | tuple[Hide]:
-        """Hides in an error what is hidden of these arguments; empty if there is no rule."""
+        """Hides in an error what is hidden of these arguments; empty if there is no rule.
+
+        Also what is hidden of those of the tasks that run: the error may be theirs.
+        """
         if self.redactor is None:
             return ()
-        return (self.redactor.of_errors(name, args, kwargs),)
+        return (self.redactor.of_errors([RunningTask(name, args, kwargs), *running_tasks()]),)
 
     def errors_of(self, request: Context | None, name: str | None) -> tuple[()] | tuple[Hide]:
         """As `errors`, for the arguments of *request*, if that is known."""

@@ -18,6 +18,7 @@ from fullresult.recording.masking import MARK
 from fullresult.recording.message import Call
 from fullresult.recording.redacted_arguments import RedactedArguments, text_of
 from fullresult.recording.redacted_errors import Hide
+from fullresult.recording.running_tasks import RunningTask
 
 logger = logging.getLogger(__name__)
 
@@ -168,14 +169,14 @@ class Redactor:
             return masking.at(value, self._arguments.paths_of(None))
         return masking.mapped(value, self._asked_for) if isinstance(value, Mapping) else value
 
-    def of_errors(self, name: str | None, args: Any, kwargs: Any) -> Hide:
-        """What hides in the error of a task what is hidden of its arguments, and what matches."""
+    def of_errors(self, tasks: Sequence[RunningTask]) -> Hide:
+        """Hides in an error what is hidden of the arguments of *tasks*, and what matches."""
         try:
-            found = self._secrets(name, args, kwargs)
+            found = self._secrets(tasks)
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001
-            self._log_failed(name, error)
+            self._log_failed(tasks[0].name, error)
             return lambda _: MARK
 
         def hide(text: str) -> str:
@@ -185,10 +186,12 @@ class Redactor:
 
         return hide
 
-    def _secrets(self, name: str | None, args: Any, kwargs: Any) -> list[str]:
+    def _secrets(self, tasks: Sequence[RunningTask]) -> list[str]:
         """What is hidden of the arguments, as it may stand in a text; the longest first."""
-        new = self._arguments.of_task(name, args, kwargs)
-        found = {*masking.secrets(args, new[0]), *masking.secrets(kwargs, new[1])}
+        found: set[str] = set()
+        for name, args, kwargs in tasks:
+            new = self._arguments.of_task(name, args, kwargs)
+            found |= {*masking.secrets(args, new[0]), *masking.secrets(kwargs, new[1])}
         forms = {form for text in found for form in redacted_errors.forms(text)}
         return sorted(forms, key=len, reverse=True)
 

@@ -28,6 +28,7 @@ from fullresult.record import Stored, TaskRecord, encoding
 from fullresult.record.stamps import RANK
 from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
+from fullresult.recording.running_tasks import failed
 from fullresult.results import chords
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
 from fullresult.results.shared import OWN, Shared, shared
@@ -97,6 +98,19 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         assert request is not None
         self.store_result(task_id, result, state, request=request, ending=ending)
         self.on_chord_part_return(request, state, result, ending=ending)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: Any = None,
+        request: Context | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> None:
+        """Write the failure of a task, and, as Celery does, under the ids of what waits for it."""
+        with failed(request):
+            super().mark_as_failure(task_id, exc, traceback, request, *more, **options)
 
     def store_result(
         self,

@@ -39,7 +39,7 @@ class Term(NamedTuple):
     qualifier: str
     """`name`, `kwargs.order_id`, `-state`; empty: any text."""
     value: str
-    """As typed, without the quotes of a text; of an argument JSON, or a bare word."""
+    """As typed, without the quotes of a text; of an argument JSON, or a bare word, that shows."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Search:
             if qualifier.lower().startswith("kwargs."):
                 qualifier = "kwargs." + qualifier[7:]
             value, at = _value(text, found.end() if found else at, _is_argument(qualifier))
-            terms.append(Term(_known(qualifier), value))
+            terms.append(Term(_known(qualifier), _argument(qualifier, value)))
         return cls(tuple(terms))
 
     def __str__(self) -> str:
@@ -175,7 +175,7 @@ def _value(text: str, at: int, of_argument: bool) -> tuple[str, int]:
 def _shown(term: Term) -> str:
     before = f"{term.qualifier}:" if term.qualifier else ""
     if _is_argument(term.qualifier):
-        return before + _escaped(term.value)
+        return before + term.value
     value = term.value
     plain = value.isprintable() and not value.startswith('"') and not re.search(r"\s", value)
     if plain and (term.qualifier or (value and not _QUALIFIED.match(value))):
@@ -183,9 +183,11 @@ def _shown(term: Term) -> str:
     return before + json.dumps(value)
 
 
-def _escaped(value: str) -> str:
-    """*value* of an argument, in which nothing is hidden or turned around; it means the same."""
-    return value if value.isprintable() else json.dumps(_json(value))
+def _argument(qualifier: str, value: str) -> str:
+    """*value*; of an argument as JSON that means the same, where something in it does not show."""
+    if value.isprintable() or not _is_argument(qualifier):
+        return value
+    return json.dumps(_json(value))
 
 
 def _state(text: str) -> str:

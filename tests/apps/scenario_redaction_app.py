@@ -56,6 +56,11 @@ def blurt(password: str, **given: Any) -> None:
     raise ValueError(f"bad {password!r} or {given['ssn']} or {given['form']}")
 
 
+@task()
+def shout_nothing(*_: Any) -> str:
+    return "nothing"
+
+
 @task(bind=True, max_retries=1)
 def blurt_again(self: Task, **given: Any) -> str:
     if self.request.retries == 0:

@@ -48,6 +48,7 @@ from fullresult.record.schedule import Schedule, Unreadable
 from fullresult.recording import capture
 from fullresult.recording.masking import MARK
 from fullresult.recording.redaction import Redactor
+from fullresult.recording.running_tasks import RunningTask
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
 from fullresult.storage import StorageError, TaskQuery, matching
@@ -552,7 +553,8 @@ def _passwords(full: FullResult) -> Target:
         assert SECRET not in encoding.safe_repr(kept), kept
         text = data.decode("latin-1")
         assert (
-            SECRET not in redactor.of_errors("shop.pay", [], {"card": value})(text) or MARK in text
+            SECRET not in redactor.of_errors([RunningTask("shop.pay", [], {"card": value})])(text)
+            or MARK in text
         )
 
     return Target(
