@@ -68,9 +68,7 @@ STILL_FOREIGN_TO_INSIGHT: set[str] = set()
 STILL_CALLING_A_STORAGE: set[str] = {
     "fullresult.cli.commands.reschedule: now",
 }
-STILL_TAKING_PRIVATE_NAMES: set[str] = {
-    "fullresult.extension.send_task -> fullresult.recording.publishing._publishing",
-}
+STILL_TAKING_PRIVATE_NAMES: set[str] = set()
 
 
 def packages(module: Module) -> set[str]:

@@ -1,4 +1,4 @@
-"""The app's `send_task`, watched: each publish is recorded or diverted."""
+"""The app's `send_task`, wrapped: each publish is recorded, or diverted into the storage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celery import Celery
 from celery.utils import uuid
 
 from fullresult.recording import beat_entries
-from fullresult.recording.publishing import Publish, RecordingProducer, _publishing
+from fullresult.recording.publishing import Publish, RecordingProducer, publishing
 from fullresult.scheduling.diverter import NotDivertible
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITIO
 
 
 def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
-    """*send_task*, recording what it publishes, and diverting what is to run later."""
+    """*send_task*, which records what it publishes and diverts what is to run later."""
 
     def watched_send_task(*given: Any, **options: Any) -> Any:
         name = str(given[0] if given else options.get("name"))
@@ -51,7 +51,7 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
         recorder: Recorder, given: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         publish = Publish(recorder, options["task_id"], options)
-        token = _publishing.set(publish)
+        token = publishing.set(publish)
         try:
             with RecordingProducer(parts.app, _producer_in(parts.app, options), publish) as watched:
                 return send_task(*given, **options, producer=watched)
@@ -59,13 +59,13 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
             publish.failed(error)
             raise
         finally:
-            _publishing.reset(token)
+            publishing.reset(token)
 
     return watched_send_task
 
 
 def _producer_in(app: Celery, options: dict[str, Any]) -> Any:
-    """The producer that the caller wants used, taken out of *options*; None for one of the pool."""
+    """The producer that the caller asks for, taken out of *options*; None for one of the pool."""
     producer, publisher = options.pop("producer", None), options.pop("publisher", None)
     if connection := options.pop("connection", None):
         return app.amqp.Producer(connection, auto_declare=False)

@@ -1,4 +1,4 @@
-"""A circuit breaker: after one failure nobody waits for the storage until a probe succeeds."""
+"""A circuit breaker: after one failure no call waits for the storage until a probe succeeds."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 Keep = Callable[[], bool]
-"""Keeps an event that was not written; whether that was possible."""
+"""Keeps an event that was not written. True if that was possible."""
 
 _SHORTEST = 1.0
 _LONGEST = 60.0
 _CALM = 5.0
-"""Seconds that a storage has to answer after an outage for the next one to be another one."""
+"""An outage that begins less than 5 seconds after another counts as its continuation."""
 _HOLD = 1.0
 _LONGEST_HOLD = 8.0
 _PROBE_COST = 10
-"""A probe may take at most one part in so many of the time."""
+"""The pause before a probe is at least 10 times as long as the failed call took."""
 
 
 class Breaker:
     """Lets calls through to a storage while it answers.
 
-    A call that fails opens it: further calls are skipped at once. Every now and then one call is
-    let through as a probe, the more rarely the longer the failed one took; none where somebody
-    else sees to it (`watched`). Then, if it opens again soon after it closed, it stays open for a
-    while, though probes succeed: a storage that comes and goes keeps nobody waiting each time.
+    A call that fails opens the breaker, and further calls are skipped at once. Now and then one
+    call is let through as a probe: the longer the failed call took, the more rarely. With `watch`
+    another thread probes instead. A breaker that opens again soon after it closed then stays open
+    for a while although probes succeed, so that a storage that comes and goes delays few calls.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,11 +44,11 @@ class Breaker:
         self._closed_at = float("-inf")
         self._hold = self._held_until = 0.0
         self.answers = True
-        """Whether the last call had an answer, also while it is held open."""
+        """True if the last call had an answer, also while the breaker is held open."""
         self._kept = self._lost = 0
         self._watch: Callable[[], bool] | None = None
         self._place: object = None
-        reference = weakref.ref(self)  # what is registered stays so for good
+        reference = weakref.ref(self)  # a registration at fork is for the life of the process
 
         def renew() -> None:
             if (breaker := reference()) is not None:
@@ -61,21 +61,21 @@ class Breaker:
         self._lock = threading.RLock()
 
     def watched(self, watch: Callable[[], bool], place: object) -> None:
-        """Let no call through while it is open and *watch* answers that somebody else probes.
+        """Let no call through while the breaker is open and *watch* answers that a thread probes.
 
-        *place* is where events are kept meanwhile.
+        Events are kept in *place* meanwhile.
         """
         self._watch, self._place = watch, place
 
     @property
     def is_open(self) -> bool:
-        """Whether the storage is not asked."""
+        """True if the storage is not asked."""
         return self._open_until is not None
 
     def call(self, do: Callable[[], T], otherwise: T, keep: Keep | None = None) -> T:
-        """`do()`; *otherwise* where the storage does not answer or is not asked.
+        """`do()`; *otherwise* if the storage does not answer or is not asked.
 
-        Then *keep* is called, which says whether it kept the event for later.
+        In that case *keep* is called, to keep the event for later.
         """
         if self._open_until is not None and not self._may_probe():
             self._missed(keep)
@@ -87,13 +87,13 @@ class Breaker:
         return answer
 
     def ask(self, do: Callable[[], T]) -> T:
-        """`do()`. Raises its `StorageError`, or one at once where the storage is not asked."""
+        """`do()`. Raises its `StorageError`, or one at once if the storage is not asked."""
         if self._open_until is not None and not self.answers and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
         return self.probe(do)
 
     def probe(self, do: Callable[[], T]) -> T:
-        """`do()`, whether or not it is open. Raises its `StorageError`."""
+        """`do()`, even while the breaker is open. Raises its `StorageError`."""
         began = self._monotonic()
         try:
             answer = do()
@@ -112,10 +112,9 @@ class Breaker:
     def overlap(
         self, begin: Callable[[], Callable[[], object]], keep: Keep | None = None
     ) -> Callable[[], None]:
-        """Call *begin*, and return what ends it: the call of what *begin* returned.
+        """Call *begin*, and return a function that calls the answer of *begin* to end the call.
 
-        The two are one call: only its end says whether the storage answers. *keep* is as for
-        `call`.
+        Only the end says if the storage answers. *keep* is as for `call`.
         """
         if self._open_until is not None and not self._may_probe():
             self._missed(keep)
@@ -133,7 +132,7 @@ class Breaker:
         return finish
 
     def note(self, *, kept: bool) -> None:
-        """Count an event that was not written while it is open."""
+        """Count an event that was not written while the breaker is open."""
         if self._open_until is not None:
             if kept:
                 self._kept += 1
@@ -146,11 +145,11 @@ class Breaker:
     def _try(
         self, do: Callable[[], T], otherwise: U, began: float, keep: Keep | None
     ) -> tuple[T | U, bool]:
-        """`do()` or *otherwise*, and whether the storage had an answer."""
+        """`do()` or *otherwise*, and True if the storage had an answer."""
         try:
             return do(), True
         except Refused as error:
-            # One line for one event: of the traceback only the message helps.
+            # Without the traceback, of which only the message helps.
             logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
             return otherwise, True
         except StorageError as error:
@@ -160,7 +159,7 @@ class Breaker:
         except BaseException:
             self._cut_short()
             if keep is not None:
-                keep()  # it may or may not be written: twice does no harm
+                keep()  # it may be written already: twice does no harm
             raise
 
     def _cut_short(self) -> None:
@@ -182,7 +181,7 @@ class Breaker:
                 return True
             if now < self._open_until:
                 return False
-            # Only this caller probes; the others go on skipping until it has an answer.
+            # Only this caller probes. Other calls are skipped until it has an answer.
             self._open_until = now + _LONGEST
             return True
 

@@ -1,4 +1,4 @@
-"""The directory of a spool: which one it is, and who may use it."""
+"""The directory of a spool: where it is, and who may use it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def directory_of(settings: Settings) -> Path | None:
-    """Where events for the storage of *settings* are kept; None where they are not to be.
+    """The directory in which events for the storage of *settings* are kept; None for no spool.
 
-    Raises `LookupError`, saying what to set, where nobody can tell.
+    Raises `LookupError`, which says what to set, if this user has no home directory.
     """
     if settings.spool_directory is None:
         return None
@@ -38,7 +38,7 @@ def directory_of(settings: Settings) -> Path | None:
 
 
 def _digest(url: str) -> str:
-    """A short text that is the same for the same storage, whoever's password it is opened with."""
+    """A short text for a storage, the same with any password in its URL."""
     scheme, mark, file = url.partition(":///")
     if scheme == "sqlite" and mark:
         url = f"sqlite:///{Path(file).absolute()}"
@@ -46,7 +46,7 @@ def _digest(url: str) -> str:
 
 
 def make_directory(directory: Path) -> None:
-    """Make *directory* for this user alone. Raises `OSError` where it is not."""
+    """Make *directory* for this user alone. Raises `OSError` if others may use it."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory.mkdir(mode=0o700)

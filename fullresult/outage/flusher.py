@@ -1,4 +1,4 @@
-"""Writing what the spool holds into the storage: by a thread, or at once for a person."""
+"""The flusher: writes the events of a spool into the storage, by a thread or at once."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _LOOK_EVERY = 3.0
 """Seconds between two looks for what dead processes have left."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
 _HELD = 0.1
-"""Seconds between two looks whether a breaker closes that stays open for a while by itself."""
+"""Seconds between two looks at a breaker that stays open for a while although probes succeed."""
 _MOST = 500
-"""Events written at once."""
+"""Events in one batch, at most."""
 _STRIKES = 10
-"""How often an event may fail by itself, others being written in between, until it is given up."""
+"""An event is given up when it has failed alone this often, with others written in between."""
 PATIENCE = 2.0
-"""Seconds that a process waits, as it ends, for what it has not written."""
+"""Seconds that a process spends, as it ends, on events that are not written yet."""
 
 
 class Flusher:
-    """Writes what one spool holds, its own process's first, then what dead ones have left.
+    """Writes the segments of this process, and then those that dead processes have left.
 
-    Its thread begins with the first event that is kept, and ends when there is nothing to do,
-    unless it *lingers* for more; in a worker's main process it stays, and looks for what others
-    leave. While the storage does not answer, it is who asks whether it does.
+    Its thread begins with the first event that is kept, and ends when nothing is left to write,
+    unless it *lingers* for more. In a worker's main process it stays, and looks for segments of
+    dead processes. While the storage does not answer, this thread is the one that asks it.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Flusher:
         self._thread: FlusherThread | None = None
 
     def after_fork_in_child(self) -> None:
-        """The load is the parent's, and so is the thread."""
+        """Forget the load and the thread, which are the parent's."""
         if self._load is not None:
             self._load.segment.close()
         self._load, self._stays = None, False
@@ -96,18 +96,18 @@ class Flusher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of this process waits."""
+        """True if no event of this process waits."""
         return self._spool.is_idle
 
-    def keep(self, *what: Frame) -> bool:
-        """Keep *what*, all or nothing, to be written as soon as that can be; whether it is kept."""
-        if not self._spool.append(*what):
+    def keep(self, *frames: Frame) -> bool:
+        """Keep *frames*, all or nothing, to be written soon. True if they are kept."""
+        if not self._spool.append(*frames):
             return False
         self.wake()
         return True
 
     def look(self) -> None:
-        """Have the thread see to what others have left, if there is anything."""
+        """Have the thread write the segments of dead processes, if there are any."""
         if self._spool.has_any:
             self.wake()
 
@@ -117,7 +117,7 @@ class Flusher:
     # ---- the thread
 
     def wake(self) -> bool:
-        """Have the thread look at what there is; whether there is one that will."""
+        """Have the thread look at what there is to write. True if there is a thread."""
         thread = self._thread or self._begin()
         if thread is None:
             return False
@@ -125,7 +125,7 @@ class Flusher:
         return True
 
     def stay(self) -> None:
-        """Look for what dead processes have left, now and then, until `finish`."""
+        """Look for segments of dead processes, now and then, until `finish`."""
         self._stays = True
         self.wake()
 
@@ -141,9 +141,9 @@ class Flusher:
             return self._thread
 
     def finish(self, seconds: float = PATIENCE) -> None:
-        """Write what can be written in so many seconds, and end the thread.
+        """Write what can be written in *seconds*, and end the thread.
 
-        Not while the storage does not answer: what remains is for other processes.
+        Nothing is written while the storage does not answer: other processes write the rest.
         """
         self._stays = False
         thread = self._thread
@@ -156,7 +156,7 @@ class Flusher:
             try:
                 while not self._spool.is_idle:
                     self._step()
-            except Exception as error:  # noqa: BLE001  (who ends is not to be kept from it)
+            except Exception as error:  # noqa: BLE001  (a process that ends must not be kept from it)
                 self._say(error)
 
     def _run(self, thread: FlusherThread) -> None:
@@ -165,11 +165,11 @@ class Flusher:
             began = time.monotonic()
             try:
                 wrote = self._step()
-            except Exception as error:  # noqa: BLE001  (a thread that ends writes nothing more)
+            except Exception as error:  # noqa: BLE001  (a thread that ends would write nothing more)
                 self._say(error)
                 if self._is_over(thread, failed=True):
                     return
-                # Some of the time there must be nothing that a fork would wait for.
+                # A fork waits for a batch, so there must be pauses between them.
                 took = time.monotonic() - began
                 thread.rest(max(pause * random.uniform(0.8, 1.2), took / 2))  # noqa: S311
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -185,11 +185,11 @@ class Flusher:
                 thread.rest(COLLECT)
 
     def _is_over(self, thread: FlusherThread, *, done: bool = False, failed: bool = False) -> bool:
-        """Whether the thread has to end, or is *done* and need not stay.
+        """True if the thread has to end, or is *done* and need not stay.
 
-        One that has to end and *failed* does not try again: what remains is for other processes.
+        A thread that has to end does not try again what *failed*: other processes write the rest.
         """
-        with self._lock:  # who has just added something waits here, and then finds no thread
+        with self._lock:  # a caller that has just added an event waits here, and finds no thread
             idle = self._spool.is_idle and self._load is None and not self._breaker.is_open
             if thread.is_ending:
                 over = idle or failed or self._breaker.is_open
@@ -200,12 +200,12 @@ class Flusher:
             return over
 
     def _wait(self, thread: FlusherThread) -> None:
-        """Until something is added, or it is time to look at what others left."""
+        """Wait until an event is added, or until it is time to look for segments of the dead."""
         if self._stays or self._lingers:
             thread.wait(_LOOK_EVERY if self._stays else None)
 
     def _say(self, error: Exception) -> None:
-        # That the storage does not answer, the breaker has said.
+        # The breaker has logged that the storage does not answer.
         if not isinstance(error, StorageError) and self._said != str(error):
             self._said = str(error)
             logger.error("fullresult: %s waits: %s", self._spool.directory, error, exc_info=error)
@@ -213,9 +213,9 @@ class Flusher:
     # ---- one batch
 
     def flush(self, advance: Callable[[int], None] | None = None) -> int:
-        """Write all that can be had, and return how many events. Raises `StorageError`.
+        """Write all events that no living process owns. Returns how many. Raises `StorageError`.
 
-        *advance* is told of each batch how many it had.
+        *advance* is called with the number of each batch.
         """
         total = 0
         while (wrote := self._step()) is not None:
@@ -225,7 +225,7 @@ class Flusher:
         return total
 
     def _step(self) -> int | None:
-        """Write one batch, for which a fork waits; returns of how many, None if there is none."""
+        """Write one batch, for which a fork waits. Returns its size, None if there is nothing."""
         with self._gate:
             load = self._load or self._next()
             if load is None:
@@ -260,7 +260,7 @@ class Flusher:
             withdrawal = load.withdrawals[0]
             self._breaker.probe(partial(self._withdraw, withdrawal.schedule_id))
             load.withdrawals.popleft()
-        # Whether it answers, one event asks as well as many, and costs tasks less.
+        # One event is enough to see if the storage answers, and costs the tasks less than many.
         size = self._size if self._breaker.answers else 1
         batch = [load.events[place] for place in range(min(size, len(load.events)))]
         if batch:
@@ -289,24 +289,24 @@ class Flusher:
 
     def _wrote(self, number: int) -> None:
         self._written += number
-        if number >= self._size:  # one event says nothing of many
+        if number >= self._size:  # a smaller batch does not show that a full one would succeed
             self._size = min(self._size * 2, _MOST)
 
     def _write_each(self, load: Load, number: int) -> None:
-        """Leave out what is refused by itself."""
+        """Write the events of a refused batch one by one, without those that are refused alone."""
         for _ in range(number):
             event = load.events[0]
             try:
                 self._breaker.probe(partial(self._storage.write, (event,)))
                 self._wrote(1)
             except Refused as error:
-                logger.error(  # noqa: TRY400  (of the traceback only the message helps)
+                logger.error(  # noqa: TRY400  (the message says it all)
                     "fullresult: an event was not recorded: task %s: %s", event.task_id, error
                 )
             load.events.popleft()
 
     def _set_aside(self, load: Load) -> None:
-        """Let all others go before the first event, which failed alone; in the end without it."""
+        """Put the first event, which failed alone, behind all others; in the end give it up."""
         event = load.events[0]
         if len(self._struck) > _MOST:
             self._struck.clear()
@@ -324,7 +324,7 @@ class Flusher:
             del self._struck[event.task_id]
         elif len(load.events) > 1:
             load.events.rotate(-1)
-        elif self._spool.append(event):  # behind what else there is
+        elif self._spool.append(event):  # behind all other segments
             load.events.popleft()
             self._finish_load(load)
 
@@ -332,7 +332,7 @@ class Flusher:
 def flusher_of(
     app: Celery, settings: Settings, storage: Storage, breaker: Breaker
 ) -> Flusher | None:
-    """What keeps and writes later the events of *app*; None where it is to have no spool."""
+    """The flusher of *app*; None if it is to have no spool."""
     try:
         directory = directory_of(settings)
     except LookupError as error:
@@ -340,7 +340,7 @@ def flusher_of(
         return None
     if directory is None:
         return None
-    reference = weakref.ref(app)  # a thread that runs on must not keep it
+    reference = weakref.ref(app)  # the thread must not keep the app alive
 
     def withdraw(schedule_id: str) -> None:
         if isinstance(storage, ScheduleStorage):
@@ -370,7 +370,7 @@ def flusher_of(
 
 
 def finish_all(seconds: float = PATIENCE) -> None:
-    """Have every flusher of this process write what it can: it is about to end."""
+    """Have every flusher of this process, which is about to end, write what it can."""
     deadline = time.monotonic() + seconds
     for flusher in list(_flushers()):
         flusher.finish(max(deadline - time.monotonic(), 0.1))
@@ -378,7 +378,7 @@ def finish_all(seconds: float = PATIENCE) -> None:
 
 @cache
 def _flushers() -> weakref.WeakSet[Flusher]:
-    """Those of this process. What is registered stays so for good."""
+    """The flushers of this process, held weakly: a registration at exit is for its whole life."""
     flushers: weakref.WeakSet[Flusher] = weakref.WeakSet()
 
     def forked() -> None:

@@ -1,7 +1,7 @@
-"""What the spool keeps, as lines: an event, a withdrawal or a chord's count, each with a checksum.
+"""The lines of a spool file: an event, a withdrawal or a chord's count, each with a checksum.
 
-A line is ASCII: eight hexadecimal digits of CRC-32, a letter that says what follows and in which
-version, and JSON. Bytes are base64 in it, dates milliseconds since 1970. There is no pickle.
+A line is ASCII: eight hexadecimal digits of CRC-32, a letter for the kind and its version, and JSON
+in which bytes are base64 and dates are milliseconds since 1970. There is no pickle.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fullresult.record.dates import from_milliseconds, to_milliseconds
 
 _EVENT, _WITHDRAWAL, _COUNT = b"E", b"W", b"C"
 _CHECKED = 8
-"""Where the part of a line begins that its checksum is of."""
+"""Characters of the checksum, which covers the rest of the line."""
 
 
 class Unreadable(ValueError):
-    """This line is torn, was changed, or was written by another version."""
+    """The line is torn, was changed, or was written by another version."""
 
 
 class Withdrawal(NamedTuple):
-    """A schedule that was perhaps stored and must not be claimed."""
+    """A schedule that may have been stored and must not be claimed."""
 
     schedule_id: str
 
@@ -39,16 +39,16 @@ class Count(NamedTuple):
     size: int
     expire_at: datetime | None
     call: str
-    """The name of the call by which it is counted, the same however often it is made."""
+    """The name of the call that counts it, the same each time the call is repeated."""
     callback: str
-    """The body of the chord, as JSON text of kombu's."""
+    """The body of the chord, as kombu's JSON."""
 
 
 Frame = TaskRecord | Withdrawal | Count
 
 
 def encode(frame: Frame) -> bytes:
-    """*frame* as a line, with its end."""
+    """*frame* as a line, with the newline."""
     if isinstance(frame, TaskRecord):
         kind, value = _EVENT, _fields(frame)
     else:
@@ -58,7 +58,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(line: bytes) -> Frame:
-    """What *line*, without its end, says. Raises `Unreadable`."""
+    """The frame of *line*, which has no newline. Raises `Unreadable`."""
     checked = line[_CHECKED:]
     if line[:_CHECKED] != b"%08x" % crc32(checked):
         raise Unreadable(f"a line of {len(line)} bytes is torn or was changed")

@@ -17,7 +17,8 @@ class Load:
         frames, self.unreadable = segment.remembered, 0
         if frames is None:
             frames, self.unreadable = segment.read()
-        # What must not be sent goes first; a chord's last member may be among the events.
+        # Withdrawals go first, as they stop a message. Counts go last: the results of a chord's
+        # members may be among the events.
         self.withdrawals = deque(each for each in frames if isinstance(each, Withdrawal))
         self.events = deque(each for each in frames if isinstance(each, TaskRecord))
         self.counts = deque(each for each in frames if isinstance(each, Count))

@@ -1,4 +1,4 @@
-"""Which entry of beat's plan a message is of: it says so in a header."""
+"""The entry of beat's plan that a message is sent for, named in a header of the message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _sending: ContextVar[ScheduleEntry | None] = ContextVar("fullresult_entry", defa
 
 
 def watch(scheduler: Scheduler) -> None:
-    """Have each message that *scheduler* sends name its entry, as those of Celery do not."""
+    """Have each message that *scheduler* sends name its entry. Celery's own messages do not."""
     send: Callable[..., Any] = scheduler.apply_async
 
     @wraps(send)
@@ -31,10 +31,10 @@ def watch(scheduler: Scheduler) -> None:
 
 
 def named(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """*options* of `send_task`, with the headers by which a record knows that beat sent it."""
+    """*options* of `send_task`, with the headers that say beat sent it and for which entry."""
     entry = _sending.get()
     if entry is None or entry.task != task:
         return dict(options)
-    _sending.set(None)  # what is published meanwhile, by a receiver of a signal, is not of it
+    _sending.set(None)  # a receiver of a signal may publish now, and not for this entry
     given = options.get("headers") or {}
     return {**options, "headers": {"celery_beat_task": True, ENTRY_NAME: entry.name, **given}}

@@ -1,4 +1,4 @@
-"""A message as it is recorded: of a publish, a delivery, a request or a payload."""
+"""The recorded form of a message: of a publish, a delivery, a request or a payload."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KEPT_APART = frozenset(
     {"headers", "serializer", "declare", "retry", "retry_policy", "exchange", "routing_key"}
 )
 _OF_BODY = ("args", "kwargs", "embed", "encoding")
-"""What the notes say of a body, true of any message with the same one."""
+"""The notes that are about the body, and true of any message with the same body."""
 _SENT_WITH = frozenset({"correlation_id", "reply_to", "delivery_mode", "priority"})
 """Properties of a received message that mean the same to `Producer.publish`."""
 _CUT_REPR = 1000
@@ -49,7 +49,7 @@ _HEADERS = (
     *("replaced_task_nesting", "stamped_headers", "stamps"),
 )
 Redact = Callable[[Call], Call]
-"""A call as it may be recorded."""
+"""Answers a call as it may be recorded."""
 
 
 def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None) -> Message:
@@ -65,7 +65,7 @@ def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None
 
 
 def without_content(known: Message) -> Message:
-    """*known* of a task that is not to be recorded: what it is called, and where it goes."""
+    """*known* of a task that is not to be recorded: only its name and where it goes."""
     lost: dict[str, Any] = dict.fromkeys(
         ("args", "kwargs", "embed", "body", "headers", "properties")
     )
@@ -75,11 +75,11 @@ def without_content(known: Message) -> Message:
 def capture_again(
     known: Message, call: Call, stamp: str, limits: Limits, redact: Redact | None = None
 ) -> Message:
-    """The message of a re-send of *known*. Where *call* has no body, it sends the known one."""
+    """The message of a re-send of *known*. A *call* without a body sends the known one."""
     if call.body is not None:
         return capture(call, stamp, limits, redact)
     if redact is not None:
-        # The rules may be newer than what is known.
+        # The rules may be newer than the record.
         shown = call._replace(body=_shown(known))
         if redact(shown).redacted:
             return capture(shown, stamp, limits, redact)
@@ -95,7 +95,7 @@ def capture_again(
 
 
 def _shown(known: Message) -> Sequence[Any] | None:
-    """The arguments of *known*, as far as they can be read; None where they cannot."""
+    """The arguments of *known*; None if they cannot be read."""
     parts = encoding.decode_body(known.body, known.content_type, known.content_encoding)
     if parts is not None:
         return parts  # type: ignore[no-any-return]
@@ -107,7 +107,7 @@ def _shown(known: Message) -> Sequence[Any] | None:
 def capture_request(
     request: Context, name: str, stamp: str, limits: Limits, redact: Redact | None = None
 ) -> Message:
-    """The message of a running task, as far as its worker can tell."""
+    """The message of a running task, as its worker sees it."""
     known = vars(request)
     headers = {key: known[key] for key in _HEADERS if key in known}
     headers.update(request.headers or {})
@@ -125,16 +125,16 @@ def capture_request(
     else:
         try:
             payload = _serialise_exactly(parts)
-        except Exception as error:  # noqa: BLE001  (what the arguments' own methods raise)
+        except Exception as error:  # noqa: BLE001  (the arguments' own methods may raise anything)
             notes["body"] = encoding.safe_str(error)[:200]
     return _message(stamp, Call(parts, payload, how, hidden), notes, limits, redact)
 
 
 def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
-    """*parts* as JSON. Raises what kombu raises, and ValueError where JSON would change them."""
+    """*parts* as JSON. Raises kombu's errors, and `ValueError` if JSON would change them."""
     payload = serialise(parts, "json")
     args, kwargs, _ = encoding.loads(str(payload.data))
-    # Of builtins a repr tells all that a message can: tuples, keys that are not text, NaN.
+    # The repr of builtins shows every difference: tuples, keys that are not text, NaN.
     if repr((args, kwargs)) != repr((list(parts[0]), dict(parts[1]))):
         raise ValueError(NOT_EXACT)
     return payload
@@ -143,11 +143,11 @@ def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
 def capture_delivery(
     delivery: Delivery, stamp: str, limits: Limits, redact: Redact | None = None
 ) -> Message:
-    """A message that a worker received and could not make a task of: exact, but not decoded."""
+    """A message that a worker received and could not make a task of."""
     headers = dict(delivery.headers or {})
     how = {k: v for k, v in (delivery.properties or {}).items() if k in _SENT_WITH}
     how.update({k: (delivery.delivery_info or {}).get(k) for k in ("exchange", "routing_key")})
-    # kombu decompressed the body when it came, and writes this header when it compresses one.
+    # kombu has decompressed the body already, and writes this header only when it compresses.
     how["compression"] = headers.pop("compression", None)
     payload = Payload(delivery.body, delivery.content_type, delivery.content_encoding or "utf-8")
     return capture_payload(payload, headers, how, stamp, limits, redact)
@@ -161,7 +161,7 @@ def capture_payload(
     limits: Limits,
     redact: Redact | None = None,
 ) -> Message:
-    """A message of which there is the body as it was serialised; it is decoded if that is safe."""
+    """A message given as its serialised body, which is decoded if that is safe."""
     data = body_bytes(payload)
     parts = encoding.decode_body(data, payload.content_type, payload.content_encoding)
     notes = {} if parts else {"args": "not decoded", "kwargs": "not decoded"}
@@ -170,7 +170,7 @@ def capture_payload(
 
 
 def _hidden_in(request: Context) -> frozenset[str]:
-    """The arguments whose repr in the message is not what Celery would have written."""
+    """The arguments whose repr in the message is not the one that Celery would have written."""
     return frozenset(
         part
         for part in ("args", "kwargs")
@@ -180,7 +180,7 @@ def _hidden_in(request: Context) -> frozenset[str]:
 
 
 def _is_repr(given: str, value: Any) -> bool:
-    """Whether Celery may have written *given* of *value*: a list now, perhaps a tuple then."""
+    """True if *given* may be Celery's repr of *value*. A list now may have been a tuple then."""
     ours, theirs = (
         text.translate(_BRACKETS).replace(",]", "]") for text in (saferepr(value), given)
     )
@@ -233,13 +233,13 @@ def _message(
         parent_id=text_or_none(headers.get("parent_id")),
         group_id=text_or_none(headers.get("group")),
         retry_of=None,
-        # Evaluated last: what stands above adds to the notes.
+        # Evaluated last: the fields above add to the notes.
         notes=json.dumps({**notes, **call.redacted}) if notes or call.redacted else None,
     )
 
 
 def _content_type(call: Call) -> str | None:
-    """Of a body that could not be serialised, the one it was to have."""
+    """The content type of the body, also of one that could not be serialised."""
     if call.payload is not None:
         return text_or_none(call.payload.content_type)
     serializer = call.how.get("serializer")

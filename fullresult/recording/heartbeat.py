@@ -14,18 +14,18 @@ from fullresult.storage.threads import ForkGate, Stop
 logger = logging.getLogger(__name__)
 
 _LEASE = 2.5
-"""So many times as long as from one beat to the next a worker is believed to live."""
+"""A worker counts as alive for 2.5 intervals after its last beat."""
 _SOON = 5
-"""After a beat that failed, the next one comes in one part of so many of the time, then in two."""
+"""After one failed beat the next comes after 1/5 of the interval, after two 2/5, and so on."""
 _KEPT = timedelta(days=30)
-"""Who was not heard of for so long is forgotten."""
+"""A worker that was not heard of for 30 days is deleted."""
 
 
 class Heartbeat:
-    """Tells at once, and then every so often, until it is stopped.
+    """Beats at once, and then at the interval of `fullresult_heartbeat`, until it is stopped.
 
-    In a thread of its own: while a worker ends, its tasks still run, and Celery's event loop and
-    its heartbeats are over. And a storage that hangs stops nothing else.
+    It has a thread of its own, because Celery's event loop ends before the last tasks do, and
+    because a storage that hangs must stop nothing else.
     """
 
     def __init__(self, storage: Storage, worker_id: str, name: str, every: timedelta) -> None:
@@ -44,26 +44,26 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Tell that the worker ended as it should, and wait for that, at most *timeout* seconds."""
+        """Store that the worker ended as it should. Waits at most *timeout* seconds."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout)
 
     def run(self) -> None:
-        """Beat until `stop` is called. Outages are logged, and waited for."""
+        """Beat until `stop` is called. An outage is logged once, and waited for."""
         while not self._stop.wait(self._beat()):
             pass
-        if not self._failures:  # or nobody listens
+        if not self._failures:  # else the storage does not answer
             self._beat(ends=True)
 
     def _beat(self, *, ends: bool = False) -> float:
-        """Tell that the worker lives, or *ends*. Returns the seconds until it is time again."""
-        # Not all at the same moment, where there are many.
+        """Store that the worker lives, or *ends*. Returns the seconds until the next beat."""
+        # Scattered, so that many workers do not beat at the same moment.
         seconds = self._every.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
         try:
             with self._gate:
-                self._tell(ends=ends)
-        except Exception as error:  # noqa: BLE001  (a heart that stops is a worker that is missed)
+                self._note(ends=ends)
+        except Exception as error:  # noqa: BLE001  (a heartbeat that stops makes orphans of healthy tasks)
             self._failures += 1
             if self._failures == 1:
                 _log(error)
@@ -71,7 +71,7 @@ class Heartbeat:
         self._failures = 0
         return seconds
 
-    def _tell(self, *, ends: bool) -> None:
+    def _note(self, *, ends: bool) -> None:
         storage = self._storage
         assert isinstance(storage, WorkerStorage)
         now = storage.now()

@@ -1,7 +1,6 @@
-"""Hiding: what must not be kept of a value, found by path or by pattern, is replaced by a marker.
+"""Masking: the parts of a value that a path or a pattern finds are replaced by a marker.
 
-Nothing is changed in place. A value in which nothing is hidden is returned as it is, the same
-object.
+Nothing is changed in place. A value in which nothing is masked is returned as the same object.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from fullresult.config.redaction_rules import Path
 from fullresult.record import encoding
 
 MARK = "[redacted]"
-"""What stands where something was hidden."""
+"""Stands where something was hidden."""
 
 Patterns = Collection[re.Pattern[str]]
 
@@ -30,15 +29,15 @@ _PLAIN = (
     *(str, bytes, bytearray, bool, int, float, complex, type(None)),
     *(Decimal, date, time, timedelta, UUID),
 )
-"""What has no parts that a path could name."""
+"""Types without parts that a path could name."""
 _SHORTEST = 4
 """Characters of a hidden value for it to be looked for elsewhere: `0` is found everywhere."""
 
 
 def at(value: Any, paths: Collection[Path]) -> Any:
-    """*value* without what *paths* lead to.
+    """*value* without the items that *paths* lead to.
 
-    What they lead into without being known to be a container, such as an object, is hidden whole.
+    If a path leads into a value that is neither mapping nor list, the whole value is hidden.
     """
     if not paths:
         return value
@@ -50,7 +49,7 @@ def at(value: Any, paths: Collection[Path]) -> Any:
 
 
 def onward(paths: Iterable[Path], keys: Iterable[str]) -> set[Path]:
-    """How *paths* go on inside an item that has any of these *keys*."""
+    """The rest of each of *paths* inside an item that has one of these *keys*."""
     known = tuple(keys)
     return {rest for path in paths for key in known for rest in _beyond(path, key)}
 
@@ -67,7 +66,7 @@ def _beyond(path: Path, key: str) -> Iterator[Path]:
 def matching(value: Any, patterns: Patterns) -> Any:
     """*value* without the text that *patterns* match, in keys and in values.
 
-    What is no text is hidden whole where they match it as text.
+    A value that is not text is hidden whole if they match its text form.
     """
     if not patterns:
         return value
@@ -75,7 +74,7 @@ def matching(value: Any, patterns: Patterns) -> Any:
 
 
 def in_text(text: str, patterns: Patterns) -> str:
-    """*text* with what *patterns* match replaced; what was hidden before stays as it is."""
+    """*text* with every match of *patterns* replaced. Markers that are there already stay."""
     for pattern in patterns:
         parts = [pattern.sub(_marked, part) for part in text.split(MARK)]
         text = MARK.join(parts)
@@ -87,7 +86,10 @@ def _marked(match: re.Match[str]) -> str:
 
 
 def texts(value: Any, hide: Callable[[str], str]) -> Any:
-    """*value* with *hide* applied to each text in it; what is no text is hidden whole by it."""
+    """*value* with *hide* applied to each text in it.
+
+    A value that is not text is hidden whole if *hide* changes its text form.
+    """
     if isinstance(value, str):
         hidden = hide(value)
         return value if hidden == value else hidden
@@ -107,7 +109,7 @@ def _unchanged(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> bool:
 
 
 def _texts_of(value: Any) -> Iterator[str]:
-    """How *value*, which is no text, may read."""
+    """The texts that *value*, which is not text, may appear as."""
     if isinstance(value, (bytes, bytearray)):
         yield bytes(value).decode(errors="replace")
         return
@@ -145,7 +147,7 @@ def mapped(value: Any, do: Callable[[Any, tuple[str, ...]], Any]) -> Any:
 
 
 def _items(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
-    # Of a dict not by its own method, which a subclass may have changed.
+    # Not by the method of a dict's own class, which may have been changed.
     return dict.items(value) if isinstance(value, dict) else value.items()
 
 
@@ -154,7 +156,7 @@ def _key(key: Any) -> str:
 
 
 def copied(value: Any) -> Any:
-    """*value* in new dicts and lists, for somebody who may change them."""
+    """*value* in new dicts and lists, for a function that may change them."""
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in _items(value)}
     if isinstance(value, (list, UserList)):
@@ -163,7 +165,7 @@ def copied(value: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values tell the same; a list and a tuple do."""
+    """True if two values have the same content. A list and a tuple may."""
     if a is b:
         return True
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -177,7 +179,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def names_changed(old: Any, new: Any) -> list[str]:
-    """The keys or numbers of the items of *old* that are others, or none, in *new*."""
+    """The keys, or numbers, of the items of *old* that differ in *new* or are missing there."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         known = dict(_items(new))
         return [_key(key) for key, item in _items(old) if not _stays(key, item, known)]
@@ -192,7 +194,7 @@ def _stays(key: Any, item: Any, known: Mapping[Any, Any]) -> bool:
 
 
 def secrets(old: Any, new: Any) -> Iterator[str]:
-    """The texts of *old* that stand in *new* no more, where they are long enough to be told."""
+    """The texts of *old* that are gone from *new*, if they are at least 4 characters long."""
     if old is new:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -220,7 +222,7 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def holds_mark(value: Any) -> bool:
-    """Whether something was hidden in *value*."""
+    """True if something was hidden in *value*."""
     if isinstance(value, str):
         return MARK in value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A Celery message captured whole, in the publisher or, for want of that, in the worker."""
+"""Celery messages: calls of `publish`, serialised bodies, and the values of their headers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Payload(NamedTuple):
 
 
 class _Unencoded(str):
-    """Text that kombu's producer, which encodes all serialised text, gives to the channel as is."""
+    """Text that a producer of kombu's hands to the channel as text: it encodes any other."""
 
     __slots__ = ()
 
@@ -51,13 +51,13 @@ class Call(NamedTuple):
     how: Mapping[str, Any]
     """The other keywords of `publish`."""
     hidden: frozenset[str] = frozenset()
-    """"args", "kwargs": what the publisher gave a repr of its own to hide."""
+    """Of "args" and "kwargs", those that the publisher hid by a repr of its own."""
     redacted: Mapping[str, str] = MappingProxyType({})
-    """What is not here as it is sent, with the note on it."""
+    """The parts that differ from what is sent, each with the note that says why."""
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """The message's headers; by protocol 1, what its body has beside its arguments."""
+        """The message's headers; by protocol 1 the fields of its body, without the arguments."""
         if isinstance(self.body, dict):
             return {key: value for key, value in self.body.items() if key not in _PARTS}
         return self.how.get("headers") or {}
@@ -72,15 +72,15 @@ class Call(NamedTuple):
 
 
 def serialise(body: Any, serializer: str | None) -> Payload:
-    """What kombu's producer would make of *body*. Raises kombu's EncodeError like it."""
+    """*body* as kombu's producer would serialise it. Raises kombu's `EncodeError`."""
     content_type, content_encoding, data = encode(body, serializer=serializer)
     return Payload(data, content_type, content_encoding)
 
 
 def as_published(payload: Payload, compression: str | None, producer: Any) -> bytes | str:
-    """What *producer* is to publish for the channel to get what it would have serialised itself.
+    """The form of *payload* that has *producer* send the same bytes as if it had serialised them.
 
-    That is text for text, and with `body_encoding` off, a channel writes bytes in another way.
+    With `body_encoding` off, a channel writes text and bytes differently: text must stay text.
     """
     # Not the channel's own attribute: to ask for the channel is to connect.
     options = getattr(producer.connection, "transport_options", None) or {}
@@ -105,7 +105,7 @@ def serializer_of(content_type: str) -> str:
 
 
 def hidden_by(options: Mapping[str, Any]) -> frozenset[str]:
-    """The arguments that *options* of `send_task` give a repr of their own, to hide them."""
+    """The arguments that *options* of `send_task` hide by a repr of their own."""
     return frozenset(part for name, part in _REPRS.items() if options.get(name) is not None)
 
 
@@ -115,11 +115,11 @@ def identity(headers: Mapping[str, Any], body: Any) -> str | None:
 
 
 def hides_arguments(embed: Any) -> bool:
-    """Whether a signature anywhere in *embed* has a repr of its own to hide its arguments."""
+    """True if a signature anywhere in *embed* hides its arguments by a repr of its own."""
     waiting, seen = [embed], set()
     while waiting:
         item = waiting.pop()
-        # What json.dumps refuses, a circle or methods that raise, must not stop the recording.
+        # A circle, or methods that raise, must not stop the recording.
         if id(item) in seen:
             continue
         if isinstance(item, dict):
@@ -139,7 +139,7 @@ def _gives_repr(options: dict[str, Any]) -> bool:
 
 
 def body_bytes(payload: Payload) -> bytes:
-    """A body as the bytes that are kept of it."""
+    """A body as bytes, as the record keeps it."""
     data = payload.data
     if not isinstance(data, str):
         return bytes(data)
@@ -162,7 +162,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def date_in(part: str, headers: Mapping[str, Any], notes: dict[str, str]) -> datetime | None:
-    """The date in a header, in UTC; None where there is none, or where *notes* says why not."""
+    """The date in a header, in UTC; None if there is none, or if *notes* says it is no date."""
     value = headers.get(part)
     if value is None:
         return None

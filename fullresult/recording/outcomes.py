@@ -1,4 +1,4 @@
-"""How a task ended, as what a record keeps of it: results, exceptions and children as text."""
+"""The outcome of a task as a record keeps it: results, exceptions and children as text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ NO_FAILURE = Failure()
 
 
 def encode_result(value: Any, *, as_json: bool, force_json: bool, limit: int) -> Result:
-    """*value* as JSON where it is to be and can be, else as its repr; `result_form` says which."""
+    """*value* as JSON, or as its repr where JSON is not wanted or cannot hold it.
+
+    `result_form` says which it is.
+    """
     if not (as_json or force_json):
         return _as_repr(value, limit)
     try:
@@ -67,9 +70,9 @@ def _as_it_is(text: str) -> str:
 def describe(
     exception: Any, einfo: Any, limit: int, hide: Callable[[str], str] = _as_it_is
 ) -> Failure:
-    """What is kept of *exception*, an exception or what a user passed for one.
+    """The failure that *exception* makes, or whatever a user passed in its place.
 
-    *hide* takes out of a text, before it is cut, what must not be kept.
+    *hide* is applied to each text before it is cut to *limit* characters.
     """
     if isinstance(exception, ExceptionWithTraceback):
         exception = exception.exc
@@ -80,7 +83,7 @@ def describe(
 def describe_stored(
     value: Any, traceback: Any, limit: int, hide: Callable[[str], str] = _as_it_is
 ) -> Failure:
-    """What is kept of *value*, which a result backend is to give back as an exception."""
+    """The failure that *value* makes, which a result backend gives back as an exception."""
     text = None if traceback is None else encoding.clip(hide(encoding.safe_str(traceback)), limit)
     return describe(value, None, limit, hide)._replace(traceback=text)
 
@@ -125,7 +128,7 @@ def outcome_of(
     children: str | None = None,
     eta: datetime | None = None,
 ) -> Outcome:
-    """How a task stands after *attempt* came to *state* at *now*."""
+    """The outcome of a task whose *attempt* came to *state* at *now*."""
     return Outcome(
         attempt.stamp(state, now, redelivered=redelivered),
         state,
@@ -143,7 +146,7 @@ def outcome_of(
 
 
 def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
-    """What is kept of *outcome* for good."""
+    """The entry that *outcome* leaves in its record."""
     return Entry(
         outcome.stamp,
         outcome.retries,
@@ -158,7 +161,7 @@ def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
 
 
 def entries_of(outcome: Outcome, now: Moment, *, redelivered: bool) -> tuple[Entry, ...]:
-    """What is kept for good of a run that came to *outcome*: nothing if it simply succeeded."""
+    """The entry of a run that came to *outcome*; none if it simply succeeded."""
     if outcome.state == SUCCESS:
         # The first delivery may still be running, and its success would then take the row.
         kept = redelivered
@@ -168,5 +171,5 @@ def entries_of(outcome: Outcome, now: Moment, *, redelivered: bool) -> tuple[Ent
 
 
 def stored_of(outcome: Outcome, body: Payload) -> Stored:
-    """What is to be given back of the event that came to *outcome*."""
+    """The stored part of the event that came to *outcome*: *body* is given back."""
     return Stored(outcome.stamp, ensure_bytes(body.data), *body[1:])

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
+publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
 
 
 def current_publish() -> Publish | None:
-    """The recorded publish that this thread is in the middle of."""
-    return _publishing.get()
+    """The recorded publish that this thread is making; None if it makes none."""
+    return publishing.get()
 
 
 class Publish:
@@ -41,15 +41,15 @@ class Publish:
         self._finish: Callable[[], None] | None = None
 
     def announce(self, headers: Mapping[str, Any], body: Any) -> None:
-        """Celery is about to publish a message: ours to record, if it has our id."""
+        """Celery is about to publish a message. It is recorded if it has this publish's id."""
         if identity(headers, body) == self.task_id:
             self._announced = True
 
     def record(self, body: Any, how: dict[str, Any], producer: Any) -> Any:
         """Record the message that `publish(body, **how)` is about to send.
 
-        Returns the body to hand over: serialised, with *how* saying so, so that what is recorded
-        and what is sent are the same bytes.
+        Returns the body to hand over, serialised, and says so in *how*: the bytes that are
+        recorded are the bytes that are sent.
         """
         headers = how.get("headers") or {}
         if not self._announced or self._headers or identity(headers, body) != self.task_id:
@@ -72,16 +72,16 @@ class Publish:
         try:
             self._finish = self._recorder.publishing(call)
         except SoftTimeLimitExceeded:
-            raise  # it is meant for the task that publishes
+            raise  # it is meant for the task that publishes here
         except Exception:
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
 
     def taken(self) -> None:
-        """The broker has the message: whatever is raised from now on, it was sent."""
+        """The broker has the message: an error that comes later does not make it unsent."""
         self._taken = True
 
     def handed_over(self) -> None:
-        """The broker has the message, or did not take it: what was begun is to be finished."""
+        """The broker has the message, or did not take it: finish what `record` began to write."""
         finish, self._finish = self._finish, None
         if finish is None:
             return
@@ -103,9 +103,9 @@ class Publish:
 
 
 class RecordingProducer:
-    """A producer that has each task message recorded on its way; all else is the real one's.
+    """A producer that records the message of one publish; everything else is the real one's.
 
-    The real producer is taken from the app's pool when it is first needed, as Celery would.
+    The real producer is taken from the app's pool when it is first needed, as Celery does.
     """
 
     def __init__(self, app: Celery, real: Any, publish: Publish) -> None:

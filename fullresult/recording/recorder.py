@@ -1,4 +1,4 @@
-"""The recorder: makes events of what Celery tells, and hands them to the writer."""
+"""The recorder: makes events of what Celery reports, and hands them to the writer."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ class Recorder:
     # ---- publishes
 
     def publishing(self, call: Call) -> Finish:
-        """A message is about to be handed to the broker; to be finished when it was."""
+        """A message is about to be handed to the broker. Call the answer when that is done."""
         return self._published(call.headers, self._descriptions.of_call(call))
 
     def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
-        """The message *known* of the task *of* is about to be sent once more, as *call* says."""
+        """The message *known* of the task *of* is about to be sent again, as *call* says."""
         return self._published(call.headers, self._descriptions.of_resend(of, known, call))
 
     def _published(self, headers: Mapping[str, Any], message_of: Describe) -> Finish:
@@ -131,9 +131,9 @@ class Recorder:
         return self.writer.begin(event)
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
-        """The broker did not take the message with *headers*; *error* goes on to the caller.
+        """The broker did not take the message with *headers*. *error* goes on to the caller.
 
-        A task whose retry or replacement was not taken is over: Celery makes it fail.
+        If it was a retry or a replacement, its task is over: Celery makes it fail.
         """
         now = self._clock.moment()
         outcome = self._unsent(attempt_in(headers), now, error)
@@ -159,7 +159,7 @@ class Recorder:
         self.writer.schedule(schedule, event)
 
     def not_scheduled(self, call: Call, schedule: Schedule, error: BaseException) -> TaskRecord:
-        """The event that *schedule* was withdrawn; *error* goes on to the caller."""
+        """The event that *schedule* was withdrawn. *error* goes on to the caller."""
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
         described = self._of_schedule(call, schedule)(attempt.stamp(UNSENT, now))
@@ -245,7 +245,7 @@ class Recorder:
         self._finish(request.id, now, self._ended(state, request, now))
 
     def interrupted(self, request: Context, state: str = INTERRUPTED) -> None:
-        """A run was cut off or given back to the broker: no end of the task."""
+        """A run was cut off, or given back to the broker. Its task has not ended."""
         now = self._clock.moment()
         outcome = self._ended(state, request, now)
         self._write(request.id, now, entries=(entry_of(outcome, now.at),))
@@ -263,10 +263,10 @@ class Recorder:
         outcome = self._dated(outcome, headers.get("task"))
         self._write(task_id, now, self._descriptions.of_delivery(delivery), outcome=outcome)
 
-    # ---- what the result backend is given
+    # ---- results that the backend is given
 
     def has_start(self, request: Context | None) -> bool:
-        """True if what the result backend is given for this run's start is in its own event."""
+        """True if the event of this run's start has what the result backend is given for it."""
         return self.start_body is not None and request is not None and request in self._starts
 
     def result(
@@ -275,10 +275,10 @@ class Recorder:
         serialise: Callable[[Any], Payload | None],
         write: Write | None = None,
     ) -> None:
-        """Record *given* and, as *serialise* makes it, what is to be given back.
+        """Record *given*, and the body that *serialise* makes for it to be given back.
 
-        Where *serialise* answers None, the record's JSON says all of it. Celery's signal of the
-        same end is not written again. *write* is used instead of the storage's. Raises
+        *serialise* answers None if the record's JSON holds the value exactly. Celery's signal of
+        the same end writes nothing more. *write* is used instead of the storage's. Raises
         `StorageError`.
         """
         event, message_of = self._of_backend(self._redactor.given(given), serialise)
@@ -286,7 +286,7 @@ class Recorder:
         self._written.add(given.task_id, given.state)
 
     def result_later(self, given: GivenResult, serialise: Callable[[Any], Payload | None]) -> bool:
-        """As `result`, into the spool, after the storage failed. True if that was possible."""
+        """As `result`, but into the spool: the storage failed. True if that was possible."""
         event, message_of = self._of_backend(self._redactor.given(given), serialise)
         kept = self.writer.write_later(event, message_of)
         if kept:
@@ -355,12 +355,12 @@ class Recorder:
         return self._dated(outcome, name_of(request))
 
     def _dated(self, outcome: Outcome, name: str | None) -> Outcome:
-        """*outcome*, saying how long its record is to be kept."""
+        """*outcome* with the date at which its record expires."""
         retention = self.settings.retention
         return outcome if retention is None else retention.of(outcome, name)
 
     def _attempt_of(self, task_id: str) -> tuple[Attempt, str | None]:
-        """The attempt and worker of a task whose signal does not say."""
+        """The attempt and worker of a task whose signal does not say them."""
         known = self._received.attempt(task_id)
         if known is not None:
             return known

@@ -1,4 +1,4 @@
-"""The arguments of tasks, without what rules by path and by function hide of them."""
+"""The arguments of tasks, redacted by the rules that are paths or functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RedactedArguments:
         return args, kwargs
 
     def _positional(self, name: str | None, args: Any, paths: frozenset[Path]) -> Any:
-        """*args*, each known by its number and, where the task is known here, by its name."""
+        """*args*, each found by its number and, if the task is registered here, by its name."""
         if not isinstance(args, (list, tuple)):
             return args
         names, rest = self._parameters(name)
@@ -87,7 +87,7 @@ class RedactedArguments:
         return kwargs if hidden is items else {**kwargs, "it": hidden}
 
     def in_signatures(self, value: Any) -> Any:
-        """*value* with the arguments of the signatures in it, at any depth, as they may be kept."""
+        """*value* with the arguments of each signature in it, at any depth, as they may be kept."""
         if not masking.is_container(value):
             return value
         inside = masking.mapped(value, lambda item, _: self.in_signatures(item))
@@ -100,7 +100,7 @@ class RedactedArguments:
         return {**inside, "args": hidden[0], "kwargs": hidden[1]}
 
     def _find_paths(self, name: str | None) -> frozenset[Path]:
-        """Those for tasks called *name*; all of them where nobody knows what it is called."""
+        """The paths for tasks called *name*; all paths if the name is not known."""
         return frozenset(
             rule.path for rule in self._paths if name is None or fnmatchcase(name, rule.name)
         )
@@ -112,7 +112,7 @@ def text_of(name: Any) -> str | None:
 
 
 def _asked(function: Redact, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """What *function* answers; the arguments themselves where it hides nothing."""
+    """The answer of *function*; the arguments themselves if it hides nothing."""
     given = list(masking.copied(args or ())), dict(masking.copied(kwargs or {}))
     new_args, new_kwargs = function(name, *given)
     if not isinstance(new_args, (list, tuple)) or not isinstance(new_kwargs, Mapping):

@@ -1,4 +1,4 @@
-"""Errors, without the texts that rules hide of their tasks' arguments."""
+"""Errors without the texts that are hidden of their tasks' arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Hide = Callable[[str], str]
 
 
 def forms(text: str) -> set[str]:
-    """How *text* stands in a message: as it is, in a repr, in JSON."""
+    """*text* as it may stand in an error: as it is, in a repr, in JSON."""
     return {text, repr(text)[1:-1], json.dumps(text)[1:-1]}
 
 
@@ -27,17 +27,17 @@ def hidden_error(value: Any, hide: Hide) -> Any:
         return {**value, "exc_message": masking.texts(value.get("exc_message"), hide)}
     if not isinstance(value, BaseException):
         return masking.texts(value, hide)
-    told = (value.args, vars(value), getattr(value, "__notes__", ()))
+    parts = (value.args, vars(value), getattr(value, "__notes__", ()))
     text = encoding.safe_str(value)
-    if masking.texts(told, hide) is told and hide(text) == text:
+    if masking.texts(parts, hide) is parts and hide(text) == text:
         return value
-    # Not one of its own class, whose making is its own affair.
+    # Not an exception of the same class, whose constructor may do anything.
     args = [encoding.safe_repr(each) for each in masking.texts(list(value.args), hide)]
     return _stand_in(value, args, hide(text))
 
 
 def nameless(value: Any) -> Any:
-    """An error of which nothing but the class may be kept."""
+    """An error of which only the class may be kept."""
     if isinstance(value, Mapping):
         return {**value, "exc_message": [MARK]}
     return _stand_in(value, [MARK], MARK) if isinstance(value, BaseException) else MARK

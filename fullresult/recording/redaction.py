@@ -1,4 +1,4 @@
-"""Redaction: `fullresult_redact` applied to what is about to be recorded of a task."""
+"""Redaction: the rules of `fullresult_redact`, applied to all that is recorded of a task."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _STRUCTURE = frozenset(
     | {"root_id", "parent_id", "origin", "ignore_result", "replaced_task_nesting"}
     | {"stamped_headers", "compression", "fullresult_original_id"}
 )
-"""Headers that tell which task it is, and what is to become of it, and nothing else."""
+"""Headers that say which task it is and how it is to run. No pattern is applied to them."""
 _OF_SIGNATURE = "subtask_type"
-"""What stands in every serialised signature."""
+"""A key of every serialised signature."""
 
 
 class Redactor:
-    """Applies the rules of one app. What a rule that fails might have hidden is hidden whole."""
+    """Applies the rules of one app. If a rule fails, everything that it might hide is hidden."""
 
     def __init__(self, app: Celery, rules: Iterable[Rule]) -> None:
         known = tuple(rules)
@@ -53,7 +53,7 @@ class Redactor:
     # ---- messages
 
     def call(self, call: Call) -> Call:
-        """*call* as it may be recorded; its `redacted` says what of it is not as it was."""
+        """*call* as it may be recorded; its `redacted` names the parts that were changed."""
         if call.body is None:
             return self._closed(call, _NOT_READ)
         name = text_of(call.headers.get("task"))
@@ -61,7 +61,7 @@ class Redactor:
             return self._redacted(call, name)
         except SoftTimeLimitExceeded:
             raise  # it is meant for the task that publishes
-        except Exception as error:  # noqa: BLE001  (whatever it is, what it would have hidden stays)
+        except Exception as error:  # noqa: BLE001  (whatever a rule raises)
             self._log_failed(name, error)
             return self._closed(call, _FAILED)
 
@@ -102,7 +102,7 @@ class Redactor:
         return headers
 
     def _is_in_body(self, call: Call) -> bool:
-        """Whether a body that is no JSON has more than its arguments show, as a pickle may."""
+        """True if a pattern matches a body that is not JSON, such as a pickle."""
         payload = call.payload
         if not self._patterns or payload is None or payload.content_type == _JSON:
             return False
@@ -110,7 +110,7 @@ class Redactor:
         return any(pattern.search(text) for pattern in self._patterns for text in _readings(data))
 
     def _closed(self, call: Call, why: str) -> Call:
-        """*call* with nothing of its arguments."""
+        """*call* without any of its arguments."""
         headers = dict(call.headers)
         for shown in ("argsrepr", "kwargsrepr"):
             if headers.get(shown) is not None:
@@ -128,7 +128,7 @@ class Redactor:
             return MARK
 
     def covers(self, signature: Any) -> bool:
-        """Whether something of a signature is not to be kept."""
+        """True if something of *signature* is not to be kept."""
         try:
             hidden = self._arguments.in_signatures(signature)
             return masking.matching(hidden, self._patterns) is not signature
@@ -140,7 +140,7 @@ class Redactor:
     # ---- results and errors
 
     def result(self, name: str | None, value: Any) -> Any:
-        """What a task returned, as it may be kept."""
+        """The result of a task called *name*, as it may be kept."""
         try:
             paths: Collection[Path] = self._arguments.paths_of(name)
             if not isinstance(value, Mapping):
@@ -170,7 +170,7 @@ class Redactor:
         return masking.mapped(value, self._asked_for) if isinstance(value, Mapping) else value
 
     def of_errors(self, tasks: Sequence[RunningTask]) -> Hide:
-        """Hides in an error what is hidden of the arguments of *tasks*, and what matches."""
+        """A function that hides, in the texts of an error, the hidden arguments of *tasks*."""
         try:
             found = self._secrets(tasks)
         except SoftTimeLimitExceeded:
@@ -187,7 +187,7 @@ class Redactor:
         return hide
 
     def _secrets(self, tasks: Sequence[RunningTask]) -> list[str]:
-        """What is hidden of the arguments, as it may stand in a text; the longest first."""
+        """The hidden arguments as they may stand in a text, the longest first."""
         found: set[str] = set()
         for name, args, kwargs in tasks:
             new = self._arguments.of_task(name, args, kwargs)
@@ -198,9 +198,9 @@ class Redactor:
     def stored(
         self, name: str | None, value: Any, traceback: Any, hide: Hide | None = None
     ) -> tuple[Any, Any]:
-        """What a result backend is given, and the traceback, as they may be kept.
+        """A result or error that a result backend was given, and the traceback, as may be kept.
 
-        *hide* is what hides in errors, where *value* is one.
+        If *value* is an error, *hide* is the answer of `of_errors`.
         """
         if hide is None:
             hidden = self.result(name, value)
@@ -219,7 +219,7 @@ class Redactor:
     def _log_failed(self, name: str | None, error: Exception) -> None:
         if f"failed {name}" not in self._logged:
             self._logged.add(f"failed {name}")
-            # Neither its message nor its traceback: they may have what is to be hidden.
+            # Neither its message nor its traceback, which may contain the very values to be hidden.
             logger.error(
                 "fullresult: a rule of fullresult_redact raised %s; nothing is kept of the "
                 "arguments of tasks called %s that it cannot tell",
@@ -252,12 +252,17 @@ def _remade(
 
 
 def _note(names: Sequence[str]) -> str:
-    told = ", ".join(name for name in names if MARK not in name)
-    return f"{REDACTED}: {encoding.clip(encoding.clean(told), _LONGEST_NOTE)}" if told else REDACTED
+    shown = ", ".join(name for name in names if MARK not in name)
+    return (
+        f"{REDACTED}: {encoding.clip(encoding.clean(shown), _LONGEST_NOTE)}" if shown else REDACTED
+    )
 
 
 def _may_hold_signatures(call: Call) -> bool:
-    """Whether signatures may stand among the arguments: each serializer writes its keys as text."""
+    """True if there may be signatures among the arguments.
+
+    Every serializer writes the keys of a signature as text, so the body is searched for one.
+    """
     if call.payload is None:
         return True
     data = call.payload.data
@@ -265,7 +270,7 @@ def _may_hold_signatures(call: Call) -> bool:
 
 
 def _readings(data: str) -> tuple[str, ...]:
-    """Bytes, given as Latin-1, as what text they may hold."""
+    """The texts that *data*, bytes read as Latin-1, may stand for."""
     try:
         return data, data.encode("latin-1").decode(errors="replace")
     except UnicodeEncodeError:  # it was text

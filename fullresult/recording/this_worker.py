@@ -1,4 +1,4 @@
-"""Whether this process is a worker's, and which one's."""
+"""The worker that this process belongs to, if it is a worker's process."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from weakref import ref
 from celery.bootsteps import TERMINATE
 
 _workers: list[tuple[ref[Any], str]] = []
-"""They and their ids, made before they fork."""
+"""The workers of this process and their ids, made before the pool forks.
+
+A list of the module's own, because Celery keeps no way from a process to its worker: a task may
+publish through any app, and the signal `worker_init` is all that says so.
+"""
 
 
 def became_worker(worker: Any) -> None:
-    """This process, and the ones it forks, are those of *worker*, until it has ended."""
+    """This process, and those it forks, belong to *worker* until it ends."""
     _workers[:] = [known for known in _workers if known[0]() is not None]
     _workers.append((ref(worker), uuid4().hex))
 
 
 def is_worker() -> bool:
-    """Whether a publish here is a worker's own: a retry, a link, or what a task's body sends."""
+    """True if a publish here is a worker's own: a retry, a link, or a task's body that sends."""
     return worker_id() != ""
 
 
 def worker_id() -> str:
-    """What tells this worker from all others, also from one before of the same name; else ""."""
+    """The id of this worker, which no other has, not even a former one of its name; or ""."""
     return next(_living(), "")
 
 
 def _living() -> Iterator[str]:
-    """The ids of those that have not ended, the last to begin first."""
+    """The ids of the workers that have not ended, the latest to begin first."""
     for reference, known in reversed(_workers):
         worker = reference()
         if worker is not None and _lives(worker):
@@ -38,6 +42,6 @@ def _living() -> Iterator[str]:
 
 
 def _lives(worker: Any) -> bool:
-    # It tells of its beginning before it has a blueprint; one that is terminated tells of no end.
+    # `worker_init` comes before a worker has a blueprint, and a terminated one sends no signal.
     blueprint = getattr(worker, "blueprint", None)
     return blueprint is None or blueprint.state != TERMINATE
