@@ -1,1 +1,1 @@
-"""Questions: reads only, and never touches the broker."""
+"""Questions about records: they read the storage, and neither write to it nor touch the broker."""

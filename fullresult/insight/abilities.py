@@ -9,12 +9,12 @@ from fullresult.storage import AuditStorage, StatisticsStorage, Storage, WorkerS
 
 
 class Abilities(NamedTuple):
-    """Each is True if the storage has that part."""
+    """The optional parts; each is True if the storage has it."""
 
     audit: bool
     """It keeps an audit log."""
     statistics: bool
-    """It counts up to a bound, and takes samples."""
+    """It counts records up to a bound, and takes samples of them."""
     workers: bool
     """It keeps which workers are alive."""
 

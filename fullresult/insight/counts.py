@@ -10,7 +10,7 @@ from fullresult.storage import StatisticsStorage, Storage, TaskQuery
 
 MOST = 1000
 _SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
-"""No index has these beside the state: counting would read record after record."""
+"""A query with one of these is not counted: no index has it beside the state."""
 
 
 class StateCounts(NamedTuple):
@@ -28,7 +28,7 @@ class StateCounts(NamedTuple):
 
 
 def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
-    """The records that *query* finds, by state; nothing is counted that no index answers.
+    """The number of records that *query* finds, by state; empty where no index can answer.
 
     Raises `StorageError`.
     """
@@ -38,7 +38,7 @@ def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
 
 
 def count_states(storage: StatisticsStorage, query: TaskQuery, cap: int) -> dict[str, int]:
-    """The records that *query* finds, by each state that it allows; no number exceeds *cap*."""
+    """The number of records that *query* finds, by each state that it allows; *cap* at most."""
     allowed = STATES if query.states is None else query.states
     return {
         state: storage.count_capped(replace(query, state=state), cap)

@@ -12,7 +12,7 @@ from fullresult.config import duration
 FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Storages keep no earlier dates."""
 LONGEST = timedelta(days=365_000)
-"""A thousand years: a greater length, taken from now, is before year 1."""
+"""About 1,000 years. Greater lengths, subtracted from now, could lead to before year 1."""
 _ISO = re.compile(r"\d{4}-?\d\d")
 
 
@@ -22,7 +22,7 @@ def length(text: str) -> timedelta:
 
 
 def bounded(length: timedelta) -> timedelta:
-    """*length*, if dates can be counted with it. Raises `ValueError`."""
+    """*length*, unless it is greater than `LONGEST`. Raises `ValueError`."""
     if length > LONGEST:
         raise ValueError(f"too long: {length.days:,} days; the most is {LONGEST.days:,}")
     return length
@@ -70,17 +70,17 @@ def _iso(text: str, zone: tzinfo | None) -> datetime:
     # Digits alone might be seconds, a year or a day.
     if text.isdecimal() or not _ISO.match(text):
         raise ValueError(text)
-    # It reads on Python 3.10 what `datetime.fromisoformat` reads from 3.11 on.
+    # Unlike `datetime.fromisoformat`, it reads the same on Python 3.10 as on later ones.
     read = maybe_iso8601(text)
     assert isinstance(read, datetime)
-    if read.year < FIRST.year - 1:  # in UTC it might be before year 1
+    if read.year < FIRST.year - 1:  # Its conversion to UTC might overflow.
         raise _TooEarly
     aware = read if read.tzinfo or zone is None else read.replace(tzinfo=zone)
     return aware.astimezone(timezone.utc)
 
 
 def _kept(when: datetime) -> datetime:
-    """*when*, if storages keep it."""
+    """*when*, unless it is before `FIRST`."""
     if when < FIRST:
         raise _TooEarly
     return when

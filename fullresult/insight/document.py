@@ -20,7 +20,7 @@ _DEEPEST = 200
 
 
 def document(record: TaskRecord) -> dict[str, Any]:
-    """All that *record* says, as values that JSON holds."""
+    """Every field of *record* and its runs, as values that JSON can hold."""
     known = record.arguments._asdict()
     found = {n: known[n] if n in known else getattr(record, n) for n in _FIELDS if n != "arguments"}
     found["executions"] = [asdict(execution) for execution in record.executions]
@@ -28,12 +28,12 @@ def document(record: TaskRecord) -> dict[str, Any]:
 
 
 def dumps(value: Any) -> str:
-    """JSON text: ASCII only, so that it is also harmless on a terminal."""
+    """*value* as JSON text in ASCII, which a terminal shows without obeying it."""
     return json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """*value* as JSON can hold it: dates in ISO's format, what JSON does not know as its text."""
+    """*value* as JSON can hold it: dates in ISO format, other values as their text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if value is None or isinstance(value, (int, str)):

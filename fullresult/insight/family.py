@@ -9,29 +9,29 @@ from fullresult.record import TaskRecord
 from fullresult.storage import Storage, TaskQuery
 
 MOST = 300
-"""Relatives read for one page."""
+"""Relatives that are read for one page."""
 _AGAIN = 50
 _DEEPEST = 30
 
 
 class Kin(NamedTuple):
-    """A task in the tree, or an id of which nothing is recorded."""
+    """A task in the tree, or the id of a task that is not recorded."""
 
     task_id: str
     record: TaskRecord | None
     children: tuple[Kin, ...]
     cut: bool = False
-    """Those below it are not shown."""
+    """True if it has children that are not shown, for it stands too deep."""
 
 
 class Family(NamedTuple):
-    """What `family_of` found."""
+    """The relatives of one task."""
 
     roots: tuple[Kin, ...]
     more: bool
-    """Whether there are more than were read."""
+    """True if there are more relatives than were read."""
     again: list[TaskRecord]
-    """Sent again from this task, the oldest first."""
+    """The re-sends of this task, the oldest first."""
     group: list[TaskRecord]
     """The other members of its group."""
 
@@ -63,7 +63,7 @@ def _forest(known: dict[str, TaskRecord]) -> tuple[Kin, ...]:
     tops += [r.task_id for r in known.values() if not r.parent_id or r.parent_id == r.task_id]
     seen: set[str] = set()
     trees = [_kin(task_id, known, below, seen, 0) for task_id in tops]
-    # Whoever is their own grandparent, by forged headers, is shown all the same.
+    # By forged headers a task may be its own grandparent: it is shown all the same.
     trees += [_kin(task_id, known, below, seen, 0) for task_id in known if task_id not in seen]
     return tuple(trees)
 

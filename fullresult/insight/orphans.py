@@ -1,4 +1,4 @@
-"""Which running tasks have lost their worker."""
+"""Orphans: tasks that were running when their worker went away."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class Orphan(NamedTuple):
 
 
 class Orphans:
-    """The orphans of one storage, with its workers as they are at this moment.
+    """The orphans of one storage, by its workers as of now.
 
-    With *gone_for*, only those whose worker was last heard of so long ago. Raises `StorageError`.
+    With *gone_for*, only those whose worker was last heard of at least that long ago. Raises
+    `StorageError`.
     """
 
     def __init__(self, storage: Storage, gone_for: timedelta | None = None) -> None:
@@ -38,9 +39,9 @@ class Orphans:
         self._workers = {worker.worker_id: worker for worker in storage.find_workers()}
 
     def find(self, query: TaskQuery) -> Iterator[Orphan]:
-        """Those among what *query* asks for, the oldest first, whatever its page is.
+        """The orphans among the records that *query* asks for, the oldest first.
 
-        What was sent again is left out.
+        The order, limit and page of *query* are ignored. Tasks that were sent again are left out.
         """
         if not any(map(self._is_gone, self._workers.values())):
             return
@@ -54,12 +55,12 @@ class Orphans:
                 yield Orphan(record, worker)
 
     def lost_by(self, record: TaskRecord) -> Worker | None:
-        """The worker that was running it and is gone; None if that lives or is not known."""
+        """The worker that ran it and is gone; None if that worker lives or is not known."""
         worker = self._worker_of(record)
         return worker if worker is not None and self._is_gone(worker) else None
 
     def is_running(self, record: TaskRecord) -> bool:
-        """Whether a worker is running it that lives."""
+        """True if a worker that lives is running it."""
         worker = self._worker_of(record)
         return worker is not None and not worker.is_gone(self._now)
 
@@ -74,5 +75,5 @@ class Orphans:
 
 
 def was_sent_again(storage: Storage, task_id: str) -> bool:
-    """Whether somebody put this task on the broker once more. Raises `StorageError`."""
+    """True if the task has a re-send that reached the broker. Raises `StorageError`."""
     return storage.count(TaskQuery(retry_of=task_id, not_state=(UNSENT,))) > 0

@@ -1,4 +1,4 @@
-"""What is scheduled and overdue: the four kinds, and which of it may be sent by hand."""
+"""Overdue schedules: the four kinds of them, and those that may be sent by hand."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 _PAGE = 100
 _BEING_SENT = timedelta(minutes=1)
-"""A younger claim is of a sweeper at work. Sending takes milliseconds, unless the broker stalls."""
+"""A claim younger than this is taken for a sweeper at work: sending takes milliseconds, unless the
+broker stalls."""
 
 
 class Kind(Enum):
-    """Why an overdue schedule is not sent; decides what may be done about it."""
+    """The reason why an overdue schedule is not sent; it decides what may be done about it."""
 
     CLAIMED = "claimed"
     """Claimed more than a minute ago and never marked sent: perhaps it was sent."""
@@ -53,7 +54,7 @@ _MEANINGS = {
 
 
 class Overdue:
-    """What is overdue in *storage*, judged by its clock as of now, for an app with *settings*.
+    """The overdue schedules of a storage, as of now by its clock.
 
     Every method raises `StorageError`, and so does a storage that keeps no schedules.
     """
@@ -72,7 +73,7 @@ class Overdue:
     def page(
         self, age: timedelta | None, limit: int | None, after: str | None = None
     ) -> list[Schedule]:
-        """All that has been due for *age* (`fullresult_stale_after`), the first due first."""
+        """A page of what has been due for *age* (`fullresult_stale_after`), the first due first."""
         return self._storage.find_schedules(
             ScheduleQuery(due_until=self._due_until(age), limit=limit, after=after)
         )
@@ -87,7 +88,7 @@ class Overdue:
         return Kind.BEING_SENT if young else Kind.CLAIMED
 
     def by_kind(self, schedules: Iterable[Schedule]) -> dict[Kind, list[Schedule]]:
-        """*schedules* apart by their kind, in the order of `Kind`; empty kinds are left out."""
+        """*schedules* by their kind, in the order of `Kind`; a kind without any is left out."""
         found: dict[Kind, list[Schedule]] = {kind: [] for kind in Kind}
         for schedule in schedules:
             found[self.kind_of(schedule)].append(schedule)
@@ -100,7 +101,7 @@ class Overdue:
         claimed: bool | None = None,
         query: TaskQuery | None = None,
     ) -> Iterator[Schedule]:
-        """Those that may be sent by hand; a claim has to be as old as *age*, too."""
+        """The schedules that may be sent by hand. A claim must be as old as *age*, too."""
         until = self._due_until(age)
         asked = ScheduleQuery(tasks=query, due_until=until, claimed=claimed)
         for schedule in walk(self._storage, asked):
@@ -120,5 +121,5 @@ def schedules_of(storage: Storage, task_id: str) -> list[Schedule]:
 
 
 def walk(storage: Storage, query: ScheduleQuery) -> Iterator[Schedule]:
-    """Every schedule that *query* asks for, page by page; some may go meanwhile."""
+    """Every schedule that *query* asks for, read page by page."""
     return pages.walk(with_schedules(storage).find_schedules, replace(query, limit=_PAGE))

@@ -1,4 +1,4 @@
-"""How all of it is doing: statistics, how many are in which state, what is late."""
+"""The overview: statistics, the number of tasks in each state, and what is late."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from fullresult.config import Settings
 
 CAP = 1_000
-"""Nothing is counted any further."""
+"""The number at which counting stops."""
 _FEWEST = 20
-"""Records of a bucket below which percentiles say nothing."""
+"""A bucket gets a sample of at least this size; of fewer, percentiles say nothing."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """How the tasks of one storage are doing. A number that is `cap` may be greater in truth."""
+    """How the tasks of one storage are doing. A number that equals `cap` may be greater."""
 
     at: datetime
     """By the storage's clock."""
     statistics: Statistics
     states: dict[str, int]
-    """How many tasks are in each of Celery's and our states, whenever they were created."""
+    """The number of tasks in each state, whenever they were created."""
     stale: int
-    """Tasks that neither finished nor moved for `fullresult_stale_after`."""
+    """The number of tasks that neither finished nor moved for `fullresult_stale_after`."""
     stale_scheduled: int
-    """What has been due for as long and is not sent."""
+    """The number of schedules that have been due for as long and are not sent."""
     last_sweep: datetime | None
-    """When a sweeper of this app's broker was last at work."""
+    """When a sweeper of this app's broker was last at work; None: never."""
     sweeper_lag: timedelta
-    """How long the first of what is to go to this app's broker has been due, and is unclaimed."""
+    """How long the first unclaimed schedule of this app's broker has been due; 0 if none is."""
     cap: int
 
 
 class Overviews:
-    """What an overview asks of one storage, for an effort that has a bound."""
+    """Makes overviews of one storage; the work for each has a bound."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._schedules = storage if isinstance(storage, ScheduleStorage) else None
@@ -86,5 +86,5 @@ class Overviews:
         return statistics(cut, self._counting.sample(cut, most), most)
 
     def states(self, query: TaskQuery, cap: int) -> dict[str, int]:
-        """How many of what *query* asks for are in each state that it allows; none beyond *cap*."""
+        """The number of records that *query* finds, by each state that it allows; *cap* at most."""
         return count_states(self._counting, query, cap)

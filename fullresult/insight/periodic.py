@@ -1,4 +1,4 @@
-"""The entries of beat's plan: what they are, and how each last went."""
+"""The periodic tasks of beat's plan, and the last run of each."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from fullresult.recording.redaction import Redactor
 
 _PAGE, _PAGES = 100, 10
-"""So many records of a task are looked through, at most, for the last ones of its entries: one that
-is sent daily may stand behind many of one that is sent by the minute."""
+"""The last runs of the periodic tasks that send one task are looked for among this many of its
+newest records: one that is sent daily may stand behind many of one that is sent by the minute."""
 
 
 class SchedulerError(Exception):
-    """What beat's scheduler has cannot be read; the message says why."""
+    """Beat's scheduler cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,22 @@ class PeriodicTask:
     name: str
     task: str
     schedule: str
-    """For people: `*/5 * * * *`, `every 30 seconds`, or what a class of its own calls itself."""
+    """For people: `*/5 * * * *`, `every 30 seconds`, or the name that a class of the user's gives
+    itself."""
     args: tuple[Any, ...]
-    """An argument that is made when the task is sent is told by a text in angle brackets; what
-    `fullresult_redact` hides of a record is hidden here as well, and sent all the same."""
+    """As they may be recorded: what `fullresult_redact` hides is hidden, though it is sent. An
+    argument that is made when the task is sent is a text in angle brackets."""
     kwargs: dict[str, Any]
     options: dict[str, Any]
-    """Those of `apply_async`."""
+    """Keywords of `apply_async`."""
     enabled: bool
     last_run: TaskRecord | None
-    """The newest record of it; None where there is none, also for tasks that are never recorded."""
+    """The newest record of it. None where none is found, as for tasks that are never recorded."""
     last_run_by: Literal["entry", "task"] | None
-    """"entry": that record says that it is of this entry. "task": it says nothing of any entry, and
-    is of the same task."""
+    """"entry": the record names this entry. "task": the record names no entry, and is of the same
+    task."""
     next_due: datetime | None
-    """When beat is to send it next; past where beat is not at work. None where it is not known."""
+    """When beat sends it next; in the past if beat is not running. None: not known."""
 
 
 class Periodic:
@@ -76,7 +77,7 @@ class Periodic:
         self._scheduler = scheduler or app.conf.beat_scheduler
 
     def all(self) -> list[PeriodicTask]:
-        """Every entry, by name."""
+        """Every periodic task, by name. Raises `SchedulerError` and `StorageError`."""
         entries = self.entries()
         names: dict[str, set[str]] = {}
         for entry in entries:
@@ -85,16 +86,16 @@ class Periodic:
         return [_described(entry, runs[entry.task], self._shown(entry)) for entry in entries]
 
     def _shown(self, entry: ScheduleEntry) -> Call:
-        """What it sends, as it may be recorded: the configuration may hold secrets, too."""
-        args = [_told(value) for value in entry.args or ()]
-        kwargs = {key: _told(value) for key, value in (entry.kwargs or {}).items()}
+        """The call that it sends, redacted: the configuration may hold secrets."""
+        args = [_placeholder(value) for value in entry.args or ()]
+        kwargs = {key: _placeholder(value) for key, value in (entry.kwargs or {}).items()}
         headers = {**((entry.options or {}).get("headers") or {}), "task": entry.task}
         call = Call((args, kwargs, {}), None, {"headers": headers})
         return call if self._redactor is None else self._redactor.call(call)
 
     def entries(self) -> list[ScheduleEntry]:
-        """Every entry as beat has it, by name. Raises `SchedulerError`."""
-        # As beat does: what registers periodic tasks may stand in any module of theirs.
+        """The entries as beat has them, by name. Raises `SchedulerError`."""
+        # As beat does: any module of the app may register periodic tasks.
         self._app.loader.import_default_modules()
         self._app.finalize()
         found = _configured(self._app)
@@ -104,11 +105,11 @@ class Periodic:
         return [found[name] for name in sorted(found)]
 
     def _kept_by_scheduler(self) -> dict[str, ScheduleEntry]:
-        """What a scheduler has that keeps its entries elsewhere."""
+        """The entries of a scheduler that does not take them from the configuration."""
         try:
             kind = _class_of(self._scheduler)
             if kind is Scheduler or issubclass(kind, PersistentScheduler):
-                # These have what is configured. The file of the latter is beat's to open.
+                # They have the configured entries. Only beat may open the file of one of them.
                 return {}
             scheduler = kind(
                 app=self._app,
@@ -124,17 +125,17 @@ class Periodic:
 
 
 def _class_of(scheduler: str) -> type[Scheduler]:
-    """What `celery beat --scheduler` takes: a class by its path, or a name of a package's."""
+    """The class that `celery beat --scheduler` would take: by path, or by a package's alias."""
     aliases = dict(load_extension_class_names("celery.beat_schedulers"))
     found: type[Scheduler] = symbol_by_name(scheduler, aliases=aliases)
     return found
 
 
 def _configured(app: Celery) -> dict[str, ScheduleEntry]:
-    """The entries of `beat_schedule`, with those of `add_periodic_task`, and Celery's own."""
+    """The entries of `beat_schedule` and `add_periodic_task`, and Celery's own."""
     scheduler = Scheduler(app, lazy=True)
     scheduler.merge_inplace(app.conf.beat_schedule)
-    with suppress(Exception):  # a result backend that cannot be made is beat's to report
+    with suppress(Exception):  # Beat reports a result backend that cannot be made.
         scheduler.install_default_entries(scheduler.schedule)
     return dict(scheduler.schedule)
 
@@ -143,21 +144,21 @@ def _kept_by(scheduler: Scheduler) -> Iterable[ScheduleEntry]:
     models = getattr(getattr(scheduler, "Model", None), "_default_manager", None)
     if models is None:
         return list((scheduler.schedule or {}).values())
-    # django-celery-beat's `schedule` lacks what is disabled, and what is not due within hours.
+    # django-celery-beat's `schedule` lacks entries that are disabled or not due within hours.
     return [scheduler.Entry(model, app=scheduler.app) for model in models.all()]
 
 
 @dataclass
 class _LastRuns:
-    """What the newest records of one task say of its entries."""
+    """The last runs that the newest records of one task tell of."""
 
     by_entry: dict[str, TaskRecord] = field(default_factory=dict)
     sent_by_beat: dict[str, datetime] = field(default_factory=dict)
-    """When: of what is triggered, or sent again, by hand beat knows nothing."""
+    """Beat counts from these; it does not know of tasks that people triggered or re-sent."""
     of_none: TaskRecord | None = None
 
     def note(self, record: TaskRecord) -> None:
-        """They come the newest first."""
+        """Take *record* into account; the newest comes first."""
         name = record.periodic_entry
         if name is None:
             self.of_none = self.of_none or record
@@ -168,7 +169,7 @@ class _LastRuns:
 
 
 def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
-    """Of each of *entries*, as far as it is found among the newest records of *task*."""
+    """The last runs of *entries*, as far as they are among the newest records of *task*."""
     known = _LastRuns()
     query = TaskQuery(name=glob.escape(task), limit=_PAGE)
     for _ in range(_PAGES):
@@ -201,7 +202,7 @@ def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTa
 
 
 def schedule_text(plan: Any) -> str:
-    """When it is sent, for people."""
+    """The times at which it is sent, for people."""
     if isinstance(plan, crontab):
         fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
         return " ".join(_field(getattr(plan, f"_orig_{field}", "?")) for field in fields)
@@ -213,24 +214,24 @@ def schedule_text(plan: Any) -> str:
 
 
 def _field(value: Any) -> str:
-    """One field of a crontab, which may be given as text, a number or several numbers."""
+    """One field of a crontab, which may be text, a number or several numbers."""
     if isinstance(value, (str, int)):
         return str(value)
     return ",".join(map(str, sorted(value)))
 
 
 def _next_due(entry: ScheduleEntry, sent: datetime | None) -> datetime | None:
-    """When beat sends it next, as far as can be known from here."""
+    """When beat sends it next; None if that cannot be known from here."""
     plan = entry.schedule
     known = getattr(getattr(entry, "model", None), "last_run_at", None)
     last = [when for when in (sent, known and maybe_make_aware(known)) if when is not None]
     since = max(last, default=None)
     if since is None and isinstance(plan, schedule) and not isinstance(plan, crontab):
-        return None  # it counts from when beat was started
+        return None  # It counts from the start of beat.
     try:
         left: timedelta = plan.remaining_estimate(since or plan.now())
         return to_utc(datetime.now(timezone.utc) + left)
-    except Exception:  # noqa: BLE001  (a class of somebody's own)
+    except Exception:  # noqa: BLE001  (a class of the user's may raise anything)
         return None
 
 
@@ -241,7 +242,7 @@ def _options(entry: ScheduleEntry, shown: Call) -> dict[str, Any]:
     return options
 
 
-def _told(value: Any) -> Any:
+def _placeholder(value: Any) -> Any:
     if not isinstance(value, BeatLazyFunc):
         return value
     made_by = getattr(value._func, "__qualname__", value._func)  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Text that came from a task, as it may be shown on a terminal."""
+"""Text that came from a task, made harmless for terminals and pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 def safe(text: str) -> str:
-    """*text* in one line and without anything that a terminal would obey: shown as escapes."""
+    """*text* in one line, with escapes in the places of what a terminal would obey."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
@@ -24,5 +24,5 @@ def lines(text: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """*text* as one safe line, its white space made single spaces."""
+    """*text* as one safe line; each run of white space becomes one space."""
     return safe(" ".join(text.split()))

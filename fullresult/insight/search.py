@@ -1,4 +1,4 @@
-"""Searches that no index answers: one stretch of time after the other, while there is time."""
+"""Searches that no index answers: slice by slice of time, until the time for it is up."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _UNINDEXED = ("text", "args", "kwargs", "queue", "worker")
 _FIRST = timedelta(hours=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _AT_FIRST, _AT_LEAST, _AT_MOST = 1_000, 200, 100_000
-"""Records that are looked through at a time."""
+"""The number of records in a slice."""
 
 
 class Found(NamedTuple):
-    """What was found, the newest first."""
+    """The records that were found, the newest first."""
 
     records: list[TaskRecord]
     back_to: datetime | None = None
-    """No record before this one was looked at, for want of time; None: nothing is left to look at,
-    or there are as many as were asked for."""
+    """The time at which the search stopped: no older record was looked at. None: nothing is left to
+    look at, or the limit of the query was reached."""
 
 
 def look(storage: Storage, query: TaskQuery, seconds: float) -> Found:
-    """As many as *query* has a limit for, or what there is to be found in about *seconds*.
+    """The records that *query* asks for, as far as they are found in about *seconds*.
 
-    Where an index leads to them, or the storage cannot say how many records a stretch of time has,
-    it takes as long as the storage takes. Raises `StorageError`.
+    The time has no bound where an index leads to them, or where the storage cannot count the
+    records of a slice. Raises `StorageError`.
     """
     if query.limit is None or has_index(storage, query):
         return Found(storage.find(query))
@@ -51,7 +51,7 @@ def look(storage: Storage, query: TaskQuery, seconds: float) -> Found:
             began = time.monotonic()
             found += storage.find(replace(query, since=since, limit=query.limit - len(found)))
             now = time.monotonic()
-            # Half of the time that is left, as some records take longer than others.
+            # Half of the time that is left: some records take longer than others.
             want = min(int(number / max(now - began, 1e-6) * (end - now) / 2), _AT_MOST)
         if len(found) >= query.limit or since <= floor:
             return Found(found)
@@ -64,9 +64,9 @@ def look(storage: Storage, query: TaskQuery, seconds: float) -> Found:
 def _stretch(
     storage: StatisticsStorage, floor: datetime, top: datetime, width: timedelta, want: int
 ) -> tuple[datetime, int]:
-    """From when to *top* there are about *want* records, none of them before *floor*; and how many.
+    """(since, number): from *since* to *top* there are *number* records, about *want*.
 
-    *width* is where to begin to try.
+    *since* is not before *floor*. *width* is the first length to try.
     """
     shrunk = False
     while True:
@@ -81,7 +81,7 @@ def _stretch(
 
 
 def has_index(storage: Storage, query: TaskQuery) -> bool:
-    """Whether the storage need not read what does not match; where it cannot say, a guess."""
+    """True if an index leads to what matches. A guess for a storage that cannot say."""
     if isinstance(storage, IndexedStorage):
         return storage.has_index(query)
     return all(getattr(query, name) is None for name in _UNINDEXED)

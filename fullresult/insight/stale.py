@@ -28,9 +28,9 @@ def find_stale(
 def stale_query(
     moved_before: datetime, acceptable_states: Collection[str] | None, limit: int | None
 ) -> TaskQuery:
-    """Asks for what last moved, or was due, at *moved_before* or earlier and is not finished.
+    """The query for what last moved, or was due, at *moved_before* or earlier and is not finished.
 
-    With *acceptable_states*, for all that is in another state instead.
+    With *acceptable_states*, the query for what is in any other state instead.
     """
     if acceptable_states is None:
         return TaskQuery(open=True, moved_before=moved_before, order="oldest", limit=limit)

@@ -1,4 +1,4 @@
-"""How much was done, how fast and how well, by task and time: plain values."""
+"""Statistics by task and time, as plain values."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Seconds that half, 95 and 99 of a hundred took at most."""
+    """Seconds that 50, 95 and 99 of 100 tasks took at most."""
 
     p50: float
     p95: float
     p99: float
     count: int
-    """Of so many."""
+    """The number of tasks that this is about."""
 
 
 @dataclass(frozen=True)
@@ -24,42 +24,43 @@ class Counts:
     since: datetime
     until: datetime
     tasks: int
-    """All of them: also what waits in the storage, or never reached the broker."""
+    """All of them, also those that wait in the storage or never reached the broker."""
     published: int
     started: int
     succeeded: int
     failed: int
     dropped: int
-    """Ended otherwise: revoked, expired, rejected or ignored."""
+    """Revoked, expired, rejected or ignored."""
     retried: int
-    """Needed more than one attempt, so far."""
+    """With more than one attempt, so far."""
     wait: Percentiles | None
-    """From published, or due if that is later, to the first start. None: nothing has started."""
+    """From published (or due, if that is later) to the first start. None: no task has started."""
     run: Percentiles | None
-    """Of the execution that returned or raised. None: nothing has."""
+    """Of the execution that returned or raised. None: no task has."""
     share: float = 1.0
-    """The share of the span that was looked at, its newest part; below 1 there were too many."""
+    """The share of the span that was looked at: its newest part, where there were too many tasks to
+    look at all."""
 
     @property
     def per_second(self) -> float:
-        """Tasks a second, in that part of the span that was looked at."""
+        """Tasks a second in the part of the span that was looked at."""
         seconds = (self.until - self.since).total_seconds() * self.share
         return self.tasks / seconds if seconds else 0.0
 
 
 @dataclass(frozen=True)
 class TaskStatistics:
-    """What is known of the tasks of one name."""
+    """Statistics of the tasks of one name."""
 
     name: str | None
-    """None: those of all other names together, and those of no known name."""
+    """None: all tasks of the less frequent names, and those of no known name."""
     total: Counts
     buckets: tuple[Counts, ...]
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is known of the tasks that were created in a span of time, cut into equal buckets."""
+    """Statistics of the tasks that were created in a span of time, also by equal buckets of it."""
 
     total: Counts
     buckets: tuple[Counts, ...]
@@ -68,5 +69,5 @@ class Statistics:
 
     @property
     def sampled(self) -> bool:
-        """Whether there were too many to look at all: each bucket has only its newest."""
+        """True if only the newest tasks of each bucket were looked at, as there were too many."""
         return self.total.share < 1

@@ -16,16 +16,17 @@ from fullresult.record.dates import cut
 from fullresult.record.sample import Sample
 
 MOST = 5_000
-"""So many records are looked at for one question."""
+"""Records that are looked at for one question."""
 MOST_NAMES = 50
-"""Tasks of more names than these, the most frequent, are told as one."""
+"""The most frequent names have statistics of their own; the tasks of all others are taken
+together."""
 MOST_BUCKETS = 500
 
 
 def edges(since: datetime, until: datetime, buckets: int) -> list[datetime]:
-    """The beginning of each bucket, and the end of the last, to the millisecond.
+    """The beginning of each bucket and the end of the last, to the millisecond.
 
-    Raises `ValueError` for what makes no buckets.
+    Raises `ValueError` for a span that cannot be cut into *buckets*.
     """
     if since.tzinfo is None or until.tzinfo is None:
         raise ValueError(f"since and until must be aware datetimes, not {since!r} and {until!r}")
@@ -41,7 +42,7 @@ def edges(since: datetime, until: datetime, buckets: int) -> list[datetime]:
 def statistics(
     edges: Sequence[datetime], samples: Sequence[Sequence[Sample]], most: int
 ) -> Statistics:
-    """What *samples*, of each bucket at most *most* and the newest first, tell."""
+    """Statistics from *samples*: for each bucket its newest tasks, *most* at most."""
     spans = [_Span(a, b) for a, b in pairwise(edges)]
     shares = [_share(span, found, most) for span, found in zip(spans, samples, strict=True)]
     tallies: dict[str | None, list[_Tally]] = {}
@@ -83,12 +84,12 @@ class _Span(NamedTuple):
 
 
 def _share(span: _Span, found: Sequence[Sample], most: int) -> float:
-    """How much of *span* its sample covers: all of it, unless there may be more."""
+    """The share of *span* that its sample covers: 1, unless it holds *most* tasks."""
     if len(found) < most:
         return 1.0
     oldest = found[-1].date_created
     width = (span.until - span.since).total_seconds()
-    # No less than a millisecond: so far dates tell.
+    # Dates are to the millisecond: no length is below one.
     return min(max((span.until - oldest).total_seconds(), 0.001) / width, 1.0)
 
 
@@ -99,7 +100,7 @@ def _mean(spans: Sequence[_Span], shares: Sequence[float]) -> float:
 
 
 def _frequent(samples: Sequence[Sequence[Sample]]) -> set[str]:
-    """The names that are told by themselves."""
+    """The names that have statistics of their own."""
     numbers: dict[str, int] = defaultdict(int)
     for found in samples:
         for sample in found:
@@ -111,7 +112,7 @@ def _frequent(samples: Sequence[Sequence[Sample]]) -> set[str]:
 
 @dataclass
 class _Tally:
-    """What is counted of some tasks."""
+    """Sums over some tasks."""
 
     tasks: int = 0
     published: int = 0
@@ -174,7 +175,7 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:
-    """By nearest rank: each is a length of time that was measured."""
+    """By nearest rank: each percentile is a length that was measured."""
     if not seconds:
         return None
     ordered = sorted(seconds)

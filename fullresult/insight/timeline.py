@@ -10,7 +10,7 @@ from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, STARTED, Task
 
 
 class Step(NamedTuple):
-    """One thing that happened, or is to happen. Its texts came from tasks: make them safe."""
+    """One thing that happened, or is to happen. Its text came from a task: doors make it safe."""
 
     at: datetime
     kind: Literal["scheduled", "published", "due", "expires", "started", "ended", "last heard of"]
@@ -73,7 +73,7 @@ def _runs(record: TaskRecord) -> Iterator[Step]:
 
 
 def waited(record: TaskRecord, now: datetime) -> tuple[timedelta | None, bool]:
-    """How long from published, or due, to its first start; and whether it still waits."""
+    """(how long it waited, whether it still waits): from published, or due, to its first start."""
     began = record.date_published or record.date_created
     began = max(began, record.eta or began)
     first = record.start.date_started if record.start else record.date_started
@@ -85,7 +85,7 @@ def waited(record: TaskRecord, now: datetime) -> tuple[timedelta | None, bool]:
 
 
 def ran(record: TaskRecord, now: datetime) -> tuple[timedelta | None, bool]:
-    """How long its latest execution took, and whether it still runs."""
+    """(how long its latest execution took, whether it still runs)."""
     if record.runtime is not None:
         return timedelta(seconds=min(record.runtime, 1e9)), False
     if record.state == STARTED and record.date_started:

@@ -13,7 +13,7 @@ from fullresult.insight.safe_text import one_line
 from fullresult.record import SUCCESS, TaskRecord, encoding
 
 _LONGEST = 200
-"""Characters of anything in a listing, whatever the width of the terminal."""
+"""Characters of one cell of a listing, whatever the width of the terminal."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -42,7 +42,7 @@ def _repr(value: Any) -> str:
 
 
 def ending(record: TaskRecord) -> str:
-    """What it returned, or why it did not."""
+    """The result, or the exception; empty if it has neither."""
     if record.exception_type:
         kind = record.exception_type.rpartition(".")[2]
         return brief(f"{kind}: {record.exception_message or ''}")
@@ -52,13 +52,13 @@ def ending(record: TaskRecord) -> str:
 
 
 def brief(text: str) -> str:
-    """*text* as a line for a listing, cut where it is long."""
+    """*text* as a line of a listing, cut after 200 characters."""
     text = one_line(text[: _LONGEST + 1])
     return f"{text[: _LONGEST - 1]}…" if len(text) > _LONGEST else text
 
 
 def local(when: datetime) -> str:
-    """Local time to the second, after its date unless that is today."""
+    """Local time to the second, with the date unless that is today."""
     here = _here(when)
     today = here.date() == datetime.now(here.tzinfo).date()
     return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M:%S}"
@@ -73,7 +73,7 @@ def local_exactly(when: datetime) -> str:
 def _here(when: datetime) -> datetime:
     try:
         return when.astimezone()
-    except OverflowError:  # east of UTC it is year 10000
+    except OverflowError:  # Its local time is in the year 10000.
         return when
 
 
@@ -82,7 +82,7 @@ def span(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < _MINUTE:
-        # What rounds to a second is one.
+        # What rounds to 1000 ms is shown as 1.0 s.
         return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"  # noqa: PLR2004
     whole = int(seconds)
     if whole < _HOUR:

@@ -8,15 +8,15 @@ from fullresult.storage import Storage, WorkerStorage
 
 
 class Workers(NamedTuple):
-    """Numbers of workers."""
+    """The number of workers that live, and that are known."""
 
     alive: int
     known: int
-    """Also those that are gone, until the storage forgets them."""
+    """Includes those that are gone, until the storage forgets them."""
 
 
 def count_workers(storage: Storage) -> Workers | None:
-    """None where the storage does not keep its workers. Raises `StorageError`."""
+    """None if the storage does not keep its workers. Raises `StorageError`."""
     if not isinstance(storage, WorkerStorage):
         return None
     now = storage.now()

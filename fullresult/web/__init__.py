@@ -12,7 +12,7 @@ __all__ = ["Person", "create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: the app's configuration is checked without Starlette."""
+    """Import the name when it is asked for: settings are read without Starlette."""
     if name == "Person":
         from fullresult.config.users import Person
 

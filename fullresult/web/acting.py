@@ -1,4 +1,4 @@
-"""What people do here: once, by whoever may, on what they saw, and written down."""
+"""Acting: checks who may act and that a form acts once, and writes deeds down."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint that takes a form and does *do*, which may block.
+    """An endpoint that takes a form and calls *do*, which may block.
 
-    Only for operators, only from a form of ours, and each form once.
+    Only for operators, only with a form of ours, and once for each form.
     """
 
     async def endpoint(request: Request) -> Response:
         site, visit = site_of(request), visit_of(request)
         person = visit.person
         if person is None or not person.may_act:
-            return site.error(request, 403, "You may look, but not act: that takes an operator.")
+            return site.error(request, 403, "You may look but not act: only operators may act.")
         form = await read_form(request)
         if not check_token(request, form):
             return site.error(
@@ -62,10 +62,13 @@ def write_down(
     details: dict[str, Any] | None = None,
     outcome: str = "done",
 ) -> None:
-    """Keep in the audit log that *person* did *what*. A failure is said, and undoes nothing."""
+    """Write to the audit log that *person* did *what*.
+
+    A failure to write is shown on the page, and undoes nothing.
+    """
     full = site_of(request).full
-    told = (person.name, what, len(task_ids), list(task_ids[:3]), outcome)
-    logger.info("fullresult: %s did %s to %d tasks, first %r: %s", *told)
+    summary = (person.name, what, len(task_ids), list(task_ids[:3]), outcome)
+    logger.info("fullresult: %s did %s to %d tasks, first %r: %s", *summary)
     if not site_of(request).can.audit:
         return
     try:
@@ -77,14 +80,14 @@ def write_down(
             outcome=outcome,
         )
     except StorageError as error:
-        logger.exception("fullresult: not in the audit log: %s did %s to %d tasks", *told[:3])
+        logger.exception("fullresult: not in the audit log: %s did %s to %d tasks", *summary[:3])
         visit_of(request).unwritten = str(error)
 
 
 def write_down_batch(
     request: Request, person: Person, what: str, batch: Batch, details: dict[str, Any] | None = None
 ) -> None:
-    """Keep what a batch did, and what it could not."""
+    """Write to the audit log what a batch did, and what it could not do."""
     if batch.done:
         new = {r.task_id: r.new_id for r in batch.done if r.new_id and r.new_id != r.task_id}
         more = {"new_ids": new} if new else {}

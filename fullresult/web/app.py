@@ -68,13 +68,13 @@ def create_app(
 ) -> Starlette:
     """The pages of *full*, to be served, or mounted at any path.
 
-    Who may come in: *users*, by name, as `fullresult_web_users` has them, which is taken where they
-    are not given; *authenticate*, which answers a `Person` for a request, a response of its own, or
-    None; whoever has *token*, in a link. One of them there must be.
+    At least one of these says who may come in: *users*, like `fullresult_web_users`, which is the
+    default; *authenticate*, which answers a request with a `Person`, a response, or None; *token*,
+    which a link carries.
 
-    *allowed_hosts* are the names under which the pages are reached, with or without a port; where
-    it is not given, only this machine's own or, with *authenticate*, any. *scheduler* is beat's
-    class, where it is told on beat's command line.
+    *allowed_hosts* are the names under which the pages are reached, with or without a port. The
+    default is this machine's own names, or any name with *authenticate*. *scheduler* is beat's
+    class, if beat gets it on its command line.
 
     Raises `ImproperlyConfigured`.
     """

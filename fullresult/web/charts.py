@@ -1,4 +1,4 @@
-"""Charts as coordinates: what a template draws as SVG, without a style of its own."""
+"""Charts as coordinates, which a template draws as SVG."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Tick(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """All that is drawn."""
+    """Bars, lines and the grid."""
 
     bars: list[Bar]
     lines: list[tuple[str, str]]
-    """Kind, and the points of a polyline; one line may be drawn in pieces."""
+    """(kind, points of a polyline); one line may be in several pieces."""
     rows: list[Tick]
     columns: list[Tick]
     width: int
@@ -49,7 +49,7 @@ class Chart(NamedTuple):
 
 
 def throughput(buckets: Sequence[Counts]) -> Chart:
-    """Tasks a minute by when they were created, and those of them that failed."""
+    """Tasks a minute by the time of creation, and the share of them that failed."""
     rates = [each.per_second * 60 for each in buckets]
     top = _round(max(rates, default=0.0))
     bars: list[Bar] = []
@@ -61,7 +61,7 @@ def throughput(buckets: Sequence[Counts]) -> Chart:
 
 
 def percentiles(buckets: Sequence[Counts], of: str) -> Chart:
-    """Seconds that half, 95 and 99 of a hundred took at most; *of* is `wait` or `run`."""
+    """Seconds that 50, 95 and 99 of 100 tasks took at most; *of* is `wait` or `run`."""
     found: list[Percentiles | None] = [getattr(each, of) for each in buckets]
     top = _round(max((each.p99 for each in found if each), default=0.0))
     lines = [
@@ -85,7 +85,7 @@ def _column(
 
 
 def _pieces(values: Sequence[float | None], top: float) -> Iterator[str]:
-    """The points of a line, which is broken where nothing is known."""
+    """The points of a line, in pieces: it is broken at each None."""
     slot = _slot(NARROW, len(values))
     piece: list[str] = []
     for number, value in enumerate([*values, None]):
@@ -93,18 +93,18 @@ def _pieces(values: Sequence[float | None], top: float) -> Iterator[str]:
             x, y = _LEFT + slot * (number + 0.5), _y(value, top)
             piece.append(f"{x:.1f},{y}")
         elif piece:
-            # A point by itself would not be seen.
-            yield " ".join(piece if len(piece) > 1 else [*piece, _beside(piece[0])])
+            # A single point would be invisible.
+            yield " ".join(piece if len(piece) > 1 else [*piece, _right_of(piece[0])])
             piece = []
 
 
-def _beside(point: str) -> str:
+def _right_of(point: str) -> str:
     x, y = point.split(",")
     return f"{float(x) + 3:.1f},{y}"
 
 
 def _slot(width: int, size: int) -> float:
-    """The room of each bucket."""
+    """The width that each bucket gets."""
     return (width - _LEFT - _RIGHT) / max(size, 1)
 
 
@@ -114,7 +114,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _round(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, …: where an axis ends."""
+    """The end of an axis: the next of 1, 2, 5, 10, 20, … from *value* on."""
     if value <= 0 or not math.isfinite(value):
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""Our cookies: the session, and what a form has to prove that it was made for whoever sends it."""
+"""Our cookies: one for the session, and one that forms must repeat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SESSION = "fullresult_session"
 
 
 def check_token(request: Request, form: Form) -> bool:
-    """Whether *form* was made for whoever sends it."""
+    """True if *form* was made for the browser that sends it."""
     visit = visit_of(request)
     if visit.by_header:
         return True
@@ -35,7 +35,7 @@ def end_session(request: Request, answer: Response) -> None:
 
 
 def cookie(request: Request, name: str) -> str:
-    """The name of a cookie here: browsers do not tell the ports of a host apart."""
+    """The name of a cookie at this port: browsers do not tell the ports of a host apart."""
     port = request.headers.get("host", "").rpartition(":")[2]
     return f"{name}_{port}" if port.isdecimal() else name
 

@@ -1,4 +1,4 @@
-"""What a form sends, bounded: fields by name."""
+"""The forms that browsers send: fields by name, of bounded size."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ if TYPE_CHECKING:
 
 
 class Bounds(NamedTuple):
-    """What a form may cost."""
+    """The bounds of a form."""
 
     size: int
     """Bytes."""
     fields: int
     seconds: float
-    """Until all of it has come."""
+    """Seconds until all of it must have come."""
 
 
 KNOWN = Bounds(4 * 1024 * 1024, 20_000, 120.0)
 STRANGER = Bounds(16 * 1024, 20, 10.0)
-"""For those who have not come in: a name and a password."""
+"""For people who have not logged in: a name and a password."""
 _AT_ONCE = 64 * 1024
-"""Bytes that are read by the event loop; more would keep others waiting."""
+"""Bytes up to which the event loop parses a form; parsing more would keep others waiting."""
 
 
 class Form:
-    """The fields of a form, each of which may come several times."""
+    """The fields of a form; each may come several times."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = pairs
 
     def get(self, name: str, default: str = "") -> str:
-        """The last value of a field."""
+        """The last value of the field *name*."""
         found = self.getlist(name)
         return found[-1] if found else default
 
     def getlist(self, name: str) -> list[str]:
-        """Its values, each once, in order."""
+        """The values of the field *name*, each once, in order."""
         return list(dict.fromkeys(value for key, value in self._pairs if key == name))
 
     def pairs(self, *names: str) -> list[tuple[str, str]]:
-        """The fields called so, to be sent once more."""
+        """The fields with one of *names*, to be sent once more."""
         return [(key, value) for key, value in self._pairs if key in names]
 
 
 def key_of(task_id: str) -> str:
-    """*task_id*, which may be any text, as the value of a field that a browser leaves as it is."""
+    """*task_id* as the value of a field that no browser changes: percent-encoded."""
     return quote(task_id, safe="")
 
 
@@ -62,7 +62,10 @@ def ids_of(asked: Form | QueryParams) -> list[str]:
 
 
 async def read_form(request: Request, bounds: Bounds = KNOWN) -> Form:
-    """Raises Starlette's `HTTPException` where it is no form, or one beyond *bounds*."""
+    """Read the form of *request*.
+
+    Raises Starlette's `HTTPException` for what is no form, or is beyond *bounds*.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise HTTPException(415, "Only forms are taken here.")

@@ -1,4 +1,4 @@
-"""The gate before every page: which host, who, from where, and what a browser may do with it."""
+"""The guard before every page: checks the host, the person, and the origin of forms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OK, _FOR_GOOD = 200, "public, max-age=31536000, immutable"
 
 
 class Guard:
-    """Lets through what may pass, with a `Visit` that says who it is."""
+    """Answers refused requests itself, and gives the others a `Visit`."""
 
     def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
@@ -70,7 +70,7 @@ class Guard:
         await (answer or self._app)(scope, receive, guarded)
 
     async def _refuse(self, request: Request, here: str) -> Response | None:
-        """What to answer instead of the page; None lets it through."""
+        """The answer to a request that is refused; None lets it through."""
         return (
             self._refuse_address(request, here)
             or self._entrance(request)
@@ -88,7 +88,7 @@ class Guard:
                 "`--allowed-host` of the command, or `allowed_hosts` of `create_app`.",
             )
         if request.method not in (*SAFE_METHODS, "POST"):
-            return self._site.error(request, 405, "Only GET, HEAD and POST mean anything here.")
+            return self._site.error(request, 405, "Only GET, HEAD and POST are answered here.")
         return None
 
     async def _refuse_person(self, request: Request, here: str) -> Response | None:
@@ -103,14 +103,17 @@ class Guard:
         return None
 
     def _is_ours(self, request: Request) -> bool:
-        """Whether the Host is one of ours: else a page elsewhere has bound its name to us."""
+        """True if the header Host is one of ours.
+
+        If not, a site elsewhere has given its own name our address.
+        """
         if self._site.hosts is None:
             return True
         host = request.headers.get("host", "").lower()
         return host in self._site.hosts or _without_port(host) in self._site.hosts
 
     def _entrance(self, request: Request) -> Response | None:
-        """The start-up token of the printed link becomes a session, and leaves the address."""
+        """Make a session of the start-up token in the address, and take it out of there."""
         token = request.query_params.get("token")
         if token is None or request.method != "GET" or self._site.token is None:
             return None
@@ -119,7 +122,7 @@ class Guard:
                 request, 401, "This link is not of the process that runs now. Take the newest."
             )
         rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-        # Whatever the path is, it stays on this host.
+        # Any path must stay on this host.
         path = "/" + quote(request.scope["path"]).lstrip("/")
         answer = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
         start_session(self._site, request, answer, "token", "token")
@@ -156,7 +159,7 @@ class Guard:
         return answer
 
     def _refuse_foreign(self, request: Request) -> Response | None:
-        """An answer where a browser sends what is not from a page of ours."""
+        """The answer to a form that a page of another site sent; None for ours."""
         if request.method != "POST" or visit_of(request).by_header:
             return None
         where = request.headers.get("sec-fetch-site")
@@ -176,13 +179,13 @@ class Guard:
 
 
 def _page(scope: Scope) -> str:
-    """The path after where we are mounted."""
+    """The path below the place where we are mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path[len(root) :].lstrip("/") if path.startswith(root) else path.lstrip("/")
 
 
 def _origin(text: str) -> tuple[str, str] | None:
-    """The scheme and the host of an Origin; None for what is none."""
+    """(scheme, host) of the header Origin; None if it has no such form."""
     try:
         read = urlsplit(text)
     except ValueError:
@@ -191,15 +194,19 @@ def _origin(text: str) -> tuple[str, str] | None:
 
 
 async def _has_ended(site: Site, session: Session) -> bool:
-    """True if it was logged out, here or in another process with the same secret."""
+    """True if the session was logged out, here or in a process with the same secret."""
     if site.ended.is_due:
-        with suppress(StorageError):  # whoever has it sees no page without the storage
+        with suppress(StorageError):  # Without the storage, its owner sees no page anyway.
             await run_in_threadpool(site.ended.look)
     return session in site.ended
 
 
 def _caching(here: str, status: int) -> str:
-    """Our files are asked for by their version; what tasks say is nobody else's."""
+    """The header Cache-Control.
+
+    Static files are kept, as their address names their version; pages are not, as they show what
+    tasks say.
+    """
     return _FOR_GOOD if here.startswith("static/") and status == _OK else "no-store"
 
 
@@ -208,7 +215,7 @@ def _without_port(host: str) -> str:
 
 
 def _guarded(send: Send, request: Request, here: str, csrf: str | None) -> Send:
-    """*send*, with our headers and, where it is new, the cookie of *csrf*."""
+    """*send*, with our headers added and, if it is new, the cookie of *csrf*."""
 
     async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -230,13 +237,13 @@ def _guarded(send: Send, request: Request, here: str, csrf: str | None) -> Send:
 
 
 async def _ask(authenticate: Authenticate, request: Request) -> Person | Response | None:
-    """What the host's hook says, which may block, or be a coroutine."""
+    """The answer of the host's hook, which may block or be a coroutine."""
     if inspect.iscoroutinefunction(authenticate):
-        told = await authenticate(request)
+        answer = await authenticate(request)
     else:
-        told = await run_in_threadpool(authenticate, request)
-        if inspect.isawaitable(told):
-            told = await told
-    if told is not None and not isinstance(told, (Person, Response)):
-        raise TypeError(f"authenticate answered {type(told).__name__}, not a Person")
-    return told
+        answer = await run_in_threadpool(authenticate, request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+    if answer is not None and not isinstance(answer, (Person, Response)):
+        raise TypeError(f"authenticate answered {type(answer).__name__}, not a Person")
+    return answer

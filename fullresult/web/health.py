@@ -1,4 +1,4 @@
-"""Health: whether the storage answers, however many strangers ask."""
+"""Health: asks if the storage answers, however many strangers want to know."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fullresult.web.turns import Turns
 logger = logging.getLogger(__name__)
 
 _FRESH = 1.0
-"""Seconds for which an answer is passed on."""
+"""Seconds for which one answer is given to everyone."""
 
 
 class Health:
-    """Asks by *ask*, once a second at most and once at a time."""
+    """Calls *ask* once a second at most, and never twice at a time."""
 
     def __init__(
         self, ask: Callable[[], object], clock: Callable[[], float] = time.monotonic
@@ -25,7 +25,7 @@ class Health:
         self._clock = clock
         self._turns = Turns(1)
         self._known: tuple[float, bool] | None = None
-        """When it was asked, and whether it answered."""
+        """(when it was asked, whether it answered)."""
 
     async def answers(self) -> bool:
         return await self._turns.run(self._answers)

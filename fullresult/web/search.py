@@ -1,4 +1,4 @@
-"""The search box: `state:FAILURE name:shop.* kwargs.order_id:42 since:2h "timeout"`, both ways."""
+"""The search box: `state:FAILURE name:shop.* since:2h "timeout"` to a query, and back to text."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _LONGEST = 4000
 
 
 class NotUnderstood(ValueError):
-    """What was typed is no search; the message says why."""
+    """The text is no search; the message says why."""
 
 
 class Term(NamedTuple):
     """One condition."""
 
     qualifier: str
-    """`name`, `kwargs.order_id`, `-state`; empty: any text."""
+    """`name`, `kwargs.order_id`, `-state`; empty for any text."""
     value: str
-    """As typed, without the quotes of a text; of an argument JSON, or a bare word, that shows."""
+    """As typed. A text has lost its quotes; an argument is JSON or a bare word, all of it visible."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What was typed into the search box, term by term."""
+    """A search, term by term."""
 
     terms: tuple[Term, ...] = ()
 
     @classmethod
     def read(cls, text: str) -> Search:
-        """Raises `NotUnderstood`."""
+        """Parse *text*. Raises `NotUnderstood`."""
         if len(text) > _LONGEST:
             raise NotUnderstood(f"A search has {_LONGEST:,} characters at most.")
         terms: list[Term] = []
@@ -65,19 +65,19 @@ class Search:
         return cls(tuple(terms))
 
     def __str__(self) -> str:
-        """What to type for it."""
+        """The text to type for it."""
         return " ".join(map(_shown, self.terms))
 
     def all(self, qualifier: str) -> list[str]:
         return [term.value for term in self.terms if term.qualifier == qualifier]
 
     def having(self, qualifier: str, *values: str) -> Search:
-        """The same with these values of *qualifier*, and no others."""
+        """The same search with *values* of *qualifier* instead of those it has."""
         rest = [term for term in self.terms if term.qualifier != qualifier]
         return Search((*(Term(qualifier, value) for value in values), *rest))
 
     def query(self, now: datetime, **page: Any) -> TaskQuery:
-        """The question; *page* are more fields of it. Raises `NotUnderstood`."""
+        """The query; *page* are more fields of it. Raises `NotUnderstood`."""
         asked: dict[str, Any] = {}
         for name in ("name", "queue", "worker", "root", "group", "retry_of"):
             if (value := self._one(name)) is not None:
@@ -119,7 +119,7 @@ class Search:
 
 
 def like(qualifier: str, value: str) -> str:
-    """What to type for those that have *value* in common."""
+    """The text to type for all tasks with this *value*."""
     return str(Search((Term(qualifier, value),)))
 
 
@@ -154,7 +154,7 @@ def _known(qualifier: str) -> str:
 
 
 def _value(text: str, at: int, of_argument: bool) -> tuple[str, int]:
-    """The value that begins at *at*, and where it ends."""
+    """(value, end) of the value that begins at *at*."""
     if of_argument or text[at : at + 1] == '"':
         try:
             read, end = json.JSONDecoder().raw_decode(text, at)

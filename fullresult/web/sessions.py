@@ -1,4 +1,4 @@
-"""Sessions: who came in and until when, signed, in a cookie; and those that were logged out."""
+"""Sessions: who logged in and until when, signed, in a cookie; and which were logged out."""
 
 from __future__ import annotations
 
@@ -16,57 +16,61 @@ from typing import NamedTuple
 from fullresult.record.audit import AuditEntry, AuditQuery
 
 LIFE = 12 * 3600
-"""Seconds after which one has to come in again."""
+"""Seconds from the log-in to the end of a session."""
 LOG_OUT = "log-out"
 """The action in the audit log that ends a session in every process."""
 _ASK_AGAIN = 2.0
-"""Seconds between two looks into the audit log."""
+"""Seconds between two reads of the audit log."""
 _OVERLAP = timedelta(minutes=1)
-"""A look begins this much before the one before, for entries that were written meanwhile."""
+"""Each read begins this long before the last one, for entries written meanwhile."""
 
 
 class Session(NamedTuple):
-    """Somebody who came in."""
+    """One log-in of one person."""
 
     kind: str
-    """By `password` or by the start-up `token`."""
+    """The way in: `password`, or the start-up `token`."""
     name: str
     until: int
     """Unix time."""
     ident: str
-    """Random; its hash may be shown."""
+    """Random. Only its hash is shown elsewhere."""
 
 
 class Sessions:
-    """Signs and reads sessions with one *key*, which is a secret of its own."""
+    """Signs and reads sessions with one *key*, which is used for nothing else."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def write(self, name: str, kind: str, now: float | None = None) -> str:
-        """The text of a session of *name*, who came in by *kind*: `password` or `token`."""
+        """The cookie of a new session of *name*, who came in by *kind*: `password` or `token`."""
         until = int(now if now is not None else time.time()) + LIFE
-        told = json.dumps([kind, name, until, secrets.token_urlsafe(16)]).encode()
-        return f"{_text(told)}.{_text(self._sign(told))}"
+        payload = json.dumps([kind, name, until, secrets.token_urlsafe(16)]).encode()
+        return f"{_text(payload)}.{_text(self._sign(payload))}"
 
     def read(self, text: str, now: float | None = None) -> Session | None:
-        """A session that we wrote and that is not over by itself."""
+        """The session of a cookie; None if we did not sign it, or its time is over."""
         shown, _, signature = text.partition(".")
-        told, signed = _bytes(shown), _bytes(signature)
-        if told is None or signed is None or not hmac.compare_digest(signed, self._sign(told)):
+        payload, signed = _bytes(shown), _bytes(signature)
+        if (
+            payload is None
+            or signed is None
+            or not hmac.compare_digest(signed, self._sign(payload))
+        ):
             return None
-        session = Session(*json.loads(told))
+        session = Session(*json.loads(payload))
         return None if session.until < (now if now is not None else time.time()) else session
 
-    def _sign(self, told: bytes) -> bytes:
-        return hmac.digest(self._key, told, hashlib.sha256)
+    def _sign(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, hashlib.sha256)
 
 
 class Ended:
     """The sessions that were logged out.
 
-    *find* reads the audit log, by which processes with the same secret tell one another; without
-    it, only this process can have made a session.
+    *find* reads the audit log, by which processes with one secret tell each other. Without *find*,
+    no other process can have made a session.
     """
 
     def __init__(
@@ -87,11 +91,11 @@ class Ended:
 
     @property
     def is_due(self) -> bool:
-        """True if `look` has something to do."""
+        """True if the audit log should be read again."""
         return self._find is not None and self._clock() >= self._next
 
     def look(self) -> None:
-        """Read which sessions other processes ended. Raises `StorageError`."""
+        """Read from the audit log which sessions other processes ended. Raises `StorageError`."""
         with self._lock:
             if self._find is None or not self.is_due:
                 return
@@ -116,7 +120,7 @@ class Ended:
 
 
 def shown(session: Session) -> str:
-    """The name of *session* in the audit log, by which nobody can come in."""
+    """A name of *session* for the audit log, which lets nobody in."""
     return hashlib.sha256(session.ident.encode()).hexdigest()[:32]
 
 

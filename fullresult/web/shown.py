@@ -1,7 +1,6 @@
-"""Values as pages show them: hostile text made harmless and bounded, dates, lengths of time.
+"""Values as pages show them: harmless and bounded text, dates, lengths of time.
 
-Everything is escaped by the templates; here it is made short, and what would hide or turn text
-around is made visible.
+Templates escape everything. Here text is cut, and characters that hide or turn text become visible.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from fullresult.record.encoding import clip
 from fullresult.web.forms import key_of
 
 LONGEST = 20_000
-"""Characters of any one text."""
+"""Characters of one text at most."""
 _KNOWN = {*STATES, "INTERRUPTED"}
 
 
@@ -32,7 +31,7 @@ def line(text: object, longest: int = 300) -> str:
 
 
 def exact(text: object) -> str:
-    """An id or name: in one line, but not a character less."""
+    """*text*, an id or a name, in one line and whole."""
     return safe(str(text))
 
 
@@ -43,7 +42,7 @@ def block(text: object, longest: int = LONGEST) -> str:
 
 
 def when(date: datetime | None) -> str:
-    """A date in UTC, for a program to read and for people; the script adds their own time."""
+    """*date* in UTC, as an element that programs can read; the script adds local time."""
     if date is None:
         return ""
     utc = date.astimezone(timezone.utc)
@@ -53,7 +52,7 @@ def when(date: datetime | None) -> str:
 
 
 def ago(date: datetime | None, at: datetime) -> str:
-    """How long ago, or how long to go."""
+    """`2 h 03 m ago`, or `in 5.0 s`."""
     if date is None:
         return ""
     seconds = (at - date).total_seconds()
@@ -63,13 +62,13 @@ def ago(date: datetime | None, at: datetime) -> str:
 def took(length: float | timedelta | None) -> str:
     if isinstance(length, timedelta):
         length = length.total_seconds()
-    if length is not None and length < 0:  # two hosts, two clocks
+    if length is not None and length < 0:  # Clocks of two hosts differ.
         return "0 ms"
     return span(length)
 
 
 def state(name: str) -> str:
-    """A state as a badge."""
+    """The state as a badge."""
     kind = name if name in _KNOWN else "other"
     text = escape(line(name, 40))
     return Markup('<span class="state {}">{}</span>').format(kind, text)

@@ -1,4 +1,4 @@
-"""What every page needs: the app's memory, templates, links, and who is looking."""
+"""The site: what all pages share, the person who asks, and the addresses of pages."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Authenticate = Callable[
     ["Request"], "Person | Response | Awaitable[Person | Response | None] | None"
 ]
-"""Who is asking, by the host framework's word: a `Person`, an answer such as a redirect to its own
-login, or None."""
+"""The host framework's answer to who is asking: a `Person`, a response such as a redirect to its
+own login, or None."""
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -45,50 +45,50 @@ _REMEMBERED = 10_000
 
 @dataclass
 class Visit:
-    """Who makes a request."""
+    """One request: the person, and how they came in."""
 
     person: Person | None
     csrf: str
-    """What a form has to send with it."""
+    """The token that forms must send."""
     by_header: bool = False
-    """By a token in a header, which no other site can make a browser send."""
+    """True if they sent a token in a header, which no other site can make a browser do."""
     session: Session | None = None
-    """By which they came in, if they can log out."""
+    """Their session; None if they cannot log out."""
     unwritten: str | None = None
-    """Why what was done is not in the audit log, where it is not."""
+    """The reason why a deed is not in the audit log; None if it is."""
 
 
 @dataclass(eq=False)
 class Site:
-    """The pages of one app."""
+    """The pages of one app, and what they remember."""
 
     full: FullResult
     users: Users
     token: str | None
     """The start-up token."""
     token_role: Person | None
-    """Who has it."""
+    """The person whoever has the start-up token is."""
     hosts: frozenset[str] | None
-    """The values of the header Host that are taken; None: any."""
+    """The values of the header Host that are accepted; None: any."""
     authenticate: Authenticate | None
     sessions: Sessions
     ended: Ended
     health: Health
     scheduler: str | None = None
-    """Beat's, where it is not the configured one."""
+    """Beat's scheduler class, if it is not the configured one."""
     throttle: Throttle = field(default_factory=Throttle)
     hashing: Turns = field(default_factory=lambda: Turns(2))
-    """Passwords are hashed side by side: each takes 32 MiB."""
+    """Passwords that are hashed at a time: each takes 32 MiB."""
     done: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    """The actions that were taken, so that a form sent twice acts once."""
+    """The forms that were acted upon: one that is sent twice acts once."""
 
     seen: object = None
-    """What `fullresult.web.pages.suggest` remembers."""
+    """The memory of `fullresult.web.pages.suggest`."""
 
     def render(
         self, request: Request, template: str, status: int = 200, /, **context: Any
     ) -> Response:
-        """A page for whoever asks."""
+        """A page, for the person who asks."""
         visit = visit_of(request)
         html = (
             _templates()
@@ -110,7 +110,7 @@ class Site:
         return HTMLResponse(html, status)
 
     def error(self, request: Request, status: int, text: str, title: str = "") -> Response:
-        """A page that says what is wrong."""
+        """A page that says *text*, which is what is wrong."""
         title = title or _TITLES.get(status, "That did not work")
         return self.render(request, "error.html", status, title=title, text=text)
 
@@ -120,15 +120,15 @@ class Site:
 
     @property
     def can(self) -> Abilities:
-        """The questions that the storage answers."""
+        """The optional parts that the storage has."""
         return abilities_of(self.full.storage)
 
     def age(self, text: str) -> timedelta:
-        """How long is too long: *text*, or `fullresult_stale_after`. Raises `ValueError`."""
+        """*text* as a length of time, or `fullresult_stale_after`. Raises `ValueError`."""
         return length(text) if text.strip() else self.full.settings.stale_after
 
     def first_time(self, once: str) -> bool:
-        """Whether the action of this form was not taken yet; it is now."""
+        """True if no form with this *once* was acted upon; from now on it was."""
         if not once or once in self.done:
             return False
         self.done.append(once)
@@ -168,13 +168,13 @@ class Links:
         self._root = root_of(request)
 
     def __call__(self, page: str = "", query: Mapping[str, Any] | None = None, **more: Any) -> str:
-        """The path of *page* with a query; what is None or empty is left out."""
+        """The path of *page* with a query, from which None and empty values are left out."""
         pairs = {**(query or {}), **more}
         asked = urlencode([(k, v) for k, v in pairs.items() if v not in (None, "")], doseq=True)
         return f"{self._root}/{page}{'?' if asked else ''}{asked}"
 
     def static(self, name: str) -> str:
-        """The path of a file of ours, another one for each version of it."""
+        """The path of one of our files; it changes with the content of the file."""
         return f"{self._root}/static/{name}?v={_digest(name)}"
 
 
@@ -184,7 +184,7 @@ def _digest(name: str) -> str:
 
 
 def root_of(request: Request) -> str:
-    """The path at which the pages are mounted, without a slash at its end."""
+    """The path at which the pages are mounted, without a final slash."""
     # What Starlette says is longer below a `Mount` of ours.
     return str(request.scope.get("fullresult.root", request.scope.get("root_path", ""))).rstrip("/")
 
@@ -198,5 +198,5 @@ def visit_of(request: Request) -> Visit:
 
 
 def redirect(request: Request, page: str = "", query: Mapping[str, Any] | None = None) -> Response:
-    """To another page, to be fetched by GET."""
+    """Redirect to another page, to be fetched by GET."""
     return RedirectResponse(Links(request)(page, query), 303)

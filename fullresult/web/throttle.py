@@ -1,4 +1,4 @@
-"""How often somebody may guess a password."""
+"""A bound on how often passwords are guessed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MOST, MOST_OF_NAME, MOST_OF_ALL = 5, 10, 30
-"""Wrong ones within the time: of one name from one address, of one name, of all.
+"""Wrong guesses within the time: of one name from one address, of one name, of all.
 
-An address is what a proxy says, which may pass on what it was told; the name cannot be another.
+A proxy may pass on a false address, but nobody guesses under a false name.
 """
 WITHIN = 60.0
 """Seconds."""
@@ -19,14 +19,14 @@ _REMEMBERED = 10_000
 
 
 class Who(NamedTuple):
-    """Who tries to come in."""
+    """The name and the address of a person who logs in."""
 
     name: str
     address: str = ""
 
 
 class Throttle:
-    """Counts what failed lately. Of this process: several count apart."""
+    """Counts the failed log-ins of this process; other processes have counts of their own."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def wait(self, who: Who) -> float:
-        """Seconds that *who* has to wait before the next guess; 0 for none."""
+        """Seconds that *who* has to wait before the next guess."""
         with self._lock:
             now = self._clock()
             while self._failed and self._failed[0][0] <= now - WITHIN:
@@ -53,7 +53,7 @@ class Throttle:
             self._failed.append((self._clock(), who))
 
     def forget(self, who: Who) -> None:
-        """The last attempt of *who* was no failure."""
+        """The last log-in of *who* succeeded after all."""
         with self._lock:
             for index in range(len(self._failed) - 1, -1, -1):
                 if self._failed[index][1] == who:

@@ -1,4 +1,4 @@
-"""A value as a tree to unfold, of bounded size whatever the value."""
+"""A value as a tree to unfold, of bounded size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LONG_TEXT = 200
 
 
 class Node(NamedTuple):
-    """One value, and what it is called where it stands."""
+    """One value, and its label."""
 
     label: str | None
     kind: str
-    """`text`, `number`, `word`, `list`, `dict`, or `cut`: something is not shown."""
+    """`text`, `number`, `word`, `list`, `dict`, or `cut` where something is not shown."""
     text: str
     children: tuple[Node, ...] = ()
     unfolded: bool = False
@@ -38,11 +38,11 @@ class Tree(NamedTuple):
     root: Node
     json: str
     whole: bool
-    """Whether `json` is all of it."""
+    """True if `json` is the whole value."""
 
 
 def tree_of(value: Any) -> Tree:
-    """*value*, which may be anything that a record says."""
+    """*value* as a tree; it may be any value of a record."""
     harmless = plain(value)
     text = _json(harmless)
     return Tree(
@@ -60,7 +60,7 @@ def _json(value: Any) -> str:
 
 
 def written(value: Any) -> str:
-    """*value* as JSON for people; characters that cannot be seen stand as escapes."""
+    """*value* as JSON for people, with escapes for characters that cannot be seen."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return text if text.replace("\n", "").isprintable() else "".join(map(_visible, text))
 
@@ -72,7 +72,7 @@ def _visible(character: str) -> str:
 
 
 class _Grower:
-    """Makes nodes until there are enough."""
+    """Makes up to 1,500 nodes."""
 
     def __init__(self) -> None:
         self._left = _MOST
@@ -110,5 +110,5 @@ class _Grower:
 def _number(value: Any) -> str:
     try:
         return str(value)
-    except ValueError:  # more digits than Python likes to print
+    except ValueError:  # It has more digits than Python prints.
         return "a very large number"

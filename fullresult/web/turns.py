@@ -1,4 +1,4 @@
-"""Turns: what anybody may have this process do, a few at a time."""
+"""Turns: costly calls that any stranger can cause, a few at a time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Runs blocking calls in threads, at most *number* at a time.
+    """Runs blocking calls in threads, *number* at a time.
 
-    Those that wait hold no thread, so that all other pages go on.
+    A call that waits for its turn holds no thread, so other pages go on.
     """
 
     def __init__(self, number: int) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from kombu.exceptions import OperationalError
 
+from fullresult.actions import batch
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError
-from fullresult.web import acting
 from tests.kit import browsing
 from tests.kit.browsing import Browser, charge, failed
 from tests.kit.scheduling import only, overdue
@@ -91,7 +91,7 @@ def test_what_one_request_has_no_time_for_the_next_ones_do(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page that answers has a form for the rest; each task is sent once."""
-    monkeypatch.setattr(acting, "PATIENCE", 0.0)
+    monkeypatch.setattr(batch, "PATIENCE", 0.0)
     ids = failed(app, 7)
     page = browser.submit(browser.get("/retry?q=state:FAILURE").form("/retry"))
     requests = 1
@@ -109,7 +109,7 @@ def test_what_one_request_has_no_time_for_the_next_ones_do(
 def test_of_chosen_ids_too_the_next_requests_send_the_rest(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "PATIENCE", 0.0)
+    monkeypatch.setattr(batch, "PATIENCE", 0.0)
     ids = failed(app, 3)
     page = browser.submit(
         browser.get("/retry?" + "&".join(f"id={task_id}" for task_id in ids)).form("/retry")

@@ -20,7 +20,7 @@ _FILTERS = ("actor", "action", "task_id", "since")
 
 
 def audit(request: Request) -> Response:
-    """The newest first; of one person, one action or one task."""
+    """Audit entries, the newest first; of one person, one action or one task."""
     site, asked = site_of(request), request.query_params
     if not site.can.audit:
         return site.error(request, 501, "This storage keeps no audit log.")

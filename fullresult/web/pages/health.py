@@ -1,4 +1,4 @@
-"""`/healthz`: whether the storage answers, for whoever asks."""
+"""`/healthz`: 200 if the storage answers, 503 if not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def healthz(request: Request) -> Response:
-    """It says yes or no, and not why: anybody may ask."""
+    """Answer yes or no without a reason: anybody may ask."""
     if await site_of(request).health.answers():
         return PlainTextResponse("ok\n")
     return PlainTextResponse("the storage does not answer\n", 503)

@@ -29,7 +29,7 @@ _LONGEST = 200
 def ask(request: Request) -> Response:
     site = site_of(request)
     if not site.users.can_log_in:
-        return site.error(request, 404, "Nobody has a password here.")
+        return site.error(request, 404, "No user has a password here.")
     if visit_of(request).person is not None:
         return redirect(request)
     back = _printable(request.query_params.get("next", ""))
@@ -37,7 +37,7 @@ def ask(request: Request) -> Response:
 
 
 async def log_in(request: Request) -> Response:
-    """A session for whoever knows the password; not as often as a guesser would like."""
+    """Start a session for a person who knows the password; guesses are throttled."""
     site, form = site_of(request), await read_form(request, STRANGER)
     if not check_token(request, form):
         return site.error(request, 403, "This form is too old. Go back, load the page anew.")
@@ -47,7 +47,7 @@ async def log_in(request: Request) -> Response:
         answer = site.error(request, 429, f"Too many attempts. Try again in {seconds:.0f} seconds.")
         answer.headers["retry-after"] = f"{seconds:.0f}"
         return answer
-    # Counted before it is checked: those that come at once are all counted.
+    # Counted before the check, so that guesses at the same moment are all counted.
     site.throttle.failed(who)
     person = await site.hashing.run(site.users.by_password, name, form.get("password"))
     if person is None:
@@ -62,12 +62,12 @@ async def log_in(request: Request) -> Response:
 
 
 def _printable(page: str) -> str:
-    """*page*, which stands in the form; nothing where something in it would not show."""
+    """*page* for a field of the form; empty if it has a character that is not printable."""
     return page if page.isprintable() else ""
 
 
 def _back(request: Request, page: str) -> str:
-    """A page of ours, whatever *page* says."""
+    """The address of *page* on this site; our first page if it would lead elsewhere."""
     root = Links(request)()
     return root if _leads_up(page) else root + _printable(page).lstrip("/\\")
 
@@ -79,7 +79,7 @@ def _leads_up(page: str) -> bool:
 
 
 async def log_out(request: Request) -> Response:
-    """The session ends, and not only the browser's cookie: whoever has copied that is out, too."""
+    """End the session itself, and not only the cookie: copies of the cookie end with it."""
     site, form = site_of(request), await read_form(request)
     visit = visit_of(request)
     if not check_token(request, form):

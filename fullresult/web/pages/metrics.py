@@ -1,4 +1,4 @@
-"""`/metrics`: numbers for Prometheus, asked for anew at each scrape."""
+"""`/metrics`: numbers for Prometheus, asked anew at each scrape."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _OUTCOMES = ("tasks", "started", "succeeded", "failed", "dropped", "retried")
 
 
 def metrics(request: Request) -> Response:
-    """Of the last minutes, and of what is late now."""
+    """Numbers of the last 5 minutes, and of what is late now."""
     site = site_of(request)
     if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
-    registry.register(_Told(site.full.overview(WINDOW, buckets=1)))
+    registry.register(_Collector(site.full.overview(WINDOW, buckets=1)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class _Told:
-    """What one overview tells, as prometheus_client collects it."""
+class _Collector:
+    """Hands one overview to prometheus_client."""
 
     def __init__(self, found: Overview) -> None:
         self._found = found

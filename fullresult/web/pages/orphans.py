@@ -20,7 +20,7 @@ MOST = 200
 
 
 def orphans(request: Request) -> Response:
-    """The oldest first."""
+    """The orphans, the oldest first."""
     site, older = site_of(request), request.query_params.get("older", "")
     if not site.can.workers:
         return site.error(request, 501, "This storage does not keep which workers are alive.")

@@ -23,11 +23,11 @@ SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
 _USUAL = "1d"
 _BUCKETS = 48
 _LATE = timedelta(seconds=30)
-"""A sweeper that is later than this is not at work."""
+"""A sweeper that is later than this is taken to be gone."""
 
 
 def overview(request: Request) -> Response:
-    """Of the last day, or as long as `since` says; of one task by its `name`."""
+    """The overview of the last day, or since `since`; of all tasks, or of those of one `name`."""
     site, asked = site_of(request), request.query_params
     since, name = asked.get("since") or _USUAL, asked.get("name")
     if not site.can.statistics:

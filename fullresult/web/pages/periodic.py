@@ -1,8 +1,8 @@
-"""Periodic: the entries of beat's plan, how each last went, and one of them run now."""
+"""Periodic: the tasks of beat's plan, the last run of each, and one of them triggered."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 def periodic(request: Request) -> Response:
-    """All entries, by name."""
+    """All periodic tasks, by name."""
     from fullresult.insight.periodic import SchedulerError
 
     site = site_of(request)
     try:
-        entries = site.full.periodic(site.scheduler)
+        found = site.full.periodic(site.scheduler)
     except SchedulerError as error:
         return site.error(request, 502, safe_str(error), "Beat's plan cannot be read")
-    return site.render(request, "periodic.html", entries=entries)
+    return site.render(request, "periodic.html", tasks=found)
 
 
 def preview(request: Request) -> Response:
-    """What will be sent."""
+    """The periodic task that will be sent, and a form to confirm."""
     site, name = site_of(request), request.query_params.get("name", "")
-    entry = _entry(site, name)
-    if entry is None:
+    task = _task(site, name)
+    if task is None:
         return site.error(request, 404, f"No periodic task is called {name[:200]!r}.")
     return site.render(
-        request, "trigger.html", entry=entry, args=tree_of(list(entry.args)),
-        kwargs=tree_of(entry.kwargs), options=tree_of(entry.options) if entry.options else None,
+        request, "trigger.html", task=task, args=tree_of(list(task.args)),
+        kwargs=tree_of(task.kwargs), options=tree_of(task.options) if task.options else None,
     )  # fmt: skip
 
 
@@ -59,14 +59,14 @@ def trigger(request: Request, _: Form, person: Person) -> Response:
         status = 404 if type(error) is LookupError else 502
         return site.error(request, status, f"It was not sent: {problem}")
     write_down(request, person, "trigger", [new_id], {"name": plain(name)})
-    if site.full.get(new_id) is None:  # as tasks that are never recorded
+    if site.full.get(new_id) is None:  # Some tasks are never recorded.
         return redirect(request, "periodic")
     return redirect(request, "task", {"id": new_id})
 
 
-def _entry(site: Site, name: str) -> PeriodicTask | None:
-    entries: list[Any] = site.full.periodic(site.scheduler)
-    return next((entry for entry in entries if entry.name == name), None)
+def _task(site: Site, name: str) -> PeriodicTask | None:
+    found: list[PeriodicTask] = site.full.periodic(site.scheduler)
+    return next((task for task in found if task.name == name), None)
 
 
 routes = [

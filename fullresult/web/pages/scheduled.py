@@ -1,4 +1,4 @@
-"""Scheduled: what waits in the storage. Cancelled, moved, sent now, given back."""
+"""Scheduled: the tasks that wait in the storage; cancelled, moved, sent now, given back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_IDS = 1000
 
 
 def scheduled(request: Request) -> Response:
-    """What waits, the first due first."""
+    """The tasks that wait, the first due first."""
     site, asked = site_of(request), request.query_params
     text = asked.get("q", "").strip()
     try:

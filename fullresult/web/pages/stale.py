@@ -17,7 +17,7 @@ PAGE = 50
 
 
 def stale(request: Request) -> Response:
-    """The oldest first."""
+    """A page of the stale tasks, the oldest first."""
     site, asked = site_of(request), request.query_params
     try:
         age = site.age(asked.get("older", ""))

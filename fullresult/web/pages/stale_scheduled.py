@@ -1,4 +1,4 @@
-"""Stale scheduled: what is overdue and not sent, apart by what may be done about it."""
+"""Stale scheduled: overdue schedules by their kind, and what may be done about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BUTTONS = {
     Kind.CLAIMED: (_SEND, _GIVE_BACK),
     Kind.UNCLAIMED: (_SEND, _CANCEL),
 }
-"""The pages to which a selection may be sent. The other kinds are other processes' to send."""
+"""(page, label) of the buttons for a selection. The other kinds are for other processes to send."""
 _REMEDIES = {
     Kind.CLAIMED: "Look whether they ran. If one did not, send it now, or give it back to the "
     "sweepers; if it was sent before, it then runs twice.",
@@ -33,7 +33,7 @@ _REMEDIES = {
 
 
 def stale_scheduled(request: Request) -> Response:
-    """A page of what is overdue, the first due first, apart by its kind."""
+    """A page of overdue schedules by their kind; within one, the first due first."""
     site, asked = site_of(request), request.query_params
     older, after = asked.get("older", ""), asked.get("after") or None
     try:

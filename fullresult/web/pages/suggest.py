@@ -1,4 +1,4 @@
-"""What the search box suggests, as JSON."""
+"""Suggestions of the search box, as JSON."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _MOST, _SAMPLE, _LONGEST = 12, 200, 100
 _FRESH = 20.0
-"""Seconds that a look at the newest records is good for."""
+"""Seconds for which the newest records are not read again."""
 
 
 class Seen:
-    """What the newest records are called, and where they ran."""
+    """Names, queues, workers and arguments of the newest records."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ def _values(site: Site, records: list[TaskRecord]) -> dict[str, list[str]]:
 
 
 def _often(values: Iterable[Any]) -> list[str]:
-    """Those that can be typed, the most frequent first."""
+    """The values that can be typed, the most frequent first."""
     count = Counter(v for v in values if isinstance(v, str) and _can_be_typed(v))
     return [value for value, _ in count.most_common()]
 
@@ -68,7 +68,7 @@ def _can_be_typed(value: str) -> bool:
 
 
 def suggest(request: Request) -> Response:
-    """Ways to go on with the word `word`, as [what to type, what it means]."""
+    """Continuations of the word `word`, each as [text to type, meaning]."""
     site = site_of(request)
     word = request.query_params.get("word", "")[:_LONGEST]
     qualifier, colon, begun = word.partition(":")

@@ -1,4 +1,4 @@
-"""One task: everything that is known of it."""
+"""One task: all that is known of it."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def task(request: Request) -> Response:
 
 
 def _audit(site: Site, task_id: str) -> list[AuditEntry]:
-    """What people did to it, the newest first."""
+    """The deeds done to it, the newest first."""
     if not site.can.audit:
         return []
     return site.full.audit_log(task_id=task_id, limit=_DEEDS)
 
 
 def _offers(site: Site, schedules: list[Schedule]) -> list[tuple[str, str]]:
-    """(page, label) of what may be done to a task of which *schedules* wait."""
+    """(page, label) of the deeds that are possible while *schedules* of the task wait."""
     if not schedules:
         return []
     overdue = Overdue(site.full.storage, site.full.settings)
@@ -85,7 +85,7 @@ def _offers(site: Site, schedules: list[Schedule]) -> list[tuple[str, str]]:
 
 
 def why_not(record: TaskRecord) -> str | None:
-    """Why the task cannot be sent again as it was; None if it can."""
+    """The reason why the task cannot be sent again as it was; None if it can."""
     try:
         check(record)
     except CannotResend as error:

@@ -1,4 +1,4 @@
-"""Tasks: the newest first, by what is searched for."""
+"""Tasks: the newest first, as the search box asks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 PAGE = 50
 _LONGEST_ID = 300
 _AT_ONCE = 0.05
-"""Seconds to look for what no index leads to."""
+"""Seconds for a search that no index answers."""
 _FURTHER = 2.0
-"""The same for somebody who asked to look further."""
+"""Seconds for it after a click on *look further*."""
 
 
 class Tab(NamedTuple):
-    """A state to look at."""
+    """A tab: one state, or all."""
 
     label: str
     href: str
@@ -37,7 +37,7 @@ class Tab(NamedTuple):
 
 
 def tasks(request: Request) -> Response:
-    """The list, or with `fragment` only what changes in it."""
+    """The list; with `fragment`, only the part of the page that changes."""
     site, asked = site_of(request), request.query_params
     text, after = asked.get("q", "").strip(), asked.get("after") or None
     fragment = asked.get("fragment") is not None
@@ -93,7 +93,7 @@ def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
 
 
 def _the_one(request: Request, search: Search) -> str | None:
-    """The id that was typed, if it is one: it is faster found by itself than as a part."""
+    """The id that was typed, if the text is one: a look-up is faster than a search."""
     if len(search.terms) != 1 or search.terms[0].qualifier:
         return None
     text = search.terms[0].value
