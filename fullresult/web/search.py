@@ -39,7 +39,7 @@ class Term(NamedTuple):
     qualifier: str
     """`name`, `kwargs.order_id`, `-state`; empty for any text."""
     value: str
-    """As typed. A text has lost its quotes; an argument is JSON or a bare word, all of it visible."""
+    """As typed. A text has lost its quotes; an argument is JSON or a bare word, all visible."""
 
 
 @dataclass(frozen=True)

@@ -481,7 +481,7 @@ def test_a_search_without_an_index_says_how_far_it_came_and_goes_on_from_there(
     assert rows(further.text) == [old]
     assert rows(nothing.text) == []
     assert "so the newest tasks were read, back to" in nothing.words
-    assert "and none matches" in nothing.words
+    assert "none of them matches" in nothing.words
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
