@@ -1,4 +1,4 @@
-"""Revoking: what an app tells its workers to revoke is cancelled in the storage first."""
+"""Revoking: `app.control` cancels in the storage what it is about to have workers revoke."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _PAGE = 500
 
 
 def watch_control(parts: Parts) -> None:
-    """Have `app.control` cancel what is revoked, whether or not it was made already."""
+    """Have `app.control` cancel scheduled tasks that are revoked."""
     app = parts.app
     made = vars(app).get("control")
     if made is not None:
         made.broadcast = _watched(parts, made.broadcast)
         return
-    # Not made here: that would read the configuration, which may not be there yet.
+    # It is not made here: that would read the configuration, which may not be there yet.
     app.control_cls = _WatchedControl(parts, app.control_cls)
 
 
 class _WatchedControl:
-    """Makes the watched control of an app. The pickled copy of an app makes a plain one."""
+    """Makes the `control` of an app. A pickled copy of the app makes Celery's own."""
 
     def __init__(self, parts: Parts, make: Any) -> None:
         self._parts = parts
@@ -59,7 +59,7 @@ def _watched(parts: Parts, broadcast: Callable[..., Any]) -> Callable[..., Any]:
                     arguments = {**arguments, "task_id": _all_ids(parts, arguments)}
                 _CANCELS[command](parts, {**(arguments or {}), **options})
         except StorageError as error:
-            # The workers are told all the same: they may be the ones who have it.
+            # The workers are told nevertheless: one of them may have the task.
             logger.error("fullresult: what is scheduled may not be revoked: %s", error)  # noqa: TRY400
         return broadcast(command, arguments, *given, **options)
 
@@ -67,13 +67,13 @@ def _watched(parts: Parts, broadcast: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _all_ids(parts: Parts, arguments: Mapping[str, Any]) -> list[str]:
-    """The ids that are revoked, with those that their tasks go on under."""
+    """The revoked ids, and the new ids that their tasks go on under."""
     ids = _ids(arguments)
     return list(dict.fromkeys([*ids, *(new for each in ids for new in _new_ids(parts, each))]))
 
 
 def _new_ids(parts: Parts, task_id: str) -> Iterator[str]:
-    """The ids that *task_id* goes on under: it was sent so, or is being sent."""
+    """The new ids of *task_id*: it was sent under them, or is being sent."""
     key = encoding.key(task_id)
     for schedule in parts.schedule_storage.find_schedules(
         ScheduleQuery(task_ids=[key], limit=None)
@@ -114,7 +114,7 @@ def _waiting(storage: ScheduleStorage) -> Iterator[Schedule]:
 
 
 def _is_stamped(schedule: Schedule, wanted: Mapping[str, Any]) -> bool:
-    """Whether a worker would revoke it: any stamp has any of the values that were given for it."""
+    """True if a worker would revoke it: a stamp has one of the values that were given for it."""
     headers = encoding.loads(schedule.headers)
     stamps = headers.get("stamps") if isinstance(headers, Mapping) else None
     if not isinstance(stamps, Mapping):

@@ -16,7 +16,7 @@ from fullresult.config import Settings
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
 from fullresult.scheduling.original_ids import OriginalIds
-from fullresult.scheduling.revoked_results import tell_revoked
+from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import ScheduleStorage, Storage, with_schedules
 
@@ -82,7 +82,7 @@ class Parts:
     @property
     def schedules(self) -> Scheduled:
         """Cancels, moves and mends schedules. Raises `ImproperlyConfigured`."""
-        return Scheduled(self.settings, self.schedule_storage, partial(tell_revoked, self.app))
+        return Scheduled(self.settings, self.schedule_storage, partial(store_revoked, self.app))
 
     def new_sweeper(self) -> Sweeper:
         """A sweeper that is not started. Raises `ImproperlyConfigured`."""

@@ -1,4 +1,4 @@
-"""The receivers of Celery's signals: each finds its app's recorder and tells it what happened.
+"""The receivers of Celery's signals: each passes an event to the recorder of its app.
 
 Celery catches what a receiver raises, logs it, and goes on with the task.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def connect() -> None:
-    """Connect every receiver, once per process however often it is called."""
+    """Connect every receiver. A second call in a process changes nothing."""
     for kind, receivers in (("recorder", RECEIVERS), ("original_ids", original_ids.RECEIVERS)):
         for name, receiver in receivers.items():
             uid = f"fullresult.{kind}.{name}"
@@ -35,7 +35,7 @@ def connect() -> None:
 
 
 def _recorder(app: Celery, name: str) -> Recorder | None:
-    """The recorder of *app*, if it has one and tasks called *name* are recorded."""
+    """The recorder of *app*; None without one, and for a task *name* that is not recorded."""
     parts = parts_of(app)
     if parts is None:
         return None
@@ -44,8 +44,8 @@ def _recorder(app: Celery, name: str) -> Recorder | None:
 
 
 def _is_ignored(task: Task, request: Context) -> bool:
-    """Whether the result is not wanted; the message's word comes before the task's."""
-    # A class attribute says False of requests that say nothing.
+    """True if the result is not wanted. The message's `ignore_result` overrides the task's."""
+    # Not by getattr: the class attribute is False even if the message says nothing.
     wish = vars(request).get("ignore_result")
     return bool(task.ignore_result if wish is None else wish)
 
@@ -105,8 +105,8 @@ def on_task_retry(
 
 
 def on_task_postrun(sender: Task, retval: Any = None, state: str | None = None, **_: Any) -> None:
-    # Of the ends of a run only these have no signal of their own. SUCCESS is not proof: storing the
-    # result may have failed.
+    # Only these ends of a run have no signal of their own. The state SUCCESS proves nothing here:
+    # the result may not have been stored.
     if state not in (None, IGNORED, REJECTED):
         return
     if recorder := _recorder(sender.app, sender.name):
@@ -139,7 +139,7 @@ def on_task_rejected(sender: Any, message: Any, exc: Any = None, **_: Any) -> No
 
 def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
     if recorder := _recorder(sender.app, name):
-        # The signal has the KeyError of a lookup; this is what Celery tells the result backend.
+        # The signal has the KeyError of a lookup; Celery gives this to the result backend.
         recorder.refused(message, FAILURE, sender.hostname, NotRegistered(name))
 
 

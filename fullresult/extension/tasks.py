@@ -18,7 +18,7 @@ def register(parts: Parts) -> None:
     `fullresult.sweep` sends what is due, and returns how many tasks it sent; `fullresult.purge`
     deletes what has expired, and returns how many records.
     """
-    idle: list[Sweeper] = []  # what one knows of the sweeps before, and says once, is kept
+    idle: list[Sweeper] = []  # kept, as a sweeper logs some things once and knows the sweeps before
 
     def sweep_due() -> int:
         try:

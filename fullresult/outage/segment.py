@@ -1,4 +1,4 @@
-"""A segment of the spool: one append-only file of frames, which belongs to one process."""
+"""A segment of the spool: one append-only file of frames, owned by one process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 _PIECE = 8 * 1024 * 1024
 _REMEMBERED = 5000
-"""Frames of the segment that is being appended to, kept in memory: a flush need not read them."""
+"""Frames of a segment kept in memory at most, so that a flush need not read them."""
 _LARGEST_REMEMBERED = 2 * 1024 * 1024
+"""Bytes of a segment whose frames are kept in memory, at most."""
 
 
 class Segment:
@@ -28,20 +29,20 @@ class Segment:
         self.path = path
         self.size = size
         self.remembered: list[Frame] | None = None
-        """What it holds, where that is known without reading it."""
+        """Its frames, if they are known without reading it."""
         self._descriptor = descriptor
 
     def append(self, lines: bytes) -> None:
         """Write *lines* whole or not at all. Raises `OSError`."""
         written = os.write(self._descriptor, lines)
         if written != len(lines):
-            # Of what comes next, no line must be glued to a half one.
+            # The next line must not be glued to half a line.
             os.ftruncate(self._descriptor, self.size)
             raise OSError(28, "no space left on device")
         self.size += written
 
     def read(self) -> tuple[list[Frame], int]:
-        """What it holds, and how many lines of it cannot be read. Raises `OSError`."""
+        """Its frames, and the number of lines that cannot be read. Raises `OSError`."""
         found: list[Frame] = []
         unreadable = 0
         for line in self._content().split(b"\n"):
@@ -60,8 +61,17 @@ class Segment:
             offset += len(piece)
         return b"".join(pieces)
 
+    def remember(self, frames: tuple[Frame, ...]) -> None:
+        """Keep *frames*, which are about to be appended, in memory, unless it has too many."""
+        if self.remembered is None:
+            return
+        if len(self.remembered) >= _REMEMBERED or self.size > _LARGEST_REMEMBERED:
+            self.remembered = None
+        else:
+            self.remembered += frames
+
     def close(self) -> None:
-        """Let go of it, once; its lock goes with the last process that has it."""
+        """Close the file. Its lock ends when the last process that has it open closes it."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             with suppress(OSError):
@@ -73,8 +83,8 @@ class Segment:
         self.close()
 
 
-def locked(descriptor: int) -> bool:
-    """Lock it, unless somebody has; whether that was done."""
+def lock(descriptor: int) -> bool:
+    """Lock a file, unless another process has. True if it is locked now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -82,18 +92,19 @@ def locked(descriptor: int) -> bool:
     return True
 
 
-def opened(path: Path) -> int:
-    # Not for reading only: NFS gives an exclusive lock to writers alone.
+def open_segment(path: Path) -> int:
+    # For writing too: NFS gives an exclusive lock to writers alone.
     return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def adopted(path: Path) -> Segment | None:
+def adopt(path: Path) -> Segment | None:
+    """The segment at *path*, now locked by this process; None if its process lives."""
     try:
-        descriptor = opened(path)
+        descriptor = open_segment(path)
     except OSError:
         return None
     try:
-        if _is_ours(descriptor) and locked(descriptor) and os.fstat(descriptor).st_nlink:
+        if _is_ours(descriptor) and lock(descriptor) and os.fstat(descriptor).st_nlink:
             return Segment(path, descriptor, os.fstat(descriptor).st_size)
     except OSError as error:
         logger.debug("fullresult: %s cannot be locked: %s", path, error)
@@ -106,17 +117,8 @@ def _is_ours(descriptor: int) -> bool:
     return stat.S_ISREG(known.st_mode) and known.st_uid == os.geteuid()
 
 
-def remember(segment: Segment, what: tuple[Frame, ...]) -> None:
-    remembered = segment.remembered
-    if remembered is None:
-        return
-    if len(remembered) >= _REMEMBERED or segment.size > _LARGEST_REMEMBERED:
-        segment.remembered = None
-    else:
-        remembered += what
-
-
 def begun(path: Path) -> datetime:
+    """The time in the name of *path*; its time of change if the name has none."""
     try:
         return from_milliseconds(int(path.name.partition("-")[0], 16) // 1_000_000)
     except (ValueError, OverflowError):

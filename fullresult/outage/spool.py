@@ -1,8 +1,8 @@
-"""The spool: what a storage did not take at once, in append-only files of each process.
+"""The spool: the events that a storage did not take at once, in append-only files of each process.
 
-Each file, a *segment*, belongs to one process, which holds a lock on it while it lives. One whose
-lock can be had is of a dead process, and whoever has the lock may write what it holds. Segments are
-deleted when all in them is written; what they hold is mergeable, so twice does no harm.
+Each file, a *segment*, belongs to one process, which holds a lock on it while it lives. A segment
+whose lock is free belongs to a dead process, and may be written by the one that takes the lock. It
+is deleted when all of it is written. Events merge, so to write one twice does no harm.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from pathlib import Path
 
 from fullresult.outage.directory import make_directory
 from fullresult.outage.lines import Frame, encode
-from fullresult.outage.segment import Segment, adopted, begun, locked, opened, remember
+from fullresult.outage.segment import Segment, adopt, begun, lock, open_segment
 
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".spool"
 _SEGMENT = 8 * 1024 * 1024
-"""Bytes after which a segment is followed by another."""
+"""Bytes after which another segment is begun."""
 _PAUSE = 1.0
-"""Seconds between two looks at a directory that is full or cannot be used."""
+"""Seconds until a directory that is full or cannot be used is tried again."""
 _TRIES = 100
 
 
 @dataclass(frozen=True)
 class SpoolStatus:
-    """What waits in a spool to be written."""
+    """The events that wait in a spool, of all processes of this host."""
 
     directory: str
     segments: int = 0
-    """Files; of each process that lives no more than it needs."""
+    """The number of files."""
     events: int = 0
     bytes: int = 0
     owned: int = 0
-    """Events in files of processes that live: these write them."""
+    """The events in files of living processes, which write them themselves."""
     oldest: datetime | None = None
-    """When the oldest file with events was begun."""
+    """The time at which the oldest file with events was begun."""
     oldest_left: datetime | None = None
-    """The same of files whose process is gone: somebody else has to write them."""
+    """The same among files of dead processes, which another process has to write."""
 
 
 class Spool:
-    """The segments of this process, and those that others left, in one directory."""
+    """The segments of this process, and those of dead processes, in one directory."""
 
     def __init__(self, directory: Path, limit: int) -> None:
         self.directory = directory
@@ -70,26 +70,26 @@ class Spool:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of this process waits."""
+        """True if no event of this process waits."""
         return not self._own
 
     @property
     def has_any(self) -> bool:
-        """Whether there is a segment, of whichever process."""
+        """True if there is a segment of any process."""
         return bool(self._paths())
 
-    def append(self, *what: Frame) -> bool:
-        """Keep *what*, all or nothing; whether that was done. Neither waits nor raises."""
+    def append(self, *frames: Frame) -> bool:
+        """Keep *frames*, all or nothing. True if they are kept. Neither waits nor raises."""
         if self._unusable_until and time.monotonic() < self._unusable_until:
             return False
         try:
-            lines = b"".join(map(encode, what))
+            lines = b"".join(map(encode, frames))
         except (TypeError, ValueError, RecursionError) as error:
             logger.error("fullresult: an event cannot be kept: %s", error)  # noqa: TRY400
             return False
         with self._lock:
             try:
-                self._append(what, lines)
+                self._append(frames, lines)
             except OSError as error:
                 self._unusable(error.strerror or str(error))
                 return False
@@ -100,13 +100,13 @@ class Spool:
             self._usable()
         return True
 
-    def _append(self, what: tuple[Frame, ...], lines: bytes) -> None:
+    def _append(self, frames: tuple[Frame, ...], lines: bytes) -> None:
         segment = self._open
         if segment is None or segment.size + len(lines) > self._segment_size:
             self._seal()
             segment = self._new(len(lines))
-        # Remembered first: it must not be in the file only, should a signal raise in between.
-        remember(segment, what)
+        # Remembered first: if a signal raises in between, a frame must not be in the file alone.
+        segment.remember(frames)
         try:
             segment.append(lines)
         except OSError:
@@ -130,14 +130,14 @@ class Spool:
             name = f"{time.time_ns():016x}-{os.getpid()}-{os.urandom(3).hex()}{_SUFFIX}"
             path = self.directory / name
             descriptor = os.open(path, how, 0o600)
-            # Somebody may have found it before it was locked, and deleted it as a dead one's.
-            if locked(descriptor) and os.fstat(descriptor).st_nlink:
+            # Before it was locked, another process may have found and deleted it as a dead one's.
+            if lock(descriptor) and os.fstat(descriptor).st_nlink:
                 return Segment(path, descriptor)
             os.close(descriptor)
         raise OSError(11, "no file of it can be locked")
 
     def _check_room(self, needed: int) -> None:
-        """For a whole segment, so that nobody has to look again before the next one."""
+        """Raise `_Full` if there is no room for a whole segment. Checked once for each segment."""
         now, segment = time.monotonic(), max(needed, self._segment_size)
         if now - self._summed > _PAUSE or (self._total + segment) * 2 > self._limit:
             self._total, self._summed = sum(size for _, size in self._sizes()), now
@@ -150,7 +150,7 @@ class Spool:
                 yield path, path.stat(follow_symlinks=False).st_size
 
     def _paths(self) -> list[Path]:
-        """All segments there are, the oldest first."""
+        """The segments of all processes, the oldest first."""
         try:
             names = os.listdir(self.directory)  # noqa: PTH208  (many times faster, and often asked)
         except OSError:
@@ -158,10 +158,10 @@ class Spool:
         return [self.directory / name for name in sorted(names) if name.endswith(_SUFFIX)]
 
     def _seal(self) -> None:
-        """No more is appended to the segment that is open."""
+        """Append no more to the open segment."""
         segment, self._open = self._open, None
         if segment is not None and segment.size > self._segment_size // 2:
-            segment.remembered = None  # of a long outage little is in memory
+            segment.remembered = None  # in a long outage, memory must not grow
 
     def _unusable(self, why: str) -> None:
         self._unusable_until = time.monotonic() + _PAUSE
@@ -176,7 +176,7 @@ class Spool:
     # ---- flushing
 
     def take(self) -> Segment | None:
-        """The oldest segment of this process, which grows no more; None if there is none."""
+        """The oldest segment of this process, which is appended to no more; None if none waits."""
         with self._lock:
             if not self._own:
                 return None
@@ -186,7 +186,7 @@ class Spool:
             return segment
 
     def done(self, segment: Segment) -> None:
-        """All of *segment*, own or adopted, is written."""
+        """Delete *segment*, own or adopted: all of it is written."""
         with self._lock:
             segment.delete()
             if self._own and self._own[0] is segment:
@@ -195,11 +195,11 @@ class Spool:
             self._unusable_until = 0.0
 
     def adopt(self) -> Segment | None:
-        """A segment whose process is gone, now locked by this one; None if there is none."""
-        return next(filter(None, map(adopted, self._paths())), None)
+        """A segment of a dead process, now locked by this one; None if there is none."""
+        return next(filter(None, map(adopt, self._paths())), None)
 
     def status(self) -> SpoolStatus:
-        """What waits, of all processes."""
+        """The events that wait, of all processes."""
         found = SpoolStatus(str(self.directory))
         for path in self._paths():
             looked = self._look(path)
@@ -208,13 +208,13 @@ class Spool:
         return found
 
     def _look(self, path: Path) -> tuple[datetime, int, int, bool] | None:
-        """When *path* was begun, its lines, its bytes, and whether its process lives."""
+        """When *path* was begun, its lines, its bytes, and True if its process lives."""
         try:
-            descriptor = opened(path)
+            descriptor = open_segment(path)
         except OSError:
             return None
         try:
-            lives = not locked(descriptor)
+            lives = not lock(descriptor)
             lines = size = 0
             while piece := os.pread(descriptor, _SEGMENT, size):
                 lines += piece.count(b"\n")
@@ -228,7 +228,7 @@ class Spool:
     # ---- forks
 
     def _after_fork_in_child(self) -> None:
-        # They are the parent's, which would look alive as long as a child has them open.
+        # They are the parent's, which would look alive while a child has them open.
         for segment in self._own:
             segment.close()
         self._own, self._open = deque(), None
@@ -236,7 +236,7 @@ class Spool:
 
 
 class _Full(Exception):
-    """There is no room left; the message says how much there was."""
+    """There is no room left; the message says how much is used."""
 
 
 def _sum(
@@ -256,7 +256,7 @@ def _sum(
 
 
 def _watch_forks(spool: Spool) -> None:
-    reference = weakref.ref(spool)  # what is registered stays so for good
+    reference = weakref.ref(spool)  # a registration at fork is for the life of the process
 
     def forked() -> None:
         if (alive := reference()) is not None:

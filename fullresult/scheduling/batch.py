@@ -1,4 +1,4 @@
-"""What a sweeper has claimed at once, and what a sweep did."""
+"""A batch of schedules that a sweeper claimed, and the numbers of what a sweep did."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fullresult.scheduling.sender import QueueRefused
 
 
 class Swept(NamedTuple):
-    """What one sweep did, in schedules."""
+    """How many schedules a sweep claimed, and what became of them."""
 
     claimed: int = 0
     sent: int = 0
     expired: int = 0
-    """Finished as REVOKED, and not sent."""
+    """Ended as REVOKED, not sent."""
     failed: int = 0
-    """Left claimed, for a person: not a message, or nobody knows whether it was sent."""
+    """Left claimed for a person: not a message, or perhaps sent."""
     released: int = 0
     """Claimed and given back, not sent."""
 
@@ -28,14 +28,14 @@ class Swept(NamedTuple):
 
 
 class Batch:
-    """What one claim took, on its way to the broker."""
+    """The schedules of one claim, on their way to the broker."""
 
     def __init__(
         self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
     ) -> None:
         self.claim = claim
         self.full = full
-        """Whether there may be more."""
+        """True if more may be due."""
         self.at = at
         self.began = began
         self.waiting = schedules
@@ -46,16 +46,16 @@ class Batch:
         self.problems: list[tuple[Schedule, str]] = []
         self.refused: list[Schedule] = []
         self.refusals: dict[str | None, QueueRefused] = {}
-        """By queue."""
+        """The refusals, by queue."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether all of it was sent, so that it has only to be marked."""
+        """True if all of it was sent, and has only to be marked."""
         return not (self.waiting or self.refused or self.problems or self.ended)
 
     @property
     def unsent(self) -> list[Schedule]:
-        """What is to be given back."""
+        """The schedules to be given back."""
         return self.waiting + self.refused
 
     @property

@@ -1,4 +1,4 @@
-"""A producer that keeps what it is told to publish."""
+"""A producer that hands a message over to be stored instead of publishing it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ capturing: ContextVar[CapturingProducer | None] = ContextVar("fullresult_capture
 
 
 def current_capture() -> CapturingProducer | None:
-    """What takes the message of the task that this thread is in the middle of storing."""
+    """The producer that captures the message of the task that this thread is storing, if any."""
     return capturing.get()
 
 
 class CapturingProducer:
-    """Takes the place of kombu's producer, and hands the message over instead of sending it."""
+    """Stands in for kombu's producer in one call of `send_task`."""
 
     serializer: str | None = None
     compression: str | None = None
@@ -43,7 +43,7 @@ class CapturingProducer:
     def publish(self, body: Any, **how: Any) -> None:
         headers = how.get("headers") or {}
         if self.captured or "task" not in headers:
-            return  # the event that a task was sent: it was not
+            return  # Celery's event that a task was sent, which is not true
         try:
             payload = message.serialise(body, how.get("serializer"))
         except Exception as error:
@@ -66,7 +66,7 @@ class CapturingProducer:
 
 
 class _NoConnection:
-    """As much of a connection as Celery asks for on the way to `publish`."""
+    """The attributes of a connection that Celery uses on the way to `publish`."""
 
     recoverable_connection_errors: tuple[type[BaseException], ...] = ()
     recoverable_channel_errors: tuple[type[BaseException], ...] = ()

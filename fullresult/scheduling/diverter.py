@@ -1,4 +1,4 @@
-"""Diverting: a task with an ETA goes into the storage instead of to the broker."""
+"""The diverter: a task with an ETA goes into the storage instead of to the broker."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ logger = logging.getLogger(__name__)
 _NOT_STORED = frozenset(
     {"headers", "serializer", "retry", "retry_policy", "timeout", "confirm_timeout"}
 )
-"""Keywords of `Producer.publish` that are not the message's."""
+"""Keywords of `Producer.publish` that do not belong to the message."""
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
-"""Options of `send_task` that Celery's routers do not see."""
+"""Options of `send_task` that Celery does not pass to its routers."""
 _MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
 
 
 class NotDivertible(Exception):
-    """This message cannot wait in the storage; the message says why. It goes to the broker."""
+    """The message cannot wait in the storage and goes to the broker; the text says why."""
 
 
 class _Failed(Exception):
-    """The storage did not take the message. Not one of kombu's, after which Celery would retry."""
+    """The storage did not take the message. It is no error of kombu's, which Celery would retry."""
 
     def __init__(
         self, text: str, call: Call | None = None, schedule: Schedule | None = None
@@ -57,7 +57,7 @@ class _Failed(Exception):
         super().__init__(text)
         self.call = call
         self.schedule = schedule
-        """What may have been stored all the same."""
+        """A schedule that may have been stored nevertheless."""
 
 
 class Diverter:
@@ -85,15 +85,15 @@ class Diverter:
     def diverts(
         self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
     ) -> timedelta | datetime | None:
-        """When the task that `send_task` was called for is due, if it is to wait in the storage.
+        """The time at which a task that is to wait in the storage is due; None if it is not to.
 
-        A length of time is counted from the storage's now.
+        A `timedelta` counts from the storage's now.
         """
         due = _due_in(options)
         if due is None or self._app.conf.task_protocol != 2:  # noqa: PLR2004
             return None
         if not is_recorded(name, ()):
-            return None  # Celery's own polling, and ours
+            return None  # Celery's own tasks that poll, and ours
         delay = due if isinstance(due, timedelta) else due - datetime.now(timezone.utc)
         outgoing = Outgoing(name, delay, lambda: self._queue_of(name, given, options))
         if not self._is_routed_here(outgoing):
@@ -110,12 +110,12 @@ class Diverter:
         except Exception:
             if not this_worker.is_worker():
                 raise
-            # Here that would make a failure of a task that succeeded.
+            # In a worker an error here would make a task fail that succeeded.
             logger.exception("fullresult: task %s goes to the broker", outgoing.name)
             return False
 
     def _unfit(self, name: str, options: Mapping[str, Any]) -> str | None:
-        """Why a task's message is not to be stored, as far as its call says."""
+        """The reason, if its call shows any, why a task must not be stored."""
         if self._settings.schedule_redacted:
             return None
         if not is_recorded(name, self._settings.ignore):
@@ -131,10 +131,11 @@ class Diverter:
         options: dict[str, Any],
         due: timedelta | datetime,
     ) -> Any:
-        """Store what *send_task* would publish; returns what it returns.
+        """Store the message that *send_task* would publish. Returns the answer of *send_task*.
 
-        Raises `NotDivertible`, having stored nothing, where the message is for the broker after
-        all; kombu's `OperationalError` where the storage fails and nothing else is left.
+        Raises `NotDivertible`, with nothing stored, if the message is to go to the broker after
+        all; kombu's `OperationalError` if the storage fails and `fullresult_on_divert_error` is
+        "raise".
         """
         options = {
             name: value
@@ -176,7 +177,7 @@ class Diverter:
             raise _Failed(str(error)) from error
 
     def _refuse(self, call: Call, error: Exception) -> None:
-        """Record a message that cannot be serialised, as one that is not to wait is recorded."""
+        """Record a message that cannot be serialised, like one that is not to wait."""
         if self._settings.track_publish and self._recorder.records(str(call.headers["task"])):
             self._recorder.publishing(call)()
             self._recorder.unsent(call.headers, error)
@@ -215,7 +216,7 @@ class Diverter:
         )
 
     def _definition(self, entity: Any) -> dict[str, Any]:
-        """What is stored of a queue, made once: it takes longer than all else that is stored."""
+        """The definition of a queue, made once: it takes longer than the rest of a schedule."""
         known, definition = self._definitions.get(id(entity), (None, {}))
         if known is not entity:
             definition = _definition(entity)
@@ -225,7 +226,7 @@ class Diverter:
         return definition
 
     def _check(self, call: Call, payload: Payload) -> None:
-        """Raise `NotDivertible` for a message of which the record may not keep all."""
+        """Raise `NotDivertible` if the record may not keep the whole message."""
         if self._settings.schedule_redacted:
             return
         if message.hides_arguments(call.parts[2]):
@@ -255,11 +256,11 @@ class Diverter:
         return None if queue is None else str(getattr(queue, "name", queue))
 
     def _fall_back(self, task_id: str, failed: _Failed) -> None:
-        """Raise `NotDivertible` where the broker is to have it, and else `OperationalError`."""
-        told = OperationalError(f"task {task_id} is not scheduled: {failed}")
+        """Raise `NotDivertible` if the task is to go to the broker, else `OperationalError`."""
+        raised = OperationalError(f"task {task_id} is not scheduled: {failed}")
         goes_on = self._settings.on_divert_error == "broker" or this_worker.is_worker()
         if failed.call and failed.schedule:
-            event = self._recorder.not_scheduled(failed.call, failed.schedule, told)
+            event = self._recorder.not_scheduled(failed.call, failed.schedule, raised)
             self._withdrawals.withdraw(failed.schedule.schedule_id, None if goes_on else event)
         if goes_on:
             logger.error(
@@ -269,7 +270,7 @@ class Diverter:
                 failed,
             )
             raise NotDivertible(str(failed)) from failed
-        raise told from failed
+        raise raised from failed
 
     def _warn(self, name: str, why: str) -> None:
         if name not in self._warned:
@@ -282,19 +283,19 @@ class Diverter:
             )
 
     def refused(self, name: str, why: NotDivertible) -> None:
-        """Say, once for each name, that a task went to the broker after all."""
-        if why.__cause__ is None:  # else it was said of this task
+        """Log, once for each name, that a task went to the broker after all."""
+        if why.__cause__ is None:  # else this very task was logged
             self._warn(name, str(why))
 
     def _look_for_a_sweeper(self) -> None:
-        """Warn, once, where what was stored may never be sent."""
+        """Warn, once, if no sweeper seems to run that would send what was stored."""
         seconds = _SWEEPERS_ARE_LATE.total_seconds()
         now = time.monotonic()
         if "sweeper" in self._warned or now - self._looked < seconds:
             return
         first, self._looked = not self._looked, now
         if first:
-            return  # a sweeper that starts together with its publishers
+            return  # the sweeper may be starting together with its publishers
         try:
             last = self._storage.last_sweep(self._settings.namespace)
             late = _SWEEPERS_ARE_LATE + self._settings.sweep_interval
@@ -312,12 +313,15 @@ class Diverter:
 
 
 def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
-    """When a call of `send_task` wants its task to run; None if at once, or if Celery shall say."""
+    """The time at which a call of `send_task` wants its task to run.
+
+    None if that is at once, or if Celery is to raise an error of it.
+    """
     countdown, eta = options.get("countdown"), options.get("eta")
     try:
         if countdown:
             wait = timedelta(seconds=countdown)
-            datetime.now(timezone.utc) + wait  # past the year 9999 Celery raises an error
+            datetime.now(timezone.utc) + wait  # past the year 9999 this raises, as Celery will
             return wait
         if not eta:
             return None
@@ -329,12 +333,15 @@ def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether nobody counts on the id but who asks for the result."""
+    """True if only the caller uses this id (no group, chord, chain, retry or replacement).
+
+    Then the task may get a new id when it is sent.
+    """
     if call.hidden:
-        return False  # what the sweeper records of the new one it reads from the message
+        return False  # the sweeper makes the new record from the message, which would show all
     headers, embed = call.headers, call.parts[2] or {}
     member = headers.get("group") or embed.get("chord")
-    in_chain = embed.get("chain") is not None  # empty for the last one
+    in_chain = embed.get("chain") is not None  # the last task of a chain has an empty one
     if member or in_chain or original_ids.is_awaited(str(headers["id"])):
         return False
     again = headers.get("retries") or headers.get("replaced_task_nesting")

@@ -1,7 +1,7 @@
-"""The bridge to the result backend, which hears only of what workers run, and under which id.
+"""The original ids of tasks that go on under a new one.
 
-A task that goes on under a new id has its outcome stored under its first one too, so that
-`AsyncResult.get` returns for who asked for it. One that is never sent is stored as REVOKED.
+The result backend is given the outcome of such a task under both ids, so that `AsyncResult.get`
+returns for the caller, who knows only the first.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _UNLOCK = "celery.chord_unlock"
 
 
 class OriginalIds:
-    """What one app's worker knows of the tasks that go on under a new id."""
+    """The requests of one app's worker whose tasks go on under a new id."""
 
     def __init__(self) -> None:
         self._received: WeakValueDictionary[str, Request] = WeakValueDictionary()
 
     def received(self, request: Request) -> None:
-        """The main process has a message: of its end it may be told the id only."""
+        """The main process has a message. A signal of its end may have nothing but the id."""
         if ORIGINAL_ID in request.request_dict:
             self._received[request.id] = request
 
@@ -48,14 +48,14 @@ def _of(app: Celery) -> OriginalIds | None:
 
 
 def pointer_in(request: Any) -> str:
-    """The header that says which id a task stands for; "" where there is none."""
+    """The header that names the original id of a task; "" if there is none."""
     headers = getattr(request, "headers", None)
     pointer = headers.get(ORIGINAL_ID) if isinstance(headers, Mapping) else None
     return pointer if isinstance(pointer, str) else ""
 
 
 def original_in(pointer: str, task_id: str) -> str | None:
-    """The first id of *task_id*: a pointer that came with copied headers means another task."""
+    """The original id of *task_id*; None if *pointer* was copied from another task's message."""
     new_id, _, original = pointer.partition(" ")
     return original if original and new_id == task_id else None
 
@@ -63,7 +63,7 @@ def original_in(pointer: str, task_id: str) -> str | None:
 def _copy(
     task: Task, request: Context, result: Any, state: str, traceback: str | None = None
 ) -> None:
-    """Store an outcome under the first id as well, as it was stored under the task's own."""
+    """Store an outcome under the original id, as it was stored under the task's own."""
     original = original_in(pointer_in(request), request.id)
     if original is None or follows(task.backend) or is_ignored(task, request, state):
         return
@@ -71,7 +71,7 @@ def _copy(
 
 
 def _copy_known(task: Task, request: Context) -> None:
-    """Store what the backend says of a task that ended without telling, if it says anything."""
+    """Store under the original id what the backend has stored of a task, if that has ended."""
     if original_in(pointer_in(request), request.id) is None or follows(task.backend):
         return
     known = task.backend.get_task_meta(request.id)
@@ -89,19 +89,19 @@ def store_for(
 
 
 def follows(backend: Any) -> bool:
-    """Whether *backend* finds by itself what a task goes on as: it reads the records."""
+    """True if *backend* reads the records, and finds there what a task goes on as."""
     return bool(getattr(backend, "follows_new_ids", False))
 
 
 def is_ignored(task: Task, request: Any, state: str) -> bool:
-    """Whether Celery stores no such outcome; the message's word comes before the task's."""
+    """True if Celery stores no such outcome. The message's `ignore_result` overrides the task's."""
     wish = vars(request).get("ignore_result")
     ignored = task.ignore_result if wish is None else wish
     return bool(ignored) and (state == states.SUCCESS or not task.store_errors_even_if_ignored)
 
 
 def is_awaited(task_id: str) -> bool:
-    """Whether the canvas of the task that runs here names this id: it is a chord's body."""
+    """True if the canvas of the task that runs here names this id, as it is a chord's body."""
     request = current_task.request if current_task else None
     if request is None:
         return False
@@ -113,9 +113,9 @@ def is_awaited(task_id: str) -> bool:
 
 
 def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
-    """Pass the pointer on to what has, or leads to, the id that it is of.
+    """Pass the pointer on to a message that has its new id, or leads to a task with that id.
 
-    Celery does so for a retry, unless that has headers of its own, and not for a replacement.
+    Celery does so for a retry without headers of its own, and not for a replacement.
     """
     pointer = pointer_in(current_task.request) if current_task else ""
     if not pointer or ORIGINAL_ID in headers:
@@ -127,7 +127,7 @@ def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None
 
 
 def _mentions(value: Any, task_id: str) -> bool:
-    """Whether there is a signature with this id in *value*."""
+    """True if there is a signature with this id in *value*."""
     if isinstance(value, Mapping):
         return value.get("task_id") == task_id or _mentions(list(value.values()), task_id)
     if isinstance(value, (list, tuple)):
@@ -155,13 +155,13 @@ def on_task_failure(
 
 
 def on_task_internal_error(sender: Task, task_id: str, request: Any, **_: Any) -> None:
-    # A hook raised after the outcome was stored, or it could not be stored.
+    # A hook raised after the outcome was stored, or the outcome could not be stored.
     if _of(sender.app):
         _copy_known(sender, Context(request, id=task_id))
 
 
 def on_task_postrun(sender: Task, state: str | None = None, **_: Any) -> None:
-    # A task that is to be ignored may have stored what it wanted.
+    # A task may have stored a result by itself before it asked to be ignored.
     if state == states.IGNORED and _of(sender.app):
         _copy_known(sender, sender.request)
 

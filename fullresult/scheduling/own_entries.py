@@ -1,4 +1,4 @@
-"""Our entries in beat's plan: the sweep and the purge."""
+"""The entries of `fullresult.sweep` and `fullresult.purge` in beat's plan."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SWEEP = "fullresult.sweep"
 PURGE = "fullresult.purge"
 _HOUR = timedelta(hours=1)
 _LATEST = 5.0
-"""Seconds after which a sweep that nobody ran yet is left to the next one."""
+"""Seconds after which a sweep that no worker has run expires, at the earliest."""
 
 
 def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
-    """What beat is to have of ours: the task that sweeps, and hourly the one that purges.
+    """The entries that beat is to have: the sweep, and every hour the purge.
 
-    Each if need be, and if `beat_schedule` has no entry of that name.
+    Each only if the settings need it and `beat_schedule` has no entry of that name.
     """
     wanted = {}
     if settings.schedule_eta and settings.sweeper == "beat":
@@ -38,8 +38,8 @@ def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def add_entries(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
-    """Give *scheduler* our entries."""
-    # It has read the configuration when the first signal of beat comes.
+    """Add our entries to *scheduler*."""
+    # Beat reads the configuration before its first signal, so that is too late to change.
     if entries := own_entries(app, settings):
         scheduler.update_from_dict(entries)
 

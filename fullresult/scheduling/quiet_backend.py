@@ -42,7 +42,7 @@ def _stand_in_if_missing(app: Celery) -> Iterator[None]:
 
 
 def _gate(backend: Any) -> None:
-    """Keep *backend* from doing anything for a task that is only stored."""
+    """Have *backend* do nothing for a task that is only stored."""
     on_task_call = backend.on_task_call
     if getattr(on_task_call, "fullresult_gate", False):
         return
@@ -55,7 +55,7 @@ def _gate(backend: Any) -> None:
 
 
 class _Missing:
-    """A result backend that cannot be made now: it is made when somebody asks for a result."""
+    """Stands in for a result backend that cannot be made now, until a result is asked for."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -65,7 +65,7 @@ class _Missing:
         pass
 
     def remove_pending_result(self, result: Any) -> Any:
-        # Asked by every result as it goes away.
+        # Every result calls this as it is deleted.
         return self._app.backend.remove_pending_result(result) if self._was_made else result
 
     def __getattr__(self, name: str) -> Any:

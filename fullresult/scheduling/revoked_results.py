@@ -1,4 +1,4 @@
-"""Telling the result backend of a task that is revoked and reaches no worker."""
+"""The results of tasks that are revoked in the storage and never reach a worker."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fullresult.scheduling.original_ids import (
 logger = logging.getLogger(__name__)
 
 
-def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
-    """Store that a scheduled task is never sent, as a worker would; whether that was possible."""
+def store_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
+    """Store REVOKED as the result of a scheduled task. True if that was possible."""
     try:
         request = _request_of(schedule)
         task = app.tasks.get(schedule.name)
         backend = (app if task is None else task).backend
         ignored = task is not None and is_ignored(task, request, states.REVOKED)
-        ignored = ignored or follows(backend)  # its record says so already
+        ignored = ignored or follows(backend)  # the record has it already
         backend.mark_as_revoked(schedule.task_id, reason, request=request, store_result=not ignored)
         original = original_in(pointer_in(request), schedule.task_id)
         if original and not ignored:
@@ -44,10 +44,10 @@ def tell_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
 
 
 def _request_of(schedule: Schedule) -> Context:
-    """As much of a worker's request as a result backend asks for."""
+    """The parts of a worker's request that result backends use."""
     request = Context(encoding.loads(schedule.headers))
     how = encoding.loads(schedule.how)
     request.update(reply_to=how.get("reply_to"), correlation_id=how.get("correlation_id"))
-    if how.get("content_type") == "application/json":  # nothing else is decoded
+    if how.get("content_type") == "application/json":  # no other content is decoded here
         request.update(encoding.loads(schedule.body.decode())[2] or {})
     return request

@@ -1,4 +1,4 @@
-"""The events that schedules end in: sent, expired, cancelled, moved to another time."""
+"""The events of schedules: sent, expired, cancelled, moved to another time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REVOKED = "celery.exceptions.TaskRevokedError"
 
 
 class ScheduleEvents:
-    """Makes the events of schedules. They are written with the schedule's own change."""
+    """Makes events. Each is written together with the change of its schedule."""
 
     def __init__(self, settings: Settings) -> None:
         self._limits = settings.limits
@@ -38,11 +38,11 @@ class ScheduleEvents:
         self._clock = Clock()
 
     def sent(self, schedule: Schedule, attempt: Attempt | None = None) -> list[TaskRecord]:
-        """The broker has the message; *attempt* is what its headers say, where they were read."""
+        """The broker has the message. *attempt* is the one in its headers, if they were read."""
         now = self._clock.moment()
         outcome = outcome_of(SCHEDULED_SENT, attempt or _attempt(schedule), now)
         if not is_recorded(schedule.name or "", self._ignored):
-            outcome = outcome._replace(open=False)  # nobody will tell how it went on
+            outcome = outcome._replace(open=False)  # no worker will record how it goes on
         if schedule.new_task_id is None:
             return [self._event(schedule, now.at, outcome, date_published=now.at)]
         result = json.dumps({"new_task_id": schedule.new_task_id})
@@ -51,7 +51,7 @@ class ScheduleEvents:
         return [old, self._published(schedule, schedule.new_task_id, now)]
 
     def _published(self, schedule: Schedule, task_id: str, now: Moment) -> TaskRecord:
-        """The first event of the task that goes on for another one."""
+        """The first event of a task with a new id."""
         stored = schedule.message
         payload = Payload(stored.body, stored.content_type, stored.content_encoding)
         how = {**stored.how, "declare": [Queue(each["name"]) for each in stored.how["declare"]]}
@@ -62,13 +62,13 @@ class ScheduleEvents:
         )
 
     def ended(self, schedule: Schedule, reason: str) -> TaskRecord:
-        """It will not be sent: it had expired, or was revoked."""
+        """The task is not sent: it had expired, or was revoked."""
         now = self._clock.moment()
         outcome = outcome_of(REVOKED, _attempt(schedule), now, failure=Failure(_REVOKED, reason))
         return self._event(schedule, now.at, outcome, entries=(entry_of(outcome, now.at),))
 
     def moved(self, schedule: Schedule, due: datetime) -> TaskRecord:
-        """It is due at another time."""
+        """The task is due at another time."""
         now = self._clock.moment()
         outcome = outcome_of(SCHEDULED, _attempt(schedule), now)
         return self._event(schedule, now.at, outcome._replace(stale_from=due))

@@ -1,4 +1,4 @@
-"""Sending what was scheduled: a connection to the broker that never sends a message twice."""
+"""The sender: publishes stored messages by a connection of its own, and none of them twice."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from fullresult.storage.sockets import is_readable
 logger = logging.getLogger(__name__)
 
 UNSURE = "it may have been sent"
-"""How the problem of a schedule begins that was perhaps sent."""
+"""The problem of a schedule that was perhaps sent begins so."""
 _TIMEOUT = 5.0
 """Seconds to wait for the broker to take a connection or to confirm a message."""
 _FAREWELL = 1.0
-"""The same for it to answer a goodbye."""
+"""Seconds to wait for the broker to answer when a connection is closed."""
 _NOBODY = "fullresult.nobody"
-"""A routing key, of the default exchange, that no queue has."""
+"""A routing key of the default exchange that no queue has."""
 _FRESH = 10.0
-"""Seconds that an idle connection is taken to be alive."""
+"""Seconds for which an idle connection counts as alive."""
 _FRESH_REDIS = 0.05
-"""The same of one to redis: within a batch. redis-py would connect again in mid-publish."""
+"""The same for Redis, about as long as a batch takes. redis-py would reconnect in mid-publish."""
 _CONFIRMS = "confirm_timeout" in inspect.signature(Producer.publish).parameters
 _REFUSALS = frozenset({"ResponseError", "ReadOnlyError", "OutOfMemoryError", "NoPermissionError"})
-"""Answers of a redis server that did not do what it was asked."""
+"""Errors by which a Redis server says that it did nothing."""
 
 _RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
-"""What redis-py may have been told in the broker's transport options, or in its URL."""
+"""Options of redis-py that the broker's transport options, or its URL, may have set."""
 
 
 class Unsendable(Exception):
-    """The broker will never take this message; the message says why."""
+    """The broker will never take this message; the text says why."""
 
 
 class BrokerDown(Exception):
-    """The broker does not take messages now. Of the one in question, no byte left."""
+    """The broker does not take messages now. No byte of this one was sent."""
 
 
 class QueueRefused(BrokerDown):
-    """The broker answers, and does not take this message: its queue is full, for instance."""
+    """The broker answers, but does not take this message: for instance, its queue is full."""
 
 
 class Unconfirmed(Exception):
@@ -58,10 +58,10 @@ class Unconfirmed(Exception):
 
 
 class Sender:
-    """Sends stored messages to one app's broker, each as it would have been sent at first.
+    """Sends stored messages to one app's broker, as they would have been sent at first.
 
-    It has a connection of its own, with publisher confirms where the broker has them. Nothing here
-    is tried twice: after an error nobody knows whether the message arrived.
+    It has a connection of its own, with publisher confirms if the broker has them. Nothing here is
+    tried twice, for after an error a message may have arrived.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -111,11 +111,11 @@ class Sender:
 
     @property
     def confirms(self) -> bool:
-        """Whether the broker is waited for with each message: while it works, others may."""
+        """True if each message waits for the broker, which leaves time for other work."""
         return self._connection is not None and (self._connection.transport.driver_type == "amqp")
 
     def _may_be_dead(self) -> bool:
-        """Whether it was idle for long, or an AMQP broker said something unasked: goodbye, say."""
+        """True if it was idle for long, or an AMQP broker has sent something, such as a close."""
         idle = time.monotonic() - self._used
         if idle > (_FRESH_REDIS if self._connection.transport.driver_type == "redis" else _FRESH):
             return True
@@ -132,7 +132,7 @@ class Sender:
                 with connection.default_channel.conn_or_acquire() as client:
                     client.ping()
             self._used = time.monotonic()
-        except Exception:  # noqa: BLE001  (whatever it is, a new connection will show)
+        except Exception:  # noqa: BLE001  (a new connection will show what is wrong)
             self._hang_up()
 
     def read(self, schedule: Schedule) -> StoredMessage:
@@ -143,10 +143,10 @@ class Sender:
             raise Unsendable(str(error)) from error
 
     def send(self, schedule: Schedule, now: datetime, stored: StoredMessage | None = None) -> bool:
-        """Send *schedule*'s message; False if it had expired by *now*, and was not sent.
+        """Send the message of *schedule*. False if it had expired by *now*, and was not sent.
 
-        *stored* is the message, where it was read before. Raises `Unsendable`, `BrokerDown` (or, of
-        it, `QueueRefused`) or `Unconfirmed`.
+        *stored* is that message, if it was read before. Raises `Unsendable`, `Unconfirmed`,
+        `BrokerDown` or its subclass `QueueRefused`.
         """
         stored = stored or self.read(schedule)
         if not _lives(stored, now):
@@ -190,7 +190,7 @@ class Sender:
             raise Unsendable(_text(error)) from error
 
     def _declare(self, connection: Any, definition: Mapping[str, Any]) -> None:
-        """Make sure that a queue is there: as it is, or else as it was when it was scheduled."""
+        """Make sure that a queue exists. A missing one is declared as it was when it was stored."""
         name = str(definition["name"])
         if name in self._declared:
             return
@@ -199,7 +199,7 @@ class Sender:
             _queue(definition)(channel).declare()
         else:
             try:
-                # By a channel of its own: the broker closes it where there is none.
+                # On a channel of its own, which the broker closes if there is no such queue.
                 with connection.channel() as asking:
                     asking.queue_declare(queue=name, passive=True)
             except connection.channel_errors:
@@ -208,7 +208,7 @@ class Sender:
         self._declared.add(name)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             with suppress(Exception):
@@ -217,8 +217,8 @@ class Sender:
                 connection.release()
 
     def _hang_up(self) -> None:
-        """Let go of a connection that may never answer a goodbye."""
-        # Not the property, which would connect again. Only AMQP's says goodbye.
+        """Drop a connection that may never answer when it is closed."""
+        # Not the property, which would connect again. Only AMQP waits for an answer.
         collect = getattr(getattr(self._connection, "_connection", None), "collect", None)
         if collect is not None:
             with suppress(Exception):
@@ -227,14 +227,14 @@ class Sender:
 
 
 def _forget_retries(channel: Any) -> None:
-    """Have a redis client forget that it was told to send again what got no answer."""
-    told = [channel.pool.connection_kwargs.pop(name, None) for name in _RETRIES]
-    if any(told):
+    """Have a Redis client repeat no command that got no answer, although its options say so."""
+    options = [channel.pool.connection_kwargs.pop(name, None) for name in _RETRIES]
+    if any(options):
         channel.pool.disconnect()
 
 
 def _keep_client(channel: Any) -> None:
-    """Have *channel* use one client: kombu makes a new one, as slowly as it sends, per message."""
+    """Have *channel* use one client. kombu makes one per message, which doubles the time."""
     make = getattr(channel, "_create_client", None)
     if make is not None:
         client = make()
@@ -244,7 +244,7 @@ def _keep_client(channel: Any) -> None:
 
 
 def _lives(stored: StoredMessage, now: datetime) -> bool:
-    """Whether a message has not expired; how long it has to live is put into it."""
+    """True if a message has not expired. Its `expiration` is set to the seconds that are left."""
     if stored.headers.get("expires") is None:
         return True
     notes: dict[str, str] = {}
@@ -257,19 +257,21 @@ def _lives(stored: StoredMessage, now: datetime) -> bool:
 
 
 def _limit_waiting(driver: Any, seconds: float) -> None:
-    """Have what waits for an answer of the broker give up: most of that has no limit of its own."""
+    """Have the driver wait at most *seconds* for the broker. Most of its calls have no limit."""
     # Not by the driver's `read_timeout`, after which it goes on reading.
     if getattr(driver, "connected", False) and (sock := getattr(driver, "sock", None)):
         sock.settimeout(seconds)
 
 
 def _try_publishing(connection: Any) -> None:
-    """Have RabbitMQ confirm a message to nobody.
+    """Have RabbitMQ confirm a message that no queue gets.
 
-    While it is short of memory or disk it answers all else, and takes no messages.
+    While it is short of memory or disk it answers every question, but takes no message.
     """
     channel = connection.channel()
-    with suppress(connection.channel_errors):  # one that may not use that exchange is answered too
+    with suppress(
+        connection.channel_errors
+    ):  # a user without a right to that exchange gets an answer too
         Producer(channel, auto_declare=False).publish(
             "", exchange="", routing_key=_NOBODY, delivery_mode=1, retry=False
         )
@@ -277,18 +279,18 @@ def _try_publishing(connection: Any) -> None:
 
 
 def _is_of_the_broker(error: Exception, connection: Any) -> bool:
-    """Whether a declaration failed for the broker's sake, and not for what it says."""
+    """True if a declaration failed because of the broker, and not because of its arguments."""
     if any(kind.__name__ == "IrrecoverableConnectionError" for kind in type(error).__mro__):
-        return False  # RabbitMQ closes the connection on some that make no sense
+        return False  # RabbitMQ closes the connection on arguments that make no sense
     return _is_refusal(error) or isinstance(error, (*connection.connection_errors, OSError))
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the broker said that it did not do what it was asked."""
+    """True if the broker says that it did nothing."""
     known: BaseException | None = error
     while known is not None:
         if type(known).__module__.startswith("redis.") and type(known).__name__ in _REFUSALS:
-            return "WRONGTYPE" not in str(known)  # its queue is something else, and stays so
+            return "WRONGTYPE" not in str(known)  # the queue's key holds something else, and will
         if type(known).__name__ == "MessageNacked":
             return True
         known = known.__cause__ or known.__context__
@@ -296,7 +298,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _goes_to_one_queue(channel: Any, stored: StoredMessage) -> bool:
-    """Whether a message that was refused is nowhere: of several queues, one may have it."""
+    """True if a refused message is in no queue. Of several queues, one may have taken it."""
     exchange = stored.how.get("exchange")
     if not exchange:
         return True

@@ -15,7 +15,7 @@ from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.stamps import attempt_in
 from fullresult.scheduling.batch import Batch, Swept
-from fullresult.scheduling.revoked_results import tell_revoked
+from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import (
     UNSURE,
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLAIM = 0.05
-"""Seconds that it should take to send what one claim takes.
+"""Seconds that it should take to send the tasks of one claim.
 
-One crash leaves no more to mend than this claim, the one before and the next, for which the
-storage is asked meanwhile.
+A crash leaves at most three claims to mend: this one, the one before, and the next one, which is
+made meanwhile.
 """
 _AHEAD = 1.0
-"""Seconds after which what was claimed ahead is given back, and not sent."""
+"""Seconds after which a batch that was claimed ahead is given back, not sent."""
 _FIRST_CLAIM = 10
-_TELL_EVERY = 60.0
+_LOG_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -58,10 +58,10 @@ def _log(error: Exception) -> None:
 
 
 class Sweeper:
-    """Sends what is due of one app's namespace, at most once, until it is stopped.
+    """Sends each due task of one app's namespace, at most once, until it is stopped.
 
-    Any number may work side by side, in any processes. `run` sleeps until the next schedule is due,
-    and no longer than `fullresult_sweep_interval`.
+    Any number of sweepers may work side by side, in any processes. `run` sleeps until the next
+    schedule is due, at most for `fullresult_sweep_interval`.
     """
 
     def __init__(self, app: Celery, settings: Settings, storage: ScheduleStorage) -> None:
@@ -78,14 +78,14 @@ class Sweeper:
         self._unmarked: list[Batch] = []
         self._next: Batch | None = None
         self._smooth = False
-        """All of the last batch was sent: the next may be claimed ahead."""
+        """True if all of the last batch was sent, so that the next may be claimed ahead."""
         self._side = SideThread()
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
         self._refusal: QueueRefused | None = None
-        self._told = -_TELL_EVERY
+        self._logged = -_LOG_EVERY
         self.swept = Swept()
-        """All that it did."""
+        """The sum of all that it did."""
 
     # ---- the loop
 
@@ -95,7 +95,7 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let `run` return after the message it is sending. May be called from anywhere."""
+        """Let `run` return after the message it is sending. Safe in threads and signal handlers."""
         self._stop.set()
 
     def join(self, timeout: float | None = None) -> None:
@@ -104,7 +104,7 @@ class Sweeper:
             self._thread.join(timeout)
 
     def run(self) -> None:
-        """Sweep until `stop` is called. Outages are logged, and waited for."""
+        """Sweep until `stop` is called. An outage is logged once, and waited for."""
         pause = _SHORTEST_PAUSE
         while not self._stop.is_set():
             try:
@@ -114,8 +114,8 @@ class Sweeper:
                 elif not swept.claimed:
                     self._sleep(self._idle_for())
                 pause = self._recovered(pause)
-            except Exception as error:  # noqa: BLE001  (a sweeper that ends sends nothing more)
-                if pause == _SHORTEST_PAUSE:  # said once
+            except Exception as error:  # noqa: BLE001  (a sweeper that ends would send nothing more)
+                if pause == _SHORTEST_PAUSE:  # logged once
                     _log(error)
                 self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -123,15 +123,15 @@ class Sweeper:
 
     def _step(self) -> Swept:
         with self._gate:
-            self._upkeep.do(self._mark_what_was_sent)  # before it could be rescued
+            self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         return self._batch(self._size, ahead=True)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(max(seconds, 0.001))
 
     def _idle_for(self) -> float:
-        """Seconds until the next one is due, or until it is time to look again."""
-        # Not all at the same moment, where there are many.
+        """Seconds until the next task is due, or until it is time to look again."""
+        # Scattered, so that many sweepers do not look at the same moment.
         interval = self._settings.sweep_interval.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
         with self._gate:
             due = self._storage.next_due(self._settings.namespace)
@@ -140,11 +140,11 @@ class Sweeper:
             return min((due - self._clock.now()).total_seconds(), interval)
 
     def _refused_for(self, refusal: QueueRefused) -> float:
-        """Seconds until it is time to try again a queue that did not take its messages."""
+        """Seconds until a queue that refused its messages is tried again."""
         now = time.monotonic()
-        if now - self._told >= _TELL_EVERY:
+        if now - self._logged >= _LOG_EVERY:
             logger.error("fullresult: what is due for a queue waits: %s", refusal)
-            self._told = now
+            self._logged = now
         return _SHORTEST_PAUSE * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _recovered(self, pause: float) -> float:
@@ -157,12 +157,12 @@ class Sweeper:
     def sweep(self, limit: int | None = None) -> Swept:
         """Send what is due now, at most *limit*. Returns what was done.
 
-        Claims a few at a time, and commits each claim before it sends. Raises `StorageError` where
-        the storage fails, `BrokerDown` where the broker does: what was claimed is then sent and
-        marked, given back, or left claimed where nobody knows.
+        Claims a few at a time, and commits each claim before it sends. Raises `StorageError` if
+        the storage fails, and `BrokerDown` if the broker does. Each claimed task is then sent and
+        marked, or given back, or left claimed if it may have been sent.
         """
         with self._gate:
-            self._upkeep.do(self._mark_what_was_sent)  # before it could be rescued
+            self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
@@ -178,9 +178,10 @@ class Sweeper:
         return swept
 
     def _batch(self, size: int, *, ahead: bool) -> Swept:
-        """Claim up to *size* of what is due, or take what was claimed *ahead*, and send it.
+        """Claim up to *size* due tasks, or take those claimed ahead, and send them.
 
-        It is marked then, or while the next is sent.
+        They are marked then, or while the next batch is sent. With *ahead*, that one is claimed
+        meanwhile.
         """
         with self._gate:
             if not self._may_wait():
@@ -222,7 +223,7 @@ class Sweeper:
         return Batch(claim, now, began, schedules, full=len(schedules) >= size)
 
     def _get_ready(self) -> None:
-        """Before the claim, that nothing is claimed while the broker is away."""
+        """Connect before the claim, so that nothing is claimed while the broker is away."""
         try:
             self._sender.ready()
         except BrokerDown:
@@ -231,7 +232,7 @@ class Sweeper:
             raise
 
     def _meanwhile(self, more: int) -> None:
-        """Mark what was sent before, and claim what is sent next; in a thread of its own."""
+        """Mark the batch before and claim the next one. Runs in the side thread."""
         while self._unmarked:
             self._mark(self._unmarked[0])
             self._unmarked.pop(0)
@@ -239,7 +240,7 @@ class Sweeper:
             self._next = self._claim(more)
 
     def _take_next(self) -> Batch | None:
-        """What was claimed ahead, unless that is long ago."""
+        """The batch that was claimed ahead; None if there is none, or if it is too old."""
         batch = self._next
         if batch is not None and time.monotonic() - batch.began > _AHEAD:
             self._give_back_next()
@@ -249,13 +250,13 @@ class Sweeper:
         return batch
 
     def _give_back_next(self) -> None:
-        """Have what was claimed ahead given back, when what was sent is marked."""
+        """Have the batch claimed ahead given back when the batches before it are marked."""
         batch, self._next = self._next, None
         if batch is not None:
             self._unmarked.append(batch)
 
     def _may_wait(self) -> bool:
-        """Whether what was sent may be marked later: all is well, and more of it is on its way."""
+        """True if sent batches may be marked later: at most one waits, and it was sent whole."""
         return self._unanswered is None and (
             not self._unmarked or (len(self._unmarked) == 1 and self._unmarked[0].is_plain)
         )
@@ -264,7 +265,7 @@ class Sweeper:
         count, began = len(batch.waiting), time.monotonic()
         while batch.waiting:
             if self._stop.is_set() and time.monotonic() - began > _CLAIM * 10:
-                break  # what is left is given back
+                break  # the rest is given back
             if self._is_old(batch):
                 break
             with self._gate:
@@ -273,7 +274,7 @@ class Sweeper:
         self._refusal = next(iter(batch.refusals.values()), None)
 
     def _is_old(self, batch: Batch) -> bool:
-        """Whether another sweeper may soon rescue what is left of *batch*."""
+        """True if another sweeper may soon rescue the rest of *batch*."""
         rescue = self._settings.rescue_after
         return rescue is not None and time.monotonic() - batch.began > rescue.total_seconds() / 2
 
@@ -283,7 +284,7 @@ class Sweeper:
             batch.refused.append(batch.waiting.pop(0))
             return
         try:
-            # What is left of an interrupted batch is given back: not so the one in question.
+            # If this is interrupted, the rest of the batch is given back, but not this one.
             stored = self._sender.read(schedule)
             if self._sender.send(schedule, batch.at, stored):
                 batch.sent += 1
@@ -294,7 +295,7 @@ class Sweeper:
                 batch.ended.append(schedule)
             batch.closed.append(schedule)
         except QueueRefused as error:
-            # Other queues may be well: they do not wait for this one.
+            # The other queues may be well, and do not wait for this one.
             batch.refusals[schedule.queue] = error
             batch.refused.append(schedule)
         except BrokerDown:
@@ -305,7 +306,7 @@ class Sweeper:
                 batch.waiting.pop(0)
                 raise BrokerDown(str(error)) from error
         except Exception as error:
-            # Of whatever kind: it is not sent again by itself.
+            # Whatever it is, only a person may send this one again.
             logger.exception("fullresult: task %s was not sent", schedule.task_id)
             self._set_aside(batch, schedule, encoding.safe_str(error))
         except BaseException:
@@ -324,11 +325,14 @@ class Sweeper:
         batch.problems.append((schedule, problem))
 
     def _mark_what_was_sent(self) -> None:
-        """Close what was sent and give back what was not. Raises `StorageError`, to be repeated."""
+        """Mark the sent schedules and give back the others.
+
+        Raises `StorageError`, and goes on where it stopped when it is called again.
+        """
         self._give_back_unanswered()
         while self._unmarked:
             self._mark(self._unmarked[0])
-            self._tell_expired(self._unmarked.pop(0))
+            self._store_expired(self._unmarked.pop(0))
 
     def _mark(self, batch: Batch) -> None:
         if batch.closed:
@@ -344,15 +348,15 @@ class Sweeper:
             batch.released += len(self._storage.release(ids, batch.claim))
             batch.waiting, batch.refused = [], []
 
-    def _tell_expired(self, batch: Batch) -> None:
-        """Have the result backend say of what expired that it is over."""
+    def _store_expired(self, batch: Batch) -> None:
+        """Store REVOKED as the result of each task that had expired."""
         while batch.ended:
-            # Where it does not answer, that takes long: the others are not asked for.
-            if not tell_revoked(self._app, batch.ended.pop(), "expired"):
+            # A backend that does not answer takes long: the other results are not stored.
+            if not store_revoked(self._app, batch.ended.pop(), "expired"):
                 batch.ended = []
 
     def _give_back_unanswered(self) -> None:
-        """Release a claim of which the storage's answer did not come: nothing of it was sent."""
+        """Release a claim to which the storage did not answer. None of its tasks was sent."""
         claim = self._unanswered
         if claim is None:
             return
@@ -363,13 +367,13 @@ class Sweeper:
         self._unanswered = None
 
     def _pace(self, sent: int, took: float) -> None:
-        """Claim next time as many as go out in `_CLAIM`."""
+        """Set the size of the next claim to the number of tasks that are sent in `_CLAIM`."""
         if sent:
             possible = sent / max(took, 1e-6) * _CLAIM
             self._size = int(min(max(possible, 1), self._size * 2, self._settings.sweep_limit))
 
     def close(self) -> None:
-        """Let go of the broker. What was sent and could not be marked stays claimed."""
+        """Close the connection. Sent schedules that cannot be marked stay claimed."""
         with self._gate:
             self._give_back_next()
             try:

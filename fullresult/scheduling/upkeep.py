@@ -1,4 +1,4 @@
-"""What a sweeper does now and then: it says that it lives, and looks after claims left behind."""
+"""Upkeep: a sweeper notes now and then that it lives, and mends claims that were left behind."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _NOTE_EVERY = 20.0
 _LOOK_EVERY = 60.0
 _OTHERS_ARE_LATE = timedelta(minutes=1)
 _LEFT_BEHIND = timedelta(minutes=1)
-"""A sweeper at work marks a claim within milliseconds, unless the storage went away."""
+"""A claim older than this was left behind: a sweeper marks within milliseconds."""
 
 
 class Upkeep:
-    """The chores of one sweeper, each done as often as it needs to be."""
+    """The chores of one sweeper, each with an interval of its own."""
 
     def __init__(self, settings: Settings, storage: ScheduleStorage) -> None:
         self._storage = storage
@@ -41,7 +41,10 @@ class Upkeep:
         self._others: frozenset[str] = frozenset()
 
     def do(self, settle: Callable[[], None]) -> None:
-        """Do what is due; *settle* first, where claims are looked at. Raises `StorageError`."""
+        """Do the chores that are due. Before claims are looked at, call *settle*.
+
+        Raises `StorageError`.
+        """
         now = time.monotonic()
         if now - self._noted >= _NOTE_EVERY:
             self._storage.note_sweep(self._settings.namespace, self._storage.now())
@@ -58,7 +61,7 @@ class Upkeep:
             self._rescued = now
 
     def _report_others(self) -> None:
-        """Warn of what is overdue in namespaces that are not ours to send."""
+        """Warn of overdue tasks in other namespaces, which are not sent from here."""
         late = ScheduleQuery(
             not_namespace=self._settings.namespace,
             claimed=False,
@@ -75,7 +78,7 @@ class Upkeep:
         self._others = found
 
     def _close_what_ran(self, claimed_until: datetime) -> None:
-        """Mark sent what a sweeper sent and could not mark: a worker has begun to run it since."""
+        """Mark as sent each claimed task that a worker has begun to run since it was claimed."""
         for schedule in self._claimed(claimed_until):
             if schedule.claim and self._ran(schedule):
                 events = fold(self._events.sent(schedule))
@@ -85,12 +88,12 @@ class Upkeep:
         record = self._storage.get(schedule.new_task_id or schedule.task_id)
         if record is None or not _began(record, schedule):
             return False
-        # Of two with one id nobody can say which of them it was.
+        # If two schedules have one id, it is not known which of them ran.
         twins = ScheduleQuery(task_ids=[schedule.task_id], limit=2)
         return len(self._storage.find_schedules(twins)) == 1
 
     def _rescue(self, after: timedelta) -> None:
-        """Give back what was claimed too long ago: perhaps sent, perhaps not."""
+        """Give back each task that was claimed more than *after* ago, although it may be sent."""
         until = self._storage.now() - after
         self._close_what_ran(until)
         for schedule in self._claimed(until):
@@ -103,7 +106,7 @@ class Upkeep:
                 )
 
     def _claimed(self, until: datetime) -> Iterator[Schedule]:
-        """What was claimed at *until* or earlier and may have been sent."""
+        """The schedules that were claimed at *until* or earlier and may have been sent."""
         query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
         for schedule in self._storage.find_schedules(query):
             hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
@@ -112,7 +115,7 @@ class Upkeep:
 
 
 def _began(record: TaskRecord, schedule: Schedule) -> bool:
-    """Whether a run of the very attempt that *schedule* is for began after it was claimed."""
+    """True if a run of the attempt that *schedule* is for began after it was claimed."""
     claimed = schedule.date_claimed
     headers = encoding.loads(schedule.headers)
     if claimed is None or not isinstance(headers, dict):

@@ -1,4 +1,4 @@
-"""Schedules that were perhaps stored and must not be sent: withdrawn as soon as that can be."""
+"""Withdrawals: schedules that may have been stored must not be sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LONGEST_PAUSE = 30.0
 
 
 class Withdrawals:
-    """Withdraws from one storage in the background, for as long as it takes.
+    """Withdraws schedules from one storage in the background, for as long as it takes.
 
-    A task whose schedule got no answer goes to the broker, or its caller is told that it failed:
-    were the schedule kept after all, the task would run twice. It is also noted in the spool, for
-    whoever comes after this process; without one, what it has not withdrawn when it ends is not.
+    If the storage did not answer, the task goes to the broker or its caller gets an error. A
+    schedule that was stored after all would then run the task again. A withdrawal is also kept in
+    the spool, for a process that comes later; without a spool it ends with this process.
     """
 
     def __init__(self, storage: ScheduleStorage, keep: Callable[..., bool]) -> None:
@@ -35,8 +35,8 @@ class Withdrawals:
         Neither waits nor raises.
         """
         self._keep(Withdrawal(schedule_id), *(() if event is None else (event,)))
-        # Not behind what else is in the spool: it may be due in a moment. A thread each: after the
-        # first of them the breaker lets few others begin.
+        # Not behind the rest of the spool: the schedule may be due in a moment. A thread each is
+        # affordable: after the first failure the breaker lets few others begin.
         threading.Thread(
             target=self._work, args=[schedule_id, event], name="fullresult-withdrawal", daemon=True
         ).start()
