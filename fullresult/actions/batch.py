@@ -1,30 +1,34 @@
-"""What somebody asked for, task by task, and why it could not be done to one of them."""
+"""Many tasks acted on one after the other: what became of each, and when to give up."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from kombu.exceptions import OperationalError
 
+from fullresult.actions.audit import Trail
+from fullresult.actions.resend import CannotResend
 from fullresult.record.encoding import safe_str
+from fullresult.scheduling.sender import BrokerDown
 from fullresult.storage import StorageError
-from fullresult.web.forms import key_of
+
+T = TypeVar("T")
 
 BROKER_ERRORS = 3
-"""So many in a row, and nobody waits for the broker any longer."""
+"""Errors of the broker in a row after which the rest is not tried."""
+BROKER_SILENT = "The broker does not answer."
 
 
 class NotDone(Exception):
-    """One of them could not be done; the message says why."""
+    """The action failed for one task; the message says why."""
 
     @property
     def is_of_broker(self) -> bool:
-        """Whether what it came of says that the broker does not answer."""
-        from fullresult.scheduling.sender import BrokerDown
-
+        """True if it comes of a broker that does not answer."""
         cause: BaseException | None = self
         while cause is not None:
             if isinstance(cause, (OperationalError, OSError, BrokerDown)):
@@ -33,14 +37,20 @@ class NotDone(Exception):
         return False
 
 
+class LeftAlone(NotDone):
+    """One task is spared on purpose, and nothing failed."""
+
+    def __init__(self, task_id: str, why: str) -> None:
+        super().__init__(f"task {task_id} is left alone: {why}")
+        self.why = why
+
+
 @contextmanager
 def sending(task_id: str) -> Iterator[None]:
-    """Raises `NotDone`, saying why, where this task could not be sent; lets a `StorageError` go."""
-    from fullresult.actions.resend import CannotResend
-
+    """Turn what sending this task raises into `NotDone`; a `StorageError` goes on."""
     try:
         yield
-    except StorageError:
+    except (StorageError, NotDone):
         raise
     except Exception as error:
         # Any other lookup that fails does so in a broker's library, which may raise anything.
@@ -49,71 +59,115 @@ def sending(task_id: str) -> Iterator[None]:
         raise NotDone(f"task {task_id}: the broker did not take it: {safe_str(error)}") from error
 
 
-T = TypeVar("T")
-PATIENCE = 4.0
-"""Seconds that one request may act; what is left waits for the next."""
-
-
-class Result(NamedTuple):
+class Fate(NamedTuple):
     """What became of one task."""
 
     task_id: str
     new_id: str | None = None
+    """The id it was sent under."""
     problem: str | None = None
-    """Why it was not done."""
+    """Why it was not done; None if it was."""
+    spared: bool = False
+    """It was left alone on purpose, and did not fail."""
 
 
-class Batch(NamedTuple):
-    """What one request did."""
+@dataclass
+class Report:
+    """What became of many tasks, in the order in which they were tried."""
 
-    results: list[Result]
-    unfinished: bool
-    """Time was up: there may be more to do."""
+    fates: list[Fate] = field(default_factory=list)
+    unfinished: bool = False
+    """Some were not tried: time was up or, if `stopped` says why, for that reason."""
     stopped: str | None = None
-    """Why it did not go on, where time was not the reason."""
+    would_send: list[str] = field(default_factory=list)
+    """Of a dry run: the ids of the tasks that would be tried."""
 
     @property
-    def done(self) -> list[Result]:
-        return [result for result in self.results if result.problem is None]
+    def done(self) -> list[Fate]:
+        return [fate for fate in self.fates if fate.problem is None]
 
     @property
-    def failed(self) -> list[Result]:
-        return [result for result in self.results if result.problem is not None]
+    def spared(self) -> list[Fate]:
+        return [fate for fate in self.fates if fate.spared]
 
-    def left(self, ids: Iterable[str]) -> list[tuple[str, str]]:
-        """Those of *ids* that were not tried, as a form sends them once more."""
-        tried = {result.task_id for result in self.results}
-        return [("key", key_of(task_id)) for task_id in ids if task_id not in tried]
+    @property
+    def failed(self) -> list[Fate]:
+        return [fate for fate in self.fates if fate.problem is not None and not fate.spared]
+
+    def left(self, ids: Iterable[str]) -> list[str]:
+        """Those of *ids* that were not tried."""
+        tried = {fate.task_id for fate in self.fates}
+        return [task_id for task_id in ids if task_id not in tried]
 
 
-def run(items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> Batch:
-    """*do* each of *items*, by task id, until time is up; it answers a new id, or raises `NotDone`.
+class Batch:
+    """One action, done to one task after the other and written to the audit log.
 
-    Where it does, the others go on. Raises `StorageError` only where nothing was tried before.
+    *patience*: seconds after which the rest is left for another time; None: all is done at once.
+    *tell* is called with what became of each.
     """
-    results: list[Result] = []
-    try:
-        return _run(items, do, results)
-    except StorageError as error:
-        if not results:
-            raise
-        # What was done is to be told, and written down.
-        return Batch(results, unfinished=True, stopped=safe_str(error))
 
+    def __init__(
+        self,
+        trail: Trail,
+        patience: float | None = None,
+        tell: Callable[[Fate], object] | None = None,
+    ) -> None:
+        self._trail = trail
+        self._tell = tell
+        self._until = None if patience is None else time.monotonic() + patience
+        self._broker_errors = 0
+        self._report = Report()
 
-def _run(
-    items: Iterable[tuple[str, T]], do: Callable[[T], str | None], results: list[Result]
-) -> Batch:
-    broken, until = 0, time.monotonic() + PATIENCE
-    for task_id, item in items:
-        if results and time.monotonic() > until:
-            return Batch(results, unfinished=True)
+    def run(self, items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> Report:
+        """*do* each of *items*, by task id; it answers a new id, or raises `NotDone`.
+
+        After `NotDone` the others go on. A `StorageError` ends it: it is raised if nothing was
+        tried before, else `Report.stopped`.
+        """
         try:
-            results.append(Result(task_id, new_id=do(item)))
-            broken = 0
+            self._run(items, do)
+        except StorageError as error:
+            if not self._report.fates:
+                raise
+            self._stop(safe_str(error))
+        finally:
+            # What was done before somebody lost patience is written as well.
+            self._trail.flush()
+        return self._report
+
+    def _run(self, items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> None:
+        for task_id, item in items:
+            if self._report.fates and self._is_late():
+                self._report.unfinished = True
+                return
+            self._note(self._try(task_id, item, do))
+            if self._broker_errors >= BROKER_ERRORS:
+                self._stop(BROKER_SILENT)
+                return
+
+    def _is_late(self) -> bool:
+        return self._until is not None and time.monotonic() > self._until
+
+    def _stop(self, why: str) -> None:
+        self._report.unfinished, self._report.stopped = True, why
+
+    def _try(self, task_id: str, item: T, do: Callable[[T], str | None]) -> Fate:
+        try:
+            new_id = do(item)
+        except LeftAlone as error:
+            return Fate(task_id, problem=safe_str(error), spared=True)
         except NotDone as error:
-            results.append(Result(task_id, problem=safe_str(error)))
-            broken = broken + 1 if error.is_of_broker else 0
-        if broken >= BROKER_ERRORS:
-            return Batch(results, unfinished=True, stopped="The broker does not answer.")
-    return Batch(results, unfinished=False)
+            self._broker_errors = self._broker_errors + 1 if error.is_of_broker else 0
+            return Fate(task_id, problem=safe_str(error))
+        self._broker_errors = 0
+        return Fate(task_id, new_id)
+
+    def _note(self, fate: Fate) -> None:
+        self._report.fates.append(fate)
+        if fate.problem is None:
+            self._trail.done(fate.task_id, fate.new_id)
+        elif not fate.spared:
+            self._trail.failed(fate.task_id, fate.problem)
+        if self._tell is not None:
+            self._tell(fate)

@@ -1,195 +1,199 @@
-"""What went missing, as `resend` finds it, shows it and sends it."""
+"""What went missing: found, spared where sending it again would do harm, and checked once more."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from fullresult.actions.batch import NotDone, sending
-from fullresult.cli.commands.orphans import show_orphans
-from fullresult.cli.preview import SHOWN
-from fullresult.cli.schedule_table import show_schedules
-from fullresult.cli.table import STALE_COLUMNS, show_records
-from fullresult.cli.terminal import say
-from fullresult.insight.orphans import Orphans, was_sent_again
-from fullresult.insight.overdue import Overdue
+from fullresult.actions.batch import Fate, LeftAlone
+from fullresult.insight.orphans import Orphan, Orphans, was_sent_again
+from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.insight.stale import stale_query
-from fullresult.insight.words import count_of
-from fullresult.record import pages
+from fullresult.record import encoding, pages
 from fullresult.storage import TaskQuery, WorkerStorage
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from fullresult.extension import FullResult
+    from fullresult.config import Settings
     from fullresult.record import TaskRecord
+    from fullresult.record.schedule import Schedule
+    from fullresult.storage import Storage
 
-Found = Iterator[tuple[str, str, Any]]
-"""The id of a task, the stamp of how it stands, and what is shown of it."""
-_BATCH = 100
+Way = Literal["stale_scheduled", "orphans", "stale"]
+"""In which way a task went missing; the order in which they are looked for and sent."""
+WAYS: tuple[Way, ...] = ("stale_scheduled", "orphans", "stale")
+
+RUNNING = "being run by a worker that lives"
+AGAIN = "sent again already"
+SHOWN = 10
+"""Tasks of each way that are kept whole, to be shown."""
+_PAGE = 100
 _FRESH = 5.0
-"""Seconds after which one looks again which workers live."""
+"""Seconds for which it is taken to be known which workers live."""
+
+_Found = Iterator[tuple[str, str, Any]]
+"""A task's id, how it stands, and what is shown of it."""
+
+
+def seen_as(record: TaskRecord) -> str:
+    """A short text that is another one as soon as anything happens to the task."""
+    stamp = record.outcome.stamp if record.outcome else ""
+    return hashlib.sha256(stamp.encode(errors="replace")).hexdigest()[:16]
 
 
 @dataclass
-class Part:
-    """What went missing in one way: all of it by its ids, the first of it whole."""
+class Loss:
+    """What went missing in one way: all of it by id, the first few whole."""
 
-    what: str
-    verb: str
-    show: Callable[[list[Any]], None]
-    send: Callable[[str, str], str]
-    """Send the task of this id, which is to stand as this stamp says; the id it then has."""
-    stamps: dict[str, str] = field(default_factory=dict)
+    way: Way
+    seen: dict[str, str] = field(default_factory=dict)
+    """How each task stood, as `seen_as` says it, by its id."""
     first: list[Any] = field(default_factory=list)
+    """The first `Schedule`s, `Orphan`s or `TaskRecord`s."""
 
-    def preview(self) -> None:
-        """Show it on standard error."""
-        number = len(self.stamps)
-        say(f"About to {self.verb} {count_of(number, self.what)}:", err=True)
-        self.show(self.first)
-        if number > len(self.first):
-            say(f"… and {number - len(self.first):,} more", err=True)
+
+class Sparing:
+    """Tells which tasks that went missing are left alone, and why."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._looked: tuple[float, Orphans | None] | None = None
+
+    def check(self, record: TaskRecord) -> None:
+        """Raises `LeftAlone` if a living worker runs the task, or it was sent again."""
+        workers = self._workers()
+        if workers is not None and workers.is_running(record):
+            raise LeftAlone(record.task_id, RUNNING)
+        if was_sent_again(self._storage, record.task_id):
+            raise LeftAlone(record.task_id, AGAIN)
+
+    def to_send(self, way: Way, task_id: str, seen: str | None) -> TaskRecord:
+        """The record of a task that is as it was *seen*, and may be sent.
+
+        Raises `LeftAlone` if anything happened to it since; None was not seen, and may be sent as
+        long as it has not ended.
+        """
+        record = self._storage.get(encoding.key(task_id))
+        if record is None:
+            raise LeftAlone(task_id, "its record was deleted meanwhile")
+        ended = record.outcome is not None and not record.outcome.open
+        if ended if seen is None else seen_as(record) != seen:
+            raise LeftAlone(task_id, f"it moved on meanwhile: {record.state}")
+        try:
+            self.check(record)
+        except LeftAlone as error:
+            if error.why == RUNNING and way == "orphans":
+                raise LeftAlone(task_id, f"its worker, {record.worker}, is back") from error
+            raise
+        return record
+
+    def check_scheduled(self, task_id: str, settings: Settings) -> None:
+        """Raises `LeftAlone` if nothing is scheduled of the task, or a sweeper is sending it."""
+        found, overdue = schedules_of(self._storage, task_id), Overdue(self._storage, settings)
+        if not found:
+            raise LeftAlone(task_id, "it is not scheduled any more")
+        if all(map(overdue.is_being_sent, found)):
+            raise LeftAlone(task_id, "a sweeper claimed it within the last minute")
+
+    def _workers(self) -> Orphans | None:
+        """The workers there are; None if the storage does not keep them."""
+        now = time.monotonic()
+        if self._looked is None or now - self._looked[0] > _FRESH:
+            keeps = isinstance(self._storage, WorkerStorage)
+            self._looked = now, Orphans(self._storage) if keeps else None
+        return self._looked[1]
 
 
 class Missing:
-    """What is overdue, orphaned or stale among what *query* asks for, each task once."""
+    """What is stale scheduled, orphaned or stale among what *query* asks for, each task once."""
 
     def __init__(
-        self, full: FullResult, query: TaskQuery | None, age: timedelta | None, limit: int | None
+        self,
+        storage: Storage,
+        settings: Settings,
+        tasks: Mapping[str, Any],
+        query: TaskQuery | None = None,
+        age: timedelta | None = None,
+        limit: int | None = None,
     ) -> None:
-        self._full = full
+        self._storage = storage
+        self._settings = settings
+        self._tasks = tasks
         self._query = query
         self._age = age
-        self._left = limit
-        self._seen: set[str] = set()
-        self._spared = {"sent again already": 0, "being run by a worker that lives": 0}
-        self._looked: tuple[float, Orphans | None] | None = None
+        self._limit = limit
+        self._sparing = Sparing(storage)
+        self._known: set[str] = set()
         self._twice: set[str] = set()
+        self.spared: list[Fate] = []
+        """Those that were found, and are left alone."""
+        self.left_alone: dict[str, int] = {AGAIN: 0, RUNNING: 0}
+        """Their number by the reason."""
 
-    def find(self, *, overdue: bool, orphans: bool, stale: bool) -> list[Part]:
-        """Those that there are, of the kinds asked for."""
-        parts = []
-        if overdue:
-            part = Part("overdue task", "send now", _show_schedules(self._full), self._send_now)
-            parts.append(self._filled(part, self._overdue()))
-        if orphans:
-            part = Part("orphan", "send again", _show_orphans, self._send_orphan)
-            parts.append(self._filled(part, self._orphans()))
-        if stale:
-            part = Part("stale task", "send again", _show_stale, self._send_stale)
-            parts.append(self._filled(part, self._stale()))
-        for why, number in self._spared.items():
-            if number:
-                say(f"Left alone: {count_of(number)} {why}.", err=True)
-        return [part for part in parts if part.stamps]
+    def find(self, ways: Collection[Way]) -> list[Loss]:
+        """What went missing in any of these ways; one in which nothing did is left out."""
+        look: dict[Way, Callable[[], _Found]] = {
+            "stale_scheduled": self._overdue,
+            "orphans": self._orphans,
+            "stale": self._stale,
+        }
+        losses = [self._filled(Loss(way), look[way]()) for way in WAYS if way in ways]
+        return [loss for loss in losses if loss.seen]
 
     @property
     def warning(self) -> str:
-        """What a person should know of what was found, before it is sent."""
+        """Sentences about what may run twice, each after a space."""
         return "".join(f" {why}: it then runs twice." for why in sorted(self._twice))
 
-    def _filled(self, part: Part, found: Found) -> Part:
-        for task_id, stamp, item in found:
-            if self._left is not None and len(self._seen) >= self._left:
+    def _filled(self, loss: Loss, found: _Found) -> Loss:
+        for task_id, seen, item in found:
+            if self._limit is not None and len(self._known) >= self._limit:
                 break
-            if task_id not in self._seen:
-                self._seen.add(task_id)
-                part.stamps[task_id] = stamp
-                if len(part.first) < SHOWN:
-                    part.first.append(item)
-        return part
+            if task_id not in self._known:
+                self._known.add(task_id)
+                loss.seen[task_id] = seen
+                if len(loss.first) < SHOWN:
+                    loss.first.append(item)
+        return loss
 
-    def _overdue(self) -> Found:
-        overdue = Overdue(self._full.storage, self._full.settings)
+    def _overdue(self) -> Iterator[tuple[str, str, Schedule]]:
+        overdue = Overdue(self._storage, self._settings)
         for schedule in overdue.to_send(self._age, query=self._query):
             if schedule.claimed:
                 self._twice.add("What was claimed may have been sent")
             yield schedule.task_id, "", schedule
 
-    def _orphans(self) -> Found:
-        for orphan in Orphans(self._full.storage, self._age).find(self._query or TaskQuery()):
+    def _orphans(self) -> Iterator[tuple[str, str, Orphan]]:
+        for orphan in Orphans(self._storage, self._age).find(self._query or TaskQuery()):
             if self._acks_late(orphan.record):
                 self._twice.add("The broker may deliver orphans again by itself (acks_late)")
-            yield orphan.record.task_id, _stamp(orphan.record), orphan
+            yield orphan.record.task_id, seen_as(orphan.record), orphan
 
     def _acks_late(self, record: TaskRecord) -> bool:
-        """As far as this process knows the task."""
-        task = self._full.app.tasks.get(record.name)
+        """True if this process knows the task, and that it is acknowledged late."""
+        task = self._tasks.get(record.name or "")
         return bool(task is not None and task.acks_late)
 
-    def _stale(self) -> Found:
-        age = self._full.settings.stale_after if self._age is None else self._age
-        asked = stale_query(self._full.storage.now() - age, None, _BATCH)
+    def _stale(self) -> Iterator[tuple[str, str, TaskRecord]]:
+        age = self._settings.stale_after if self._age is None else self._age
+        asked = stale_query(self._storage.now() - age, None, _PAGE)
         page = replace(
             self._query or asked,
             **{name: getattr(asked, name) for name in ("open", "moved_before", "order", "limit")},
         )
-        for record in pages.walk(self._full.find, page):
-            if record.task_id not in self._seen and not self._spares(record):
-                yield record.task_id, _stamp(record), record
+        for record in pages.walk(self._storage.find, page):
+            if record.task_id not in self._known and not self._spares(record):
+                yield record.task_id, seen_as(record), record
 
     def _spares(self, record: TaskRecord) -> bool:
-        """Whether it is stale, and best left alone."""
-        if self._is_running(record):
-            self._spared["being run by a worker that lives"] += 1
-            return True
-        if was_sent_again(self._full.storage, record.task_id):
-            self._spared["sent again already"] += 1
+        try:
+            self._sparing.check(record)
+        except LeftAlone as error:
+            self.left_alone[error.why] += 1
+            self.spared.append(Fate(record.task_id, problem=str(error), spared=True))
             return True
         return False
-
-    def _send_now(self, task_id: str, _: str) -> str:
-        with sending(task_id):
-            return str(self._full.resend_scheduled(task_id).id)
-
-    def _send_orphan(self, task_id: str, stamp: str) -> str:
-        record = self._unchanged(task_id, stamp)
-        if self._is_running(record):
-            raise NotDone(f"task {task_id} is left alone: its worker, {record.worker}, is back")
-        return self._send(record)
-
-    def _send_stale(self, task_id: str, stamp: str) -> str:
-        return self._send(self._unchanged(task_id, stamp))
-
-    def _send(self, record: TaskRecord) -> str:
-        with sending(record.task_id):
-            return str(self._full.resend(record).id)
-
-    def _unchanged(self, task_id: str, stamp: str) -> TaskRecord:
-        """The record as it was when it was shown; people take their time."""
-        record = self._full.get(task_id)
-        if record is None:
-            raise NotDone(f"task {task_id} is left alone: its record was deleted meanwhile")
-        if _stamp(record) != stamp:
-            raise NotDone(f"task {task_id} is left alone: it moved on meanwhile: {record.state}")
-        if was_sent_again(self._full.storage, task_id):
-            raise NotDone(f"task {task_id} is left alone: it was sent again meanwhile")
-        return record
-
-    def _is_running(self, record: TaskRecord) -> bool:
-        now = time.monotonic()
-        if self._looked is None or now - self._looked[0] > _FRESH:
-            storage = self._full.storage
-            known = Orphans(storage) if isinstance(storage, WorkerStorage) else None
-            self._looked = now, known
-        workers = self._looked[1]
-        return workers is not None and workers.is_running(record)
-
-
-def _stamp(record: TaskRecord) -> str:
-    return record.outcome.stamp if record.outcome else ""
-
-
-def _show_schedules(full: FullResult) -> Callable[[list[Any]], None]:
-    return lambda items: show_schedules(full, items, err=True, table=True)
-
-
-def _show_orphans(items: list[Any]) -> None:
-    show_orphans(items, err=True, table=True)
-
-
-def _show_stale(items: list[Any]) -> None:
-    show_records(items, STALE_COLUMNS, err=True, table=True)

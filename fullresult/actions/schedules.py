@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from fullresult.actions.resend import CannotResend
+from fullresult.actions.why_not import being_sent
 from fullresult.insight import dates
-from fullresult.insight.overdue import schedules_of
-from fullresult.insight.words import local_exactly
+from fullresult.insight.overdue import Overdue
 from fullresult.record import encoding
 from fullresult.record.dates import to_utc
 from fullresult.record.merging import fold
@@ -21,7 +21,6 @@ from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsend
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
-    from fullresult.extension import FullResult
     from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ class Scheduled:
         self._events = ScheduleEvents(settings)
 
     def cancel(self, task_id: str) -> bool:
-        """Cancel what waits of *task_id*; whether there was anything that a sweeper had not."""
+        """Cancel what waits of *task_id*; False if nothing does, or a sweeper has it."""
         cancelled = [
             schedule
             for schedule in self._waiting(task_id)
@@ -52,9 +51,8 @@ class Scheduled:
             self._tell_revoked(schedule, "revoked")
         return bool(cancelled)
 
-    def reschedule(self, task_id: str, eta: datetime | str) -> bool:
-        """Make what waits of *task_id* due at *eta*; whether there was anything."""
-        due = _aware(eta, self._storage.now())
+    def reschedule(self, task_id: str, due: datetime) -> bool:
+        """Make what waits of *task_id* due at that time; False if nothing waits."""
         moved = [
             self._storage.reschedule(schedule.schedule_id, due, self._events.moved(schedule, due))
             for schedule in self._waiting(task_id)
@@ -62,25 +60,34 @@ class Scheduled:
         return any(moved)
 
     def release(self, task_id: str) -> bool:
-        """Give what was claimed of *task_id* back to the sweepers; whether there was anything."""
+        """Give what was claimed of *task_id* back to the sweepers; False if nothing was.
+
+        A claim of the last minute stays: its sweeper is about to send.
+        """
+        overdue = Overdue(self._storage, self._settings)
         released = [
             self._storage.release([schedule.schedule_id], schedule.claim)
             for schedule in self._of(task_id, claimed=True)
+            if not overdue.is_being_sent(schedule)
         ]
         return any(released)
 
     def send_now(self, task_id: str, sender: Sender) -> None:
         """Send what is due or claimed of *task_id* or, for want of that, what waits.
 
-        Raises `LookupError` where nothing is, and `CannotResend`.
+        Raises `LookupError` if nothing is scheduled of it; `CannotResend`, also for a claim of the
+        last minute.
         """
         found = self._of(task_id)
         if not found:
             raise LookupError(f"nothing is scheduled of task {task_id!r}")
-        now = self._storage.now()
+        overdue = Overdue(self._storage, self._settings)
+        free = [schedule for schedule in found if not overdue.is_being_sent(schedule)]
+        if not free:
+            raise CannotResend(being_sent(task_id))
         # A retry of it that waits for tomorrow is not what a person means.
-        at_once = [schedule for schedule in found if schedule.claimed or schedule.due <= now]
-        for schedule in at_once or found:
+        at_once = [each for each in free if each.claimed or each.due <= overdue.now]
+        for schedule in at_once or free:
             self._send(schedule, sender)
 
     def _send(self, schedule: Schedule, sender: Sender) -> None:
@@ -120,27 +127,10 @@ class Scheduled:
         )
 
 
-def _aware(eta: datetime | str, now: datetime) -> datetime:
+def utc_of(eta: datetime | str, now: datetime) -> datetime:
     """*eta* in UTC; one without a zone is UTC, as in a message of Celery's."""
     if isinstance(eta, str):
         return to_utc(dates.moment(eta, now))
     if not isinstance(eta, datetime):
         raise TypeError(f"eta must be a datetime or text, not {eta!r}")
     return to_utc(eta if eta.tzinfo else eta.replace(tzinfo=timezone.utc))
-
-
-def why_not(full: FullResult, task_id: str) -> str:
-    """Why nothing of this task could be taken back from the sweepers."""
-    found = schedules_of(full.storage, task_id)
-    for schedule in found:
-        if schedule.date_claimed:
-            return (
-                f"task {task_id!r} was claimed by a sweeper at "
-                f"{local_exactly(schedule.date_claimed)}, and is sent or about to be"
-            )
-    if found:
-        return f"task {task_id!r} was changed by somebody else at this moment; try again"
-    record = full.get(task_id)
-    if record is None:
-        return f"no task {task_id!r} is recorded"
-    return f"task {task_id!r} is not scheduled: it is {record.state}"

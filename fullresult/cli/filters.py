@@ -10,7 +10,6 @@ import click
 from fullresult.cli import limits
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import cursor, pair, state, value, when
-from fullresult.insight.document import plain
 from fullresult.insight.safe_text import one_line
 from fullresult.record import STATES
 from fullresult.storage import TaskQuery
@@ -81,12 +80,6 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     if "kwargs" in found:
         found["kwargs"] = dict(found["kwargs"])
     return found
-
-
-def told(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The filters among *options* that were given, as the audit log tells them."""
-    found = given(options)
-    return {"filters": {name: plain(value) for name, value in found.items()}} if found else {}
 
 
 def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:

@@ -1,78 +1,71 @@
-"""The same done to many tasks, one after the other, whatever becomes of each."""
+"""Acting on many tasks, and saying what became of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
-from fullresult.actions.batch import BROKER_ERRORS, NotDone
-from fullresult.cli.audited import Log
+from fullresult.actions.batch import BROKER_SILENT, Fate, Report
+from fullresult.actions.deeds import Pace
 from fullresult.cli.errors import Failure
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
-from fullresult.insight.safe_text import one_line
+from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
-from fullresult.record.encoding import safe_str
-
-T = TypeVar("T")
 
 
-class Verb(NamedTuple):
-    """How to speak of what is done: `Sending`, `sent`."""
+class Words(NamedTuple):
+    """How to speak of an action: `Sending`, `sent`."""
 
     doing: str
     done: str
 
 
-@dataclass
-class Run:
-    """What was done, and what was not."""
+def act(
+    words: Words,
+    number: int,
+    do: Callable[[Pace], Report],
+    line: Callable[[Fate], str] = lambda fate: safe(fate.task_id),
+) -> None:
+    """*do* something to *number* tasks, and print a *line* of each that was done.
 
-    verb: Verb
-    log: Log
-    done: dict[str, str] = field(default_factory=dict)
-    """What to print of each, by the id it ended with."""
-    failures: list[str] = field(default_factory=list)
-    broker_errors: int = 0
-    """In a row."""
+    Raises `Failure` where not all was done, after saying why.
+    """
+    lines: list[str] = []
+    try:
+        with progress(number, words.doing) as advance:
 
-    def each(self, items: Iterable[T], number: int, do: Callable[[T], tuple[str, str]]) -> None:
-        """*do* each of the *number* of *items*; it answers an id and what to print of it.
+            def tell(fate: Fate) -> None:
+                advance(1)
+                if fate.problem is None:
+                    lines.append(line(fate))
 
-        Where it raises `NotDone` the others go on.
-        """
-        if not number:
-            return
-        try:
-            with progress(number, self.verb.doing) as advance:
-                for item in items:
-                    self._do(item, do)
-                    if self.broker_errors >= BROKER_ERRORS:
-                        break
-                    advance(1)
-        finally:
-            # Also those done before somebody lost patience.
-            for line in self.done.values():
-                say(line)
-            self.log.flush()
+            report = do(Pace(tell=tell))
+    finally:
+        # Also those done before somebody lost patience.
+        for each in lines:
+            say(each)
+    _conclude(words, report)
 
-    def _do(self, item: T, do: Callable[[T], tuple[str, str]]) -> None:
-        try:
-            new, line = do(item)
-        except NotDone as error:
-            self.broker_errors += error.is_of_broker
-            self.failures.append(safe_str(error))
-        else:
-            self.broker_errors = 0
-            self.done[new] = line
 
-    def report(self) -> None:
-        """Raises `Failure` where not all was done."""
-        for reason in self.failures:
-            say(one_line(reason), err=True)
-        done = f"{self.verb.done} {len(self.done):,}"
-        if self.broker_errors >= BROKER_ERRORS:
-            raise Failure(f"the broker does not answer; {done}, and gave up")
-        if self.failures:
-            raise Failure(f"{done}; {count_of(len(self.failures))} could not be {self.verb.done}")
+def _conclude(words: Words, report: Report) -> None:
+    for fate in report.fates:
+        if fate.problem is not None:
+            say(one_line(fate.problem), err=True)
+    done = f"{words.done} {len(report.done):,}"
+    if report.stopped == BROKER_SILENT:
+        raise Failure(f"the broker does not answer; {done}, and gave up")
+    if report.stopped is not None:
+        raise Failure(f"{report.stopped}; {done}")
+    if report.failed or report.spared:
+        raise Failure("; ".join([done, *_not_done(words, report)]))
+
+
+def _not_done(words: Words, report: Report) -> list[str]:
+    failed, spared = len(report.failed), len(report.spared)
+    said = []
+    if failed:
+        said.append(f"{count_of(failed)} could not be {words.done}")
+    if spared:
+        said.append(f"{count_of(spared)} {'was' if spared == 1 else 'were'} left alone")
+    return said

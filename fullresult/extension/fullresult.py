@@ -12,8 +12,11 @@ from celery import Celery
 from celery.local import Proxy
 from celery.result import AsyncResult
 
-from fullresult.actions.audit import AuditLog
-from fullresult.actions.resend import Resender
+from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
+from fullresult.actions.batch import Report
+from fullresult.actions.deeds import Deeds
+from fullresult.actions.missing import WAYS
+from fullresult.actions.schedules import utc_of
 from fullresult.config import Settings
 from fullresult.extension import signals, tasks
 from fullresult.extension.control import watch_control
@@ -31,8 +34,7 @@ from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
-from fullresult.scheduling.sender import Sender
-from fullresult.storage import Storage, TaskQuery, purging
+from fullresult.storage import Storage, TaskQuery
 
 if TYPE_CHECKING:
     from fullresult.insight.periodic import Periodic, PeriodicTask
@@ -189,22 +191,36 @@ class FullResult:
     def _overviews(self) -> Overviews:
         return Overviews(self.settings, self.storage)
 
+    def acting(self, actor: Actor) -> Deeds:
+        """What *actor* may do: the commands and pages act through it. Raises `StorageError`."""
+        return Deeds(self.app, self.settings, self.storage, self.recorder, actor)
+
+    def _deeds(self, actor: str | None) -> Deeds:
+        return self.acting(actor_here("python", actor))
+
     def delete(
-        self, query: TaskQuery | None = None, *, limit: int | None = None, **filters: Any
+        self,
+        query: TaskQuery | None = None,
+        *,
+        limit: int | None = None,
+        actor: str | None = None,
+        **filters: Any,
     ) -> int:
         """Delete the records that `count` counts, at most *limit*; returns how many.
 
         Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
         """
-        return self.storage.delete(replace(_query(query, filters), limit=limit, after=None))
+        return self._deeds(actor).delete(_query(query, filters), limit)
 
-    def purge(self, advance: Callable[[int], None] | None = None) -> int:
+    def purge(
+        self, advance: Callable[[int], None] | None = None, *, actor: str | None = None
+    ) -> int:
         """Delete the records whose time, by `fullresult_retention`, is over; returns how many.
 
         Only tasks that have ended ever expire. In small batches, of each of which *advance* is told
         how many records it had. Raises `StorageError`.
         """
-        return purging.purge(self.storage, advance)
+        return self._deeds(actor).purge(advance)
 
     def get_stale_tasks(
         self,
@@ -274,42 +290,41 @@ class FullResult:
         """
         return Overdue(self.storage, self.settings).page(max_duration, limit)
 
-    def cancel(self, task_id: str) -> bool:
+    def cancel(self, task_id: str, *, actor: str | None = None) -> bool:
         """Cancel a scheduled task: it becomes REVOKED, and is not sent.
 
         False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
         Raises `StorageError`.
         """
-        return self.parts.schedules.cancel(task_id)
+        return bool(self._deeds(actor).cancel([task_id]).done)
 
-    def reschedule(self, task_id: str, eta: datetime | str) -> bool:
+    def reschedule(self, task_id: str, eta: datetime | str, *, actor: str | None = None) -> bool:
         """Make a scheduled task due at *eta* instead, sooner or later.
 
         *eta* may be text, such as `in 2h` or `2030-01-31T14:00`. Without a time zone it is UTC, as
         in a message of Celery's. False if the task is not scheduled, or a sweeper has it already.
         Raises `ValueError` for what is no date; `StorageError`.
         """
-        return self.parts.schedules.reschedule(task_id, eta)
+        due = utc_of(eta, self.storage.now())
+        return bool(self._deeds(actor).reschedule([task_id], due).done)
 
-    def release(self, task_id: str) -> bool:
+    def release(self, task_id: str, *, actor: str | None = None) -> bool:
         """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
 
-        False if nobody has claimed it. Raises `StorageError`.
+        False if nobody has claimed it, or only within the last minute: then its sweeper is about to
+        send it. Raises `StorageError`.
         """
-        return self.parts.schedules.release(task_id)
+        return bool(self._deeds(actor).release([task_id]).done)
 
-    def resend_scheduled(self, task_id: str) -> AsyncResult[Any]:
+    def resend_scheduled(self, task_id: str, *, actor: str | None = None) -> AsyncResult[Any]:
         """Send a scheduled task now, under its own id, whether it waits or was claimed.
 
         One that was claimed may have been sent already. Raises `LookupError` if nothing is
-        scheduled of *task_id*; `CannotResend` if somebody else was faster, if it had expired, or if
-        the broker did not confirm it; `StorageError`.
+        scheduled of *task_id*; `CannotResend` if a sweeper claimed it within the last minute, if
+        somebody else was faster, if it had expired, or if the broker did not confirm it;
+        `StorageError`.
         """
-        sender = Sender(self.app)
-        try:
-            self.parts.schedules.send_now(task_id, sender)
-        finally:
-            sender.close()
+        self._deeds(actor).send_now(task_id)
         result: AsyncResult[Any] = self.app.AsyncResult(task_id)
         return result
 
@@ -319,6 +334,7 @@ class FullResult:
         *,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        actor: str | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
         """Put a recorded task on the broker again, under a new id.
@@ -331,14 +347,76 @@ class FullResult:
         Raises `CannotResend`, and sends nothing, where the recorded message is not whole;
         `LookupError` for an unknown id; `StorageError`; what the broker raises.
         """
-        if isinstance(task_id_or_record, TaskRecord):
-            record = task_id_or_record
-        else:
-            found = self.get(task_id_or_record)
-            if found is None:
-                raise LookupError(f"no task {task_id_or_record!r} is recorded")
-            record = found
-        return Resender(self.app, self.recorder).resend(record, args, kwargs, options)
+        return self._deeds(actor).resend(task_id_or_record, args, kwargs, options)
+
+    def resend_many(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+        actor: str | None = None,
+        **filters: Any,
+    ) -> Report:
+        """Put many recorded tasks on the broker again, as they were: as the command `resend` does.
+
+        Those with these *ids* or, the oldest first, those that *query*, or its fields as keywords,
+        asks for: at most *limit*, and none that this call has sent. A task that cannot be sent is
+        reported, and the others go on; after three errors of the broker in a row none is tried any
+        more. A *dry_run* only says which would be sent. Raises like `find`.
+        """
+        deeds = self._deeds(actor)
+        if ids is not None:
+            if query is not None or filters or limit is not None:
+                raise TypeError("give ids, or a query and a limit, not both")
+            chosen = list(dict.fromkeys(ids))
+            return Report(would_send=chosen) if dry_run else deeds.resend_ids(chosen)
+        if query is None and not filters:
+            raise TypeError("say which tasks: ids, a TaskQuery, or its fields as keywords")
+        asked = _query(query, filters)
+        if dry_run:
+            found = islice(deeds.matching(asked), deeds.count(asked, limit))
+            return Report(would_send=[task_id for task_id, _ in found])
+        return deeds.resend_matching(asked, limit)
+
+    def resend_missing(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        stale: bool = False,
+        stale_scheduled: bool = False,
+        orphans: bool = False,
+        age: timedelta | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+        actor: str | None = None,
+        **filters: Any,
+    ) -> Report:
+        """Send what went missing in the ways that are True: as the command `resend` does.
+
+        *age* says how long is too long (`fullresult_stale_after`; of an orphan, for how long its
+        worker has to be gone); *query*, or its fields as keywords, narrows. Spared are tasks that
+        were sent again, that a living worker runs, or that move on meanwhile; the answer says why.
+        A *dry_run* only says which would be sent. Raises like `find`; `StorageError` for orphans
+        where the storage does not keep which workers are alive.
+        """
+        given = {"stale_scheduled": stale_scheduled, "orphans": orphans, "stale": stale}
+        ways = [way for way in WAYS if given[way]]
+        if not ways:
+            raise TypeError("say what is missing: stale, stale_scheduled or orphans")
+        narrowed = _query(query, filters) if query or filters else None
+        deeds = self._deeds(actor)
+        missing = deeds.missing(narrowed, age, limit)
+        chosen = [
+            (loss.way, task_id, seen)
+            for loss in missing.find(ways)
+            for task_id, seen in loss.seen.items()
+        ]
+        if dry_run:
+            return Report(missing.spared, would_send=[task_id for _, task_id, _ in chosen])
+        report = deeds.resend_missing(chosen, {**filters_of(narrowed), "missing": ways})
+        return replace(report, fates=[*missing.spared, *report.fates])
 
     def audit(
         self,
@@ -351,13 +429,11 @@ class FullResult:
     ) -> None:
         """Keep in the audit log that *actor* did *action*, dated by the storage's clock.
 
-        Our commands and pages do it after what they did. Of more than 1,000 tasks there are several
-        entries. Raises `StorageError`, also where the storage keeps no audit log.
+        Commands, pages and calls of this API do it themselves. Of more than 1,000 tasks there are
+        several entries. Raises `StorageError`, also where the storage keeps no audit log.
         """
-        redactor = self.recorder.redactor
-        if details and redactor is not None:
-            details = redactor.details(details)
-        AuditLog(self.storage).write(action, actor, task_ids, details, outcome)
+        log = AuditLog(self.storage, self.recorder.redactor)
+        log.write(action, actor, task_ids, details, outcome)
 
     def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:
         """The entries of the audit log that *query*, or its fields as keywords, asks for.
@@ -378,15 +454,15 @@ class FullResult:
         """
         return self._periodic(scheduler).all()
 
-    def trigger(self, name: str, scheduler: str | None = None) -> AsyncResult[Any]:
+    def trigger(
+        self, name: str, scheduler: str | None = None, *, actor: str | None = None
+    ) -> AsyncResult[Any]:
         """Send the entry of beat's plan called *name* now, as beat would.
 
         Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
         tells those there are; `SchedulerError`; what sending and its arguments raise.
         """
-        from fullresult.actions.trigger import Trigger  # with beat, which few processes need
-
-        return Trigger(self.app, self._periodic(scheduler).entries()).send(name)
+        return self._deeds(actor).trigger(name, scheduler)
 
     def _periodic(self, scheduler: str | None) -> Periodic:
         from fullresult.insight.periodic import Periodic  # with beat, which few processes need

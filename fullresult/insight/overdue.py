@@ -83,9 +83,14 @@ class Overdue:
             return Kind.FOREIGN
         if not schedule.claimed:
             return Kind.UNCLAIMED
+        return Kind.BEING_SENT if self.is_being_sent(schedule) else Kind.CLAIMED
+
+    def is_being_sent(self, schedule: Schedule) -> bool:
+        """True if a sweeper, of any broker, claimed it within the last minute and is at it."""
         claimed = schedule.date_claimed
-        young = claimed is not None and self.now - claimed < _BEING_SENT
-        return Kind.BEING_SENT if young else Kind.CLAIMED
+        if claimed is None or schedule.problem is not None:
+            return False
+        return self.now - claimed < _BEING_SENT
 
     def by_kind(self, schedules: Iterable[Schedule]) -> dict[Kind, list[Schedule]]:
         """*schedules* by their kind, in the order of `Kind`; a kind without any is left out."""

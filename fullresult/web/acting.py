@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from fullresult.actions.batch import Batch
-from fullresult.storage import StorageError
+from fullresult.actions.audit import Actor
+from fullresult.actions.deeds import Deeds, Pace
 from fullresult.web.cookies import check_token
 from fullresult.web.forms import Form, read_form
 from fullresult.web.site import site_of, visit_of
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Do = Callable[["Request", Form, "Person"], "Response"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 4.0
+"""Seconds that one request may act; what is left waits for the next."""
 
 
 def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
@@ -54,45 +57,16 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def write_down(
-    request: Request,
-    person: Person,
-    what: str,
-    task_ids: Sequence[str],
-    details: dict[str, Any] | None = None,
-    outcome: str = "done",
-) -> None:
-    """Write to the audit log that *person* did *what*.
+def deeds_of(request: Request, person: Person) -> Deeds:
+    """What *person* may do here; the page says it if the audit log could not be written."""
 
-    A failure to write is shown on the page, and undoes nothing.
-    """
-    full = site_of(request).full
-    summary = (person.name, what, len(task_ids), list(task_ids[:3]), outcome)
-    logger.info("fullresult: %s did %s to %d tasks, first %r: %s", *summary)
-    if not site_of(request).can.audit:
-        return
-    try:
-        full.audit(
-            what,
-            actor=person.name,
-            task_ids=task_ids,
-            details={"by": "web", **(details or {})},
-            outcome=outcome,
-        )
-    except StorageError as error:
-        logger.exception("fullresult: not in the audit log: %s did %s to %d tasks", *summary[:3])
-        visit_of(request).unwritten = str(error)
+    def unwritten(why: str) -> None:
+        logger.error("fullresult: what %s did is not in the audit log: %s", person.name, why)
+        visit_of(request).unwritten = why
+
+    return site_of(request).full.acting(Actor(person.name, "web", unwritten=unwritten))
 
 
-def write_down_batch(
-    request: Request, person: Person, what: str, batch: Batch, details: dict[str, Any] | None = None
-) -> None:
-    """Write to the audit log what a batch did, and what it could not do."""
-    if batch.done:
-        new = {r.task_id: r.new_id for r in batch.done if r.new_id and r.new_id != r.task_id}
-        more = {"new_ids": new} if new else {}
-        ids = [result.task_id for result in batch.done]
-        write_down(request, person, what, ids, {**(details or {}), **more})
-    for result in batch.failed:
-        why = {**(details or {}), "problem": result.problem}
-        write_down(request, person, what, [result.task_id], why, "failed")
+def pace() -> Pace:
+    """Until this request should answer; the next one goes on."""
+    return Pace(PATIENCE)

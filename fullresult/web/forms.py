@@ -9,9 +9,13 @@ from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from fullresult.actions.missing import seen_as
+
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
+
+    from fullresult.record import TaskRecord
 
 
 class Bounds(NamedTuple):
@@ -56,9 +60,23 @@ def key_of(task_id: str) -> str:
     return quote(task_id, safe="")
 
 
+def seen_key(record: TaskRecord) -> str:
+    """`key_of` a task, with how it stood when the page was drawn."""
+    return f"{key_of(record.task_id)} {seen_as(record)}"
+
+
 def ids_of(asked: Form | QueryParams) -> list[str]:
     """The task ids that a form or a link names, each once, in order."""
-    return list(dict.fromkeys([*asked.getlist("id"), *map(unquote, asked.getlist("key"))]))
+    return list(seen_of(asked))
+
+
+def seen_of(asked: Form | QueryParams) -> dict[str, str | None]:
+    """The same, with how each task stood when the page was drawn, if the page says so."""
+    found: dict[str, str | None] = dict.fromkeys(asked.getlist("id"))
+    for value in asked.getlist("key"):
+        key, _, seen = value.partition(" ")
+        found.setdefault(unquote(key), seen or None)
+    return found
 
 
 async def read_form(request: Request, bounds: Bounds = KNOWN) -> Form:

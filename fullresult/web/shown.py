@@ -14,7 +14,7 @@ from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import brief, call, count_of, ending, span
 from fullresult.record import STATES
 from fullresult.record.encoding import clip
-from fullresult.web.forms import key_of
+from fullresult.web.forms import key_of, seen_key
 
 LONGEST = 20_000
 """Characters of one text at most."""
@@ -80,6 +80,7 @@ def number(value: float) -> str:
 
 FILTERS: dict[str, Any] = {
     "key": key_of,
+    "seen_key": seen_key,
     "line": line,
     "exact": exact,
     "block": block,

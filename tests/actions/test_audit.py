@@ -18,7 +18,7 @@ from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.storage import StorageError
 from fullresult.testing import samples
 from tests.kit.commands import run
-from tests.kit.scheduling import app_on, later
+from tests.kit.scheduling import app_on, later, left_claimed
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -145,15 +145,30 @@ def test_resend_of_what_is_missing_tells_which_way(app: Celery, full: FullResult
     assert told(entry)["missing"] == ["stale"]
 
 
-def test_a_dry_run_and_what_could_not_be_done_are_not_told(app: Celery, full: FullResult) -> None:
+def test_what_could_not_be_done_is_told_with_the_reason_and_a_dry_run_is_not(
+    app: Celery, full: FullResult
+) -> None:
     app.send_task("shop.pay", task_id="a")
 
     run(app, "resend", "a", "--dry-run")
     run(app, "resend", "unknown", "--yes")
     run(app, "cancel", "a", "--yes")
     run(app, "reschedule", "a", "--eta", "now")
+    run(app, "trigger", "never")
 
-    assert full.audit_log() == []
+    entries = full.audit_log()
+    assert {(e.actor, e.outcome) for e in entries} == {(ME, "failed")}
+    assert [(e.action, e.task_ids) for e in entries] == [
+        ("trigger", ()),
+        ("reschedule", ("a",)),
+        ("cancel", ("a",)),
+        ("resend", ("unknown",)),
+    ]
+    unscheduled = {"problems": {"a": "task 'a' is not scheduled: it is PENDING"}}
+    assert told(entries[2]) == unscheduled
+    assert told(entries[1])["problems"] == unscheduled["problems"]
+    assert told(entries[3]) == {"problems": {"unknown": "no task 'unknown' is recorded"}}
+    assert "no periodic task is called 'never'" in told(entries[0])["problem"]
 
 
 def test_cancel_reschedule_and_resend_scheduled_tell_their_task(
@@ -177,14 +192,12 @@ def test_cancel_reschedule_and_resend_scheduled_tell_their_task(
 
 
 def test_release_tells_its_task(app: Celery, full: FullResult) -> None:
-    later(app, "a")
-    due = full.storage.now() + timedelta(days=400)
-    full.parts.schedule_storage.claim_due(full.settings.namespace, due, "claim", 10)
+    left_claimed(app, "a")
 
     run(app, "release", "a", "--yes")
 
     entry = only(full)
-    assert (entry.action, entry.task_ids) == ("release", ("a",))
+    assert (entry.action, entry.task_ids, entry.outcome) == ("release", ("a",), "done")
 
 
 def test_delete_and_purge_tell_how_many(app: Celery, full: FullResult) -> None:

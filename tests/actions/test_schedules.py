@@ -59,8 +59,8 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
         yield app
 
 
-def claim(app: Celery, *, ago: timedelta = timedelta(0)) -> None:
-    """Take what is due as a sweeper does that dies then."""
+def claim(app: Celery, *, ago: timedelta = timedelta(minutes=2)) -> None:
+    """Take what was due then as a sweeper does that dies; *ago* is more than its minute."""
     full: FullResult = app.fullresult
     full.parts.schedule_storage.claim_due(
         full.settings.namespace, full.storage.now() - ago, "dead", 1000
@@ -78,7 +78,7 @@ def in_an_hour(app: Celery) -> datetime:
 def test_what_is_scheduled_is_listed_the_first_due_first(app: Celery) -> None:
     for minutes in (3, 1, 2):
         later(app, f"in {minutes} minutes", countdown=60 * minutes)
-    overdue(app, "claimed")
+    overdue(app, "claimed", HOUR)
     claim(app)
     full = app.fullresult
 
@@ -209,7 +209,7 @@ def wait(app: Celery, task_id: str) -> None:
 
 
 def be_claimed(app: Celery, task_id: str) -> None:
-    overdue(app, task_id)
+    overdue(app, task_id, HOUR)
     claim(app)
 
 
@@ -382,7 +382,7 @@ def test_all_schedules_of_a_task_are_meant(app: Celery) -> None:
     app.send_task("shop.charge", countdown=60, task_id="one")
     app.send_task("shop.charge", countdown=90, task_id="one")
 
-    assert app.fullresult.reschedule("one", app.fullresult.storage.now())
+    assert app.fullresult.reschedule("one", app.fullresult.storage.now() - HOUR)
     claim(app)
     assert app.fullresult.release("one")
     assert app.fullresult.cancel("one")
@@ -428,7 +428,7 @@ def test_who_was_faster_is_left_alone(make: MakeApp) -> None:
     take_over = flaky._storage.take_over
 
     def too_late(*given: Any, **options: Any) -> Any:
-        claim(app)
+        claim(app, ago=timedelta(0))
         return take_over(*given, **options)
 
     flaky._storage.take_over = too_late
@@ -443,7 +443,7 @@ def test_who_was_faster_is_left_alone(make: MakeApp) -> None:
 def test_while_the_broker_is_away_it_stays_as_it_was(make: MakeApp) -> None:
     app = make(f"redis://127.0.0.1:{servers.free_port()}")
     later(app, "waits")
-    overdue(app, "claimed")
+    overdue(app, "claimed", HOUR)
     claim(app)
 
     for task_id in ("waits", "claimed"):
@@ -631,7 +631,7 @@ def test_what_is_stamped_is_revoked_by_its_stamps(
 
 
 def test_what_is_claimed_is_left_to_the_workers(revoking: Celery) -> None:
-    overdue(revoking, "one")
+    overdue(revoking, "one", HOUR)
     claim(revoking)
 
     revoking.control.revoke("one")

@@ -12,8 +12,7 @@ from celery import Celery
 from celery.app.task import Context
 
 from fullresult import FullResult
-from fullresult.actions.batch import NotDone
-from fullresult.actions.missing import Missing
+from fullresult.cli.acting import deeds_of
 from fullresult.record.worker import Worker
 from fullresult.recording.this_worker import became_worker, worker_id
 from tests.kit.commands import ids, run, sent
@@ -206,20 +205,16 @@ def test_a_limit_counts_all_kinds_and_filters_narrow_each(app: Celery) -> None:
 def test_what_moves_on_while_somebody_looks_is_left_alone(app: Celery) -> None:
     worker = begin(app, "a", "b", "third")
     full = app.fullresult
-    parts = Missing(full, None, None, None).find(overdue=False, orphans=True, stale=False)
-    (part,) = parts
+    deeds = deeds_of(full)
+    (loss,) = deeds.missing().find(["orphans"])
     request = Context({"id": "a", "hostname": "w1@host"})
     full.recorder.succeeded(request, "shop.charge", 7, 0.1, False)
     full.delete(text="third")
     come_back(app, worker)
 
-    why = []
-    for task_id, stamp in part.stamps.items():
-        try:
-            part.send(task_id, stamp)
-        except NotDone as error:
-            why.append(str(error))
+    report = deeds.resend_missing([("orphans", *each) for each in loss.seen.items()])
 
+    why = [fate.problem for fate in report.spared]
     assert why == [
         "task a is left alone: it moved on meanwhile: SUCCESS",
         "task b is left alone: its worker, w1@host, is back",

@@ -66,6 +66,16 @@ def overdue(app: Celery, task_id: str, by: timedelta = SECOND, **options: Any) -
     return only(app, task_id)
 
 
+def left_claimed(app: Celery, task_id: str, *, ago: timedelta = timedelta(minutes=2)) -> Schedule:
+    """Schedule a task that a sweeper claimed so long ago, and has not sent; it audits nothing."""
+    full: FullResult = app.fullresult
+    due = full.storage.now() - ago
+    later(app, task_id)
+    full.parts.schedules.reschedule(task_id, due)
+    full.parts.schedule_storage.claim_due(full.settings.namespace, due, uuid4().hex, 1000)
+    return only(app, task_id)
+
+
 def altered(app: Celery, task_id: str, by: timedelta = SECOND, **changes: Any) -> Schedule:
     """Store a schedule of *task_id*, due for so long, with fields that no app would give it."""
     full: FullResult = app.fullresult

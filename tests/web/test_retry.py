@@ -10,12 +10,12 @@ from urllib.parse import quote
 import pytest
 from kombu.exceptions import OperationalError
 
-from fullresult.actions import batch
 from fullresult.record import TaskRecord
 from fullresult.storage import StorageError
+from fullresult.web import acting
 from tests.kit import browsing
 from tests.kit.browsing import Browser, charge, failed
-from tests.kit.scheduling import only, overdue
+from tests.kit.scheduling import left_claimed, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def test_what_one_request_has_no_time_for_the_next_ones_do(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page that answers has a form for the rest; each task is sent once."""
-    monkeypatch.setattr(batch, "PATIENCE", 0.0)
+    monkeypatch.setattr(acting, "PATIENCE", 0.0)
     ids = failed(app, 7)
     page = browser.submit(browser.get("/retry?q=state:FAILURE").form("/retry"))
     requests = 1
@@ -109,7 +109,7 @@ def test_what_one_request_has_no_time_for_the_next_ones_do(
 def test_of_chosen_ids_too_the_next_requests_send_the_rest(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "PATIENCE", 0.0)
+    monkeypatch.setattr(acting, "PATIENCE", 0.0)
     ids = failed(app, 3)
     page = browser.submit(
         browser.get("/retry?" + "&".join(f"id={task_id}" for task_id in ids)).form("/retry")
@@ -146,7 +146,7 @@ def test_what_cannot_be_sent_is_said_before_and_after_and_the_others_go(
     assert "cannot be sent:" in preview.words
     assert "1 of 3 sent again, 2 could not be" in page.words
     assert "its message was not recorded" in page.words
-    assert "no such task is recorded" in page.words
+    assert "no task 'unknown' is recorded" in page.words
 
 
 def test_that_it_was_sent_again_already_is_said(app: Celery, browser: Browser) -> None:
@@ -355,9 +355,7 @@ def test_a_selection_of_what_is_scheduled_is_cancelled_and_says_which_were_not(
 def test_what_a_sweeper_left_claimed_is_sent_now_or_given_back(
     app: Celery, browser: Browser
 ) -> None:
-    first, second = overdue(app, "a"), overdue(app, "b")
-    full = app.fullresult
-    full.storage.claim_due(full.settings.namespace, full.storage.now(), "dead", 10)
+    first, second = left_claimed(app, "a"), left_claimed(app, "b")
     browsing.sent(app)
 
     browser.submit(browser.get("/send-now?id=a").form("/send-now"))

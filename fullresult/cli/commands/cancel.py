@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullresult.actions.batch import NotDone
-from fullresult.actions.schedules import why_not
+from fullresult.actions.audit import filters_of
 from fullresult.cli import filters
-from fullresult.cli.audited import Log
+from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
-from fullresult.cli.report import Run, Verb
+from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.overdue import schedules_of, walk
-from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of
 from fullresult.record.schedule import Schedule, ScheduleQuery
 
@@ -53,10 +51,13 @@ def cancel(
         raise click.UsageError(
             "say which tasks: ids, or filters such as --name 'shop.*' (--state SCHEDULED: all)"
         )
-    run = Run(Verb("Cancelling", "cancelled"), Log(full, "cancel", filters.told(options)))
-    chosen = _by_id(full, ids, yes) if ids else _by_filter(full, options, limit, yes)
-    run.each(*chosen, _canceller(full, run))
-    run.report()
+    chosen, number = _by_id(full, ids, yes) if ids else _by_filter(full, options, limit, yes)
+    asked = None if ids else filters_of(filters.query(options))
+    act(
+        Words("Cancelling", "cancelled"),
+        number,
+        lambda pace: deeds_of(full).cancel(chosen, asked, pace),
+    )
 
 
 def _by_id(full: FullResult, ids: Sequence[str], yes: bool) -> tuple[Sequence[str], int]:
@@ -97,13 +98,3 @@ def _unique(schedules: Iterable[Schedule]) -> Iterator[str]:
         if schedule.task_id not in seen:
             seen.add(schedule.task_id)
             yield schedule.task_id
-
-
-def _canceller(full: FullResult, run: Run) -> Callable[[str], tuple[str, str]]:
-    def cancel(task_id: str) -> tuple[str, str]:
-        if not full.cancel(task_id):
-            raise NotDone(why_not(full, task_id))
-        run.log.note(task_id)
-        return task_id, safe(task_id)
-
-    return cancel

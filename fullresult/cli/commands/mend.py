@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from fullresult.actions.batch import NotDone, sending
 from fullresult.cli import ages
-from fullresult.cli.audited import Log
+from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
 from fullresult.cli.preview import SHOWN, preview_schedules
-from fullresult.cli.report import Run, Verb
+from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.overdue import Overdue, schedules_of
-from fullresult.insight.safe_text import safe
 from fullresult.insight.words import count_of, span
 
 if TYPE_CHECKING:
@@ -78,16 +76,11 @@ def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> No
         preview_schedules(full, chosen.schedules, len(chosen.ids), "send now")
         _ask("Send", chosen)
 
-    run = Run(Verb("Sending", "sent"), Log(full, "resend-scheduled"))
-
-    def send(task_id: str) -> tuple[str, str]:
-        with sending(task_id):
-            new = str(full.resend_scheduled(task_id).id)
-        run.log.note(task_id, new)
-        return task_id, safe(task_id) if new == task_id else f"{safe(task_id)}\t{safe(new)}"
-
-    run.each(chosen.ids, len(chosen.ids), send)
-    run.report()
+    act(
+        Words("Sending", "sent"),
+        len(chosen.ids),
+        lambda pace: deeds_of(full).send_each_now(chosen.ids, pace),
+    )
 
 
 @click.command(cls=Command, examples=["release 3f0c9a4e-…", "release --all --hours 1"])
@@ -111,16 +104,11 @@ def release(context: click.Context, /, yes: bool, **options: Any) -> None:
         preview_schedules(full, chosen.schedules, len(chosen.ids), "release")
         _ask("Release", chosen)
 
-    run = Run(Verb("Releasing", "released"), Log(full, "release"))
-
-    def give_back(task_id: str) -> tuple[str, str]:
-        if not full.release(task_id):
-            raise NotDone(_not_claimed(full, task_id))
-        run.log.note(task_id)
-        return task_id, safe(task_id)
-
-    run.each(chosen.ids, len(chosen.ids), give_back)
-    run.report()
+    act(
+        Words("Releasing", "released"),
+        len(chosen.ids),
+        lambda pace: deeds_of(full).release(chosen.ids, pace),
+    )
 
 
 def _ask(verb: str, chosen: Chosen) -> None:
@@ -161,13 +149,3 @@ def _take(schedules: Iterator[Schedule]) -> Chosen:
             first.append(schedule)
         ids[schedule.task_id] = None
     return Chosen(list(ids), first)
-
-
-def _not_claimed(full: FullResult, task_id: str) -> str:
-    waiting: Sequence[Schedule] = schedules_of(full.storage, task_id)
-    if waiting:
-        return f"task {task_id!r} is not claimed: it waits for a sweeper"
-    record = full.get(task_id)
-    if record is None:
-        return f"no task {task_id!r} is recorded"
-    return f"task {task_id!r} is not scheduled: it is {record.state}"

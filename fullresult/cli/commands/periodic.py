@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullresult.cli import limits
-from fullresult.cli.audited import write_down
+from fullresult.cli.acting import deeds_of
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
@@ -72,10 +72,9 @@ def trigger(context: click.Context, /, name: str, scheduler: str | None) -> None
     """
     full = full_of(context)
     try:
-        result = full.trigger(name, scheduler)
+        result = deeds_of(full).trigger(name, scheduler)
     except Exception as error:  # of the broker's library, or of what makes an argument
         raise Failure(safe_str(error)) from error
-    write_down(full, "trigger", [str(result.id)], {"name": name})
     say(safe(str(result.id)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fullresult.cli.audited import write_down
+from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
 from fullresult.cli.progress import counting
 from fullresult.cli.terminal import say
@@ -22,8 +22,7 @@ def purge(context: click.Context, /) -> None:
     """
     full = full_of(context)
     with counting("Deleted") as advance:
-        deleted = full.purge(advance)
-    write_down(full, "purge", details={"deleted": deleted})
+        deleted = deeds_of(full).purge(advance)
     say(f"Deleted {count_of(deleted, 'record')}.")
     if full.settings.retention is None:
         say("fullresult_retention is not set: what is recorded now is kept for good.", err=True)

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from fullresult.actions.schedules import why_not
-from fullresult.cli.audited import write_down
+from fullresult.cli.acting import deeds_of
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.terminal import say
@@ -46,13 +45,10 @@ def reschedule(
     """
     if (eta is None) == (countdown is None):
         raise click.UsageError("say when: either --eta or --countdown")
-    full = full_of(context)
-    if countdown is not None:
-        # Due times are judged by the storage's clock.
-        eta = full.storage.now() + countdown
-    assert eta is not None
-    if not full.reschedule(task_id, eta):
-        raise Failure(why_not(full, task_id))
-    write_down(full, "reschedule", [task_id], {"eta": eta.isoformat()})
-    past = ": a sweeper sends it at once" if eta < full.storage.now() else ""
-    say(f"{safe(task_id)} is due at {local_exactly(eta)}{past}.")
+    deeds, when = deeds_of(full_of(context)), eta if countdown is None else countdown
+    assert when is not None
+    due = deeds.due_at(when)
+    for fate in deeds.reschedule([task_id], due).failed:
+        raise Failure(str(fate.problem))
+    past = ": a sweeper sends it at once" if due < deeds.now else ""
+    say(f"{safe(task_id)} is due at {local_exactly(due)}{past}.")

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from fullresult.actions.batch import sending
-from fullresult.actions.missing import Missing, Part
+from fullresult.actions.audit import filters_of
+from fullresult.actions.missing import WAYS, Loss, Missing, Way
 from fullresult.cli import ages, filters
-from fullresult.cli.audited import Log
+from fullresult.cli.acting import deeds_of
+from fullresult.cli.commands.orphans import show_orphans
+from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.preview import preview
-from fullresult.cli.report import Run, Verb
-from fullresult.cli.table import show_records
+from fullresult.cli.report import Words, act
+from fullresult.cli.schedule_table import show_schedules
+from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.safe_text import safe
+from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
-from fullresult.record import TaskRecord, pages
 
 if TYPE_CHECKING:
+    from fullresult.actions.batch import Fate
     from fullresult.extension import FullResult
+    from fullresult.record import TaskRecord
 
-_BATCH = 100
-_KINDS = ("stale", "stale_scheduled", "orphans")
+_SENDING = Words("Sending", "sent")
+_SPOKEN_OF: dict[Way, tuple[str, str]] = {
+    "stale_scheduled": ("send now", "overdue task"),
+    "orphans": ("send again", "orphan"),
+    "stale": ("send again", "stale task"),
+}
 
 
 @click.command(
@@ -71,24 +79,15 @@ def resend(
     Prints a line for each task sent: its id, a tab, its new id. With --dry-run, in a pipe, it is
     the id of each that would be.
     """
-    full = full_of(context)
-    run = Run(Verb("Sending", "sent"), Log(full, "resend", _told(options)))
-    missing = any(options[kind] for kind in _KINDS)
-    _check(ids, limit, options, missing=missing)
-    how = How(dry_run, yes)
-    if missing:
-        _send_missing(full, run, options, limit, how)
+    full, how = full_of(context), How(dry_run, yes)
+    ways = [way for way in WAYS if options[way]]
+    _check(ids, limit, options, missing=bool(ways))
+    if ways:
+        _missing(full, ways, options, limit, how)
     elif ids:
-        _send(full, run, *_by_id(full, run, ids, how), how)
+        _by_id(full, ids, how)
     else:
-        _send(full, run, *_by_filter(full, run, options, limit, how), how)
-    run.report()
-
-
-def _told(options: dict[str, Any]) -> dict[str, Any]:
-    """What the audit log is told of the options."""
-    missing = [kind for kind in _KINDS if options[kind]]
-    return {**filters.told(options), **({"missing": missing} if missing else {})}
+        _by_filter(full, options, limit, how)
 
 
 class How(NamedTuple):
@@ -121,85 +120,91 @@ def _check(
         )
 
 
-def _send_missing(
-    full: FullResult, run: Run, options: dict[str, Any], limit: int | None, how: How
+def _missing(
+    full: FullResult, ways: Sequence[Way], options: dict[str, Any], limit: int | None, how: How
 ) -> None:
-    age = ages.age(options)
+    age, deeds = ages.age(options), deeds_of(full)
     query = filters.query(options) if filters.given(options) else None
-    missing = Missing(full, query, age, limit)
-    parts = missing.find(
-        overdue=options["stale_scheduled"], orphans=options["orphans"], stale=options["stale"]
-    )
-    chosen = [(part, task_id) for part in parts for task_id in part.stamps]
+    missing = deeds.missing(query, age, limit)
+    losses = missing.find(ways)
+    _say_left_alone(missing)
+    chosen = [(loss.way, *each) for loss in losses for each in loss.seen.items()]
     if not chosen:
         say("Nothing of that kind is missing; nothing is sent.", err=True)
         filters.explain_nothing(options)
-    elif how.shows:
-        for part in parts:
-            part.preview()
+        return
+    if how.shows:
+        for loss in losses:
+            _show(full, loss)
         how.ask(f"Send {count_of(len(chosen))}?{missing.warning}")
     if how.dry_run:
-        _print_ids(task_id for _, task_id in chosen)
+        _print_ids(task_id for _, task_id, _ in chosen)
         return
-
-    def send(item: tuple[Part, str]) -> tuple[str, str]:
-        part, task_id = item
-        new = part.send(task_id, part.stamps[task_id])
-        run.log.note(task_id, new)
-        return new, _line(task_id, new)
-
-    run.each(chosen, len(chosen), send)
+    asked = {**filters_of(query), "missing": list(ways)}
+    act(_SENDING, len(chosen), lambda pace: deeds.resend_missing(chosen, asked, pace), _line)
 
 
-def _by_id(
-    full: FullResult, run: Run, ids: Sequence[str], how: How
-) -> tuple[list[TaskRecord], int]:
-    records = []
-    for task_id in dict.fromkeys(ids):
-        record = full.get(task_id)
-        if record is None:
-            run.failures.append(f"no task {task_id!r} is recorded")
-        else:
-            records.append(record)
+def _say_left_alone(missing: Missing) -> None:
+    for why, number in missing.left_alone.items():
+        if number:
+            say(f"Left alone: {count_of(number)} {why}.", err=True)
+
+
+def _show(full: FullResult, loss: Loss) -> None:
+    verb, noun = _SPOKEN_OF[loss.way]
+    number = len(loss.seen)
+    say(f"About to {verb} {count_of(number, noun)}:", err=True)
+    if loss.way == "stale_scheduled":
+        show_schedules(full, loss.first, err=True, table=True)
+    elif loss.way == "orphans":
+        show_orphans(loss.first, err=True, table=True)
+    else:
+        show_records(loss.first, STALE_COLUMNS, err=True, table=True)
+    if number > len(loss.first):
+        say(f"… and {number - len(loss.first):,} more", err=True)
+
+
+def _by_id(full: FullResult, ids: Sequence[str], how: How) -> None:
+    found = {task_id: full.get(task_id) for task_id in ids}
+    records = [record for record in found.values() if record is not None]
     if records and how.shows:
         say(f"About to send again {count_of(len(records))}:", err=True)
         show_records(records, err=True, table=True)
         how.ask(_question(len(records)))
-    return records, len(records)
+    if how.dry_run:
+        _print_ids(record.task_id for record in records)
+        _report_unknown(found)
+        return
+    deeds = deeds_of(full)
+    act(_SENDING, len(found), lambda pace: deeds.resend_each(found.items(), None, pace), _line)
 
 
-def _by_filter(
-    full: FullResult, run: Run, options: dict[str, Any], limit: int | None, how: How
-) -> tuple[Iterator[TaskRecord], int]:
-    query = filters.query(options, limit=_BATCH, order="oldest")
-    number = full.count(query) if limit is None else min(full.count(query), limit)
+def _report_unknown(found: Mapping[str, TaskRecord | None]) -> None:
+    unknown = [task_id for task_id, record in found.items() if record is None]
+    for task_id in unknown:
+        say(one_line(f"no task {task_id!r} is recorded"), err=True)
+    if unknown:
+        raise Failure(f"{count_of(len(unknown))} could not be sent")
+
+
+def _by_filter(full: FullResult, options: dict[str, Any], limit: int | None, how: How) -> None:
+    deeds, query = deeds_of(full), filters.query(options, order="oldest")
+    number = deeds.count(query, limit)
     if not number:
         say("No such task is recorded; nothing is sent.", err=True)
         filters.explain_nothing(options)
-    elif how.shows:
+        return
+    if how.shows:
         preview(full, query, number, "send again")
         how.ask(_question(number))
-    # What is sent now makes new records, which may match too, and not come last: clocks differ.
-    old = (record for record in pages.walk(full.find, query) if record.task_id not in run.done)
-    return islice(old, number), number
+    if how.dry_run:
+        _print_ids(task_id for task_id, _ in islice(deeds.matching(query), number))
+        return
+    act(_SENDING, number, lambda pace: deeds.resend_matching(query, number, pace), _line)
 
 
 def _question(number: int) -> str:
     return f"Send {count_of(number)} again?"
-
-
-def _send(full: FullResult, run: Run, records: Iterable[TaskRecord], number: int, how: How) -> None:
-    if how.dry_run:
-        _print_ids(record.task_id for record in records)
-        return
-
-    def send(record: TaskRecord) -> tuple[str, str]:
-        with sending(record.task_id):
-            new = str(full.resend(record).id)
-        run.log.note(record.task_id, new)
-        return new, _line(record.task_id, new)
-
-    run.each(records, number, send)
 
 
 def _print_ids(ids: Iterable[str]) -> None:
@@ -209,6 +214,6 @@ def _print_ids(ids: Iterable[str]) -> None:
             say(safe(task_id))
 
 
-def _line(task_id: str, new: str) -> str:
+def _line(fate: Fate) -> str:
     arrow = " → " if is_terminal() else "\t"
-    return f"{safe(task_id)}{arrow}{safe(new)}"
+    return f"{safe(fate.task_id)}{arrow}{safe(str(fate.new_id))}"

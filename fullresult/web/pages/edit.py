@@ -11,10 +11,9 @@ from starlette.routing import Route
 from fullresult.actions.batch import NotDone, sending
 from fullresult.actions.resend import CannotResend, check
 from fullresult.insight.dates import moment
-from fullresult.insight.document import plain
 from fullresult.record import encoding
 from fullresult.recording import masking
-from fullresult.web.acting import action, write_down
+from fullresult.web.acting import action, deeds_of
 from fullresult.web.site import redirect, site_of
 from fullresult.web.trees import tree_of, written
 
@@ -73,29 +72,12 @@ def edited(request: Request, form: Form, person: Person) -> Response:
 
 
 def _send(request: Request, person: Person, record: TaskRecord, changed: Changed) -> Response:
-    site = site_of(request)
-    # Not the arguments themselves: the new record has them, but for what is redacted.
-    given = (("args", changed.args), ("kwargs", changed.kwargs))
-    details: dict[str, Any] = {"changed": [part for part, value in given if value is not None]}
-    details |= plain(changed.options)
+    deeds = deeds_of(request, person)
     try:
         with sending(record.task_id):
-            new = site.full.resend(
-                record, args=changed.args, kwargs=changed.kwargs, **changed.options
-            )
+            new = deeds.resend(record, changed.args, changed.kwargs, changed.options)
     except NotDone as error:
-        problem = encoding.safe_str(error)
-        write_down(
-            request,
-            person,
-            "resend",
-            [record.task_id],
-            {**details, "problem": problem},
-            "failed",
-        )
-        return site.error(request, 502, problem)
-    sent = {**details, "new_ids": {record.task_id: str(new.id)}}
-    write_down(request, person, "resend", [record.task_id], sent)
+        return site_of(request).error(request, 502, encoding.safe_str(error))
     return redirect(request, "task", {"id": str(new.id)})
 
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from fullresult.web.acting import write_down
+from fullresult.web.acting import deeds_of
 from fullresult.web.cookies import check_token, end_session, start_session
 from fullresult.web.forms import STRANGER, read_form
 from fullresult.web.sessions import LOG_OUT, Session, shown
@@ -20,6 +20,8 @@ from fullresult.web.throttle import Who
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from fullresult.config.users import Person
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ async def log_in(request: Request) -> Response:
         problem = "The name or the password is wrong."
         return site.render(request, "login.html", 403, back=back, problem=problem)
     site.throttle.forget(who)
-    await run_in_threadpool(write_down, request, person, "log-in", [])
+    await run_in_threadpool(_note, request, person, "log-in", {})
     answer = RedirectResponse(_back(request, back), 303)
     start_session(site, request, answer, "password", person.name)
     return answer
@@ -98,7 +100,11 @@ def _end(request: Request, session: Session) -> None:
     site_of(request).ended.add(session)
     person = visit_of(request).person
     assert person is not None
-    write_down(request, person, LOG_OUT, [], {"session": shown(session)})
+    _note(request, person, LOG_OUT, {"session": shown(session)})
+
+
+def _note(request: Request, person: Person, action: str, details: dict[str, str]) -> None:
+    deeds_of(request, person).note(action, details)
 
 
 routes = [

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from fullresult.insight.document import plain
 from fullresult.record.encoding import clip, safe_str
-from fullresult.web.acting import action, write_down
+from fullresult.web.acting import action, deeds_of
 from fullresult.web.site import redirect, site_of
 from fullresult.web.trees import tree_of
 
@@ -50,15 +49,11 @@ def trigger(request: Request, _: Form, person: Person) -> Response:
     """Send it as beat would."""
     site, name = site_of(request), request.query_params.get("name", "")
     try:
-        new_id = str(site.full.trigger(name, site.scheduler).id)
+        new_id = str(deeds_of(request, person).trigger(name, site.scheduler).id)
     except Exception as error:  # noqa: BLE001  (a broker's library, or an argument, may raise anything)
         problem = clip(safe_str(error), 1000)
-        write_down(
-            request, person, "trigger", [], {"name": plain(name), "problem": problem}, "failed"
-        )
         status = 404 if type(error) is LookupError else 502
         return site.error(request, status, f"It was not sent: {problem}")
-    write_down(request, person, "trigger", [new_id], {"name": plain(name)})
     if site.full.get(new_id) is None:  # Some tasks are never recorded.
         return redirect(request, "periodic")
     return redirect(request, "task", {"id": new_id})

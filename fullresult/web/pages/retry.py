@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import Batch, NotDone, run, sending
+from fullresult.actions.batch import LeftAlone, Report
+from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
 from fullresult.insight.dates import length, past
 from fullresult.insight.stale import stale_query
 from fullresult.record import TaskRecord, pages
-from fullresult.web.acting import action, write_down_batch
-from fullresult.web.forms import ids_of, key_of
+from fullresult.web.acting import action, deeds_of, pace
+from fullresult.web.forms import key_of, seen_of
 from fullresult.web.pages.task import why_not
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of
 from fullresult.web.trees import tree_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from starlette.datastructures import QueryParams
@@ -33,38 +35,45 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 MOST_IDS = 1000
-_BATCH = 100
+_PAGE = 100
+_LONGEST_NUMBER = 12
 
 
 class Chosen(NamedTuple):
     """Which tasks: ids, or all that were created until a time and match a question."""
 
-    ids: tuple[str, ...]
+    seen: Mapping[str, str | None]
+    """How each task stood when it was chosen, by id; empty where there is a query."""
     query: TaskQuery | None
     fields: tuple[tuple[str, str], ...]
-    """What a form has to send so that the same are chosen again."""
+    """The fields with which a form chooses the same again."""
+    way: Way | None = None
+    """In which way they went missing, if they were chosen for that."""
 
     def records(
         self, site: Site, after: str | None = None
     ) -> Iterator[tuple[str, TaskRecord | None]]:
         """Their ids and records, where there are such; of a question the oldest first."""
         if self.query is None:
-            yield from ((task_id, site.full.get(task_id)) for task_id in self.ids)
+            yield from ((task_id, site.full.get(task_id)) for task_id in self.seen)
             return
-        query = replace(self.query, limit=_BATCH, order="oldest", after=after)
+        query = replace(self.query, limit=_PAGE, order="oldest", after=after)
         for record in pages.walk(site.full.find, query):
             yield record.task_id, record
 
     def count(self, site: Site) -> int:
-        return len(self.ids) if self.query is None else site.full.count(self.query)
+        return len(self.seen) if self.query is None else site.full.count(self.query)
+
+    @property
+    def details(self) -> dict[str, str]:
+        """How they were chosen, for the audit log."""
+        return {name: value for name, value in self.fields if name != "key"}
 
 
 def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
-    """What `id`s, `stale`, or `q` say, created no later than `until`. Raises `NotUnderstood`."""
-    if unique := tuple(ids_of(asked)):
-        if len(unique) > MOST_IDS:
-            raise NotUnderstood(f"Choose {MOST_IDS:,} tasks at most, or all that a search finds.")
-        return Chosen(unique, None, tuple(("key", key_of(task_id)) for task_id in unique))
+    """The tasks of `id`s, `stale`, or `q`, created until `until`. Raises `NotUnderstood`."""
+    if seen := seen_of(asked):
+        return _by_id(seen, asked.get("missing") or "")
     until = _until(site, asked.get("until") or "")
     if age := asked.get("stale"):
         return _stale(age, until)
@@ -74,11 +83,23 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     search = Search.read(text)
     query = search.query(until)
     query = replace(query, until=min(until, query.until or until))
-    return Chosen((), query, (("q", str(search)), ("until", until.isoformat())))
+    return Chosen({}, query, (("q", str(search)), ("until", until.isoformat())))
+
+
+def _by_id(seen: Mapping[str, str | None], missing: str) -> Chosen:
+    if len(seen) > MOST_IDS:
+        raise NotUnderstood(f"Choose {MOST_IDS:,} tasks at most, or all that a search finds.")
+    way = next((way for way in WAYS if way == missing), None)
+    fields = tuple(("key", _key(task_id, seen[task_id])) for task_id in seen)
+    return Chosen(seen, None, (*fields, ("missing", way)) if way else fields, way)
+
+
+def _key(task_id: str, seen: str | None) -> str:
+    return key_of(task_id) if seen is None else f"{key_of(task_id)} {seen}"
 
 
 def _until(site: Site, text: str) -> datetime:
-    """What is sent now makes new records, which must not be sent as well."""
+    """The time until which tasks were created: what is sent now is not sent once more."""
     try:
         return past(text, site.now()) if text else site.now()
     except ValueError as error:
@@ -91,11 +112,11 @@ def _stale(age: str, until: datetime) -> Chosen:
     except ValueError as error:
         raise NotUnderstood(str(error)) from None
     query = stale_query(moved_before, None, None)
-    return Chosen((), query, (("stale", age), ("until", until.isoformat())))
+    return Chosen({}, query, (("stale", age), ("until", until.isoformat())), "stale")
 
 
 def preview(request: Request) -> Response:
-    """What will be sent, and a form to confirm it."""
+    """The tasks that will be sent, and a form to confirm it."""
     site = site_of(request)
     try:
         which = chosen(site, request.query_params)
@@ -111,8 +132,26 @@ def preview(request: Request) -> Response:
     return site.render(
         request, "retry.html", number=number, records=records, fields=which.fields,
         problems={record.task_id: why_not(record) for record in records},
-        details=_details(site, records[0]) if number == 1 else None, by_search=not which.ids,
+        spared=_spared(site, which, records), missing=which.way is not None,
+        details=_details(site, records[0]) if number == 1 else None, by_search=not which.seen,
     )  # fmt: skip
+
+
+def _spared(site: Site, which: Chosen, records: list[TaskRecord]) -> dict[str, str]:
+    """Why some of *records* will be left alone, by id."""
+    if which.way is None:
+        return {}
+    sparing, found = Sparing(site.full.storage), {}
+    for record in records:
+        try:
+            sparing.to_send(which.way, record.task_id, _seen(which, record))
+        except LeftAlone as error:
+            found[record.task_id] = error.why
+    return found
+
+
+def _seen(which: Chosen, record: TaskRecord) -> str | None:
+    return seen_as(record) if which.query is not None else which.seen[record.task_id]
 
 
 def _details(site: Site, record: TaskRecord) -> dict[str, Any]:
@@ -135,48 +174,64 @@ def send(request: Request, form: Form, person: Person) -> Response:
         return site.error(request, 400, "Nothing was chosen.")
     total = _number(form.get("total")) or which.count(site)
     cursors: list[str] = []
+    report = _send(request, form, person, which, cursors)
+    if total == 1 and report.done and report.done[0].new_id:
+        return redirect(request, "task", {"id": report.done[0].new_id})
+    return _report(request, form, which, report, total, cursors)
 
-    def items() -> Iterator[tuple[str, TaskRecord | None]]:
+
+def _send(
+    request: Request, form: Form, person: Person, which: Chosen, cursors: list[str]
+) -> Report:
+    site, deeds, way = site_of(request), deeds_of(request, person), which.way
+
+    def records() -> Iterator[tuple[str, TaskRecord | None]]:
         for task_id, record in which.records(site, form.get("after") or None):
             yield task_id, record
             if record is not None:
                 cursors.append(record.cursor)
 
-    batch = run(items(), lambda record: _resend(site, record))
-    write_down_batch(
-        request, person, "resend", batch, dict(f for f in which.fields if f[0] != "key")
+    if way is None:
+        return deeds.resend_each(records(), which.details, pace())
+    items = (
+        (way, task_id, which.seen.get(task_id) if record is None else _seen(which, record))
+        for task_id, record in records()
     )
-    if total == 1 and batch.done and batch.done[0].new_id:
-        return redirect(request, "task", {"id": batch.done[0].new_id})
-    return _report(request, form, which, batch, total, cursors)
+    return deeds.resend_missing(items, {**which.details, "missing": [way]}, pace())
 
 
 def _report(
-    request: Request, form: Form, which: Chosen, batch: Batch, total: int, cursors: list[str]
+    request: Request, form: Form, which: Chosen, report: Report, total: int, cursors: list[str]
 ) -> Response:
-    sent = _number(form.get("sent")) + len(batch.done)
-    failed = _number(form.get("failed")) + len(batch.failed)
+    sent = _number(form.get("sent")) + len(report.done)
+    spared = _number(form.get("spared")) + len(report.spared)
+    failed = _number(form.get("failed")) + len(report.failed)
     if which.query is None:
-        rest = batch.left(which.ids)
+        rest = _left(which, report)
     else:
         # One is noted when the next is asked for: the last one noted was done.
         rest = [*which.fields, ("after", cursors[-1])] if cursors else list(which.fields)
-    state = [("total", str(total)), ("sent", str(sent)), ("failed", str(failed))]
+    counts = {"total": total, "sent": sent, "spared": spared, "failed": failed}
+    state = [(name, str(number)) for name, number in counts.items()]
+    goes_on = report.unfinished and bool(rest)
     return site_of(request).render(
-        request, "retried.html", batch=batch, total=total, sent=sent, failed=failed,
-        fields=[*rest, *state] if batch.unfinished and rest else None,
+        request, "retried.html", report=report, **counts,
+        gone=0 if goes_on else max(total - sent - spared - failed, 0),
+        fields=[*rest, *state] if goes_on else None,
     )  # fmt: skip
 
 
-def _resend(site: Site, record: TaskRecord | None) -> str:
-    if record is None:
-        raise NotDone("no such task is recorded")
-    with sending(record.task_id):
-        return str(site.full.resend(record).id)
+def _left(which: Chosen, report: Report) -> list[tuple[str, str]]:
+    """The fields of a form for those that were not tried."""
+    left = report.left(which.seen)
+    if not left:
+        return []
+    keys = [("key", _key(task_id, which.seen[task_id])) for task_id in left]
+    return [*keys, *(field for field in which.fields if field[0] != "key")]
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004
+    return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 routes = [

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import NotDone, run, sending
-from fullresult.actions.schedules import why_not
+from fullresult.actions.why_not import being_sent
 from fullresult.insight.dates import moment
-from fullresult.insight.overdue import Kind, Overdue, schedules_of
+from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.record import encoding
-from fullresult.web.acting import action, write_down_batch
-from fullresult.web.forms import ids_of
+from fullresult.web.acting import action, deeds_of, pace
+from fullresult.web.forms import ids_of, key_of
 from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, redirect, site_of
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from fullresult.actions.batch import Report
+    from fullresult.actions.deeds import Deeds
     from fullresult.config.users import Person
     from fullresult.record.schedule import Schedule
     from fullresult.web.forms import Form
@@ -53,75 +54,56 @@ def _list(
 ) -> Response:
     site, page = site_of(request), found[:PAGE]
     overdue = Overdue(site.full.storage, site.full.settings)
-    being_sent = {s.schedule_id for s in page if overdue.kind_of(s) is Kind.BEING_SENT}
+    fixed = {s.schedule_id for s in page if overdue.is_being_sent(s)}
     return site.render(
         request, "scheduled.html", status, schedules=page, problem=problem, q=text,
-        next=page[-1].cursor if len(found) > PAGE else None, being_sent=being_sent,
+        next=page[-1].cursor if len(found) > PAGE else None, fixed=fixed,
         after=request.query_params.get("after"), namespace=overdue.namespace,
     )  # fmt: skip
 
 
-class Verb(NamedTuple):
-    """Something that is done to what is scheduled."""
+class Offer(NamedTuple):
+    """Something that a page offers to do with what is scheduled."""
 
-    command: str
-    """That does the same."""
     title: str
     button: str
     done: str
     about: str
     """What will happen."""
-    do: Callable[[Site, str, Form], str | None]
-    """To the task of this id; raises `NotDone`."""
+    do: Callable[[Deeds, list[str], datetime | None], Report]
+    """To the tasks of these ids; *when* is None unless `asks_when`."""
     asks_when: bool = False
+    spares_claims: bool = False
+    """A claim of the last minute is left to its sweeper."""
 
 
-def _cancel(site: Site, task_id: str, _: Form) -> None:
-    if not site.full.cancel(task_id):
-        raise NotDone(why_not(site.full, task_id))
+def _reschedule(deeds: Deeds, ids: list[str], when: datetime | None) -> Report:
+    assert when is not None
+    return deeds.reschedule(ids, when, pace())
 
 
-def _reschedule(site: Site, task_id: str, form: Form) -> None:
-    if not site.full.reschedule(task_id, moment(form.get("eta"), site.now())):
-        raise NotDone(why_not(site.full, task_id))
-
-
-def _release(site: Site, task_id: str, _: Form) -> None:
-    if not site.full.release(task_id):
-        raise NotDone(f"task {task_id!r} is not claimed: it waits, or was sent")
-
-
-def _send(site: Site, task_id: str, _: Form) -> str:
-    with sending(task_id):
-        return str(site.full.resend_scheduled(task_id).id)
-
-
-VERBS = {
-    "cancel": Verb(
-        "cancel",
+OFFERS = {
+    "cancel": Offer(
         "Cancel", "Cancel for good", "cancelled",
         "They are not sent, and end as REVOKED. What a sweeper has claimed cannot be cancelled.",
-        _cancel,
+        lambda deeds, ids, _: deeds.cancel(ids, None, pace()),
     ),
-    "reschedule": Verb(
-        "reschedule",
+    "reschedule": Offer(
         "Reschedule", "Move", "moved",
         "They become due at another time, sooner or later. What a sweeper has claimed stays.",
         _reschedule, asks_when=True,
     ),
-    "release": Verb(
-        "release",
+    "release": Offer(
         "Give back", "Give back", "given back",
         "For what a sweeper claimed and never marked sent: other sweepers may send it. If it was "
         "sent already, it then runs twice.",
-        _release,
+        lambda deeds, ids, _: deeds.release(ids, pace()), spares_claims=True,
     ),
-    "send-now": Verb(
-        "resend-scheduled",
+    "send-now": Offer(
         "Send now", "Send now", "sent",
         "They are sent now, each under its own id. If a sweeper that died had sent one already, "
         "it then runs twice.",
-        _send,
+        lambda deeds, ids, _: deeds.send_each_now(ids, pace()), spares_claims=True,
     ),
 }  # fmt: skip
 
@@ -134,39 +116,46 @@ def _preview(name: str) -> Callable[[Request], Response]:
 
 
 def _ask(request: Request, name: str, ids: list[str], problem: str | None = None) -> Response:
-    site = site_of(request)
+    site, offer = site_of(request), OFFERS[name]
     if not ids or len(ids) > _MOST_IDS:
         return site.error(request, 400, f"Choose at least one task, and {_MOST_IDS:,} at most.")
-    found = [
-        schedule for task_id in ids[:PAGE] for schedule in schedules_of(site.full.storage, task_id)
-    ]
+    storage = site.full.storage
+    found = [schedule for task_id in ids[:PAGE] for schedule in schedules_of(storage, task_id)]
+    claims = _being_sent(site, found) if offer.spares_claims else set()
     return site.render(
-        request, "confirm_scheduled.html", 400 if problem else 200, verb=VERBS[name], page=name,
+        request, "confirm_scheduled.html", 400 if problem else 200, offer=offer, page=name,
         ids=ids, schedules=found, problem=problem, namespace=site.full.settings.namespace,
+        refusals=[being_sent(task_id) for task_id in ids if task_id in claims],
+        possible=any(task_id not in claims for task_id in ids),
     )  # fmt: skip
 
 
+def _being_sent(site: Site, schedules: list[Schedule]) -> set[str]:
+    """The ids of the tasks that a sweeper is about to send."""
+    overdue = Overdue(site.full.storage, site.full.settings)
+    free = {each.task_id for each in schedules if not overdue.is_being_sent(each)}
+    return {each.task_id for each in schedules} - free
+
+
 def _act(name: str) -> Callable[[Request, Form, Person], Response]:
-    verb = VERBS[name]
+    offer = OFFERS[name]
 
     def act(request: Request, form: Form, person: Person) -> Response:
         site, ids = site_of(request), [encoding.key(each) for each in ids_of(form)]
         if not ids:
             return site.error(request, 400, "Nothing was chosen.")
-        due: datetime | None = None
-        if verb.asks_when:
+        when: datetime | None = None
+        if offer.asks_when:
             try:
-                due = moment(form.get("eta"), site.now())
+                when = moment(form.get("eta"), site.now())
             except ValueError as error:
                 return _ask(request, name, ids, str(error))
-        batch = run(((task_id, task_id) for task_id in ids), lambda each: verb.do(site, each, form))
-        details = {"eta": due.isoformat()} if due else None
-        write_down_batch(request, person, verb.command, batch, details)
-        if len(ids) == 1 and batch.done:
-            return redirect(request, "task", {"id": batch.done[0].new_id or ids[0]})
-        rest = batch.left(ids)
+        report = offer.do(deeds_of(request, person), ids, when)
+        if len(ids) == 1 and report.done:
+            return redirect(request, "task", {"id": report.done[0].new_id or ids[0]})
+        rest = [("key", key_of(task_id)) for task_id in report.left(ids)]
         return site.render(
-            request, "done.html", verb=verb, page=name, batch=batch,
+            request, "done.html", offer=offer, page=name, report=report,
             fields=[*rest, ("eta", form.get("eta"))] if rest else None, left=len(rest),
         )  # fmt: skip
 
@@ -175,6 +164,6 @@ def _act(name: str) -> Callable[[Request, Form, Person], Response]:
 
 routes = [
     Route("/scheduled", scheduled),
-    *(Route(f"/{name}", _preview(name), methods=["GET"]) for name in VERBS),
-    *(Route(f"/{name}", action(_act(name)), methods=["POST"]) for name in VERBS),
+    *(Route(f"/{name}", _preview(name), methods=["GET"]) for name in OFFERS),
+    *(Route(f"/{name}", action(_act(name)), methods=["POST"]) for name in OFFERS),
 ]
