@@ -18,7 +18,7 @@ from fullresult.actions.schedules import Scheduled, utc_of
 from fullresult.actions.why_not import why_not_moved, why_not_released
 from fullresult.insight.document import plain
 from fullresult.record import TaskRecord, encoding, pages
-from fullresult.scheduling.revoked_results import tell_revoked
+from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sender import Sender
 from fullresult.storage import purging, with_schedules
 
@@ -190,7 +190,7 @@ class Deeds:
     @property
     def _scheduled(self) -> Scheduled:
         storage = with_schedules(self._storage)
-        return Scheduled(self._settings, storage, partial(tell_revoked, self._app))
+        return Scheduled(self._settings, storage, partial(store_revoked, self._app))
 
     @property
     def now(self) -> datetime:
