@@ -106,7 +106,7 @@ def test_a_session_ends_when_a_password_changes_whatever_the_secret(
 @pytest.mark.parametrize("secret", [7, "", "short", b"b" * 40])
 def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(app: Celery, secret: Any) -> None:
     app.conf.fullresult_web_secret = secret
-    app.fullresult._opened = None
+    app.fullresult.parts.opened = None
 
     with pytest.raises(ImproperlyConfigured, match="fullresult_web_secret") as raised:
         pages_of(app)

@@ -98,8 +98,7 @@ def _form(
 
 def _recorded(record: TaskRecord) -> dict[str, str]:
     return {
-        "args": _text(record.args),
-        "kwargs": _text(record.kwargs),
+        **{part: _text(value) for part, value in record.arguments._asdict().items()},
         "queue": "",
         "eta": "",
         "priority": "",
