@@ -30,8 +30,8 @@ _PLAIN = (
     *(Decimal, date, time, timedelta, UUID),
 )
 """Types without parts that a path could name."""
-_SHORTEST = 4
-"""Characters of a hidden value for it to be looked for elsewhere: `0` is found everywhere."""
+_WORD = re.compile("[A-Za-z_]*")
+"""A key that is only the name of a field."""
 
 
 def at(value: Any, paths: Collection[Path]) -> Any:
@@ -122,6 +122,11 @@ def _texts_of(value: Any) -> Iterator[str]:
             return
 
 
+def is_plain(value: Any) -> bool:
+    """True if *value* has no parts that a path could name."""
+    return isinstance(value, _PLAIN)
+
+
 def is_container(value: Any) -> bool:
     return isinstance(value, (Mapping, *_LISTS))
 
@@ -194,7 +199,7 @@ def _stays(key: Any, item: Any, known: Mapping[Any, Any]) -> bool:
 
 
 def secrets(old: Any, new: Any) -> Iterator[str]:
-    """The texts of *old* that are gone from *new*, if they are at least 4 characters long."""
+    """The texts of *old* that are gone from *new*."""
     if old is new:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -210,15 +215,17 @@ def secrets(old: Any, new: Any) -> Iterator[str]:
 
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for _, item in _items(value):
+        for key, item in _items(value):
+            if not (isinstance(key, str) and _WORD.fullmatch(key)):
+                yield from _leaves(key)
             yield from _leaves(item)
     elif isinstance(value, _LISTS):
         for item in value:
             yield from _leaves(item)
     elif value is not None and not isinstance(value, bool):
-        for text in _texts_of(value) if not isinstance(value, str) else (value,):
-            if len(text) >= _SHORTEST:
-                yield text
+        yield from (value,) if isinstance(value, str) else _texts_of(value)
+        if isinstance(value, (bytes, bytearray)):
+            yield repr(bytes(value))[2:-1]
 
 
 def holds_mark(value: Any) -> bool:

@@ -42,11 +42,14 @@ class RedactedArguments:
         """*args*, each found by its number and, if the task is registered here, by its name."""
         if not isinstance(args, (list, tuple)):
             return args
-        names, rest = self._parameters(name)
+        names, rest, is_known = self._parameters(name)
+        beyond_names = {()} if not is_known and any(not p[0].isdecimal() for p in paths) else set()
         hidden = []
         for number, value in enumerate(args):
             keys = (str(number), *names[number : number + 1])
             further = masking.onward(paths, keys)
+            if number >= len(names):
+                further |= beyond_names
             if number >= len(names) and rest is not None:
                 beyond = masking.onward(paths, (rest,))
                 further |= {()} if () in beyond else set()
@@ -56,18 +59,24 @@ class RedactedArguments:
             return args
         return tuple(hidden) if isinstance(args, tuple) else hidden
 
-    def _parameters(self, name: str | None) -> tuple[list[str], str | None]:
-        """The names of a task's positional parameters, and that of its `*args`."""
+    def _parameters(self, name: str | None) -> tuple[list[str], str | None, bool]:
+        """The names of a task's positional parameters, that of its `*args`, and if these are all.
+
+        They are not if a decorator has put a function of its own before the task's, without
+        `functools.wraps`.
+        """
         try:
             task = self._app.tasks.get(name)
             parameters = inspect.signature(task.run).parameters.values() if task else ()
         except Exception:  # noqa: BLE001  (an app that may not be finalised, a run without one)
-            return [], None
+            return [], None, True
         names = [
             p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
         rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-        return names, rest[0] if rest else None
+        if not rest:
+            return names, None, True
+        return names, rest[0], not _calls_another(task.run)
 
     def _items(self, kwargs: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
         """The arguments of `celery.starmap` and its like: those of the calls it makes."""
@@ -99,11 +108,49 @@ class RedactedArguments:
             return inside
         return {**inside, "args": hidden[0], "kwargs": hidden[1]}
 
+    def in_details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+        """*details* of an action, with the arguments in them, at any depth, as they may be kept.
+
+        Which task an action is about is not said: paths for any task apply, and of positional
+        arguments none can be told by its name.
+        """
+        hidden: Mapping[str, Any] = masking.mapped(details, self._in_detail)
+        return hidden
+
+    def _in_detail(self, value: Any, keys: tuple[str, ...]) -> Any:
+        if keys == ("kwargs",) and isinstance(value, Mapping):
+            return self.in_signatures(self.of_task(None, (), value)[1])
+        if keys == ("args",) and isinstance(value, (list, tuple)):
+            paths = self.paths_of(None)
+            named = any(not path[0].isdecimal() for path in paths)
+            return masking.MARK if named else self.in_signatures(self.of_task(None, value, {})[0])
+        if isinstance(value, Mapping) and _is_signature(value):
+            return self.in_signatures(value)
+        if masking.is_container(value):
+            return masking.mapped(value, self._in_detail)
+        return value if masking.is_plain(value) or not self.paths_of(None) else masking.MARK
+
     def _find_paths(self, name: str | None) -> frozenset[Path]:
         """The paths for tasks called *name*; all paths if the name is not known."""
         return frozenset(
             rule.path for rule in self._paths if name is None or fnmatchcase(name, rule.name)
         )
+
+
+def _calls_another(run: Any) -> bool:
+    """True if *run* is a wrapper: an object, or a function that holds another one."""
+    function = inspect.unwrap(getattr(run, "__func__", run))
+    function = getattr(function, "__func__", function)  # `autoretry_for` wraps a method
+    if not inspect.isfunction(function):
+        return True
+    return any(callable(_content(cell)) for cell in function.__closure__ or ())
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty yet
+        return None
 
 
 def text_of(name: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,11 +13,6 @@ from fullresult.recording.masking import MARK
 
 Hide = Callable[[str], str]
 """Answers a text as it may be kept."""
-
-
-def forms(text: str) -> set[str]:
-    """*text* as it may stand in an error: as it is, in a repr, in JSON."""
-    return {text, repr(text)[1:-1], json.dumps(text)[1:-1]}
 
 
 def hidden_error(value: Any, hide: Hide) -> Any:

@@ -13,7 +13,7 @@ from celery.utils.saferepr import saferepr
 
 from fullresult.config.redaction_rules import Path, PathRule, Redact, Rule
 from fullresult.record import REDACTED, encoding
-from fullresult.recording import masking, redacted_errors
+from fullresult.recording import disguises, masking, redacted_errors
 from fullresult.recording.masking import MARK
 from fullresult.recording.message import Call
 from fullresult.recording.redacted_arguments import RedactedArguments, text_of
@@ -33,6 +33,12 @@ _STRUCTURE = frozenset(
     | {"stamped_headers", "compression", "fullresult_original_id"}
 )
 """Headers that say which task it is and how it is to run. No pattern is applied to them."""
+_ROUTING = frozenset(
+    {"headers", "exchange", "routing_key", "declare", "serializer", "compression", "priority"}
+    | {"delivery_mode", "expiration", "retry", "retry_policy", "timeout", "confirm_timeout"}
+)
+"""Keywords of a publish that say where it goes and how. No pattern is applied to them."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OF_SIGNATURE = "subtask_type"
 """A key of every serialised signature."""
 
@@ -83,7 +89,8 @@ class Redactor:
         if notes or self._is_in_body(call):
             notes["body"] = REDACTED
         headers = self._headers(call, dict(zip(_ARGUMENTS, new, strict=False)), notes)
-        return _remade(call, new, headers, notes) if notes else call
+        how = self._how(call, notes)
+        return _remade(call._replace(how=how), new, headers, notes) if notes else call
 
     def _headers(self, call: Call, new: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:
         headers = dict(call.headers)
@@ -91,15 +98,32 @@ class Redactor:
             shown = f"{part}repr"
             if part in notes and part not in call.hidden and headers.get(shown) is not None:
                 headers[shown] = saferepr(new[part])
-        changed = []
-        for name in headers.keys() - _STRUCTURE if self._patterns else ():
-            hidden = masking.matching(headers[name], self._patterns)
-            if hidden is not headers[name]:
-                headers[name] = hidden
-                changed.append(encoding.key(name))
-        if changed:
+        if changed := self._hide_items(headers, headers.keys() - _STRUCTURE):
             notes["headers"] = _note(sorted(changed))
         return headers
+
+    def _how(self, call: Call, notes: dict[str, str]) -> dict[str, Any]:
+        """The other keywords of the publish. Those that patterns match are left out."""
+        how = dict(call.how)
+        names = {name for name in how.keys() - _ROUTING if not _is_uuid(how[name])}
+        if how.get("correlation_id") == call.headers.get("id"):
+            names.discard("correlation_id")
+        changed = self._hide_items(how, names)
+        if changed:
+            notes["properties"] = _note(sorted(changed))
+        return {name: value for name, value in how.items() if name not in changed}
+
+    def _hide_items(self, items: dict[str, Any], names: Iterable[str]) -> list[str]:
+        """Hide what patterns match in *items*, of those called *names*; returns which, as shown."""
+        changed = []
+        for name in list(names) if self._patterns else ():
+            shown = masking.in_text(encoding.key(name), self._patterns)
+            hidden = self._or_mark(items[name])
+            if hidden is not items[name] or MARK in shown:
+                del items[name]
+                items[shown if MARK in shown else name] = hidden
+                changed.append(shown)
+        return changed
 
     def _is_in_body(self, call: Call) -> bool:
         """True if a pattern matches a body that is not JSON, such as a pickle."""
@@ -115,10 +139,10 @@ class Redactor:
         for shown in ("argsrepr", "kwargsrepr"):
             if headers.get(shown) is not None:
                 headers[shown] = MARK
-        for name in headers.keys() - _STRUCTURE if self._patterns else ():
-            headers[name] = self._or_mark(headers[name])
         notes = dict.fromkeys((*_ARGUMENTS, "embed", "body"), f"{REDACTED}: {why}")
-        closed = _remade(call, ([], {}, None), headers, notes)
+        self._hide_items(headers, headers.keys() - _STRUCTURE)
+        how = self._how(call, notes)
+        closed = _remade(call._replace(how=how), ([], {}, None), headers, notes)
         return closed._replace(hidden=frozenset(_ARGUMENTS))
 
     def _or_mark(self, value: Any) -> Any:
@@ -155,19 +179,18 @@ class Redactor:
             return MARK
 
     def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The details of an action as the audit log may keep them: the arguments searched for."""
+        """The details of an action as the audit log may keep them.
+
+        What is hidden of the arguments in them is hidden in all their texts.
+        """
         try:
-            hidden = masking.mapped(details, self._asked_for)
-            shown: Mapping[str, Any] = masking.matching(hidden, self._patterns)
+            known = self._arguments.in_details(details)
+            hide = disguises.hider(masking.secrets(details, known))
+            shown: Mapping[str, Any] = masking.texts(known, hide)
+            return masking.matching(shown, self._patterns)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001
             self._log_failed(None, error)
             return dict.fromkeys(details, MARK)
-        return shown
-
-    def _asked_for(self, value: Any, keys: tuple[str, ...]) -> Any:
-        if keys == ("kwargs",):
-            return masking.at(value, self._arguments.paths_of(None))
-        return masking.mapped(value, self._asked_for) if isinstance(value, Mapping) else value
 
     def of_errors(self, tasks: Sequence[RunningTask]) -> Hide:
         """A function that hides, in the texts of an error, the hidden arguments of *tasks*."""
@@ -179,21 +202,16 @@ class Redactor:
             self._log_failed(tasks[0].name, error)
             return lambda _: MARK
 
-        def hide(text: str) -> str:
-            for secret in found:
-                text = text.replace(secret, MARK)
-            return masking.in_text(text, self._patterns)
+        hide = disguises.hider(found)
+        return lambda text: masking.in_text(hide(text), self._patterns)
 
-        return hide
-
-    def _secrets(self, tasks: Sequence[RunningTask]) -> list[str]:
-        """The hidden arguments as they may stand in a text, the longest first."""
+    def _secrets(self, tasks: Sequence[RunningTask]) -> set[str]:
+        """The texts that are hidden of the arguments."""
         found: set[str] = set()
         for name, args, kwargs in tasks:
             new = self._arguments.of_task(name, args, kwargs)
             found |= {*masking.secrets(args, new[0]), *masking.secrets(kwargs, new[1])}
-        forms = {form for text in found for form in redacted_errors.forms(text)}
-        return sorted(forms, key=len, reverse=True)
+        return found
 
     def stored(
         self, name: str | None, value: Any, traceback: Any, hide: Hide | None = None
@@ -235,6 +253,11 @@ class Redactor:
                 "whoever asks for the result gets it so: the records are the result backend",
                 name,
             )
+
+
+def _is_uuid(value: Any) -> bool:
+    """True for what Celery makes, in which a pattern for digits may find some by chance."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def _remade(
