@@ -11,6 +11,8 @@ import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_CELERY, NEWEST_CELERY = "5.4", "5.7"
+OLDEST_KOMBU = "5.3.4"  # Celery 5.4.0's.
+TEST_TOOLS = {"pytest", "hypothesis"}
 PACKAGES = ["fullresult", "fullresult_storage_sql", "fullresult_storage_mongo"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -49,6 +51,14 @@ def matrix(session: nox.Session, celery: str) -> None:
     """Run all tests with every supported Python, the oldest and the newest Celery."""
     _install_for_tests(session, celery)
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run what depends on other packages with the lowest version of each that is allowed."""
+    session.install("-e", ".[all]", *_groups("tests"), *_lowest())
+    rooms = ("tests/storage", "tests/scenarios", "tests/results")
+    session.run("python", "-m", "pytest", *(session.posargs or rooms))
 
 
 @nox.session
@@ -129,6 +139,19 @@ def _groups(*names: str) -> tuple[str, ...]:
 
 def _install_for_tests(session: nox.Session, celery: str) -> None:
     session.install("-e", ".[all]", *_groups("tests"), f"celery=={celery}.*")
+
+
+def _lowest() -> list[str]:
+    """Each requirement of the project and its extras, and kombu, at its lowest version."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    wanted = [*PROJECT["project"]["dependencies"], *(each for extra in extras for each in extra)]
+    found = {}
+    for requirement in wanted:
+        if not requirement.startswith("fullresult["):
+            name, _, bounds = requirement.partition(">=")
+            found[name], _, _ = bounds.partition(",<")
+    lowest = {name: version for name, version in found.items() if name not in TEST_TOOLS}
+    return [f"{name}=={version}" for name, version in {**lowest, "kombu": OLDEST_KOMBU}.items()]
 
 
 def _sources() -> set[str]:

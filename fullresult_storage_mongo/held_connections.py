@@ -2,12 +2,13 @@
 
 PyMongo's way to any command (a session, the choice of a server and a connection, retries) is more
 than half of the cost of a write, and an event needs none of it: it may be merged twice. So a line
-is taken from the pool once, by a method that is not public. If PyMongo has no such method, or the
+is taken from the pool once, by methods that are not public. If PyMongo has no such methods, or the
 pool has nothing to spare, commands go PyMongo's way.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import pymongo
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -22,6 +24,8 @@ T = TypeVar("T")
 Document = dict[str, Any]
 Command = Callable[[Document], Document]
 """Sends a command; the server's answer. Raises PyMongo's errors."""
+
+logger = logging.getLogger(__name__)
 
 _MOST = 50
 _NOTHING = (None, None, None)
@@ -48,6 +52,7 @@ class Lines:
         self._left = min((options.max_pool_size or 2 * _MOST) // 2, _MOST)
         """The number of lines that may still be opened; threads that race may open one more."""
         self._closed = False
+        self._is_tried = False
 
     def command(self, command: Document) -> Document:
         """The server's answer. Raises PyMongo's errors."""
@@ -99,9 +104,9 @@ class Lines:
 
     def _open(self) -> _Line | None:
         try:
-            checkout = self._client._conn_for_writes(None, "update")  # noqa: SLF001
-        except (AttributeError, TypeError):  # not with this version of PyMongo
-            self._left = 0
+            checkout = self._checked_out()
+        except (AttributeError, TypeError) as error:
+            self._give_up(error)
             return None
         self._left -= 1
         try:
@@ -109,6 +114,32 @@ class Lines:
         except BaseException:
             self._left += 1
             raise
-        # The call before may have left it with less time.
-        connection.set_conn_timeout(self._timeout)
+        try:
+            # The call before may have left it with less time.
+            connection.set_conn_timeout(self._timeout)
+            if not self._is_tried:
+                connection.command("admin", {"ping": 1})
+                self._is_tried = True
+        except (AttributeError, TypeError) as error:
+            checkout.__exit__(*_NOTHING)
+            self._give_up(error)
+            return None
+        except BaseException:
+            self._left += 1
+            checkout.__exit__(*sys.exc_info())
+            raise
         return _Line(connection, checkout)
+
+    def _checked_out(self) -> AbstractContextManager[Any]:
+        checkout: AbstractContextManager[Any]
+        checkout = self._client._conn_for_writes(None, "update")  # noqa: SLF001
+        return checkout
+
+    def _give_up(self, error: Exception) -> None:
+        self._left = 0
+        logger.warning(
+            "fullresult: PyMongo %s is not the one that this version was made for (%s): "
+            "it works, and events take about twice the CPU",
+            pymongo.version,
+            error,
+        )

@@ -243,6 +243,14 @@ WHERE chord_id = ANY(ARRAY(
 ))
 RETURNING chord_id;
 
+-- name: session_settings
+-- Dates are text in one form, and a statement sees what was committed before it. No JIT, no parallel
+-- workers: a page from an index takes less time than starting either.
+SELECT
+    set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false);
+
 -- name: prefer_index
 -- Walk along an index, in its order, for one transaction. It is the one good way to schedules and
 -- to what expires, and the statistics of rows that come and go are soon wrong.

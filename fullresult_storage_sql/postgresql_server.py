@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,17 +16,14 @@ from psycopg import errors
 from fullresult.config import without_password
 from fullresult.storage import Refused, StorageError
 from fullresult_storage_sql.connections import Connections
-from fullresult_storage_sql.postgresql_session import REFUSALS, Session
+from fullresult_storage_sql.postgresql_session import REFUSALS, PlainSession, Session
+from fullresult_storage_sql.postgresql_statements import SQL
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _OLDEST = 14
-# No JIT, no parallel workers: a page from an index takes less time than starting either.
-_SETTINGS = (
-    "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; "
-    "SET default_transaction_isolation = 'read committed'; "
-    "SET jit = off; SET max_parallel_workers_per_gather = 0"
-)
 CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -36,13 +34,42 @@ class Server:
         self._url = url
         self.timeout = timeout.total_seconds()
         self._prepare = prepare
+        self._kind = Session
         self.connections: Connections[Session] = Connections(self.connect)
 
     def __repr__(self) -> str:
         return without_password(self._url)
 
     def connect(self) -> Session:
-        session = Session.connect(
+        session = self._open()
+        try:
+            self._begin(session)
+        except (AttributeError, TypeError) as error:
+            session.close()
+            if self._kind is PlainSession:
+                raise
+            return self._connect_plainly(error)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _begin(self, session: Session) -> None:
+        session.send(SQL["session_settings"], (), prepare=False)
+        session.first_value()
+
+    def _connect_plainly(self, error: Exception) -> Session:
+        logger.warning(
+            "fullresult: psycopg %s is not the one that this version was made for (%s): "
+            "it works, and statements take about twice the CPU",
+            psycopg.__version__,
+            error,
+        )
+        self._kind = PlainSession
+        return self.connect()
+
+    def _open(self) -> Session:
+        session = self._kind.connect(
             self._url,
             autocommit=True,
             prepare_threshold=5 if self._prepare else None,
@@ -56,7 +83,6 @@ class Server:
                 f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
                 f"fullresult needs {_OLDEST} or newer"
             )
-        session.execute(_SETTINGS)
         return session
 
     @contextmanager
