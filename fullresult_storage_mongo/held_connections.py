@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from inspect import signature
 from typing import Any, NamedTuple, TypeVar
 
 import pymongo
@@ -131,8 +132,10 @@ class Lines:
         return _Line(connection, checkout)
 
     def _checked_out(self) -> AbstractContextManager[Any]:
-        checkout: AbstractContextManager[Any]
-        checkout = self._client._conn_for_writes(None, "update")  # noqa: SLF001
+        take = self._client._conn_for_writes  # noqa: SLF001
+        # Before PyMongo 4.8 it is not told for what.
+        told = (None, "update")[: len(signature(take).parameters)]
+        checkout: AbstractContextManager[Any] = take(*told)
         return checkout
 
     def _give_up(self, error: Exception) -> None:
