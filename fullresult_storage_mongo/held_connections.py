@@ -132,7 +132,7 @@ class Lines:
         return _Line(connection, checkout)
 
     def _checked_out(self) -> AbstractContextManager[Any]:
-        take = self._client._conn_for_writes  # noqa: SLF001
+        take: Any = self._client._conn_for_writes  # noqa: SLF001
         # Before PyMongo 4.8 it is not told for what.
         told = (None, "update")[: len(signature(take).parameters)]
         checkout: AbstractContextManager[Any] = take(*told)
