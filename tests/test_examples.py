@@ -9,6 +9,7 @@ import sys
 import textwrap
 from datetime import timedelta
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -164,6 +165,20 @@ def test_the_code_on_its_page_is_its_code() -> None:
     for code in [*quoted("toml"), *quoted("python")[1:]]:
         indented = textwrap.indent(code, "    ")
         assert any(code in text or indented in text for text in texts), code
+
+
+def test_the_names_on_its_page_are_there() -> None:
+    """And the links to protocols lead to the files that have them."""
+    text = PAGE.read_text("utf-8")
+    named = set(
+        re.findall(r"`(fullresult\.(?:record|storage|config|hookspecs)\.\w+(?:\.\w+)*)", text)
+    )
+
+    assert len(named) > 5
+    for name in named:
+        assert resolve_name(name) is not None
+    for protocol, file in re.findall(r"\[`fullresult\.storage\.(\w+)`\]\(\.\./(\S+)\)", text):
+        assert f"class {protocol}(" in (ROOT / file).read_text("utf-8")
 
 
 def test_the_commands_on_its_page_are_those_of_its_readme() -> None:

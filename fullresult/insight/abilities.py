@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from fullresult.storage import AuditStorage, StatisticsStorage, Storage, WorkerStorage
+from fullresult.storage import (
+    AuditStorage,
+    ScheduleStorage,
+    StatisticsStorage,
+    Storage,
+    WorkerStorage,
+)
 
 
 class Abilities(NamedTuple):
@@ -13,6 +19,8 @@ class Abilities(NamedTuple):
 
     audit: bool
     """It keeps an audit log."""
+    schedules: bool
+    """Tasks can wait in it until they are due."""
     statistics: bool
     """It counts records up to a bound, and takes samples of them."""
     workers: bool
@@ -22,6 +30,7 @@ class Abilities(NamedTuple):
 def abilities_of(storage: Storage) -> Abilities:
     return Abilities(
         audit=isinstance(storage, AuditStorage),
+        schedules=isinstance(storage, ScheduleStorage),
         statistics=isinstance(storage, StatisticsStorage),
         workers=isinstance(storage, WorkerStorage),
     )

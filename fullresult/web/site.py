@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -37,6 +37,8 @@ Authenticate = Callable[
 ]
 """The host framework's answer to who is asking: a `Person`, a response such as a redirect to its
 own login, or None."""
+
+P = ParamSpec("P")
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -195,6 +197,21 @@ def site_of(request: Request) -> Site:
 
 def visit_of(request: Request) -> Visit:
     return cast("Visit", request.scope["fullresult.visit"])
+
+
+def needs_schedules(
+    page: Callable[Concatenate[Request, P], Response],
+) -> Callable[Concatenate[Request, P], Response]:
+    """*page* where the storage keeps schedules; elsewhere a page that says that it does not."""
+
+    def answer(request: Request, /, *given: P.args, **named: P.kwargs) -> Response:
+        site = site_of(request)
+        if not site.can.schedules:
+            text = "This storage keeps no schedules: no task can wait in it."
+            return site.error(request, 501, text)
+        return page(request, *given, **named)
+
+    return answer
 
 
 def redirect(request: Request, page: str = "", query: Mapping[str, Any] | None = None) -> Response:

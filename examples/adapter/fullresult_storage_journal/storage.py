@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from operator import attrgetter
 
-from fullresult.record import Schedule, ScheduleQuery, TaskRecord
-from fullresult.storage import StorageError, TaskQuery, matching, may_wait
+from fullresult.record import Schedule, ScheduleQuery, TaskQuery, TaskRecord
+from fullresult.storage import StorageError, matching, may_wait
 from fullresult_storage_journal.changes import Change, State
 from fullresult_storage_journal.journal import Journal
 
 
 class JournalStorage:
-    """A `fullresult.storage.Storage` in one file. What it knows is in memory, too."""
+    """A `fullresult.storage.ScheduleStorage` in one file, all of it in memory as well."""
 
     def __init__(self, journal: Journal, *, auto_setup: bool) -> None:
         self._journal = journal

@@ -14,7 +14,7 @@ from fullresult.record import encoding
 from fullresult.web.acting import action, deeds_of, pace
 from fullresult.web.forms import ids_of, key_of
 from fullresult.web.search import NotUnderstood, Search
-from fullresult.web.site import Site, redirect, site_of
+from fullresult.web.site import Site, needs_schedules, redirect, site_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -163,7 +163,7 @@ def _act(name: str) -> Callable[[Request, Form, Person], Response]:
 
 
 routes = [
-    Route("/scheduled", scheduled),
-    *(Route(f"/{name}", _preview(name), methods=["GET"]) for name in OFFERS),
-    *(Route(f"/{name}", action(_act(name)), methods=["POST"]) for name in OFFERS),
+    Route("/scheduled", needs_schedules(scheduled)),
+    *(Route(f"/{name}", needs_schedules(_preview(name)), methods=["GET"]) for name in OFFERS),
+    *(Route(f"/{name}", action(needs_schedules(_act(name))), methods=["POST"]) for name in OFFERS),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.insight.overdue import Kind, Overdue
-from fullresult.web.site import site_of
+from fullresult.web.site import needs_schedules, site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,4 +50,4 @@ def stale_scheduled(request: Request) -> Response:
     )  # fmt: skip
 
 
-routes = [Route("/stale-scheduled", stale_scheduled)]
+routes = [Route("/stale-scheduled", needs_schedules(stale_scheduled))]
