@@ -38,7 +38,6 @@ FORM_TO_COME = {
     "resending.md",
     "results.md",
     "scheduling.md",
-    "web.md",
 }
 IN_FORM = [path for path in [*PAGES, ROOT / "SECURITY.md"] if path.name not in FORM_TO_COME]
 COMMANDS: list[tuple[str, click.Command]] = sorted(commands.commands.items())
