@@ -1,0 +1,218 @@
+"""The actions of the API: each under the same rules as commands and pages, and in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from celery.result import AsyncResult
+
+from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
+from fullresult.actions.batch import Report
+from fullresult.actions.deeds import Deeds
+from fullresult.actions.missing import WAYS
+from fullresult.actions.schedules import utc_of
+from fullresult.extension.parts import Parts
+from fullresult.extension.questions_api import query_of
+from fullresult.record import TaskRecord
+from fullresult.storage import TaskQuery
+
+if TYPE_CHECKING:
+    pass
+
+
+class ActionsAPI:
+    """Acts on the tasks of one app."""
+
+    parts: Parts
+
+    def acting(self, actor: Actor) -> Deeds:
+        """What *actor* may do: the commands and pages act through it. Raises `StorageError`."""
+        return Deeds(
+            self.parts.app, self.parts.settings, self.parts.storage, self.parts.recorder, actor
+        )
+
+    def delete(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        limit: int | None = None,
+        actor: str | None = None,
+        **filters: Any,
+    ) -> int:
+        """Delete the records that `count` counts, at most *limit*; returns how many.
+
+        Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
+        """
+        return self._deeds(actor).delete(query_of(query, filters), limit)
+
+    def purge(
+        self, advance: Callable[[int], None] | None = None, *, actor: str | None = None
+    ) -> int:
+        """Delete the records whose time, by `fullresult_retention`, is over; returns how many.
+
+        Only tasks that have ended ever expire. In small batches, of each of which *advance* is told
+        how many records it had. Raises `StorageError`.
+        """
+        return self._deeds(actor).purge(advance)
+
+    def cancel(self, task_id: str, *, actor: str | None = None) -> bool:
+        """Cancel a scheduled task: it becomes REVOKED, and is not sent.
+
+        False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
+        Raises `StorageError`.
+        """
+        return bool(self._deeds(actor).cancel([task_id]).done)
+
+    def reschedule(self, task_id: str, eta: datetime | str, *, actor: str | None = None) -> bool:
+        """Make a scheduled task due at *eta* instead, sooner or later.
+
+        *eta* may be text, such as `in 2h` or `2030-01-31T14:00`. Without a time zone it is UTC, as
+        in a message of Celery's. False if the task is not scheduled, or a sweeper has it already.
+        Raises `ValueError` for what is no date; `StorageError`.
+        """
+        due = utc_of(eta, self.parts.storage.now())
+        return bool(self._deeds(actor).reschedule([task_id], due).done)
+
+    def release(self, task_id: str, *, actor: str | None = None) -> bool:
+        """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
+
+        False if nobody has claimed it, or only within the last minute: then its sweeper is about to
+        send it. Raises `StorageError`.
+        """
+        return bool(self._deeds(actor).release([task_id]).done)
+
+    def resend_scheduled(self, task_id: str, *, actor: str | None = None) -> AsyncResult[Any]:
+        """Send a scheduled task now, under its own id, whether it waits or was claimed.
+
+        One that was claimed may have been sent already. Raises `LookupError` if nothing is
+        scheduled of *task_id*; `CannotResend` if a sweeper claimed it within the last minute, if
+        somebody else was faster, if it had expired, or if the broker did not confirm it;
+        `StorageError`.
+        """
+        self._deeds(actor).send_now(task_id)
+        result: AsyncResult[Any] = self.parts.app.AsyncResult(task_id)
+        return result
+
+    def resend(
+        self,
+        task_id_or_record: str | TaskRecord,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Put a recorded task on the broker again, under a new id.
+
+        The message is the recorded one, byte for byte: arguments, routing, headers, links, limits,
+        serializer and stamps. Not so: membership of a group or chord, unless `keep_group=True` (its
+        outcome would be counted twice). *args*, *kwargs* and *options* (those of `apply_async`)
+        override. The new record's `retry_of` names the old task.
+
+        Raises `CannotResend`, and sends nothing, where the recorded message is not whole;
+        `LookupError` for an unknown id; `StorageError`; what the broker raises.
+        """
+        return self._deeds(actor).resend(task_id_or_record, args, kwargs, options)
+
+    def resend_many(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+        actor: str | None = None,
+        **filters: Any,
+    ) -> Report:
+        """Put many recorded tasks on the broker again, as they were: as the command `resend` does.
+
+        Those with these *ids* or, the oldest first, those that *query*, or its fields as keywords,
+        asks for: at most *limit*, and none that this call has sent. A task that cannot be sent is
+        reported, and the others go on; after three errors of the broker in a row none is tried any
+        more. A *dry_run* only says which would be sent. Raises like `find`.
+        """
+        deeds = self._deeds(actor)
+        if ids is not None:
+            if query is not None or filters or limit is not None:
+                raise TypeError("give ids, or a query and a limit, not both")
+            chosen = list(dict.fromkeys(ids))
+            return Report(would_send=chosen) if dry_run else deeds.resend_ids(chosen)
+        if query is None and not filters:
+            raise TypeError("say which tasks: ids, a TaskQuery, or its fields as keywords")
+        asked = query_of(query, filters)
+        if dry_run:
+            found = islice(deeds.matching(asked), deeds.count(asked, limit))
+            return Report(would_send=[task_id for task_id, _ in found])
+        return deeds.resend_matching(asked, limit)
+
+    def resend_missing(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        stale: bool = False,
+        stale_scheduled: bool = False,
+        orphans: bool = False,
+        age: timedelta | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+        actor: str | None = None,
+        **filters: Any,
+    ) -> Report:
+        """Send what went missing in the ways that are True: as the command `resend` does.
+
+        *age* says how long is too long (`fullresult_stale_after`; of an orphan, for how long its
+        worker has to be gone); *query*, or its fields as keywords, narrows. Spared are tasks that
+        were sent again, that a living worker runs, or that move on meanwhile; the answer says why.
+        A *dry_run* only says which would be sent. Raises like `find`; `StorageError` for orphans
+        where the storage does not keep which workers are alive.
+        """
+        given = {"stale_scheduled": stale_scheduled, "orphans": orphans, "stale": stale}
+        ways = [way for way in WAYS if given[way]]
+        if not ways:
+            raise TypeError("say what is missing: stale, stale_scheduled or orphans")
+        narrowed = query_of(query, filters) if query or filters else None
+        deeds = self._deeds(actor)
+        missing = deeds.missing(narrowed, age, limit)
+        chosen = [
+            (loss.way, task_id, seen)
+            for loss in missing.find(ways)
+            for task_id, seen in loss.seen.items()
+        ]
+        if dry_run:
+            return Report(missing.spared, would_send=[task_id for _, task_id, _ in chosen])
+        report = deeds.resend_missing(chosen, {**filters_of(narrowed), "missing": ways})
+        return replace(report, fates=[*missing.spared, *report.fates])
+
+    def trigger(
+        self, name: str, scheduler: str | None = None, *, actor: str | None = None
+    ) -> AsyncResult[Any]:
+        """Send the entry of beat's plan called *name* now, as beat would.
+
+        Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
+        tells those there are; `SchedulerError`; what sending and its arguments raise.
+        """
+        return self._deeds(actor).trigger(name, scheduler)
+
+    def audit(
+        self,
+        action: str,
+        *,
+        actor: str,
+        task_ids: Iterable[str] = (),
+        details: Mapping[str, Any] | None = None,
+        outcome: str = "done",
+    ) -> None:
+        """Keep in the audit log that *actor* did *action*, dated by the storage's clock.
+
+        Commands, pages and calls of this API do it themselves. Of more than 1,000 tasks there are
+        several entries. Raises `StorageError`, also where the storage keeps no audit log.
+        """
+        log = AuditLog(self.parts.storage, self.parts.recorder.redactor)
+        log.write(action, actor, task_ids, details, outcome)
+
+    def _deeds(self, actor: str | None) -> Deeds:
+        return self.acting(actor_here("python", actor))
