@@ -11,15 +11,16 @@ database is:
         def url(self, tmp_path):
             return f"mydatabase://{tmp_path}/new"
 
-That is enough where your adapter is installed (an entry point in the group `fullresult.storage`,
-see `fullresult.hookspecs`). Otherwise, or to give it settings of its own, override
-`open_storage(url)`: a static method that returns a storage not yet connected. Other processes call
-it too, so it must be possible to pickle it.
+That is enough if your adapter is installed (an entry point in the group `fullresult.storage`, see
+`fullresult.hookspecs`). Otherwise, or to give it settings of its own, override `open_storage(url)`:
+a static method that returns a storage not yet connected. It must be possible to pickle it, for
+other processes call it too.
 
-Two more fixtures are optional; the tests that need them are skipped without:
+Tests of schedules and of the optional protocols are skipped if your storage lacks the methods. Two
+more fixtures are optional, and the tests that need them are skipped without:
 
 `unreachable_url`: a URL where no storage answers.
-`old_url`: a database that an older version of your adapter made, where it had written
+`old_url`: a database that an older version of your adapter made, and in which it wrote
 `OLD_RECORDS`. Keep one for each version of your schema, and parametrise the fixture.
 
 No test knows its adapter; each is a sentence of the docstrings in `fullresult.storage`.
@@ -27,18 +28,11 @@ No test knows its adapter; each is a sentence of the docstrings in `fullresult.s
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
+
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("arguments", "finding", "fixtures", "keeping", "life")),
-    *(f"{__name__}.{part}" for part in ("overlapping", "paging", "sharing", "scheduling")),
-    *(f"{__name__}.{part}" for part in ("changing", "claiming", "listing", "schedules")),
-    *(
-        f"{__name__}.{part}"
-        for part in ("expiring", "results", "workers", "statistics", "auditing")
-    ),
-    f"{__name__}.schedule_machine",
-)
+pytest.register_assert_rewrite(*(f"{__name__}.{part.name}" for part in iter_modules(__path__)))
 
 from fullresult.testing.fixtures import open_storage  # noqa: E402
 from fullresult.testing.setup_and_close import OLD_RECORDS  # noqa: E402
