@@ -82,7 +82,7 @@ def test_no_module_takes_a_private_name_from_another() -> None:
     assert not found
 
 
-def test_an_adapter_imports_of_the_core_only_its_rooms() -> None:
+def test_an_adapter_imports_of_the_core_only_what_its_rooms_hand_on() -> None:
     assert not foreign_to_adapters(OF_ADAPTERS)
 
 

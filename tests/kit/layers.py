@@ -24,6 +24,8 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
+_IN_A_FACE = 2
+"""The dots in the name of what a room hands on, or of a module of it."""
 OF_ADAPTERS = {"record", "storage", "config", "hookspecs"}
 # Beside the line: the suite is the adapters' and knows what they know, and how one is opened.
 APART = {"testing": OF_ADAPTERS | {"plugins"}}
@@ -81,10 +83,11 @@ def calls_of_storage(modules: Iterable[Module]) -> set[str]:
 
 
 def foreign_to_adapters(modules: Iterable[Module]) -> set[str]:
-    """What an adapter imports of the core beyond its rooms, as `importer -> imported`."""
+    """What an adapter imports of the core but not from its rooms' faces: `importer -> imported`."""
     return {
         f"{module.name} -> {name}"
         for module in modules
         for name in imported_names(module)
-        if name.partition(".")[0] == CORE and room_of(name) not in OF_ADAPTERS
+        if name.partition(".")[0] == CORE
+        and (room_of(name) not in OF_ADAPTERS or name.count(".") > _IN_A_FACE)
     }

@@ -123,10 +123,11 @@ def test_only_doors_are_kept_from_a_storage() -> None:
     assert not calls_of_storage([module])
 
 
-def test_an_adapter_imports_its_rooms_only() -> None:
+def test_an_adapter_imports_only_what_its_rooms_hand_on() -> None:
     adapter = a_module(
         "fullresult_storage_sql.rows",
-        "from fullresult.record import TaskRecord",
+        "from fullresult.record import TaskRecord, encoding",
+        "from fullresult.record.schedule import Schedule",
         "from fullresult import hookspecs",
         "from fullresult_storage_sql.statements import load",
         "from fullresult.outage.spool import Spool",
@@ -136,6 +137,7 @@ def test_an_adapter_imports_its_rooms_only() -> None:
     found = foreign_to_adapters([adapter])
 
     assert found == {
+        "fullresult_storage_sql.rows -> fullresult.record.schedule.Schedule",
         "fullresult_storage_sql.rows -> fullresult.outage.spool.Spool",
         "fullresult_storage_sql.rows -> fullresult.FullResult",
     }
