@@ -1,4 +1,4 @@
-"""Finding plugins: the adapter that a storage URL asks for, the router, and what redacts."""
+"""Plugins: the adapter for a storage URL, the router, and functions that redact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fullresult.storage import Storage
 
 GROUP = "fullresult.storage"
 OTHERS = "fullresult"
-"""The entry points of plugins that are no storages."""
+"""The group of entry points for plugins that are not storages."""
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -44,9 +44,9 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def router(settings: Settings, plugins: Iterable[object]) -> Router:
-    """What decides which tasks wait in the storage: a plugin's, else `EtaRouter`.
+    """The router of a plugin, which decides which tasks wait in the storage; else `EtaRouter`.
 
-    The last of *plugins* is asked first, and what is installed after them.
+    The last of *plugins* is asked first, and installed plugins after all of them.
     """
     manager = _with_others(plugins)
     chosen: Router | None = manager.hook.fullresult_router(settings=settings)
@@ -60,7 +60,7 @@ def router(settings: Settings, plugins: Iterable[object]) -> Router:
 
 
 def redactor(app: Celery, settings: Settings, plugins: Iterable[object]) -> Redactor | None:
-    """What hides what is not to be recorded: rules of the settings and plugins; None without."""
+    """The redactor with the rules of the settings and of plugins; None if there are none."""
     manager = _with_others(plugins)
     found = manager.hook.fullresult_redact.get_hookimpls()
     rules = (*settings.redact, *(_redact_of(manager, each.plugin) for each in reversed(found)))
@@ -79,7 +79,7 @@ def _redact_of(manager: pluggy.PluginManager, plugin: object) -> Redact:
 
 
 def _with_others(plugins: Iterable[object]) -> pluggy.PluginManager:
-    """A manager of *plugins*, and of those installed that are no storages."""
+    """A manager of *plugins*, and of installed plugins that are not storages."""
     manager = _manager()
     manager.load_setuptools_entrypoints(OTHERS)
     for plugin in plugins:
@@ -90,7 +90,7 @@ def _with_others(plugins: Iterable[object]) -> pluggy.PluginManager:
 
 
 def schema_sql(settings: Settings) -> str | None:
-    """What `setup` would run on an empty database, for those who run it themselves."""
+    """The SQL that `setup` would run on an empty database; None if the adapter has none."""
     answers = _adapter(settings.storage).hook.fullresult_schema_sql(
         url=settings.storage, settings=settings
     )

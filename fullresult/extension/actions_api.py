@@ -30,7 +30,7 @@ class ActionsAPI:
     parts: Parts
 
     def acting(self, actor: Actor) -> Deeds:
-        """What *actor* may do: the commands and pages act through it. Raises `StorageError`."""
+        """The deeds of *actor*: commands and pages act through them. Raises `StorageError`."""
         return Deeds(
             self.parts.app, self.parts.settings, self.parts.storage, self.parts.recorder, actor
         )
@@ -43,26 +43,26 @@ class ActionsAPI:
         actor: str | None = None,
         **filters: Any,
     ) -> int:
-        """Delete the records that `count` counts, at most *limit*; returns how many.
+        """Delete the records that match, on all pages, at most *limit*. Returns how many.
 
-        Like `count` it means all that match, whatever page *query* is of. Raises like `find`.
+        Raises like `find`.
         """
         return self._deeds(actor).delete(query_of(query, filters), limit)
 
     def purge(
         self, advance: Callable[[int], None] | None = None, *, actor: str | None = None
     ) -> int:
-        """Delete the records whose time, by `fullresult_retention`, is over; returns how many.
+        """Delete the records that have expired by `fullresult_retention`. Returns how many.
 
-        Only tasks that have ended ever expire. In small batches, of each of which *advance* is told
-        how many records it had. Raises `StorageError`.
+        Only finished tasks expire. *advance* is called with the size of each batch. Raises
+        `StorageError`.
         """
         return self._deeds(actor).purge(advance)
 
     def cancel(self, task_id: str, *, actor: str | None = None) -> bool:
         """Cancel a scheduled task: it becomes REVOKED, and is not sent.
 
-        False if it is not scheduled, or a sweeper has it already: then it is, or will be, sent.
+        False if it is not scheduled, or if a sweeper has claimed it: then it is, or will be, sent.
         Raises `StorageError`.
         """
         return bool(self._deeds(actor).cancel([task_id]).done)
@@ -71,8 +71,8 @@ class ActionsAPI:
         """Make a scheduled task due at *eta* instead, sooner or later.
 
         *eta* may be text, such as `in 2h` or `2030-01-31T14:00`. Without a time zone it is UTC, as
-        in a message of Celery's. False if the task is not scheduled, or a sweeper has it already.
-        Raises `ValueError` for what is no date; `StorageError`.
+        in a message of Celery's. False if the task is not scheduled, or a sweeper has claimed it.
+        Raises `ValueError` if *eta* is not a date; `StorageError`.
         """
         due = utc_of(eta, self.parts.storage.now())
         return bool(self._deeds(actor).reschedule([task_id], due).done)
@@ -80,18 +80,17 @@ class ActionsAPI:
     def release(self, task_id: str, *, actor: str | None = None) -> bool:
         """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
 
-        False if nobody has claimed it, or only within the last minute: then its sweeper is about to
-        send it. Raises `StorageError`.
+        False if it is not claimed, or was claimed within the last minute: its sweeper may be about
+        to send it. Raises `StorageError`.
         """
         return bool(self._deeds(actor).release([task_id]).done)
 
     def resend_scheduled(self, task_id: str, *, actor: str | None = None) -> AsyncResult[Any]:
         """Send a scheduled task now, under its own id, whether it waits or was claimed.
 
-        One that was claimed may have been sent already. Raises `LookupError` if nothing is
-        scheduled of *task_id*; `CannotResend` if a sweeper claimed it within the last minute, if
-        somebody else was faster, if it had expired, or if the broker did not confirm it;
-        `StorageError`.
+        A claimed one may have been sent already. Raises `LookupError` if *task_id* has no schedule;
+        `CannotResend` if a sweeper claimed it within the last minute, if another process was
+        faster, if it had expired, or if the broker did not confirm it; `StorageError`.
         """
         self._deeds(actor).send_now(task_id)
         result: AsyncResult[Any] = self.parts.app.AsyncResult(task_id)
@@ -109,12 +108,12 @@ class ActionsAPI:
         """Put a recorded task on the broker again, under a new id.
 
         The message is the recorded one, byte for byte: arguments, routing, headers, links, limits,
-        serializer and stamps. Not so: membership of a group or chord, unless `keep_group=True` (its
-        outcome would be counted twice). *args*, *kwargs* and *options* (those of `apply_async`)
-        override. The new record's `retry_of` names the old task.
+        serializer and stamps. It leaves its group or chord, which would count its outcome twice,
+        unless `keep_group=True`. *args*, *kwargs* and *options* (those of `apply_async`) override
+        the recorded ones. The new record's `retry_of` names the old task.
 
-        Raises `CannotResend`, and sends nothing, where the recorded message is not whole;
-        `LookupError` for an unknown id; `StorageError`; what the broker raises.
+        Raises `CannotResend`, and sends nothing, if the recorded message is not whole;
+        `LookupError` for an unknown id; `StorageError`; the broker's errors.
         """
         return self._deeds(actor).resend(task_id_or_record, args, kwargs, options)
 
@@ -128,12 +127,12 @@ class ActionsAPI:
         actor: str | None = None,
         **filters: Any,
     ) -> Report:
-        """Put many recorded tasks on the broker again, as they were: as the command `resend` does.
+        """Put many recorded tasks on the broker again, as the command `resend` does.
 
-        Those with these *ids* or, the oldest first, those that *query*, or its fields as keywords,
-        asks for: at most *limit*, and none that this call has sent. A task that cannot be sent is
-        reported, and the others go on; after three errors of the broker in a row none is tried any
-        more. A *dry_run* only says which would be sent. Raises like `find`.
+        The tasks are those with these *ids*, or those that match *query*, or its fields as
+        keywords: the oldest first, at most *limit*, and none that this call has sent. A task that
+        cannot be sent is reported, and the others go on. After three errors of the broker in a row
+        the rest is not tried. A *dry_run* only says which would be sent. Raises like `find`.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -162,13 +161,13 @@ class ActionsAPI:
         actor: str | None = None,
         **filters: Any,
     ) -> Report:
-        """Send what went missing in the ways that are True: as the command `resend` does.
+        """Send tasks again that went missing in the ways that are True, as `resend` does.
 
-        *age* says how long is too long (`fullresult_stale_after`; of an orphan, for how long its
-        worker has to be gone); *query*, or its fields as keywords, narrows. Spared are tasks that
-        were sent again, that a living worker runs, or that move on meanwhile; the answer says why.
-        A *dry_run* only says which would be sent. Raises like `find`; `StorageError` for orphans
-        where the storage does not keep which workers are alive.
+        *age* is the time after which a task counts as missing (`fullresult_stale_after`), or for
+        which the worker of an orphan must be gone. *query*, or its fields as keywords, narrows the
+        search. Tasks are spared that were sent again, that a living worker runs, or that move on
+        meanwhile; the answer says why. A *dry_run* only says which would be sent. Raises like
+        `find`, and `StorageError` for orphans if the storage keeps no heartbeats.
         """
         given = {"stale_scheduled": stale_scheduled, "orphans": orphans, "stale": stale}
         ways = [way for way in WAYS if given[way]]
@@ -190,10 +189,10 @@ class ActionsAPI:
     def trigger(
         self, name: str, scheduler: str | None = None, *, actor: str | None = None
     ) -> AsyncResult[Any]:
-        """Send the entry of beat's plan called *name* now, as beat would.
+        """Send the periodic task called *name* now, as beat would.
 
-        Beat's own count of time goes on as before. Raises `LookupError` for an unknown name, which
-        tells those there are; `SchedulerError`; what sending and its arguments raise.
+        Beat's own plan goes on as before. Raises `LookupError` for an unknown name, with the names
+        that there are; `SchedulerError`; the errors of sending and of its arguments.
         """
         return self._deeds(actor).trigger(name, scheduler)
 
@@ -206,10 +205,10 @@ class ActionsAPI:
         details: Mapping[str, Any] | None = None,
         outcome: str = "done",
     ) -> None:
-        """Keep in the audit log that *actor* did *action*, dated by the storage's clock.
+        """Write into the audit log that *actor* did *action*, dated by the storage's clock.
 
-        Commands, pages and calls of this API do it themselves. Of more than 1,000 tasks there are
-        several entries. Raises `StorageError`, also where the storage keeps no audit log.
+        Commands, pages and calls of this API do so themselves. One entry names at most 1,000
+        tasks; more make several entries. Raises `StorageError`, also if there is no audit log.
         """
         log = AuditLog(self.parts.storage, self.parts.recorder.redactor)
         log.write(action, actor, task_ids, details, outcome)

@@ -1,4 +1,4 @@
-"""`FullResult(app)`: what is put into an app, and the API that people call."""
+"""`FullResult(app)`: installs fullresult into an app, and is its API."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 class FullResult(QuestionsAPI, ActionsAPI):
     """The memory of a Celery app.
 
-    `FullResult(app)` is all there is to install; it is found again as `app.fullresult`. It may be
-    made before or after the app is configured or finalised, and more than once. The configuration
-    is read, and the storage opened, when first needed. *plugins* have hooks of
-    `fullresult.hookspecs`, such as `fullresult_router`.
+    `FullResult(app)` installs it; `app.fullresult` is the same object. It may be made before or
+    after the app is configured or finalised, and more than once. The configuration is read, and
+    the storage opened, when they are first needed. *plugins* have hooks of `fullresult.hookspecs`,
+    such as `fullresult_router`.
     """
 
     app: Celery
     parts: Parts
 
-    def __new__(  # noqa: PYI034  (the one that is installed)
+    def __new__(  # noqa: PYI034  (it may be installed already)
         cls, app: Celery, plugins: Iterable[object] = ()
     ) -> FullResult:
         if isinstance(app, Proxy):
@@ -86,7 +86,7 @@ class FullResult(QuestionsAPI, ActionsAPI):
         return self.parts.diverter
 
     def start_sweeper(self) -> None:
-        """Send what is due from a thread of this process, until `stop_sweeper`."""
+        """Send due tasks from a thread of this process, until `stop_sweeper`."""
         self.parts.start_sweeper()
 
     def stop_sweeper(self, timeout: timedelta | None = None) -> None:
@@ -94,26 +94,26 @@ class FullResult(QuestionsAPI, ActionsAPI):
         self.parts.stop_sweeper(timeout)
 
     def setup(self) -> None:
-        """Create or upgrade what the storage needs. Raises `StorageError`."""
+        """Create or upgrade the storage's tables. Raises `StorageError`."""
         self.storage.setup()
 
     def close(self) -> None:
-        """Let go of the storage's connections in this process.
+        """Close the storage's connections of this process.
 
-        What waits in the spool is written first, for two seconds at most, if the storage answers.
+        The events in its spool are written first, for two seconds at most, if the storage answers.
         """
         self.parts.close()
 
     def spool_status(self) -> SpoolStatus | None:
-        """What waits on this host for the storage to take it; None where there is no spool."""
+        """The events in the spool of this host; None without a spool."""
         flusher = self.recorder.writer.flusher
         return None if flusher is None else flusher.status()
 
     def flush_spool(self, advance: Callable[[int], None] | None = None) -> int:
-        """Write what waits of this process, and of those that are gone; returns how many events.
+        """Write the spooled events of this process and of dead ones. Returns how many.
 
-        In batches, of each of which *advance* is told how many it had. Other processes that live
-        write their own. Raises `StorageError`.
+        Other living processes write their own. *advance* is called with the size of each batch.
+        Raises `StorageError`.
         """
         flusher = self.recorder.writer.flusher
         return 0 if flusher is None else flusher.flush(advance)

@@ -1,4 +1,4 @@
-"""The parts of one app: each is opened when it is first needed, and handed to who needs it."""
+"""The parts of one app, each opened when it is first needed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Parts:
         return Sweeper(self.app, self.settings, self.schedule_storage)
 
     def start_sweeper(self) -> None:
-        """Send what is due from a thread of this process, until `stop_sweeper`."""
+        """Send due tasks from a thread of this process, until `stop_sweeper`."""
         if self._sweeper is None:
             self._sweeper = self.new_sweeper()
             self._sweeper.start()
@@ -104,7 +104,7 @@ class Parts:
                 self._sweeper = None
 
     def close(self) -> None:
-        """Write what waits in the spool, for two seconds at most, and close the storage."""
+        """Write the events in the spool, for two seconds at most, and close the storage."""
         if self.opened is not None:
             storage, recorder = self.opened
             if recorder.writer.flusher is not None:

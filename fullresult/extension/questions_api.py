@@ -1,4 +1,4 @@
-"""The questions of the API: records, numbers, schedules, lost tasks, beat's plan. They only read."""
+"""The questions of the API: records, numbers, schedules, lost tasks, beat's plan; all only read."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ class QuestionsAPI:
     parts: Parts
 
     def get(self, task_id: str) -> TaskRecord | None:
-        """All that is known of *task_id*; None if nothing is. Raises `StorageError`."""
+        """The record of *task_id*; None if there is none. Raises `StorageError`."""
         return self.parts.storage.get(encoding.key(task_id))
 
     def find(self, query: TaskQuery | None = None, **filters: Any) -> list[TaskRecord]:
-        """The records that *query*, or its fields as keywords, asks for; newest first.
+        """The records that match *query*, or its fields as keywords; newest first.
 
-        Raises `StorageError`; `TypeError` or `ValueError` for filters that mean nothing.
+        Raises `StorageError`; `TypeError` or `ValueError` for wrong filters.
         """
         return self.parts.storage.find(query_of(query, filters))
 
     def count(self, query: TaskQuery | None = None, **filters: Any) -> int:
-        """How many records there are of which `find` would answer a page. Raises like it."""
+        """The number of records that match, on all pages of `find`. Raises like it."""
         return self.parts.storage.count(query_of(query, filters))
 
     def count_states(
         self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Any
     ) -> dict[str, int]:
-        """How many of what `find` asks for are in each state; beyond *cap* none is counted.
+        """The number of matching records in each state, counted up to *cap*.
 
-        Raises like `find`, and `StorageError` where the storage makes no statistics.
+        Raises like `find`, and `StorageError` if the storage makes no statistics.
         """
         return self._overviews.states(query_of(query, filters), cap)
 
@@ -62,11 +62,12 @@ class QuestionsAPI:
         *,
         buckets: int = 24,
     ) -> Statistics:
-        """What became of the tasks that were created in a span of time, in so many parts of it.
+        """The outcomes of the tasks that were created in a span of time, cut into *buckets*.
 
-        Until now, by the storage's clock, or *until*; since a time, or for a length of time. Where
-        there are too many, of each part only the newest are looked at, and `sampled` says so.
-        Raises `ValueError` for a span that cannot be cut so; `StorageError`.
+        The span ends *until* (now, by the storage's clock) and begins *since*, a time or a length
+        of time before the end. If it has too many tasks, only the newest of each bucket are looked
+        at, and `sampled` says so. Raises `ValueError` for a span that cannot be cut;
+        `StorageError`.
         """
         return self._overviews.statistics(since, until, buckets)
 
@@ -78,9 +79,9 @@ class QuestionsAPI:
         buckets: int = 24,
         cap: int = CAP,
     ) -> Overview:
-        """`statistics`, how many tasks are in which state, what is late, how late sweepers are.
+        """`statistics`, the tasks in each state, the late ones, and the delay of sweepers.
 
-        No number goes beyond *cap*, but those of the statistics. Raises like `statistics`.
+        All numbers except those of the statistics stop at *cap*. Raises like `statistics`.
         """
         return self._overviews.overview(since, until, buckets, cap)
 
@@ -95,10 +96,11 @@ class QuestionsAPI:
         *,
         limit: int | None = None,
     ) -> list[TaskRecord]:
-        """Tasks that neither finished nor moved for *max_duration* (`fullresult_stale_after`).
+        """Tasks that are not finished and had no event for *max_duration*; oldest first.
 
-        A task has moved when anything was recorded of it, and is not stale before its ETA. With
-        *acceptable_states*, all those in another state. Oldest first. Raises `StorageError`.
+        The default is `fullresult_stale_after`. With an ETA, the time counts from the ETA. With
+        *acceptable_states*, tasks in any other state are answered, finished or not. Raises
+        `StorageError`.
         """
         age = self.parts.settings.stale_after if max_duration is None else max_duration
         return find_stale(self.parts.storage, age, acceptable_states, limit)
@@ -106,11 +108,11 @@ class QuestionsAPI:
     def get_orphaned_tasks(
         self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any
     ) -> list[TaskRecord]:
-        """Tasks that a worker began to run, and that is gone: killed, or not heard of for too long.
+        """Tasks that a worker began to run and that worker is gone; oldest first.
 
-        With *gone_for*, only those whose worker was last heard of so long ago; *filters* are those
-        of `find`. What was sent again is left out. Oldest first. Raises like `find`, and
-        `StorageError` where the storage does not keep which workers are alive.
+        A worker is gone if its heartbeat stopped; with *gone_for*, if it stopped that long ago.
+        *filters* are those of `find`. Tasks that were sent again are left out. Raises like `find`,
+        and `StorageError` if the storage keeps no heartbeats.
         """
         found = Orphans(self.parts.storage, gone_for).find(TaskQuery(**filters))
         return [orphan.record for orphan in islice(found, limit)]
@@ -125,11 +127,11 @@ class QuestionsAPI:
         after: str | None = None,
         **filters: Any,
     ) -> list[Schedule]:
-        """What waits in the storage, or was claimed and not yet marked sent; the first due first.
+        """The schedules that are not marked sent, of every namespace; the first due first.
 
-        *query*, or its fields as keywords, asks for tasks whose records match. *due_until*: due at
-        that time or earlier; *after*: the `cursor` of the last one of the page before. Of every
-        namespace. Raises like `find`.
+        *query*, or its fields as keywords, selects tasks by their records. *due_until* selects
+        schedules that are due at that time or earlier; *after* is the `cursor` of the last one of
+        the page before. Raises like `find`.
         """
         asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
         return self.parts.schedule_storage.find_schedules(replace(asked, limit=limit, after=after))
@@ -142,41 +144,42 @@ class QuestionsAPI:
         claimed: bool | None = None,
         **filters: Any,
     ) -> int:
-        """How many there are of which `scheduled` would answer a page. Raises like it."""
+        """The number of schedules that match, on all pages of `scheduled`. Raises like it."""
         asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
         return self.parts.schedule_storage.count_schedules(asked)
 
     def get_stale_scheduled_tasks(
         self, max_duration: timedelta | None = None, *, limit: int | None = None
     ) -> list[Schedule]:
-        """What has been due for *max_duration* (`fullresult_stale_after`) and is not sent.
+        """Schedules that have been due for *max_duration* and are not marked sent; oldest first.
 
-        Where `claimed`, a sweeper took it and did not say that it was sent: perhaps it was. Where
-        not, no sweeper of its namespace is at work. The first due first. Raises `StorageError`.
+        The default is `fullresult_stale_after`. If `claimed`, a sweeper took it, and may have sent
+        it. If not, no sweeper of its namespace is at work. Raises `StorageError`.
         """
         return Overdue(self.parts.storage, self.parts.settings).page(max_duration, limit)
 
     def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:
-        """The entries of the audit log that *query*, or its fields as keywords, asks for.
+        """The audit entries that match *query*, or its fields as keywords; newest first.
 
-        The newest first. Raises like `audit`; `TypeError` or `ValueError` for filters that mean
-        nothing.
+        Raises like `audit`; `TypeError` or `ValueError` for wrong filters.
         """
         if query is not None and filters:
             raise TypeError("give an AuditQuery or its fields as keywords, not both")
         return AuditLog(self.parts.storage).find(query or AuditQuery(**filters))
 
     def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:
-        """Every entry of beat's plan, by name, each with its last run.
+        """Every periodic task of beat's plan, by name, each with its last run.
 
-        The plan is `beat_schedule`, what `add_periodic_task` added, and what a scheduler class
-        keeps elsewhere: that of `beat_scheduler`, or *scheduler*. Raises `SchedulerError`,
+        The plan is `beat_schedule`, the tasks of `add_periodic_task`, and those that the scheduler
+        class, `beat_scheduler` or *scheduler*, keeps elsewhere. Raises `SchedulerError`,
         `StorageError`.
         """
         return self._periodic(scheduler).all()
 
     def _periodic(self, scheduler: str | None) -> Periodic:
-        from fullresult.insight.periodic import Periodic  # with beat, which few processes need
+        from fullresult.insight.periodic import (
+            Periodic,
+        )  # it imports beat, which few processes need
 
         recorder = self.parts.recorder
         return Periodic(
@@ -196,6 +199,7 @@ def _schedules(
 
 
 def query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+    """*query*, or the query with *filters* as its fields. Raises `TypeError` if both are given."""
     if query is None:
         return TaskQuery(**filters)
     if filters:
