@@ -151,12 +151,17 @@ class Campaign:
         return f"{len(new)} arrived, {len(left)} left claimed"
 
     def _mend(self, claimed: frozenset[str]) -> None:
-        """Release what is not on the broker, as a person would: the next round sends it.
+        """Release what is not on the broker: the next round sends it.
 
-        Only what was left the round before: of this one, a message may still be on its way.
+        Only what was left the round before: of this one, a message may still be on its way. Not as
+        a person would, who waits for a minute.
         """
-        for task_id in claimed - set(self.arrived):
-            assert self.full.release(task_id), f"{task_id} could not be released"
+        storage = self.full.parts.schedule_storage
+        for schedule in self.full.scheduled(claimed=True, limit=None):
+            task_id = schedule.task_id
+            if task_id in claimed - set(self.arrived):
+                released = storage.release([schedule.schedule_id], schedule.claim)
+                assert released, f"{task_id} could not be released"
 
 
 def faults(marker: bytes, choice: random.Random) -> Callable[[bytes], Fault | None]:
