@@ -26,7 +26,7 @@ class Kind(Enum):
     """The reason why an overdue schedule is not sent; it decides what may be done about it."""
 
     CLAIMED = "claimed"
-    """Claimed more than a minute ago and never marked sent: perhaps it was sent."""
+    """Claimed and never marked sent, for over a minute or with a problem: maybe it was sent."""
     BEING_SENT = "being sent"
     """Claimed within the last minute: a sweeper is about to send it."""
     UNCLAIMED = "unclaimed"
@@ -86,7 +86,7 @@ class Overdue:
         return Kind.BEING_SENT if self.is_being_sent(schedule) else Kind.CLAIMED
 
     def is_being_sent(self, schedule: Schedule) -> bool:
-        """True if a sweeper, of any broker, claimed it within the last minute and is at it."""
+        """True if a sweeper, of any broker, claimed it within the last minute without a problem."""
         claimed = schedule.date_claimed
         if claimed is None or schedule.problem is not None:
             return False

@@ -25,7 +25,7 @@ Do = Callable[["Request", Form, "Person"], "Response"]
 logger = logging.getLogger(__name__)
 
 PATIENCE = 4.0
-"""Seconds that one request may act; what is left waits for the next."""
+"""Seconds for which one request acts; the next request takes what is left."""
 
 
 def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
@@ -50,7 +50,7 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
             )
         answer = await run_in_threadpool(do, request, form, person)
         if visit.unwritten is None or not answer.headers.get("location"):
-            return answer  # a page says it by itself
+            return answer  # Pages show `unwritten`; a redirect cannot.
         text = f"It was done, but it is not in the audit log: {visit.unwritten}"
         return site.error(request, 500, text, "Done, but not written down")
 
@@ -58,7 +58,7 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
 
 
 def deeds_of(request: Request, person: Person) -> Deeds:
-    """What *person* may do here; the page says it if the audit log could not be written."""
+    """The deeds of *person*. The page says so if the audit log could not be written."""
 
     def unwritten(why: str) -> None:
         logger.error("fullresult: what %s did is not in the audit log: %s", person.name, why)
@@ -68,5 +68,5 @@ def deeds_of(request: Request, person: Person) -> Deeds:
 
 
 def pace() -> Pace:
-    """Until this request should answer; the next one goes on."""
+    """The time that one request has for its deeds."""
     return Pace(PATIENCE)

@@ -61,17 +61,17 @@ def key_of(task_id: str) -> str:
 
 
 def seen_key(record: TaskRecord) -> str:
-    """`key_of` a task, with how it stood when the page was drawn."""
+    """`key_of` a task, and what `seen_as` says of it when the page is drawn."""
     return f"{key_of(record.task_id)} {seen_as(record)}"
 
 
 def ids_of(asked: Form | QueryParams) -> list[str]:
-    """The task ids that a form or a link names, each once, in order."""
+    """The task ids of a form or a link, each once, in order."""
     return list(seen_of(asked))
 
 
 def seen_of(asked: Form | QueryParams) -> dict[str, str | None]:
-    """The same, with how each task stood when the page was drawn, if the page says so."""
+    """The task ids, each with what `seen_as` said on the page; None if the page does not say."""
     found: dict[str, str | None] = dict.fromkeys(asked.getlist("id"))
     for value in asked.getlist("key"):
         key, _, seen = value.partition(" ")

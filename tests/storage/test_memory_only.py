@@ -196,3 +196,19 @@ def test_a_page_about_schedules_says_that_there_are_none(browser: Browser, page:
 
     assert found.status == 501
     assert "This storage keeps no schedules" in found.words
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("/orphans", "does not keep which workers are alive"),
+        ("/overview", "makes no statistics"),
+        ("/metrics", "makes no statistics"),
+        ("/audit", "keeps no audit log"),
+    ],
+)
+def test_a_page_that_needs_another_part_says_which(browser: Browser, page: str, words: str) -> None:
+    answer = browser.get(page)
+
+    assert answer.status == 501
+    assert words in answer.words

@@ -1,4 +1,4 @@
-"""Edit and retry: the arguments and the routing of a task changed, checked, shown, and sent."""
+"""Edit and retry: arguments and routing of a task are changed, checked, shown, and sent."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _DIGITS = len(str(_HIGHEST_PRIORITY))
 
 
 class Changed(NamedTuple):
-    """What a form asks for that is not as recorded, and what is wrong with it."""
+    """The changes that a form asks for, and the problems with them."""
 
     args: list[Any] | None
     kwargs: dict[str, Any] | None
     options: dict[str, Any]
     problems: dict[str, str]
-    """By field."""
+    """Sentences by field."""
 
 
 def form(request: Request) -> Response:
-    """The form, with what is recorded."""
+    """The form, filled in as recorded."""
     site = site_of(request)
     record = site.full.get(request.query_params.get("id", ""))
     if record is None:
@@ -53,7 +53,7 @@ def form(request: Request) -> Response:
 
 
 def edited(request: Request, form: Form, person: Person) -> Response:
-    """Show what will be sent or, with `send`, send it."""
+    """Show the changed task or, with `send`, send it."""
     site = site_of(request)
     record = site.full.get(request.query_params.get("id", ""))
     if record is None:
@@ -106,7 +106,7 @@ def _recorded(record: TaskRecord) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """*value* as JSON to be edited, with kombu's types as kombu writes them."""
+    """*value* as JSON to edit; values of types that kombu knows are written as kombu does."""
     if value is None:
         return ""
     try:
@@ -132,7 +132,7 @@ def _read(app: Celery, record: TaskRecord, values: dict[str, str], now: datetime
 def _argument(
     record: TaskRecord, text: str, kind: type, problems: dict[str, str], name: str
 ) -> Any:
-    """What *text* means; None where that is what is recorded."""
+    """The value of *text*; None if it is as recorded."""
     shown = _text(getattr(record, name))
     if record.redacted and masking.holds_mark(text):
         problems[name] = (
@@ -180,7 +180,10 @@ def _options(
 
 
 def _fits(app: Celery, record: TaskRecord, args: Any, kwargs: Any) -> None:
-    """Raises `TypeError` where the task, if its code is at hand, does not take these arguments."""
+    """Check the arguments against the signature, if the code of the task is at hand.
+
+    Raises `TypeError`.
+    """
     task = app.tasks.get(record.name)
     header = getattr(task, "__header__", None)
     if task is None or header is None or not task.typing:
@@ -191,7 +194,7 @@ def _fits(app: Celery, record: TaskRecord, args: Any, kwargs: Any) -> None:
 
 
 def _signature(app: Celery, record: TaskRecord) -> str | None:
-    """How the task is called, where its code is at hand."""
+    """The signature of the task; None if its code is not at hand."""
     task = app.tasks.get(record.name)
     if task is None:
         return None

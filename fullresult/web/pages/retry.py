@@ -1,4 +1,4 @@
-"""Retry: one task, several, or all that a search finds; after showing what will be sent."""
+"""Retry: one task, several, or all that a search finds, after a preview."""
 
 from __future__ import annotations
 
@@ -40,20 +40,23 @@ _LONGEST_NUMBER = 12
 
 
 class Chosen(NamedTuple):
-    """Which tasks: ids, or all that were created until a time and match a question."""
+    """The tasks to send: some ids, or all that match a query and were created until a time."""
 
     seen: Mapping[str, str | None]
-    """How each task stood when it was chosen, by id; empty where there is a query."""
+    """What `seen_as` said of each task when it was chosen, by id; empty if there is a query."""
     query: TaskQuery | None
     fields: tuple[tuple[str, str], ...]
-    """The fields with which a form chooses the same again."""
+    """The fields of a form that chooses the same tasks."""
     way: Way | None = None
-    """In which way they went missing, if they were chosen for that."""
+    """The way in which they went missing; None if they were not chosen as missing."""
 
     def records(
         self, site: Site, after: str | None = None
     ) -> Iterator[tuple[str, TaskRecord | None]]:
-        """Their ids and records, where there are such; of a question the oldest first."""
+        """(id, record) of each task, the oldest first for a query.
+
+        The record is None where none is kept.
+        """
         if self.query is None:
             yield from ((task_id, site.full.get(task_id)) for task_id in self.seen)
             return
@@ -66,7 +69,7 @@ class Chosen(NamedTuple):
 
     @property
     def details(self) -> dict[str, str]:
-        """How they were chosen, for the audit log."""
+        """The choice, for the audit log."""
         return {name: value for name, value in self.fields if name != "key"}
 
 
@@ -99,7 +102,7 @@ def _key(task_id: str, seen: str | None) -> str:
 
 
 def _until(site: Site, text: str) -> datetime:
-    """The time until which tasks were created: what is sent now is not sent once more."""
+    """The time until which tasks were created: re-sends make new records, which must not match."""
     try:
         return past(text, site.now()) if text else site.now()
     except ValueError as error:
@@ -138,7 +141,7 @@ def preview(request: Request) -> Response:
 
 
 def _spared(site: Site, which: Chosen, records: list[TaskRecord]) -> dict[str, str]:
-    """Why some of *records* will be left alone, by id."""
+    """The reasons why some of *records* will be left alone, by id."""
     if which.way is None:
         return {}
     sparing, found = Sparing(site.full.storage), {}
@@ -164,7 +167,7 @@ def _details(site: Site, record: TaskRecord) -> dict[str, Any]:
 
 
 def send(request: Request, form: Form, person: Person) -> Response:
-    """Send them again, as many as time allows; the page that answers goes on with the rest."""
+    """Send them again while there is time; the page that answers goes on with the rest."""
     site = site_of(request)
     try:
         which = chosen(site, form)
@@ -209,7 +212,7 @@ def _report(
     if which.query is None:
         rest = _left(which, report)
     else:
-        # One is noted when the next is asked for: the last one noted was done.
+        # A cursor is noted when the next task is asked for: the last one noted was dealt with.
         rest = [*which.fields, ("after", cursors[-1])] if cursors else list(which.fields)
     counts = {"total": total, "sent": sent, "spared": spared, "failed": failed}
     state = [(name, str(number)) for name, number in counts.items()]

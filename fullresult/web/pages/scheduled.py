@@ -63,18 +63,18 @@ def _list(
 
 
 class Offer(NamedTuple):
-    """Something that a page offers to do with what is scheduled."""
+    """A deed that a page offers for scheduled tasks."""
 
     title: str
     button: str
     done: str
     about: str
-    """What will happen."""
+    """The effect, in words."""
     do: Callable[[Deeds, list[str], datetime | None], Report]
-    """To the tasks of these ids; *when* is None unless `asks_when`."""
+    """Does it to the tasks of these ids; *when* is None unless `asks_when`."""
     asks_when: bool = False
     spares_claims: bool = False
-    """A claim of the last minute is left to its sweeper."""
+    """True if claims of the last minute are left to their sweepers."""
 
 
 def _reschedule(deeds: Deeds, ids: list[str], when: datetime | None) -> Report:
