@@ -1,4 +1,4 @@
-"""What Celery shows of an app's configuration: not the password of our storage."""
+"""The configuration as Celery shows it: without the password of our storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Celery gives a result backend to keep."""
+"""A result, or an error, that Celery gives a result backend to keep."""
 
 from __future__ import annotations
 

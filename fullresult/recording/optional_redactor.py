@@ -33,11 +33,11 @@ class OptionalRedactor:
         return self.redactor is not None and bool(self.redactor.call(call).redacted)
 
     def result(self, name: str | None, value: Any) -> Any:
-        """What a task called *name* returned, as it may be kept."""
+        """The result of a task called *name*, as it may be kept."""
         return value if self.redactor is None else self.redactor.result(name, value)
 
     def given(self, given: GivenResult) -> GivenResult:
-        """What a result backend was given, as it may be kept.
+        """*given* as it may be kept.
 
         An exception in `value` stays as it is: the recorder hides in the texts it makes of it.
         """
@@ -58,7 +58,7 @@ class OptionalRedactor:
     ) -> tuple[()] | tuple[Hide]:
         """Hides in an error what is hidden of these arguments; empty if there is no rule.
 
-        Also what is hidden of those of the tasks that run: the error may be theirs.
+        The hidden arguments of the tasks that run here count too: the error may be theirs.
         """
         if self.redactor is None:
             return ()

@@ -1,7 +1,7 @@
-"""The tasks whose code may have made an error: those that run here, and the one that failed.
+"""The tasks that an error may come from: those that run here, and the one that failed.
 
-Celery tells the error of one task under the ids of others: those after it in a chain, and the body
-of its chord.
+Celery gives the error of one task to others too: to those after it in a chain, and to the body of
+its chord.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from celery.app.task import Context
 
 
 class RunningTask(NamedTuple):
-    """A task, as far as its arguments go."""
+    """The name and the arguments of a task."""
 
     name: str | None
     args: Any
@@ -28,7 +28,7 @@ _failed: ContextVar[tuple[RunningTask, ...]] = ContextVar("fullresult_failed", d
 
 @contextmanager
 def failed(request: Context | None) -> Iterator[None]:
-    """While this lasts, errors that are told may be of *request*'s task, whatever their id."""
+    """Inside, an error under any id may be that of the task of *request*."""
     if request is None:
         yield
         return
@@ -44,7 +44,7 @@ def of(request: Context) -> RunningTask:
 
 
 def running_tasks() -> list[RunningTask]:
-    """Each task that is being run here, and each that is told to have failed."""
+    """Each task that runs here, and each that Celery is reporting as failed."""
     found = [
         RunningTask(task.name, request.args, request.kwargs)
         for task in dict.fromkeys(_state._task_stack.stack)  # noqa: SLF001
