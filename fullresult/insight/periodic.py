@@ -150,7 +150,7 @@ def _kept_by(scheduler: Scheduler) -> Iterable[ScheduleEntry]:
 
 @dataclass
 class _LastRuns:
-    """The last runs that the newest records of one task tell of."""
+    """The last runs found among the newest records of one task."""
 
     by_entry: dict[str, TaskRecord] = field(default_factory=dict)
     sent_by_beat: dict[str, datetime] = field(default_factory=dict)

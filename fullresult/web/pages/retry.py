@@ -43,7 +43,7 @@ class Chosen(NamedTuple):
     """The tasks to send: some ids, or all that match a query and were created until a time."""
 
     seen: Mapping[str, str | None]
-    """What `seen_as` said of each task when it was chosen, by id; empty if there is a query."""
+    """The `seen_as` of each task when it was chosen, by id; empty if there is a query."""
     query: TaskQuery | None
     fields: tuple[tuple[str, str], ...]
     """The fields of a form that chooses the same tasks."""
