@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -224,7 +224,7 @@ class PostgreSQL(Conditions):
             with session.transaction():
                 session.execute(self.sql["prefer_index"])
                 # Two statements, as in `delete`.
-                with self._server.waiting(session, self._server.timeout if purged else _SKIPPING):
+                with nullcontext() if purged else self._server.waiting(session, _SKIPPING):
                     locked = session.execute(
                         self.sql["lock_expired"], [since, *expired], prepare=False
                     ).fetchall()

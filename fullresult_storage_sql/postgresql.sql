@@ -245,11 +245,22 @@ RETURNING chord_id;
 
 -- name: session_settings
 -- Dates are text in one form, and a statement sees what was committed before it. No JIT, no parallel
--- workers: a page from an index takes less time than starting either.
+-- workers: a page from an index takes less time than starting either. And the server ends a statement
+-- before its client gives up.
 SELECT
     set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
     set_config('default_transaction_isolation', 'read committed', false),
-    set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false);
+    set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false),
+    set_config('statement_timeout', %s, false);
+
+-- name: notice_lost_clients
+-- Whatever a server does for a client that hung up, it ends within half a second, also where it waits
+-- for a lock. Refused by servers whose operating system does not tell.
+SELECT set_config('client_connection_check_interval', '500ms', false);
+
+-- name: statement_timeout
+-- Another time limit for the statements of one transaction.
+SELECT set_config('statement_timeout', %s, true);
 
 -- name: prefer_index
 -- Walk along an index, in its order, for one transaction. It is the one good way to schedules and

@@ -39,7 +39,7 @@ class Schema:
 
     def _upgrade(self, session: Session) -> None:
         # Another process may be building an index.
-        with self._server.waiting(session, None), session.transaction():
+        with session.transaction(), self._server.waiting(session, None):
             self._upgrade_locked(session)
 
     def _upgrade_in_time(self, session: Session) -> None:

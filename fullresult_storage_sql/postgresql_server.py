@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -15,6 +15,7 @@ from psycopg import errors
 
 from fullresult.config import without_password
 from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql import statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.postgresql_session import REFUSALS, PlainSession, Session
 from fullresult_storage_sql.postgresql_statements import SQL
@@ -24,6 +25,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _OLDEST = 14
+_SETTINGS = statements.numbered(SQL["session_settings"])
 CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -55,8 +57,10 @@ class Server:
         return session
 
     def _begin(self, session: Session) -> None:
-        session.send(SQL["session_settings"], (), prepare=False)
+        session.send(_SETTINGS, [_milliseconds(self.timeout)], prepare=False)
         session.first_value()
+        with suppress(errors.DataError, errors.FeatureNotSupported):
+            session.execute(SQL["notice_lost_clients"])
 
     def _connect_plainly(self, error: Exception) -> Session:
         logger.warning(
@@ -87,10 +91,12 @@ class Server:
 
     @contextmanager
     def waiting(self, session: Session, seconds: float | None) -> Iterator[None]:
-        """Wait *seconds* for each answer within; None: for ever."""
+        """In a transaction: wait *seconds* for each answer within; None: for ever."""
         session.deadline = seconds
         try:
+            session.execute(SQL["statement_timeout"], [_milliseconds(seconds)])
             yield
+            session.execute(SQL["statement_timeout"], [_milliseconds(self.timeout)])
         finally:
             session.deadline = self.timeout
 
@@ -143,6 +149,11 @@ class Server:
             ) from error
         except psycopg.Error as error:
             raise StorageError(f"{self!r}: {error}") from error
+
+
+def _milliseconds(seconds: float | None) -> str:
+    """A little less than *seconds*, so that the server gives up first. 0: no limit."""
+    return "0" if seconds is None else str(max(1, int(seconds * 900)))
 
 
 def is_stale(session: Session, error: BaseException, *, used: bool) -> bool:

@@ -47,7 +47,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     def survives(self, error: BaseException) -> bool:
         idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        return isinstance(error, REFUSALS) and idle
+        return isinstance(error, (*REFUSALS, errors.QueryCanceled)) and idle
 
     def has_hung_up(self) -> bool:
         """True if the idle server sent something: most likely that it ended the session."""
