@@ -50,6 +50,7 @@ class Lines:
         self._name = database.name
         options = client.options.pool_options
         self._timeout = client.options.timeout or options.socket_timeout
+        self._limit = {"maxTimeMS": max(1, int(self._timeout * 900))} if self._timeout else {}
         self._left = min((options.max_pool_size or 2 * _MOST) // 2, _MOST)
         """The number of lines that may still be opened; threads that race may open one more."""
         self._closed = False
@@ -61,7 +62,7 @@ class Lines:
         if line is None:
             return self._database.command(command)
         try:
-            answer: Document = line.connection.command(self._name, command)
+            answer = self._send(line, command)
         except BaseException:
             self._drop(line)
             raise
@@ -74,11 +75,16 @@ class Lines:
         if line is None:
             return None
         try:
-            answer = do(partial(line.connection.command, self._name))
+            answer = do(partial(self._send, line))
         except BaseException:
             self._drop(line)
             raise
         self._put_back(line)
+        return answer
+
+    def _send(self, line: _Line, command: Document) -> Document:
+        # The server ends it before we give up: else it would still wait, for a lock say.
+        answer: Document = line.connection.command(self._name, {**command, **self._limit})
         return answer
 
     def _take(self) -> _Line | None:

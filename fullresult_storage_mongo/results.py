@@ -193,7 +193,9 @@ class _Joining:
                     "writeConcern": handle.concern,
                 }
             )
-        except OperationFailure:
+        except OperationFailure as error:
+            if error.timeout:
+                raise
             return None
         if "writeConcernError" in answer:
             return None

@@ -21,7 +21,7 @@ from fullresult.record import (
     TaskRecord,
 )
 from fullresult.record.merging import merge
-from fullresult.storage import TaskQuery
+from fullresult.storage import StorageError, TaskQuery
 from fullresult.testing import samples
 from fullresult_storage_mongo.clients import Clients
 from fullresult_storage_mongo.held_connections import Lines
@@ -213,3 +213,29 @@ def test_an_event_waits_for_the_next_primary(mongodb_url: str) -> None:
 def lines_of(storage: MongoStorage) -> Lines:
     clients: Clients = vars(vars(storage)["_database"])["_clients"]
     return clients.handle().lines
+
+
+def test_what_is_given_up_leaves_no_command_on_the_server(mongodb_url: str) -> None:
+    """A server that is locked for a backup lets every write wait."""
+    with (
+        using(mongodb_url, storage_timeout=timedelta(seconds=0.5)) as storage,
+        MongoClient[dict[str, Any]](mongodb_url) as client,
+    ):
+        storage.write([published("a")])
+        client.admin.command("fsync", lock=True)
+        try:
+            for event in (published("b"), started("a"), ended("a"), published("c")):
+                with pytest.raises(StorageError):
+                    storage.write([event])
+            left = running(client)
+        finally:
+            client.admin.command("fsyncUnlock")
+
+        assert len(left) <= 1
+
+
+def running(client: MongoClient[dict[str, Any]]) -> list[str]:
+    """The commands on records that the server has not finished."""
+    name = f"{client.get_default_database().name}.fullresult_task"
+    found = client.admin.command("currentOp")["inprog"]
+    return [each["op"] for each in found if each["active"] and each.get("ns") == name]
