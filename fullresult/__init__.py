@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fullresult.actions.resend import CannotResend
+    from fullresult.actions.errors import CannotResend
     from fullresult.extension import FullResult
     from fullresult.record import Execution, TaskRecord
     from fullresult.storage import StorageError, TaskQuery
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["CannotResend", "Execution", "FullResult", "StorageError", "TaskQuery", "TaskRecord"]
 
 _HOMES = {
-    "CannotResend": "actions.resend",
+    "CannotResend": "actions.errors",
     "Execution": "record",
     "FullResult": "extension",
     "StorageError": "storage",

@@ -11,7 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import Trail, filters_of
-from fullresult.actions.batch import Batch, Fate, NotDone, Report, sending
+from fullresult.actions.batch import Batch, Fate, Report
+from fullresult.actions.errors import NotDone, sending
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
 from fullresult.actions.schedules import Scheduled, utc_of

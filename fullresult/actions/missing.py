@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fullresult.actions.batch import Fate, LeftAlone
+from fullresult.actions.batch import Fate
+from fullresult.actions.errors import LeftAlone
 from fullresult.insight.orphans import Orphan, Orphans, was_sent_again
 from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.insight.stale import stale_query

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from fullresult.actions.resend import CannotResend
+from fullresult.actions.errors import CannotResend
 from fullresult.actions.why_not import being_sent
 from fullresult.insight import dates
 from fullresult.insight.overdue import Overdue

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from kombu.exceptions import OperationalError
 
 from fullresult import FullResult, TaskQuery
-from fullresult.actions.resend import CannotResend
+from fullresult.actions.errors import CannotResend
 from fullresult.storage import StorageError
 from tests.kit import servers, workers
 from tests.kit.scheduling import (

@@ -20,7 +20,7 @@ import redis
 from kombu import Exchange, Queue
 
 from fullresult import FullResult
-from fullresult.actions.resend import CannotResend
+from fullresult.actions.errors import CannotResend
 from fullresult.scheduling.sender import BrokerDown
 from fullresult.storage import StorageError
 from tests.campaigns import at_most_once

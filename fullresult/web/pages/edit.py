@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import NotDone, sending
-from fullresult.actions.resend import CannotResend, check
+from fullresult.actions.errors import CannotResend, NotDone, sending
+from fullresult.actions.resend import check
 from fullresult.insight.dates import moment
 from fullresult.record import encoding
 from fullresult.recording import masking

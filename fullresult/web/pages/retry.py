@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.batch import LeftAlone, Report
+from fullresult.actions.batch import Report
+from fullresult.actions.errors import LeftAlone
 from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
 from fullresult.insight.dates import length, past
 from fullresult.insight.stale import stale_query

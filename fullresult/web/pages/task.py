@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from fullresult.actions.resend import CannotResend, check
+from fullresult.actions.errors import CannotResend
+from fullresult.actions.resend import check
 from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.timeline import timeline_of
