@@ -1,4 +1,4 @@
-"""The hooks of `fullresult`, by which adapters, routers and what redacts are found."""
+"""The hooks of `fullresult`: for adapters, routers, and functions that redact."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec(firstresult=True)
 def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
-    """Open the storage at *url*, without connecting yet; None if the URL's scheme is not yours.
+    """Make the storage for *url*, without connecting yet; None if the URL's scheme is not yours.
 
-    Raises `celery.exceptions.ImproperlyConfigured` for a URL that cannot be right, or where a
-    driver is missing, naming the extra that brings it. Implement it in a module named by an entry
-    point in the group `fullresult.storage`, the entry point's name being the URL scheme.
+    For a URL that cannot be right, raise `celery.exceptions.ImproperlyConfigured`; for a missing
+    driver too, naming the extra that installs it. Implement this in a module named by an entry
+    point in the group `fullresult.storage`; the entry point's name is the URL scheme.
     """
 
 
 @hookspec
 def fullresult_schema_sql(url: str, settings: Settings) -> str | None:
-    """The SQL that `setup` runs on an empty database at *url*; None for storages without SQL."""
+    """The SQL that `setup` runs on an empty database at *url*; None for a storage without SQL."""
 
 
 @hookspec(firstresult=True)
 def fullresult_router(settings: Settings) -> Router | None:
-    """What decides which tasks with an ETA wait in the storage, instead of `EtaRouter`.
+    """A router, which decides which tasks with an ETA wait in the storage; None for no router.
 
-    Given by `FullResult(app, plugins=[…])`, or by a module named by an entry point in the group
-    `fullresult`. None: not this one.
+    The first one given replaces `EtaRouter`. Implement this in an object for
+    `FullResult(app, plugins=[…])`, or in a module named by an entry point in the group
+    `fullresult`.
     """
 
 
@@ -46,9 +47,9 @@ def fullresult_router(settings: Settings) -> Router | None:
 def fullresult_redact(  # type: ignore[empty-body]
     name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of a task called *name*, and of each task in its links, as they may be kept.
+    """The arguments of the task *name*, or of a task in its links, as they may be kept.
 
-    The same as a function in `fullresult_redact`, and asked after these. *args* and *kwargs* are
-    lists and dicts of yours, the objects in them the task's own. Whoever hides nothing answers them
-    as they are; None or an exception hides all. Given as a `fullresult_router` is.
+    Works like a function in `fullresult_redact`, and is asked after those. *args* and *kwargs* are
+    yours to change; the objects in them are the task's own. To hide nothing, return both as they
+    are; None or an exception hides everything. Implement it where a `fullresult_router` may be.
     """

@@ -8,7 +8,7 @@ import hmac
 import secrets
 
 _N, _R, _P = 2**15, 8, 3
-"""32 MiB and some 200 ms for each guess."""
+"""A guess costs 32 MiB and about 200 ms."""
 _LONGEST = 1024
 _PARTS = 6
 
@@ -20,13 +20,13 @@ def hash_password(password: str, n: int = _N, r: int = _R, p: int = _P) -> str:
     return "$".join(["scrypt", str(n), str(r), str(p), _text(salt), _text(made)])
 
 
-def nobodys() -> str:
-    """A hash that no password has, as slow to check as any."""
+def unmatchable_hash() -> str:
+    """A hash that no password has; checking it takes as long as checking any other."""
     return "$".join(["scrypt", str(_N), str(_R), str(_P), _text(bytes(16)), _text(bytes(32))])
 
 
 def is_password_hash(text: str) -> bool:
-    """Whether `hash_password` could have made *text*."""
+    """True if `hash_password` could have made *text*."""
     parts = text.split("$")
     return (
         len(parts) == _PARTS
@@ -37,7 +37,7 @@ def is_password_hash(text: str) -> bool:
 
 
 def is_password(password: str, hashed: str) -> bool:
-    """Whether *hashed* was made of *password*."""
+    """True if *hashed* is the hash of *password*."""
     if len(password) > _LONGEST or not is_password_hash(hashed):
         return False
     _, n, r, p, salt, wanted = hashed.split("$")
@@ -46,7 +46,7 @@ def is_password(password: str, hashed: str) -> bool:
 
 
 def new_token() -> str:
-    """A token that nobody guesses."""
+    """A random token of 32 bytes."""
     return secrets.token_urlsafe(32)
 
 

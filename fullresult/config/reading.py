@@ -1,4 +1,4 @@
-"""How each key is read: the value it has, or an error that names key and remedy."""
+"""Reading the value of each key; an error names the key and says what its value should be."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _one_of(*words: str) -> Callable[[str, object], str]:
 
 
 def _time_from_zero(key: str, value: object) -> timedelta:
-    """A length of time, which may be 0."""
+    """A length of time or 0."""
     if value in (0, "0", timedelta(0)) and not isinstance(value, bool):
         return timedelta(0)
     return read_time(key, value)

@@ -1,4 +1,4 @@
-"""The rules of `fullresult_redact`, read."""
+"""Reading the rules of `fullresult_redact`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Redact = Callable[[str, Sequence[Any], Mapping[str, Any]], tuple[Sequence[Any], 
 
 
 class PathRule(NamedTuple):
-    """Hides what a path leads to in the arguments and results of tasks."""
+    """Hides the values at a path in the arguments and results of tasks."""
 
     name: str
     """A glob of task names."""
@@ -24,7 +24,7 @@ Rule = PathRule | re.Pattern[str] | Redact
 
 
 def read_rules(value: object) -> tuple[Rule, ...]:
-    """The rules that `fullresult_redact` gives. Raises `ValueError` naming what is none."""
+    """The rules in *value*. Raises `ValueError` that names what is no rule."""
     if isinstance(value, (list, tuple, set, frozenset)):
         return tuple(map(_read_rule, value))
     return (_read_rule(value),)
@@ -39,7 +39,7 @@ def _read_rule(value: Any) -> Rule:
     elif callable(value):
         function: Redact = value
         return function
-    raise ValueError(f"{encoding.safe_repr(value)[:100]} is none")
+    raise ValueError(f"{encoding.safe_repr(value)[:100]} is no rule")
 
 
 def _read_path(text: str) -> PathRule:
@@ -50,7 +50,7 @@ def _read_path(text: str) -> PathRule:
     if not name or not all(levels):
         raise ValueError(f"{text!r} has an empty part")
     if levels[-1] == "**":
-        levels = (*levels[:-1], "*")  # what is above all that is inside
+        levels = (*levels[:-1], "*")  # hiding the value above hides all inside
     return PathRule(name, levels)
 
 

@@ -1,4 +1,4 @@
-"""How long the record of a task is kept once the task has ended."""
+"""Retention: the time for which the record of an ended task is kept."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _LATEST_YEAR = 9999
 
 @dataclass(frozen=True)
 class Retention:
-    """What `fullresult_retention` says: the first rule that fits counts; without one, for good."""
+    """The rules of `fullresult_retention`. The first that fits counts; if none does, for good."""
 
     rules: tuple[tuple[str, timedelta | None], ...]
-    """(a state or a glob of task names, how long or None for good)"""
+    """Each is (a state or a glob of task names, a length of time or None for good)."""
 
     def of(self, outcome: Outcome, name: str | None) -> Outcome:
-        """*outcome* of a task called *name*, saying when its record may be deleted.
+        """*outcome* of a task called *name*, with the date when its record may be deleted.
 
-        Only that of a task that has ended, be it under another id, ever does.
+        Only the outcome of a task that has ended, under this or another id, gets a date.
         """
         if outcome.open or outcome.state == SCHEDULED or outcome.date_done is None:
             return outcome

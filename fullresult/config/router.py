@@ -1,4 +1,4 @@
-"""The router: for each task with an ETA, whether it waits on the broker or in the storage."""
+"""The router: decides for each task with an ETA if it waits in the storage or on the broker."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class Outgoing:
     def __init__(self, name: str, delay: timedelta, queue: Callable[[], str | None]) -> None:
         self.name = name
         self.delay = delay
-        """How long from now it is due; negative if it is already."""
+        """Time until it is due; negative if it is due already."""
         self._queue = queue
 
     @cached_property
     def queue(self) -> str | None:
-        """The queue it goes to, as Celery routes it; None for an exchange without one."""
+        """The queue that Celery routes it to; None for an exchange without a queue."""
         return self._queue()
 
 
 class Router(Protocol):
-    """What `fullresult_router` answers."""
+    """The object that the hook `fullresult_router` returns."""
 
     def diverts(self, outgoing: Outgoing) -> bool:
-        """Whether this task waits in the storage; else it goes to the broker with its ETA."""
+        """True if this task is to wait in the storage; else it goes to the broker with its ETA."""
         ...
 
 
 class EtaRouter:
-    """Diverts whatever is due later than in *min_delay* (`fullresult_schedule_min_delay`)."""
+    """Diverts tasks that are due in more than *min_delay* (`fullresult_schedule_min_delay`)."""
 
     def __init__(self, min_delay: timedelta = timedelta(0)) -> None:
         self.min_delay = min_delay

@@ -21,19 +21,19 @@ from fullresult.config.shown_url import hide_passwords
 from fullresult.config.users import User
 
 DEFAULT_SPOOL = "~/.local/state/fullresult"
-"""In the user's home; under `XDG_STATE_HOME` where that is set."""
+"""In the user's home; if `XDG_STATE_HOME` is set, in that directory."""
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
 
 _DEFAULT_EXPIRES = timedelta(days=1)
-"""Celery's. A memory of one day is nothing that somebody would want without saying so."""
+"""Celery's default, which is not read: no record goes after a day because nothing was set."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the Celery configuration says of `fullresult`: the key is the field with a prefix."""
+    """The `fullresult_*` keys of a Celery configuration; each field is a key without the prefix."""
 
     storage: str = field(default="sqlite:///fullresult.db", repr=False)
-    """With its password: not to be shown."""
+    """With its password, so it must not be shown."""
     track_publish: bool = True
     use_json: bool = False
     force_json: bool = False
@@ -50,7 +50,7 @@ class Settings:
     retention: Retention | None = None
     stale_after: timedelta = timedelta(hours=1)
     heartbeat: timedelta = timedelta(seconds=10)
-    """From one heartbeat of a worker to the next; 0 for none."""
+    """Time between two heartbeats of a worker; 0 for no heartbeats."""
     schedule_eta: bool = False
     schedule_min_delay: timedelta = timedelta(0)
     schedule_new_id: bool = False
@@ -61,7 +61,7 @@ class Settings:
     rescue_after: timedelta | None = None
     on_divert_error: str = "raise"
     namespace: str = ""
-    """Of the broker, by its URL, unless it was given."""
+    """By default that of the broker's URL."""
     web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
     web_secret: str | None = field(default=None, repr=False)
     """Signs the sessions of the web pages; None: a random one of each process."""
@@ -72,7 +72,7 @@ class Settings:
 
     @classmethod
     def of(cls, app: Celery) -> Settings:
-        """Read the configuration of *app*. Raises `ImproperlyConfigured`, naming the key."""
+        """Read the configuration of *app*. Raises `ImproperlyConfigured`, which names the key."""
         check_names(app, READERS)
         given: dict[str, Any] = {}
         for setting in fields(cls):
@@ -102,7 +102,7 @@ class Settings:
 
 
 def _result_expires(app: Celery) -> timedelta | None:
-    """Celery's own word for the same, where its results are our records and it was changed."""
+    """Celery's `result_expires`, if it was changed and its results are our records."""
     if not str(app.conf.result_backend or "").startswith("fullresult"):
         return None
     expires = app.conf.result_expires
@@ -113,14 +113,14 @@ def _result_expires(app: Celery) -> timedelta | None:
 
 @lru_cache(maxsize=4096)
 def is_recorded(name: str, ignored: tuple[str, ...]) -> bool:
-    """Whether tasks called *name* are recorded."""
+    """True if tasks called *name* are recorded."""
     return not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*NEVER_RECORDED, *ignored))
 
 
 class Limits(NamedTuple):
-    """How much of one task is kept."""
+    """The size of what is kept of one task."""
 
     text: int
-    """Characters of anything shown or searched: arguments, results, reprs, tracebacks."""
+    """Characters of each text that is shown or searched: arguments, results, tracebacks, …"""
     body: int
-    """Bytes of the message body kept for sending it again."""
+    """Bytes of the message body that is kept for sending the task again."""

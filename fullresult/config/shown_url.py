@@ -43,7 +43,7 @@ def hide_passwords(app: Celery) -> None:
 
 
 def _hidden(value: object) -> ShownUrl | None:
-    """None where nothing is to be hidden."""
+    """*value* with its password hidden; None if it has none."""
     if not isinstance(value, str) or isinstance(value, ShownUrl):
         return None
     shown = without_password(value)

@@ -1,4 +1,4 @@
-"""Credentials: URLs as they may be shown, without what is secret in them."""
+"""URLs: as they may be shown, without their secrets; and their options."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from urllib.parse import unquote
 
 _HIDDEN = "***"
 _NEXT = re.compile(r";(?=[\w+.-]+://)")
-"""Between the brokers of a cluster."""
+"""Separates the brokers of a cluster."""
 _SECRET = re.compile(
     r"pass|pwd|secret|token|credential|(access|api|account|shared)_?key|authmechanismproperties",
     re.IGNORECASE,
 )
-"""How options are called whose values are not to be seen."""
+"""Names of options whose values are secret."""
 _PAIR = re.compile(rf"(?i)\b(\w*(?:{_SECRET.pattern})\w*\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)")
 _WRONG_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOSTS = re.compile(r"(?:(?:\[[^\]]*\]|[^:,]*)(?::\d*)?(?:,|$))*")
 _PATHS = frozenset({"sqlite", "file", "filesystem", "memory"})
-"""Schemes whose URLs are paths, in which an @ means nothing."""
+"""Schemes whose URLs are paths, in which an @ has no meaning."""
 
 
 def without_password(url: str) -> str:
-    """*url* as it may be shown: without passwords, tokens and the like, in whatever part of it.
+    """*url* with `***` for passwords, tokens and other secrets, in any part of it.
 
-    It may be several, a wrong one, or none at all: what could be a password is not shown either.
+    Also takes several URLs, a wrong one, or text that is none; there, all that could be a password
+    is hidden.
     """
     return ";".join(_shown(part) for part in _NEXT.split(url))
 
 
 def without_user(url: str) -> str:
-    """What *url* says of the place: neither who asks, nor options."""
+    """*url* without user, password and options."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return _options(url).rpartition("@")[2].partition("?")[0]
@@ -39,9 +40,9 @@ def without_user(url: str) -> str:
 
 
 def is_escaped(url: str) -> bool:
-    """Whether nothing in the user and password of *url* is taken for what follows, or refused.
+    """True if the user and password of *url* are escaped, so that a driver reads them as meant.
 
-    A driver would show in its errors what it took for a host.
+    If not, a driver may take a part of the password for a host, and show it in an error.
     """
     user = _options(url.partition("://")[2]).rpartition("@")[0]
     return not (set(user) & set("/@") or _WRONG_ESCAPE.search(user))
@@ -52,11 +53,11 @@ def _shown(url: str) -> str:
     if not mark:
         _, at, place = url.rpartition("@")
         return _PAIR.sub(rf"\1{_HIDDEN}", f"{_HIDDEN}@{place}" if at else url)
-    # First, so that an @ in one of them is not taken for the end of a password.
+    # First, or an @ in an option could be taken for the end of a password.
     rest = _options(rest)
     if _is_path(scheme, rest):
         return f"{scheme}://{rest}"
-    # Of several @ the last one, so that all of a password that is not escaped is left of it.
+    # The last @: an unescaped password may have one, and all of it must be hidden.
     user, at, place = rest.rpartition("@")
     shown = f"{_user(user)}@{place}" if at else _without_lost_password(place)
     return f"{scheme}://{shown}"
@@ -69,12 +70,12 @@ def _is_path(scheme: str, rest: str) -> bool:
 def _user(user: str) -> str:
     name, colon, _ = user.partition(":")
     if set(name) & set("/@?#=;"):
-        return _HIDDEN  # no name: an @ further on was taken for the end of one
+        return _HIDDEN  # no name: the @ was one further on
     return f"{name}:{_HIDDEN}" if colon else name
 
 
 def _without_lost_password(place: str) -> str:
-    """*place*, which has no user, but perhaps one whose @ was forgotten."""
+    """*place* without what may be a password whose @ was forgotten."""
     hosts = re.split("[/?]", place, maxsplit=1)[0]
     if _HOSTS.fullmatch(hosts):
         return place
@@ -82,9 +83,9 @@ def _without_lost_password(place: str) -> str:
 
 
 def _options(rest: str) -> str:
-    """*rest* with the values hidden of options that are called like secrets.
+    """*rest* with `***` for the values of options named like secrets.
 
-    Such a value goes on to the next &: a semicolon or a question mark may be part of it.
+    Such a value ends at the next &: a semicolon or a question mark may be part of it.
     """
     return "&".join(map(_option, rest.split("&")))
 
@@ -100,9 +101,9 @@ def _option(option: str) -> str:
 
 
 def split(url: str, ours: Container[str]) -> tuple[str, dict[str, str]]:
-    """*url* without the options named in *ours*, and these, decoded.
+    """*url* without the options named in *ours*, and the values of those, decoded.
 
-    The rest is a driver's to read, and stays as it is written.
+    The other options are for a driver, and stay as they are written.
     """
     base, _, query = url.partition("?")
     own, rest = {}, []

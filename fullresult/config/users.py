@@ -1,4 +1,4 @@
-"""Who may see the pages, and who may act: people, their roles, the configuration's users."""
+"""The people who may see the pages or act there: roles, and the users of the configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from fullresult.config.passwords import hash_token, is_password, is_password_hash, nobodys
+from fullresult.config.passwords import hash_token, is_password, is_password_hash, unmatchable_hash
 
 Role = Literal["reader", "operator"]
 ROLES = ("reader", "operator")
@@ -19,7 +19,7 @@ _FIELDS = {"password", "token", "role"}
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who is let in. A reader sees everything; an operator may act as well."""
+    """Somebody who may use the pages. A reader sees everything; an operator may act as well."""
 
     name: str
     """As it stands in the audit log."""
@@ -36,28 +36,28 @@ class Person:
 
 @dataclass(frozen=True)
 class User:
-    """What the configuration says of one person, or of one program."""
+    """A person or program in the configuration."""
 
     person: Person
     password: str | None = None
-    """The hash of it."""
+    """Its hash."""
     token: str | None = None
-    """The hash of it."""
+    """Its hash."""
 
 
 class Users:
-    """Those who may come in with a password, or with a token in the header `Authorization`."""
+    """The users who have a password, or a token for the header `Authorization`."""
 
     def __init__(self, users: Mapping[str, User]) -> None:
         self._users = dict(users)
-        self._nobodys = nobodys()
+        self._unmatchable = unmatchable_hash()
 
     def __bool__(self) -> bool:
         return bool(self._users)
 
     @property
     def can_log_in(self) -> bool:
-        """Whether anybody has a password."""
+        """True if any user has a password."""
         return any(user.password for user in self._users.values())
 
     def get(self, name: str) -> Person | None:
@@ -65,14 +65,14 @@ class Users:
         return user.person if user else None
 
     def by_password(self, name: str, password: str) -> Person | None:
-        """Whose password it is. It takes as long for a name that is not known."""
+        """The person *name*, if the password is right. An unknown name takes as long."""
         user = self._users.get(name)
         known = user.password if user and user.password else None
-        right = is_password(password, known or self._nobodys)
+        right = is_password(password, known or self._unmatchable)
         return user.person if user and known and right else None
 
     def by_token(self, token: str) -> Person | None:
-        """Whose token it is."""
+        """The person whose token it is."""
         hashed = hash_token(token)
         found = None
         for user in self._users.values():
@@ -88,7 +88,7 @@ class Users:
 
 
 def read_users(key: str, value: object) -> dict[str, User]:
-    """The users of `fullresult_web_users`. Raises `ValueError`, saying what is wrong with whom."""
+    """The users in `fullresult_web_users`. Raises `ValueError`, naming the user and the mistake."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{key}: it must be a dict of users by their names")  # noqa: TRY004  (as all)
     return {
@@ -104,7 +104,7 @@ def _user(key: str, name: str, value: object) -> User:
         raise ValueError(f'{key}["role"] must be "reader" or "operator"')
     if password is None and token is None:
         raise ValueError(f'{key} has neither a "password" nor a "token"')
-    # The values are secrets, or somebody took them for such: they are not shown.
+    # Neither value is shown: even a wrong one may be a secret.
     if password is not None and not (isinstance(password, str) and is_password_hash(password)):
         raise ValueError(f'{key}["password"] must be a hash made by `fullresult web hash-password`')
     if token is not None and not _is_token_hash(token):

@@ -1,4 +1,4 @@
-"""The audit log's entry, and the query for such."""
+"""An entry of the audit log, and the query for entries."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ class AuditEntry:
     """By the storage's clock: aware, UTC, to the millisecond."""
     actor: str
     action: str
-    """`resend`, `cancel` and so on: what the command of that name does."""
+    """The name of the command that does it: `resend`, `cancel`, …"""
     task_ids: tuple[str, ...]
-    """The tasks it was done to, as far as they were told one by one."""
+    """The tasks it was done to, as far as they were named one by one."""
     details: Mapping[str, Any]
-    """What else is to be known of it, as JSON can hold it."""
+    """More about it, in values that JSON can hold."""
     outcome: str
-    """`done`, or what became of it."""
+    """`done`, or what happened instead."""
 
     @property
     def cursor(self) -> str:
-        """Where this entry stands in a listing: what `AuditQuery(after=…)` takes."""
+        """The position of this entry in a listing, for `AuditQuery(after=…)`."""
         return pages.cursor(self.at, self.entry_id)
 
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """Which entries, the newest first. Every field narrows; None asks nothing."""
+    """Which entries, the newest first. One matches if every field that is not None does."""
 
     actor: str | None = None
     action: str | None = None
     task_id: str | None = None
-    """Done to this task, perhaps among others."""
+    """Done to this task, alone or among others."""
     since: datetime | None = None
     """At this time or later."""
     until: datetime | None = None
     """Before this time."""
     limit: int | None = 100
-    """At most so many; None: all."""
+    """The greatest number of entries in a page; None: all."""
     after: str | None = None
-    """The `cursor` of the last entry of the page before."""
+    """The `cursor` of the last entry on the previous page."""
 
     def __post_init__(self) -> None:
         pages.check(self, "since", "until")

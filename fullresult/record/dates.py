@@ -14,17 +14,17 @@ def from_milliseconds(milliseconds: int) -> datetime:
 
 
 def to_milliseconds(when: datetime) -> int:
-    """Since 1970, cut to whole ones."""
+    """Whole milliseconds since 1970, rounded down."""
     return (when - _EPOCH) // _MILLISECOND
 
 
 def cut(when: datetime) -> datetime:
-    """*when* without what is less than a millisecond: records, and their storages' time, are so."""
+    """*when* rounded down to the millisecond, as in records and in the time of storages."""
     return when.replace(microsecond=when.microsecond // 1000 * 1000)
 
 
 def to_utc(when: datetime) -> datetime:
-    """*when* in UTC, rounded up to the millisecond; what lies beyond year 9999 becomes its end."""
+    """*when* in UTC, rounded up to the millisecond; a date after year 9999 becomes its end."""
     try:
         utc = when.astimezone(timezone.utc)
         missing = -utc.microsecond % 1000

@@ -13,14 +13,14 @@ from kombu.utils import json as kombu_json
 _CUT = " … [cut: {} characters] … "
 _SHORT = 255
 _LONGEST_KEY = 1200
-"""Bytes. An entry of a PostgreSQL index holds 2,700, and one of ours a name and an id."""
+"""Bytes. An entry of a PostgreSQL index holds 2,700; ours have a name and an id."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 _TYPE = re.compile(r"__type__|\\u005[fF]")
 _DEEPEST = 500
 """SQLite's JSON functions stop at 1,000 levels."""
 _BODY = ("args", "kwargs", "embed")
 _READABLE = frozenset({"application/json", "application/x-yaml", "application/x-msgpack"})
-"""Content types whose decoding runs no code of the sender's."""
+"""Content types that can be decoded without running code of the sender."""
 
 
 class Unstorable(ValueError):
@@ -37,7 +37,7 @@ class Searchable(NamedTuple):
 def dumps(value: Any) -> str:
     """JSON text as Celery's own serializer writes it.
 
-    Raises `Unstorable`, also for what the value's own methods raise.
+    Raises `Unstorable`, also if a method of the value raises.
     """
     try:
         return json.dumps(value)
@@ -60,9 +60,9 @@ def _why_not(error: Exception) -> str:
 def loads(text: str) -> Any:
     """The value of *text*, with kombu's types (dates, UUIDs, Decimals, bytes) restored.
 
-    A type that kombu does not know stays the dict it was written as; None if it is no JSON.
+    A type that kombu does not know stays the dict that stands for it. None if *text* is no JSON.
     """
-    # kombu's reader asks of every object whether it is a type, at several times the price.
+    # kombu's reader looks at every object for a type, which takes several times as long.
     readers = (kombu_json.loads, json.loads) if _TYPE.search(text) else (json.loads,)
     for read in readers:
         try:
@@ -73,7 +73,7 @@ def loads(text: str) -> Any:
 
 
 def dumps_strict(value: Any) -> str:
-    """JSON text that every database takes. Raises `Unstorable` for what one of them refuses."""
+    """JSON text that every database can hold. Raises `Unstorable` if one would not."""
     text = dumps(value)
     if (reason := refused(text)) is not None:
         raise Unstorable(reason)
@@ -81,7 +81,7 @@ def dumps_strict(value: Any) -> str:
 
 
 def refused(text: str) -> str | None:
-    """Why a database's JSON column would refuse *text* or change it; None if it takes it."""
+    """Why a JSON column would refuse or change *text*; None if it would not."""
     if text.count("[") + text.count("{") > _DEEPEST and _depth(text) > _DEEPEST:
         return f"nested more than {_DEEPEST} levels"
     if "\\u0000" in text and _mentions(text, "\x00"):
@@ -130,9 +130,9 @@ def _strings(value: Any) -> list[str]:
 
 
 def loads_strict(text: str) -> Any:
-    """What *text* is as JSON. Raises `ValueError`, also for NaN and the infinities.
+    """The value of the JSON in *text*.
 
-    Of what is nested too deeply, `RecursionError`.
+    Raises `ValueError`, also for NaN and Infinity; `RecursionError` if it is nested too deeply.
     """
     return json.loads(text, parse_constant=_no_constant)
 
@@ -164,9 +164,9 @@ def searchable(value: Any, limit: int) -> Searchable:
 def decode_body(
     body: bytes | None, content_type: str | None, content_encoding: str | None
 ) -> Any | None:
-    """A message's (args, kwargs, embed); None where only a pickle or nothing was kept.
+    """A message's (args, kwargs, embed); None if only a pickle or nothing was kept.
 
-    Only formats are read whose decoding runs no code: JSON, YAML (safe) and msgpack.
+    Reads JSON, YAML (safe) and msgpack, because decoding them runs no code.
     """
     from kombu.exceptions import KombuError
     from kombu.serialization import loads as decode
@@ -181,9 +181,9 @@ def decode_body(
 
 
 def clean(text: str) -> str:
-    """*text* as every database stores it: NUL and lone surrogates shown as escapes."""
+    """*text* as every database can store it: NUL and lone surrogates become escapes."""
     if type(text) is not str:
-        text = str.__str__(text)  # drivers write an enum's name, and its own str may be anything
+        text = str.__str__(text)  # drivers write an enum's name, and str(value) may be anything
     if "\x00" in text:
         text = text.replace("\x00", "\\x00")
     try:
@@ -207,7 +207,7 @@ def key(value: object) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """About *limit* characters of *text*: its beginning and end, saying how much was cut."""
+    """*text* in about *limit* characters: its start, the number of characters cut, its end."""
     if len(text) <= limit:
         return text
     half = max(limit // 2, 1)
@@ -215,12 +215,12 @@ def clip(text: str, limit: int) -> str:
 
 
 def safe_str(value: object) -> str:
-    """`str(value)`, or a sentence where that raises."""
+    """`str(value)`; if that raises, a text that says so."""
     return _safely(str, value)
 
 
 def safe_repr(value: object) -> str:
-    """`repr(value)`, or a sentence where that raises."""
+    """`repr(value)`; if that raises, a text that says so."""
     return _safely(repr, value)
 
 

@@ -1,4 +1,4 @@
-"""The runs of a task, folded at read time from what was kept of each."""
+"""The runs of a task, folded at read time from what was kept of each run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def executions_of(
 ) -> tuple[Execution, ...]:
     """Every run of the task, oldest first.
 
-    Several ends of one run (a hard time limit is told twice, a kill is told by the child and by
-    its parent) make one execution, with the end of the greatest stamp. What ended without having
-    started (revoked, expired, unknown to the worker) was no run.
+    One run may have several ends: a hard time limit is reported twice, a kill by the child and by
+    its parent. They make one execution, with the end of the greatest stamp. A task that ended
+    without a start (revoked, expired, unknown to the worker) had no run.
     """
     runs: list[Entry] = []
     for entry in sorted(known_of_runs(start, entries, outcome), key=_by_attempt):
@@ -36,7 +36,7 @@ def executions_of(
 def known_of_runs(
     start: Start | None, entries: Iterable[Entry], outcome: Outcome | None
 ) -> Iterator[Entry]:
-    """All that was kept of the runs of the task, their beginnings and ends apart."""
+    """Starts and ends of the runs of the task, each by itself."""
     if start:
         yield _started(start)
     yield from entries
@@ -62,7 +62,7 @@ def _started(start: Start) -> Entry:
 
 
 def _by_attempt(entry: Entry) -> tuple[str, bool, float, str]:
-    # An end that does not know its start comes after those that do, to find its run among them.
+    # An end without a start comes last, and then finds its run among those that have one.
     start = entry.date_started
     return (
         entry.stamp[_ATTEMPT],
@@ -73,7 +73,7 @@ def _by_attempt(entry: Entry) -> tuple[str, bool, float, str]:
 
 
 def _same_run(runs: list[Entry], entry: Entry) -> int | None:
-    """The latest run of the same attempt that started when *entry* did, if it knows when."""
+    """The index of the latest run of the attempt with the same start, if *entry* has a start."""
     for index in range(len(runs) - 1, -1, -1):
         run = runs[index]
         if run.stamp[_ATTEMPT] != entry.stamp[_ATTEMPT]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 ENTRY_NAME = "periodic_task_name"
-"""The header that names the entry of beat's plan; django-celery-beat's name for it."""
+"""Names the entry of beat's plan. django-celery-beat invented this header."""
 TRIGGERED = "fullresult_triggered"
-"""The header of a periodic task that was sent by hand."""
+"""Marks a periodic task that a person sent."""
 ORIGINAL_ID = "fullresult_original_id"
-"""The header of a task that goes on for another: its own id, a space, and the other's."""
+"""Marks a task sent under a new id: that id, a space, the original id."""

@@ -1,8 +1,8 @@
-"""Stamps and merging: how what happened to a task, told in any order, makes one record.
+"""Merging: how the events of a task, in any order, make one record.
 
 An event is a `TaskRecord` that knows only what just happened. Merging is commutative, associative
-and idempotent, so that any order and any repetition of a task's events give the same record. The
-storages do the same in the database; `merge` is the rule they are tested against.
+and idempotent: any order and any repetition of a task's events give the same record. Storages merge
+in the database; they are tested against `merge`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Last = TypeVar("_Last", Outcome, Stored)
 
 
 def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
-    """What *a* and *b*, of one task, know together."""
+    """One record of *a* and *b*, which are of one task."""
     return TaskRecord(
         task_id=a.task_id,
         date_created=min(a.date_created, b.date_created),
@@ -34,7 +34,7 @@ def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
 
 
 def fold(events: Iterable[TaskRecord]) -> list[TaskRecord]:
-    """One event per task, in the order of their ids: what `Storage.write` takes."""
+    """*events* merged to one per task, in the order of task ids, as `Storage.write` takes them."""
     folded: dict[str, TaskRecord] = {}
     for event in events:
         known = folded.get(event.task_id)

@@ -1,4 +1,4 @@
-"""Where a page of a listing ended, as text, and what every query for a page is held to."""
+"""Pages of a listing: cursors, walking from page to page, and checks that all queries share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 _KEPT_BY_NONE = re.compile("[\0\ud800-\udfff]")
 
 Position = tuple[datetime, str]
-"""The time a listing is in the order of, and the id that settles ties."""
+"""The time by which a listing is ordered, and the id that orders records of one time."""
 
 
 class Listed(Protocol):
-    """What a page has of: a record, a schedule, an entry of the audit log."""
+    """A record, a schedule or an entry of the audit log: something that pages list."""
 
     @property
     def cursor(self) -> str: ...
@@ -29,14 +29,14 @@ Item = TypeVar("Item", bound=Listed)
 
 
 def cursor(when: datetime, ident: str) -> str:
-    """A position as people pass it on; dates are kept to the millisecond."""
+    """A position as text that people can pass on; the time is exact to the millisecond."""
     return f"{when.isoformat(timespec='milliseconds')}|{ident}"
 
 
 def position(query: Any, whose: str) -> Position | None:
-    """What the `after` of *query* stands for; None: the start.
+    """The position that the `after` of *query* names; None for the start of the listing.
 
-    Raises ValueError for what is no cursor of *whose* ("a record", for instance).
+    Raises `ValueError` if it is no cursor of *whose*, such as "a record".
     """
     if query.after is None:
         return None
@@ -71,7 +71,7 @@ def check_texts(query: Any, *names: str) -> None:
 
 
 def check(query: Any, *dates: str) -> None:
-    """Raises ValueError where a date lacks its zone, or the limit or the `after` is none."""
+    """Raises `ValueError` for a date without a time zone, a negative limit, a wrong `after`."""
     kind = type(query).__name__
     for name in dates:
         when = getattr(query, name)

@@ -1,4 +1,4 @@
-"""The parts of a record, each of one event as a whole, and a run of a task."""
+"""The parts of a record, each of which comes whole from one event; and a run of a task."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 REDACTED = "redacted"
-"""How the note on a part begins of which `fullresult_redact` hides something."""
+"""The first word of the note on a part that `fullresult_redact` has changed."""
 Children = tuple[str, ...]
 
 
 class Arguments(NamedTuple):
-    """The arguments of a task; each is None where it was not kept."""
+    """The arguments of a task; each is None if it was not kept."""
 
     args: Any
     """A list."""
@@ -21,23 +21,23 @@ class Arguments(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a task stands. Of two, the one with the greater stamp is true."""
+    """How a task stands. Of two outcomes the one with the greater stamp counts."""
 
     stamp: str
     state: str
     open: bool
-    """Something is still expected to happen: neither finished nor waiting in the storage."""
+    """True if something is still expected to happen: it is neither finished nor SCHEDULED."""
     retries: int
     worker: str | None
     date_started: datetime | None
     date_done: datetime | None
     stale_from: datetime
-    """When it last moved or is due (a native ETA), whichever is later."""
+    """When it last moved, or its ETA on the broker, whichever is later."""
     runtime: float | None
     result: str | None
-    """JSON text that any database can hold, or None."""
+    """The result as JSON text, if every database can hold it."""
     result_text: str | None
-    """The result where `result` cannot hold it; `result_form` says what it is."""
+    """The result as other text, if `result` cannot hold it; `result_form` says which."""
     result_form: str | None
     """"json"; "text", JSON that a database would refuse (NaN, NUL, lone surrogates); "forced";
     "repr"; "cut", for being too long. None: no result."""
@@ -51,12 +51,12 @@ class Outcome(NamedTuple):
 
 
 class Message(NamedTuple):
-    """The message a task was first published with. Of two, that with the lesser stamp is true."""
+    """The message a task was first published with. Of two the one with the lesser stamp counts."""
 
     stamp: str
     name: str | None
     args: str | None
-    """JSON text for searching; None where JSON cannot hold it, and `notes` says why."""
+    """JSON text for searching; None if JSON cannot hold it, and then `notes` says why."""
     kwargs: str | None
     embed: str | None
     body: bytes | None
@@ -78,11 +78,11 @@ class Message(NamedTuple):
     group_id: str | None
     retry_of: str | None
     notes: str | None
-    """JSON: what of the message is missing here, and why."""
+    """JSON: the parts of the message that are missing here, and why."""
 
 
 class Start(NamedTuple):
-    """The first start of a task. Of two, the one with the lesser stamp is true."""
+    """The first start of a task. Of two the one with the lesser stamp counts."""
 
     stamp: str
     worker: str | None
@@ -90,17 +90,17 @@ class Start(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a result backend was given of a task. Of two, that with the greater stamp is true."""
+    """The value that a result backend was given. Of two the one with the greater stamp counts."""
 
     stamp: str
     body: bytes
-    """As the result serializer made it. It is never cut, and never unpickled but by the backend."""
+    """As the result serializer made it. Never cut; unpickled by the backend only."""
     content_type: str
     content_encoding: str
 
 
 class Entry(NamedTuple):
-    """What happened to one execution that did not simply succeed. Kept for good."""
+    """One event of an execution that did not simply succeed. Entries are never merged away."""
 
     stamp: str
     retries: int
@@ -115,7 +115,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a task by one worker; `state` is INTERRUPTED where it was cut off."""
+    """One run of a task by one worker; `state` is INTERRUPTED if it was cut off."""
 
     retries: int
     state: str

@@ -1,4 +1,4 @@
-"""Which records: the question that listings, counts and deletions share."""
+"""Which records: the query that listings, counts and deletions share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fullresult.record import pages
 
 @dataclass(frozen=True)
 class TaskQuery:
-    """Which records, and in what order. Every field narrows; None asks nothing."""
+    """Which records, and in what order. A record matches if every field that is not None does."""
 
     state: str | Collection[str] | None = None
-    """One state, or any of several."""
+    """This state, or any of these."""
     name: str | None = None
-    """A glob: `*`, `?` and `[…]` as in `fnmatch.fnmatchcase`; without any, the name itself."""
+    """A glob as in `fnmatch.fnmatchcase`; without `*`, `?` and `[…]`, the exact name."""
     queue: str | None = None
     worker: str | None = None
     root_id: str | None = None
@@ -28,29 +28,31 @@ class TaskQuery:
     until: datetime | None = None
     """Created before this time."""
     text: str | None = None
-    """Part of the name, id, exception type or exception message.
+    """A part of the name, id, exception type or exception message.
 
-    Its characters stand for themselves, ASCII letters in any case; other letters may or may not.
+    No character is a wildcard. The case of ASCII letters is ignored; that of others may be.
     """
     args: Sequence[Any] | None = None
-    """The first positional arguments, in order; each matches like a value of *kwargs*."""
+    """The first positional arguments, in order; each matches as a value of *kwargs* does."""
     kwargs: Mapping[str, Any] | None = None
-    """Keyword arguments among those of the task.
+    """Some of the task's keyword arguments.
 
-    A dict matches inside a dict: `{}` any. Anything else matches what equals it as JSON: a list the
-    whole list, a number by its value, never a bool, None only null. A task whose arguments were not
-    kept matches none. What JSON cannot hold is a `ValueError` of the method that is asked.
+    A dict matches a dict that has its items; `{}` matches every dict. Anything else matches what
+    equals it as JSON: a list only the whole list, a number by its value and never a bool, None only
+    null. A task whose arguments were not kept never matches. A value that JSON cannot hold is a
+    `ValueError` of the method that takes the query.
     """
     moved_before: datetime | None = None
-    """Last moved, or due, at this time or earlier."""
+    """Last moved, or due to run, at this time or earlier."""
     open: bool | None = None
-    """Whether something is still expected to happen to it."""
+    """True: something is still expected to happen to it. False: nothing is."""
     not_state: Collection[str] = ()
-    """None of these states. A record without an outcome is found neither so nor by *state*."""
+    """Leaves these states out. A record without an outcome matches neither `state` nor
+    `not_state`."""
     limit: int | None = 100
-    """At most so many; None: all."""
+    """The greatest number of records in a page; None: all."""
     after: str | None = None
-    """The `cursor` of the last record of the page before."""
+    """The `cursor` of the last record on the previous page."""
     order: Literal["newest", "oldest"] = "newest"
     """By the time of creation."""
 
@@ -74,5 +76,5 @@ class TaskQuery:
 
     @property
     def name_is_glob(self) -> bool:
-        """Whether `name` has wildcards."""
+        """True if `name` has wildcards."""
         return self.name is not None and not set(self.name).isdisjoint("*?[")

@@ -1,4 +1,4 @@
-"""A sample: what statistics ask of one record."""
+"""A sample: the fields of a record that statistics need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fullresult.record.states import FAILURE, SUCCESS
 
 
 class Sample(NamedTuple):
-    """What statistics ask of a record."""
+    """The fields of one record that statistics need."""
 
     name: str | None
     state: str | None
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
     @property
     def wait(self) -> float | None:
-        """Seconds from when it could have started, published and due, to its first start."""
+        """Seconds from the moment it was both published and due to its first start."""
         if self.first_started is None:
             return None
         ready = self.date_published or self.date_created
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
     @property
     def run(self) -> float | None:
-        """Seconds that the execution took which ended the task, where it returned or raised."""
+        """Seconds of the execution that ended the task by returning or raising; else None."""
         if self.state not in (SUCCESS, FAILURE):
             return None
         if self.runtime is not None:

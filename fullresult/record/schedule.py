@@ -1,4 +1,4 @@
-"""What is known of a task that waits in the storage until it is due, and the query for such."""
+"""A message that waits in the storage until it is due, and the query for such schedules."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fullresult.record.query import TaskQuery
 
 
 class Schedule(NamedTuple):
-    """One message that waits until it is due: what diverting stores and a sweeper sends.
+    """One message that waits until it is due. Diverting stores it, a sweeper sends it.
 
-    A task id may have several: an attempt that was delivered twice asks twice for the next one.
+    A task id may have several: an attempt that was delivered twice may schedule its retry twice.
     """
 
     schedule_id: str
@@ -35,26 +35,26 @@ class Schedule(NamedTuple):
     """JSON text, as kombu writes it: the other keywords of kombu's `Producer.publish`; in
     `declare`, the queues' definitions."""
     new_task_id: str | None = None
-    """The id it is to be sent under, where that is not its own (`fullresult_schedule_new_id`)."""
+    """The id it is to be sent under, if not its own (`fullresult_schedule_new_id`)."""
     claim: str | None = None
-    """The claim of the sweeper that took it. Whoever has it sends it, nobody else."""
+    """The claim that has it. Only the sweeper that made this claim sends the schedule."""
     date_claimed: datetime | None = None
     problem: str | None = None
-    """Why it was claimed and not marked sent, where that is known."""
+    """Why it is claimed and not marked sent, if that is known."""
 
     @property
     def claimed(self) -> bool:
-        """Whether a sweeper took it: it may have been sent."""
+        """True if a sweeper has taken it: it may have been sent."""
         return self.claim is not None
 
     @property
     def cursor(self) -> str:
-        """Where this one stands in a listing: what `ScheduleQuery(after=…)` takes."""
+        """The position of this schedule in a listing, for `ScheduleQuery(after=…)`."""
         return pages.cursor(self.due, self.schedule_id)
 
     @property
     def message(self) -> StoredMessage:
-        """What is sent when it is due. Raises `Unreadable`."""
+        """The message to send when it is due. Raises `Unreadable`."""
         headers, how = encoding.loads(self.headers), encoding.loads(self.how)
         if not isinstance(headers, dict) or not isinstance(how, dict):
             raise Unreadable("its headers or properties are not readable")
@@ -76,7 +76,7 @@ def _names_a_queue(definition: Any) -> bool:
 
 
 class Unreadable(Exception):
-    """What was stored is no message; the message says why."""
+    """What is stored is no message that can be sent; the error says why."""
 
 
 class StoredMessage(NamedTuple):
@@ -92,23 +92,23 @@ class StoredMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduleQuery:
-    """Which schedules, the first due first. Every field narrows; None asks nothing."""
+    """Which schedules, the first due first. One matches if every field that is not None does."""
 
     tasks: TaskQuery | None = None
-    """Those of tasks whose records match. One that asks nothing means all, also of tasks without a
-    record; its `limit`, `after` and `order` mean nothing here."""
+    """Of tasks whose records match; `limit`, `after` and `order` are ignored here. An empty query
+    matches every schedule, even one whose task has no record."""
     task_ids: Collection[str] | None = None
     schedule_ids: Collection[str] | None = None
     namespace: str | None = None
     not_namespace: str | None = None
-    """Those of every other namespace."""
+    """Of any namespace but this."""
     due_until: datetime | None = None
     """Due at this time or earlier."""
     claimed: bool | None = None
     limit: int | None = 100
-    """At most so many; None: all."""
+    """The greatest number of schedules in a page; None: all."""
     after: str | None = None
-    """The `cursor` of the last one of the page before."""
+    """The `cursor` of the last schedule on the previous page."""
 
     def __post_init__(self) -> None:
         pages.check(self, "due_until")

@@ -1,4 +1,4 @@
-"""Stamps: text whose order tells which of two events of a task is true."""
+"""Stamps: text whose order says which of two events of a task counts."""
 
 from __future__ import annotations
 
@@ -38,28 +38,29 @@ RANK = {
     SUCCESS: "6A",
 }
 REDELIVERED_SUCCESS = "69"
-"""That of a second delivery, which leaves an entry. The first one's leaves none: the row is its."""
+"""The rank of the success of a redelivered message. It is lower than SUCCESS: the first delivery
+keeps the row, the second is kept as an entry."""
 CUSTOM_STATE = "41"
-"""States of the user's own making rank just above STARTED."""
+"""The rank of a state of the user's own, just above STARTED."""
 _BY = "@"
-"""In a stamp after all that its order depends on: the id of the worker that runs the task."""
+"""Precedes the id of the worker that runs the task. The order never depends on that id."""
 
 
 class Moment(NamedTuple):
-    """An instant, told apart from every other in any process."""
+    """An instant that differs from every other, in any process."""
 
     at: datetime
     """UTC, to the millisecond."""
     tail: str
-    """What makes a stamp unique: microseconds since 1970, a counter, the process."""
+    """Microseconds since 1970, a counter, the process: they make a stamp unique."""
 
     def of_worker(self, worker_id: str) -> Moment:
-        """The same, whose stamps name the worker that runs the task; "" is none."""
+        """The same moment, whose stamps name the worker that runs the task; "" names none."""
         return Moment(self.at, f"{self.tail}{_BY}{worker_id}") if worker_id else self
 
 
 class Clock:
-    """Moments of this process, no two the same. It needs no lock, so no fork can hurt it."""
+    """Makes the moments of this process, no two the same. It has no lock that forks could break."""
 
     def __init__(self) -> None:
         self._counter = itertools.count()
@@ -70,20 +71,20 @@ class Clock:
         if self._pid != os.getpid():
             self._tag, self._pid = os.urandom(4).hex(), os.getpid()
         now = time.time_ns() // 1000
-        # The counter orders what one microsecond holds.
+        # The counter orders moments of one microsecond.
         tail = f"{now:014x}{next(self._counter) & 0xFFFF:04x}{self._tag}"
         return Moment(from_milliseconds(now // 1000), tail)
 
 
 class Attempt(NamedTuple):
-    """Which attempt at a task an event belongs to."""
+    """The attempt at a task that an event belongs to."""
 
     nesting: int = 0
     """Celery's `replaced_task_nesting`."""
     retries: int = 0
 
     def stamp(self, state: str, moment: Moment, *, redelivered: bool = False) -> str:
-        """Fixed-width text whose order is: attempt, state, time, process."""
+        """Fixed-width text, ordered by attempt, then state, then time, then process."""
         rank = RANK.get(state, CUSTOM_STATE)
         if redelivered and state == SUCCESS:
             rank = REDELIVERED_SUCCESS
@@ -93,7 +94,7 @@ class Attempt(NamedTuple):
 
     @classmethod
     def of(cls, nesting: object, retries: object) -> Attempt:
-        """An attempt of what a message claims: numbers of any kind, or anything else (0)."""
+        """The attempt that a message names; what is no whole number counts as 0."""
         if nesting == 0 == retries or (nesting is None and retries is None):
             return FIRST
         return cls(_bounded(nesting, 999), _bounded(retries, 999_999))
@@ -117,5 +118,5 @@ def _bounded(value: object, most: int) -> int:
 
 
 def attempt_in(headers: Mapping[str, Any]) -> Attempt:
-    """Which attempt a message with *headers* is for."""
+    """The attempt that a message with *headers* is for."""
     return Attempt.of(headers.get("replaced_task_nesting"), headers.get("retries"))

@@ -14,7 +14,7 @@ REVOKED = "REVOKED"
 REJECTED = "REJECTED"
 IGNORED = "IGNORED"
 INTERRUPTED = "INTERRUPTED"
-"""How an execution ended that was cut off; never the state of a task."""
+"""The end of an execution that was cut off; never the state of a task."""
 FINISHED = frozenset({SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED})
 STATES = (
     SCHEDULED,
@@ -32,5 +32,5 @@ STATES = (
 
 
 def is_open(state: str) -> bool:
-    """Whether something is still expected to happen to a task in *state*."""
+    """True if something is still expected to happen to a task in *state*."""
     return state not in FINISHED and state != SCHEDULED

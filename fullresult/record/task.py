@@ -1,4 +1,4 @@
-"""What is known of a task, as plain values: the record, its parts, its runs and the states."""
+"""The record of a task: its parts, and their values as Python objects."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from fullresult.record.states import PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT
 class TaskRecord:
     """All that is known of one task id.
 
-    An event is a record too, one that knows only what just happened;
-    `fullresult.record.merging.merge` makes one of many. Values are decoded when asked for, and
-    never unpickled. Dates are aware, in UTC, to the millisecond.
+    An event is a record, too: one that knows only what just happened. `fullresult.record.merge`
+    makes one record of two. Values are decoded when they are read, and never unpickled. Dates are
+    aware, in UTC, to the millisecond.
     """
 
     task_id: str
@@ -57,17 +57,17 @@ class TaskRecord:
 
     @property
     def args(self) -> Any:
-        """The positional arguments as a list; None where they were not kept (see `notes`)."""
+        """The positional arguments as a list; None if they were not kept (see `notes`)."""
         return self.arguments.args
 
     @property
     def kwargs(self) -> Any:
-        """The keyword arguments as a dict; None where they were not kept (see `notes`)."""
+        """The keyword arguments as a dict; None if they were not kept (see `notes`)."""
         return self.arguments.kwargs
 
     @property
     def arguments(self) -> Arguments:
-        """`args` and `kwargs` for the price of one: both stand in the body, decoded as a whole."""
+        """`args` and `kwargs`, with the body that has both decoded once."""
         message = self.message
         if message is None:
             return Arguments(None, None)
@@ -79,7 +79,7 @@ class TaskRecord:
 
     @property
     def embed(self) -> dict[str, Any]:
-        """Links, errbacks, chain and chord, as Celery's signatures in plain dicts."""
+        """Links, errbacks, chain and chord: Celery's signatures as plain dicts."""
         return _mapping(self.message and self.message.embed)
 
     @property
@@ -93,13 +93,13 @@ class TaskRecord:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What of the message is missing in this record, and why."""
+        """The parts of the message that this record lacks, and why."""
         text = self.message.notes if self.message else None
         return {} if text is None else dict(json.loads(text))
 
     @property
     def redacted(self) -> bool:
-        """Whether `fullresult_redact` hid something of the message; `notes` says where."""
+        """True if `fullresult_redact` hid a part of the message; `notes` says which."""
         return any(why.startswith(REDACTED) for why in self.notes.values())
 
     @property
@@ -121,17 +121,17 @@ class TaskRecord:
 
     @property
     def periodic(self) -> bool:
-        """Whether beat sent it."""
+        """True if beat sent it."""
         return bool(self.headers.get("celery_beat_task"))
 
     @property
     def periodic_entry(self) -> str | None:
-        """The entry of beat's plan that it is of, whoever sent it."""
+        """The entry of beat's plan that it belongs to, whether beat or a person sent it."""
         return self._header(ENTRY_NAME)
 
     @property
     def triggered(self) -> bool:
-        """Whether it is a periodic task that was sent by hand."""
+        """True for a periodic task that a person sent."""
         return bool(self.headers.get(TRIGGERED))
 
     @property
@@ -141,7 +141,7 @@ class TaskRecord:
 
     @property
     def result(self) -> Any:
-        """What the task returned; the text kept of it where `result_form` is "repr" or "cut"."""
+        """What the task returned; if `result_form` is "repr" or "cut", the text kept of it."""
         if self.outcome is None or self.outcome.result_form is None:
             return None
         if self.outcome.result_form == "text":
@@ -213,7 +213,7 @@ class TaskRecord:
 
     @property
     def retry_of(self) -> str | None:
-        """The task this one is a re-send of."""
+        """The id of the task that this one re-sends."""
         return self.message.retry_of if self.message else None
 
     @property
@@ -253,7 +253,7 @@ class TaskRecord:
 
     @property
     def cursor(self) -> str:
-        """Where this record stands in a listing: what `TaskQuery(after=…)` takes."""
+        """The position of this record in a listing, for `TaskQuery(after=…)`."""
         return pages.cursor(self.date_created, self.task_id)
 
 
@@ -261,7 +261,7 @@ _BEFORE_START = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT})
 
 
 def _mapping(text: str | None) -> dict[str, Any]:
-    """The object that *text* is; of what a broken message had in its place, nothing."""
+    """The JSON object in *text*; {} if it is something else, as in a broken message."""
     value = None if text is None else encoding.loads(text)
     return value if isinstance(value, dict) else {}
 

@@ -1,4 +1,4 @@
-"""The storage's clock, told without asking the storage each time."""
+"""The storage's clock, read without asking the storage each time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 _RESOLUTION = timedelta(milliseconds=1)
-"""Storages cut their time to the millisecond."""
+"""Storages truncate their time to the millisecond."""
 
 
 class StorageClock:
-    """The time of a storage, asked for once in a while and counted on from there.
+    """The time of a storage, asked for every 30 seconds and counted on by this host in between.
 
-    It is never behind the storage's own, and ahead of it by no more than the asking took and a
-    millisecond. Another process's idea of the time, or a step of this host's, does not matter.
+    It is never behind the storage's own time, and ahead of it by at most the duration of the last
+    question and a millisecond. Changes of this host's clock have no effect.
     """
 
     def __init__(

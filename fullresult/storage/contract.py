@@ -1,4 +1,4 @@
-"""The contract of a storage, and what callers ask of it."""
+"""The contract of a storage: the nine methods that a memory of tasks needs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from fullresult.record import TaskQuery, TaskRecord
 
 
 class Storage(Protocol):
-    """Where records are kept.
+    """Keeps records.
 
-    Every method is one atomic write or one consistent read, may be called from any thread and in
-    any process, and raises `StorageError` and nothing else, but for the `ValueError` of a query
-    that JSON cannot hold. The storage connects when it is first
-    asked something, in the process that asks. A process may fork at any time: parent and child both
-    go on with the storage, and neither disturbs the other.
+    Every method is one atomic write or one consistent read. It may be called from any thread and
+    in any process, and raises only `StorageError`, except for the `ValueError` of a query that JSON
+    cannot hold. The storage connects at the first call in a process. A process may fork at any
+    time: parent and child both go on using the storage, and neither disturbs the other.
 
-    What is written is what is read: any text, bytes and dates from 1970 to 9999. Only the JSON in
-    `Message.args`, `Message.kwargs` and `Outcome.result` may come back spelt otherwise.
-    `fullresult.testing.StorageSuite` has a test for each sentence here.
+    What is written is what is read: any text, any bytes, dates from 1970 to 9999. Only the JSON in
+    `Message.args`, `Message.kwargs` and `Outcome.result` may come back with other spaces, key order
+    or number spelling. `fullresult.testing.StorageSuite` has a test for each sentence here.
     """
 
     def setup(self) -> None:
-        """Create what the storage needs, or upgrade what an older version made, records and all.
+        """Create what the storage needs, or upgrade what an older version made; records stay.
 
-        Safe when many do it at once, and when it is done already.
+        Safe if several processes do it at once, and if it was done before.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the connections of this process, if any. The storage may be used again."""
+        """Close the connections of this process. The storage may be used again."""
         ...
 
     def now(self) -> datetime:
@@ -39,15 +38,15 @@ class Storage(Protocol):
         ...
 
     def write(self, events: Sequence[TaskRecord]) -> Collection[str]:
-        """Merge *events*, at most one per task and in the order of their ids, into the records.
+        """Merge *events* into the records: at most one event per task, in the order of task ids.
 
-        The result is as if `fullresult.record.merging.merge` had been applied, in whatever order
-        and however often events come, also from many processes at once: none stops another for
-        good. Nobody ever sees a part of an event. Returns once the storage will not lose an event
-        that says how a task stands for good; a start may wait.
+        The result is that of `fullresult.record.merge`, whatever the order in which events come,
+        however often each comes, and from however many processes at once; concurrent writers never
+        block each other for good. No reader sees a part of an event. Returns once no event can be
+        lost, except those for which `fullresult.storage.may_wait` is true.
 
-        Returns the ids, of those written, whose record has no message. Raises `Refused`, and writes
-        none of *events*, where the storage cannot keep one of them as it is.
+        Returns the ids among *events* whose record has no message. Raises `Refused`, and writes
+        none of *events*, if the storage cannot keep one of them as it is.
         """
         ...
 
@@ -56,29 +55,31 @@ class Storage(Protocol):
         ...
 
     def find(self, query: TaskQuery) -> list[TaskRecord]:
-        """The records *query* asks for, each as `get` would answer it, in its order.
+        """The records that match *query*, each as `get` returns it, in the query's order.
 
-        Ties are in the order of task ids, by code point, and reversed with the rest. Pages that
-        follow one another by `after` have each record once, also while others are written.
+        Records of one moment are ordered by task id, compared by code point (backwards if newest
+        first). Following `after` from page to page returns each record once, even while others
+        are written.
         """
         ...
 
     def count(self, query: TaskQuery) -> int:
-        """How many records *query* asks for, whatever its `limit` and `after`."""
+        """The number of records that match *query*; its `limit` and `after` are ignored."""
         ...
 
     def delete(self, query: TaskQuery) -> int:
-        """Delete the records that `find` would answer, its page only, with their entries.
+        """Delete the records that `find` returns for *query*, with their entries.
 
-        Returns how many. An event that comes later makes a new record. Schedules stay.
+        Returns how many. Later events of these tasks make new records. Schedules stay.
         """
         ...
 
     def delete_expired(self, now: datetime, limit: int) -> int:
         """Delete up to *limit* records whose outcome's `expire_at` is *now* or earlier.
 
-        Those that expired first go first, with their entries, and as many expired groups and
-        chords as well, where there are such. Returns how many records. Several may do so at once:
-        what another is about to delete, or is being written, may be left to a later call.
+        Goes from the earliest `expire_at` on. Their entries go too, and up to as many expired
+        groups and chords in a `ResultStorage`. Returns the number of records. Several callers may
+        do it at once: a record that another deletes or writes at this moment may be left for a
+        later call.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a storage raises."""
+"""The errors that a storage raises."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class StorageError(Exception):
 
 
 class Uncertain(StorageError):
-    """What was to be kept may have been, or may yet be: the answer did not come."""
+    """No answer came: what was to be kept may have been kept, or may still be."""
 
 
 class Refused(StorageError):
-    """The storage answers, but does not take this event; the message says why."""
+    """The storage answers, but cannot keep this event as it is; the message says why."""

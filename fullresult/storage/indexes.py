@@ -1,4 +1,4 @@
-"""The few groups of records that a storage indexes by how they stand; successes are in none."""
+"""Buckets: the groups of records, by how they stand, that are indexed. Successes have none."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
 from fullresult.record.query import TaskQuery
 
 OPEN = "OPEN"
-"""The bucket of all tasks of which something is still expected."""
+"""The bucket of the tasks to which something is still expected to happen."""
 OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
-"""The states that are a bucket by themselves."""
+"""The states that have a bucket of their own name."""
 _ALL = OWN_BUCKET | {SCHEDULED_SENT, OPEN}
 
 _FEW = ("root_id", "group_id", "retry_of")
-"""What only a few records have in common, whatever a database thinks."""
+"""Fields whose every value only a few records have, whatever a database estimates."""
 
 
 def buckets_of(query: TaskQuery) -> frozenset[str] | None:
-    """The buckets that have all *query* asks for; None: they are no help."""
+    """The buckets in which all records that match *query* are; None if buckets are no help."""
     known = []
     if query.states and SUCCESS not in query.states:
         known.append(frozenset(bucket for state in query.states for bucket in _of(state)))
@@ -34,12 +34,12 @@ def _of(state: str) -> tuple[str, ...]:
 
 
 def is_of_few(query: TaskQuery) -> bool:
-    """Whether it asks for what only a few records have in common."""
+    """True if *query* names a value that only a few records have."""
     return any(getattr(query, name) is not None for name in _FEW)
 
 
 def is_indexed(query: TaskQuery, *, json: bool) -> bool:
-    """`IndexedStorage.has_index`; *json* is whether the arguments it asks for are in an index."""
+    """`IndexedStorage.has_index`; *json* is True if an index has the arguments that it names."""
     if is_of_few(query):
         return True
     if query.kwargs or query.args:

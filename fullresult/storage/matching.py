@@ -1,8 +1,8 @@
-"""Queries answered in Python: for adapters of storages that cannot filter by themselves.
+"""Queries answered in Python, for adapters of databases that cannot filter by themselves.
 
-`find` and `count` answer a `TaskQuery` from any records, `find_schedules` and `count_schedules` a
-`ScheduleQuery` from any schedules, as the methods of `Storage` with these names do. What is given
-may be all there is, or what an index left of it.
+`find` and `count` answer a `TaskQuery` from records, `find_schedules` and `count_schedules` a
+`ScheduleQuery` from schedules, as the methods of these names in `Storage` and `ScheduleStorage` do.
+Give them everything there is, or what an index has left of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OF_MESSAGE = ("queue", "root_id", "group_id", "retry_of")
 
 
 def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
-    """Those of *records* that *query* asks for: its page, in its order. Raises as `matcher`."""
+    """The page of *records* that matches *query*, in its order. Raises as `matcher`."""
     newest = query.order == "newest"
     found = filter(matcher(query), records)
     ordered = sorted(found, key=_place, reverse=newest)
@@ -36,19 +36,19 @@ def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
 
 
 def count(query: TaskQuery, records: Iterable[TaskRecord]) -> int:
-    """How many of *records* match *query*, whatever its page. Raises as `matcher`."""
+    """The number of *records* that match *query*, on any page. Raises as `matcher`."""
     return sum(map(matcher(query), records))
 
 
 def matches(query: TaskQuery, record: TaskRecord) -> bool:
-    """Whether *query* asks for *record*, whatever its page. Raises as `matcher`."""
+    """True if *record* matches *query*, on any page. Raises as `matcher`."""
     return matcher(query)(record)
 
 
 def matcher(query: TaskQuery) -> Condition[TaskRecord]:
-    """What tells whether *query*, its page aside, asks for a record.
+    """A function that is True for each record that matches *query*, on any page.
 
-    Raises `ValueError` for arguments that JSON cannot hold.
+    Raises `ValueError` if *query* has arguments that JSON cannot hold.
     """
     return _all(list(_conditions(query)))
 
@@ -58,9 +58,9 @@ def find_schedules(
     schedules: Iterable[Schedule],
     get: Callable[[str], TaskRecord | None],
 ) -> list[Schedule]:
-    """Those of *schedules* that *query* asks for: its page, the first due first.
+    """The page of *schedules* that matches *query*, the first due first.
 
-    *get* answers the record of a task id. Raises as `matcher`.
+    *get* returns the record of a task id. Raises as `matcher`.
     """
     found = list(filter(schedule_matcher(query, get), schedules))
     if (position := query.position) is not None:
@@ -73,14 +73,14 @@ def count_schedules(
     schedules: Iterable[Schedule],
     get: Callable[[str], TaskRecord | None],
 ) -> int:
-    """How many of *schedules* match *query*, whatever its page. Raises as `matcher`."""
+    """The number of *schedules* that match *query*, on any page. Raises as `matcher`."""
     return sum(map(schedule_matcher(query, get), schedules))
 
 
 def schedule_matcher(
     query: ScheduleQuery, get: Callable[[str], TaskRecord | None]
 ) -> Condition[Schedule]:
-    """What tells whether *query*, its page aside, asks for a schedule. Raises as `matcher`."""
+    """A function that is True for each schedule that matches *query*. Raises as `matcher`."""
     return _all(list(_schedule_conditions(query, get)))
 
 
@@ -124,7 +124,7 @@ def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
 
 
 def _outcome_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
-    """On the outcome. A record without one meets none of them."""
+    """Conditions on the outcome; a record without an outcome meets none of them."""
     if (states := query.states) is not None:
         yield lambda r: r.outcome is not None and r.outcome.state in states
     if barred := query.not_state:
@@ -169,12 +169,12 @@ def _has_kwargs(asked: dict[str, Any]) -> Condition[TaskRecord]:
 
 
 def _kept(text: str | None) -> Any:
-    """Arguments as recorded; kombu's types are the objects that it writes for them."""
+    """Arguments as recorded; values of kombu's types stay the objects that kombu writes."""
     return None if text is None else json.loads(text)
 
 
 def _is_part(asked: Any, value: Any) -> bool:
-    """Whether an object is inside *value*, or anything else equals it."""
+    """True if *asked*, an object, is inside *value*; anything else must equal it."""
     if isinstance(asked, dict):
         return isinstance(value, dict) and all(
             key in value and _is_part(asked[key], value[key]) for key in asked
@@ -183,7 +183,7 @@ def _is_part(asked: Any, value: Any) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """As JSON: Python takes True for 1."""
+    """Equality as in JSON, where true is not 1 as it is in Python."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, dict) and isinstance(b, dict):

@@ -1,77 +1,78 @@
-"""What a storage may do beside: each protocol is asked for where it is needed."""
+"""The optional parts of the contract: each is asked for by `isinstance` where it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from fullresult.record import Stored, TaskRecord
-from fullresult.record.query import TaskQuery
-
-if TYPE_CHECKING:
-    from fullresult.record.audit import AuditEntry, AuditQuery
-    from fullresult.record.sample import Sample
-    from fullresult.record.schedule import ScheduleQuery
-    from fullresult.record.worker import Worker
+from fullresult.record import (
+    AuditEntry,
+    AuditQuery,
+    Sample,
+    ScheduleQuery,
+    Stored,
+    TaskQuery,
+    TaskRecord,
+    Worker,
+)
 
 
 @runtime_checkable
 class OverlappingStorage(Protocol):
-    """Optional: a storage that writes while its caller does something else."""
+    """Optional: writes an event while the caller does something else."""
 
     def begin_write(self, event: TaskRecord) -> Callable[[], Collection[str]]:
-        """Send *event* on its way; the function returned waits until `write` would have returned.
+        """Send *event* to the storage; the function returned waits for the storage's answer.
 
-        It is called once, in the same thread, and returns and raises what `write` does. An event
-        on its way is written even if its process ends before that call.
+        That function is called once, in the same thread, and returns and raises what `write` does.
+        The event is written even if the process ends before that call.
         """
         ...
 
 
 @runtime_checkable
 class WorkerStorage(Protocol):
-    """Optional: which workers are alive. What is kept here may be lost with the storage's host."""
+    """Optional: keeps which workers are alive. May be lost with the storage's host."""
 
     def note_worker(self, worker: Worker) -> None:
-        """Keep *worker*, or merge it into what is kept of its id.
+        """Keep *worker*, or merge it into the one kept with its id, in whatever order they come.
 
-        Of each date the latest counts, but for the earliest start and the earliest end, whatever
-        the order in which they come.
+        `date_started` and `date_stopped` become the earliest known, the other dates the latest.
         """
         ...
 
     def find_workers(self) -> list[Worker]:
-        """All workers that are kept, in any order."""
+        """All workers kept, in any order."""
         ...
 
     def forget_workers(self, seen_until: datetime) -> None:
-        """Delete those that told last at this time or earlier."""
+        """Delete the workers whose `date_seen` is at this time or earlier."""
         ...
 
 
 @runtime_checkable
 class ResultStorage(Protocol):
-    """Optional: what a result backend of Celery's keeps and asks, beside records.
+    """Optional: keeps what Celery's result backend needs beside records: groups and chords.
 
-    Ids are any text, as task ids are. What is kept here is as safe as the end of a task when the
-    call returns, and may be gone once its *expire_at* is past; None: never.
+    Ids are any text, as task ids are. When a call returns, what it keeps is as safe as the end of a
+    task. It may be deleted once its *expire_at* is past; None means never.
     """
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """The records of those of *task_ids* that have one, each once, in any order.
+        """The records of *task_ids*, each once, in any order; ids without a record are left out.
 
-        As `get` would answer them, but for their entries, which may be missing.
+        Each is as `get` returns it, except that its entries may be missing.
         """
         ...
 
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
-        """Those that `get_results` answers of which nothing more is expected, in any order.
+        """Those records of `get_results` of which nothing more is expected, in any order.
 
         Their states are in `fullresult.record.FINISHED`, or SCHEDULED_SENT and not open: a task
-        that goes on under another id. Without *messages*, only the name, the queue, the parent and
-        the group of each message need be answered, if there is one. Whoever waits for results asks
-        this often, mostly in vain, and a chord asks it of all its members: it is to be fast.
+        that goes on under another id. Without *messages*, a message needs only its name, queue,
+        parent and group. This must be fast: it is polled while results are waited for, and a chord
+        asks it for all its members.
         """
         ...
 
@@ -80,15 +81,15 @@ class ResultStorage(Protocol):
         ...
 
     def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
-        """Keep *value* for this group, in the place of what was kept before."""
+        """Keep *value* for this group; it replaces an earlier one."""
         ...
 
     def restore_group(self, group_id: str) -> bytes | None:
-        """What is kept for this group; None where nothing is."""
+        """The value kept for this group; None if there is none."""
         ...
 
     def delete_group(self, group_id: str) -> None:
-        """Keep nothing for this group, whether anything was kept or not."""
+        """Delete what is kept for this group, if anything is."""
         ...
 
     def join_chord(
@@ -100,26 +101,25 @@ class ResultStorage(Protocol):
         *,
         call: str | None = None,
     ) -> bool:
-        """Note that *member* of the chord has ended; whether *size* members are now known.
+        """Note that *member* of the chord has ended; True if it is the last of *size* members.
 
-        True for exactly one call: that by which the last of *size* different members became
-        known, however many are told at once. A member that was known already counts no more and
-        answers False, and so does one beyond *size*. The chord expires no earlier than any
-        *expire_at* that a new member came with.
+        True for exactly one call, however many members end at once: the one that makes *size*
+        different members known. A member that is known already, or beyond *size*, gets False. The
+        chord expires no earlier than any *expire_at* that a new member came with.
 
-        Raises `Uncertain` where it may or may not have been noted, or may yet be. For a call that
-        is then made again, *call* is a name of its own: the same call answers the same.
+        Raises `Uncertain` if the member may have been noted, or may still be. The caller then makes
+        the call again with the same *call*, a name of its own, and gets the answer that was lost.
         """
         ...
 
     def forget_chord(self, chord_id: str) -> None:
-        """Delete what is known of the members of this chord, whether any are known or not."""
+        """Delete what is known of the members of this chord, if anything is."""
         ...
 
 
 @runtime_checkable
 class JoiningStorage(Protocol):
-    """Optional: a `ResultStorage` that writes the end of a chord's member and counts it at once."""
+    """Optional, for a `ResultStorage`: writes the end of a chord's member and counts it in one."""
 
     def write_and_join(
         self,
@@ -130,71 +130,72 @@ class JoiningStorage(Protocol):
         *,
         call: str | None = None,
     ) -> tuple[Collection[str], bool]:
-        """`write` *event*, and then `join_chord` for its task; returns what both do.
+        """`write` *event*, then `join_chord` for its task; returns the answers of both.
 
-        A member that is counted has ended: who is told that the chord is complete finds the ends
-        of all that were counted so. Raises what either does, and neither is done where *event* is
-        refused. Made again, the same *call* answers the same; so does `join_chord`.
+        No member is counted before its end is written: the caller that completes the chord finds
+        the ends of all members counted this way. Raises what either raises; if *event* is refused,
+        neither is done. Made again with the same *call*, this or `join_chord` answers the same.
         """
         ...
 
     def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
-        """What those of these tasks that succeeded returned, by their ids, and no more.
+        """The results of those of these tasks that succeeded, by task id.
 
-        As it was stored for that success; if nothing was, the JSON text of the record's result;
-        and where it has none either, there is nothing.
+        A result is what was stored for that success; if nothing was stored, the JSON text of the
+        record's result; a task with neither is left out.
         """
         ...
 
 
 @runtime_checkable
 class StatisticsStorage(Protocol):
-    """Optional: what statistics are made of, for an effort that has a bound."""
+    """Optional: answers what statistics are made of, with bounded work."""
 
     def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
-        """The newest records created from each of *edges*, which ascend, to before the next.
+        """The newest records of each span between two neighbours of *edges*, which ascend.
 
-        One list for each two neighbours, in their order: of at most *most*, the newest first. Each
-        is one consistent read, and reads no more records than it answers.
+        A span has the records created at its first edge or later and before its second. Returns one
+        list for each span, in order, of up to *most* records, the newest first. Each list is one
+        consistent read that reads no more records than it returns.
         """
         ...
 
     def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
-        """What `count` or `count_schedules` answers, or *most* where that is less.
+        """The number that `count` or `count_schedules` returns, or *most*, where counting stops.
 
-        No more than *most* are counted.
+        A storage that is no `ScheduleStorage` is asked with a `TaskQuery` only.
         """
         ...
 
 
 @runtime_checkable
 class IndexedStorage(Protocol):
-    """Optional: it knows which questions it answers without reading what nobody asked for."""
+    """Optional: knows which queries it answers by an index."""
 
     def has_index(self, query: TaskQuery) -> bool:
-        """Whether `find` leads to the records of *query* by an index.
+        """True if `find` reaches the records of *query* by an index.
 
-        Where not, it reads one record after the other, those that do not match as well: whoever
-        cannot wait for that asks with a `since`.
+        If not, `find` reads record after record, including those that do not match; a caller that
+        cannot wait for that limits the query with `since`.
         """
         ...
 
 
 @runtime_checkable
 class AuditStorage(Protocol):
-    """Optional: what people did, who and when. What is kept here is kept for good."""
+    """Optional: keeps an audit log, who did what and when. No entry is ever changed or deleted."""
 
     def keep_audit(self, entry: AuditEntry) -> None:
-        """Keep *entry*; one whose id is kept already stays as it is.
+        """Keep *entry*; if its id is kept already, that entry stays as it is.
 
-        Returns once the storage will not lose it.
+        Returns once the entry cannot be lost.
         """
         ...
 
     def find_audit(self, query: AuditQuery) -> list[AuditEntry]:
-        """The entries *query* asks for, the newest first, of one moment in the order of their ids.
+        """The entries that match *query*, the newest first.
 
-        By code point, and reversed like the rest. Pages that follow one another by `after` have
-        each entry once, also while others are kept.
+        Entries of one moment are ordered by id, compared by code point, the greatest first.
+        Following `after` from page to page returns each entry once, even while others are kept.
         """
         ...

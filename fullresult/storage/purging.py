@@ -1,4 +1,4 @@
-"""Deleting what has been kept long enough, a little at a time."""
+"""Deleting expired records in batches."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fullresult.storage.contract import Storage
 
 BATCH = 500
 _REST = 8
-"""Times as long as it worked: writers of a database that has no time to spare notice little."""
+"""A rest is this many times as long as the batch took: writers on a busy database notice little."""
 
 
 def purge(storage: Storage, advance: Callable[[int], None] | None = None) -> int:
-    """Delete the records that expired by now, with their entries; returns how many.
+    """Delete the records that have expired by now, with their entries; returns how many.
 
-    After each batch there is a rest, so that writers get their turn; *advance* is told how many
-    records it had. Safe when several do it at once. Raises `StorageError`.
+    After each batch *advance* is given its number of records, and writers get a rest. Several
+    processes may purge at once. Raises `StorageError`.
     """
     now = storage.now()
     total = 0

@@ -1,4 +1,4 @@
-"""What a socket has to say, asked without waiting."""
+"""Asking a socket, without waiting, if there is something to read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_readable(socket: Any) -> bool:
-    """Whether something has come on *socket*, a socket or its number, or its other end hung up."""
+    """True if *socket* (or its number) has data to read, or if its other end hung up."""
     if not hasattr(select, "poll"):  # eventlet takes it away, and Windows never had it
         return bool(select.select([socket], [], [], 0)[0])
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""Forks and threads: no fork falls into what a thread is doing with sockets and locks."""
+"""Threads in processes that fork and get signals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager
 from functools import cache
 
 _PATIENCE = 5.0
-"""Seconds that a fork waits for the thread."""
+"""Seconds that a fork waits for a thread inside a gate."""
 
 
 class ForkGate(AbstractContextManager["ForkGate"]):
-    """What is done `with` it, by one thread at a time, a fork waits for.
+    """A lock that forks wait for: no fork happens while a thread is inside a `with` block of it.
 
-    A child inherits every lock as it is at that moment, but not the thread that would free it.
+    Without it a child could inherit a socket or a lock in the middle of a thread's work, but not
+    the thread that would finish it.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class ForkGate(AbstractContextManager["ForkGate"]):
 
 @cache
 def _watched_gates() -> dict[int, weakref.ref[ForkGate]]:
-    """The gates there are, which a fork from now on asks. What is registered stays so for good."""
+    """The gates that a fork waits for. A hook for forks can be registered, but never removed."""
     gates: dict[int, weakref.ref[ForkGate]] = {}
 
     def tell(what: Callable[[ForkGate], None]) -> Callable[[], None]:
