@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from celery.utils import uuid
 
-from fullresult.recording import beat_entries
+from fullresult.recording import beat_entries, retries
 from fullresult.recording.publishing import Publish, RecordingProducer, publishing
 from fullresult.scheduling.diverter import NotDivertible
 
@@ -36,6 +36,7 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
         given = given[:_BY_POSITION]
         options = beat_entries.named(name, options)
         options["task_id"] = options.get("task_id") or uuid()
+        options.update(retries.hidden_before(name, options))
         diverter = parts.diverter if settings.schedule_eta else None
         due = diverter.diverts(name, given, options) if diverter else None
         if diverter and due is not None:

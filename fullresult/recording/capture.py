@@ -118,7 +118,7 @@ def capture_request(
     how.update({key: delivery.get(key) for key in ("exchange", "routing_key", "priority")})
     parts = (request.args, request.kwargs, {part: known.get(part) for part in EMBEDS})
     notes = {"encoding": RE_ENCODED}
-    hidden = _hidden_in(request)
+    hidden = hidden_in(request)
     payload: Payload | None = None
     if hidden:
         notes["body"] = HIDDEN
@@ -169,7 +169,7 @@ def capture_payload(
     return _message(stamp, call, notes, limits, redact)
 
 
-def _hidden_in(request: Context) -> frozenset[str]:
+def hidden_in(request: Context) -> frozenset[str]:
     """The arguments whose repr in the message is not the one that Celery would have written."""
     return frozenset(
         part
@@ -181,9 +181,9 @@ def _hidden_in(request: Context) -> frozenset[str]:
 
 def _is_repr(given: str, value: Any) -> bool:
     """True if *given* may be Celery's repr of *value*. A list now may have been a tuple then."""
-    ours, theirs = (
-        text.translate(_BRACKETS).replace(",]", "]") for text in (saferepr(value), given)
-    )
+    # No longer than needed: a whole repr of a megabyte takes seconds.
+    whole = saferepr(value, max(len(given), _CUT_REPR) + _CUT_REPR)
+    ours, theirs = (text.translate(_BRACKETS).replace(",]", "]") for text in (whole, given))
     if len(given) >= _CUT_REPR and "..." in theirs:
         return ours.startswith(theirs.partition("...")[0].rstrip(", "))
     return ours == theirs

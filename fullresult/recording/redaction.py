@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _ARGUMENTS = ("args", "kwargs")
 _LONGEST_NOTE = 200
+_LONGEST_REPR = 1024
+"""As Celery's."""
 _JSON = "application/json"
 _NOT_READ = "not decoded"
 _FAILED = "a rule of fullresult_redact failed"
@@ -97,7 +99,7 @@ class Redactor:
         for part in _ARGUMENTS:
             shown = f"{part}repr"
             if part in notes and part not in call.hidden and headers.get(shown) is not None:
-                headers[shown] = saferepr(new[part])
+                headers[shown] = saferepr(new[part], _LONGEST_REPR)
         if changed := self._hide_items(headers, headers.keys() - _STRUCTURE):
             notes["headers"] = _note(sorted(changed))
         return headers

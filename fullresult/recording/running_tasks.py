@@ -43,6 +43,15 @@ def of(request: Context) -> RunningTask:
     return RunningTask(getattr(request, "task", None), request.args, request.kwargs)
 
 
+def request_of(task_id: str) -> Context | None:
+    """The request of the task of this id, if this thread runs it."""
+    for task in _state._task_stack.stack:  # noqa: SLF001
+        for request in task.request_stack.stack:
+            if request.id == task_id:
+                return request
+    return None
+
+
 def running_tasks() -> list[RunningTask]:
     """Each task that runs here, and each that Celery is reporting as failed."""
     found = [

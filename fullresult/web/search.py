@@ -76,6 +76,12 @@ class Search:
         rest = [term for term in self.terms if term.qualifier != qualifier]
         return Search((*(Term(qualifier, value) for value in values), *rest))
 
+    def details(self) -> dict[str, Any]:
+        """For the audit log: the arguments apart from the rest, so that they can be hidden."""
+        rest = Search(tuple(term for term in self.terms if not _is_argument(term.qualifier)))
+        kwargs = self._kwargs()
+        return {"q": str(rest), **({"kwargs": kwargs} if kwargs else {})}
+
     def query(self, now: datetime, **page: Any) -> TaskQuery:
         """The query; *page* are more fields of it. Raises `NotUnderstood`."""
         asked: dict[str, Any] = {}

@@ -87,6 +87,22 @@ def test_all_that_match_are_sent_and_nothing_that_came_later(app: Celery, browse
     assert len(browsing.sent(app)) == 30
 
 
+def test_the_audit_log_hides_the_arguments_that_were_searched_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'hidden.db'}"
+    with browsing.shop(url, fullresult_redact=["shop.other:amount"]) as app:
+        charge(app, 2)
+        browsing.sent(app)
+        browser = browsing.entered(app)
+        form = browser.get(f"/retry?q={quote('kwargs.amount:0.5 name:shop.charge')}").form("/retry")
+
+        browser.submit(form)
+
+        (entry,) = app.fullresult.audit_log(action="resend")
+        assert len(browsing.sent(app)) == 1
+    assert entry.details["kwargs"] == {"amount": "[redacted]"}
+    assert entry.details["q"] == "name:shop.charge"
+
+
 def test_what_one_request_has_no_time_for_the_next_ones_do(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,9 +69,10 @@ class Chosen(NamedTuple):
         return len(self.seen) if self.query is None else site.full.count(self.query)
 
     @property
-    def details(self) -> dict[str, str]:
-        """The choice, for the audit log."""
-        return {name: value for name, value in self.fields if name != "key"}
+    def details(self) -> dict[str, Any]:
+        """The choice, for the audit log, which hides redacted arguments."""
+        told: dict[str, Any] = {name: value for name, value in self.fields if name != "key"}
+        return {**told, **Search.read(told["q"]).details()} if "q" in told else told
 
 
 def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
