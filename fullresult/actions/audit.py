@@ -1,4 +1,4 @@
-"""The audit log: who asks for an action, through which door, and what becomes of it."""
+"""The audit log: who asked for an action, through which door, and how it ended."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST_IDS = 1_000
-"""Tasks that one entry names; of more there are several entries."""
+"""Tasks that one audit entry names. More make several entries."""
 _LONGEST = 1024 * 1024
-"""Characters of an entry's details."""
+"""Characters of an audit entry's details."""
 _LONGEST_PROBLEM = 1_000
+"""Characters of the reason why one task was not acted on."""
 _PORTION = 100
-"""Tasks that are written together: a killed process leaves no more than these out of the log."""
+"""Tasks that are written together. A killed process leaves at most these out of the log."""
 _PAGE = ("limit", "after", "order")
 
 
 def log_unwritten(why: str) -> None:
-    """Tell the process's log that the audit log could not be written."""
+    """Log that the audit log could not be written."""
     logger.error("fullresult: what was done is not in the audit log: %s", why)
 
 
@@ -44,10 +45,10 @@ class Actor:
 
     name: str
     door: str
-    """`command line`, `web` or `python`; an entry of the audit log has it as `by`."""
+    """`command line`, `web` or `python`. Audit entries have it as `by`."""
     host: str | None = None
     unwritten: Callable[[str], object] = log_unwritten
-    """Told why, where the audit log could not be written. What was done stays done."""
+    """Called with the reason if the audit log cannot be written. The deed is done by then."""
 
     @property
     def details(self) -> dict[str, str]:
@@ -57,12 +58,12 @@ class Actor:
 def actor_here(
     door: str, name: str | None = None, unwritten: Callable[[str], object] = log_unwritten
 ) -> Actor:
-    """*name*, or else the operating system's user of this process, on this host."""
+    """*name* on this host; without one, the user of this process."""
     return Actor(name or _user(), door, socket.gethostname(), unwritten)
 
 
 def _user() -> str:
-    """The user's name; not from the environment, which anybody may set."""
+    """The user's name. It is not read from the environment, which anybody may set."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -70,7 +71,7 @@ def _user() -> str:
 
 
 class AuditLog:
-    """The audit log of one storage. Raises `StorageError` where that keeps none."""
+    """The audit log of one storage. Raises `StorageError` if that keeps none."""
 
     def __init__(self, storage: Storage, redactor: Redactor | None = None) -> None:
         if not isinstance(storage, AuditStorage):
@@ -87,7 +88,7 @@ class AuditLog:
         details: Mapping[str, Any] | None,
         outcome: str,
     ) -> None:
-        """Keep that *actor* did *action* to these tasks, just now."""
+        """Write that *actor* did *action* to these tasks at this moment."""
         if details and self._redactor is not None:
             details = self._redactor.details(details)
         at, shown = self._now(), _plain(details or {})
@@ -103,10 +104,10 @@ class AuditLog:
 
 
 class Trail:
-    """Writes one action of one actor into the audit log, task by task as it is done or fails.
+    """Writes one action of one actor to the audit log, task by task as it is done or fails.
 
-    A storage that keeps no log is left alone. After a write that failed, the actor is told and
-    nothing more is tried.
+    Writes nothing if the storage keeps no audit log. After one failed write it tells the actor, and
+    writes no more.
     """
 
     def __init__(
@@ -125,19 +126,19 @@ class Trail:
         self._problems: dict[str, str] = {}
 
     def done(self, task_id: str, new_id: str | None = None) -> None:
-        """It was done to *task_id*, which is sent again under *new_id*, if it is sent."""
+        """Note a task to which the action was done, and the id under which it was sent."""
         self._done[task_id] = new_id
         if len(self._done) >= _PORTION:
             self._flush_done()
 
     def failed(self, task_id: str, problem: str) -> None:
-        """It could not be done to *task_id*."""
+        """Note a task to which the action could not be done."""
         self._problems[task_id] = _clipped(problem)
         if len(self._problems) >= _PORTION:
             self._flush_failed()
 
     def flush(self) -> None:
-        """Write what was noted since the last time."""
+        """Write what was noted and is not written yet."""
         self._flush_done()
         self._flush_failed()
 
@@ -155,7 +156,7 @@ class Trail:
     def write(
         self, task_ids: Iterable[str], details: Mapping[str, Any], outcome: str = "done"
     ) -> None:
-        """One entry about *task_ids*."""
+        """Write one entry about these tasks."""
         ids = list(task_ids)
         who = (self._actor.name, self._action, len(ids), ids[:3], outcome)
         logger.info("fullresult: %s did %s to %d tasks, first %r: %s", *who)
@@ -169,12 +170,12 @@ class Trail:
             self._actor.unwritten(str(error))
 
     def write_problem(self, task_ids: Iterable[str], error: BaseException) -> None:
-        """One entry that says that it failed."""
+        """Write one entry that says why the action failed."""
         self.write(task_ids, {"problem": _clipped(encoding.safe_str(error))}, "failed")
 
 
 def filters_of(query: TaskQuery | None) -> dict[str, Any]:
-    """The details that tell which tasks *query* asks for, whatever its page."""
+    """The filters of *query*, as details of an audit entry. Its page is left out."""
     if query is None:
         return {}
     given = {
@@ -190,17 +191,17 @@ def _clipped(text: str) -> str:
 
 
 def _new_id() -> str:
-    """Greater than those made before: of one millisecond, too, a listing has the newest first."""
+    """An id greater than those before, so that a listing is in order within a millisecond too."""
     return f"{time.time_ns():016x}{uuid4().hex[:16]}"
 
 
 def _portions(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    """*ids* in parts; what was done to no task in particular is one part, too."""
+    """*ids* in portions of `_MOST_IDS`. No ids are one portion, for an action without tasks."""
     return [ids[start : start + _MOST_IDS] for start in range(0, len(ids) or 1, _MOST_IDS)]
 
 
 def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
-    """*details* as JSON can hold them: what it does not know becomes its text."""
+    """*details* as JSON. A value that JSON cannot hold becomes its text."""
     text = json.dumps(dict(details), default=encoding.safe_str)
     if len(text) > _LONGEST:
         return {"cut": f"{len(text)} characters"}

@@ -1,4 +1,4 @@
-"""Many tasks acted on one after the other: what became of each, and when to give up."""
+"""Acting on many tasks one after the other: the outcome for each, and when to give up."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ BROKER_SILENT = "The broker does not answer."
 
 
 class Fate(NamedTuple):
-    """What became of one task."""
+    """The outcome for one task."""
 
     task_id: str
     new_id: str | None = None
     """The id it was sent under."""
     problem: str | None = None
-    """Why it was not done; None if it was."""
+    """The reason if it was not done."""
     spared: bool = False
-    """It was left alone on purpose, and did not fail."""
+    """True if it was left alone on purpose."""
 
 
 @dataclass
 class Report:
-    """What became of many tasks, in the order in which they were tried."""
+    """The outcome for many tasks."""
 
     fates: list[Fate] = field(default_factory=list)
+    """In the order in which the tasks were tried."""
     unfinished: bool = False
-    """Some were not tried: time was up or, if `stopped` says why, for that reason."""
+    """True if some were not tried."""
     stopped: str | None = None
+    """Why they were not tried; None if time was up."""
     would_send: list[str] = field(default_factory=list)
-    """Of a dry run: the ids of the tasks that would be tried."""
+    """The ids of the tasks that would be tried, if this is of a dry run."""
 
     @property
     def done(self) -> list[Fate]:
@@ -60,31 +62,43 @@ class Report:
         return [task_id for task_id in ids if task_id not in tried]
 
 
-class Batch:
-    """One action, done to one task after the other and written to the audit log.
+@dataclass(frozen=True)
+class Pace:
+    """How long to act on many tasks, and whom to call with what became of each."""
 
-    *patience*: seconds after which the rest is left for another time; None: all is done at once.
-    *tell* is called with what became of each.
+    patience: float | None = None
+    """Seconds after which the rest is left for another time; None: no task is left."""
+    tell: Callable[[Fate], object] | None = None
+
+
+AT_ONCE = Pace()
+
+
+def do_each(
+    items: Iterable[tuple[str, T]],
+    do: Callable[[T], str | None],
+    trail: Trail,
+    pace: Pace = AT_ONCE,
+) -> Report:
+    """Call *do* for each item, which stands beside its task id, and write the audit log.
+
+    *do* returns a new id, or raises `NotDone`: then the others go on. A `StorageError` ends the
+    batch. It is raised if no task was tried before; else `Report.stopped` has its text.
     """
+    return _Batch(trail, pace).run(items, do)
 
-    def __init__(
-        self,
-        trail: Trail,
-        patience: float | None = None,
-        tell: Callable[[Fate], object] | None = None,
-    ) -> None:
+
+class _Batch:
+    """One batch while it is done."""
+
+    def __init__(self, trail: Trail, pace: Pace) -> None:
         self._trail = trail
-        self._tell = tell
-        self._until = None if patience is None else time.monotonic() + patience
+        self._tell = pace.tell
+        self._until = None if pace.patience is None else time.monotonic() + pace.patience
         self._broker_errors = 0
         self._report = Report()
 
     def run(self, items: Iterable[tuple[str, T]], do: Callable[[T], str | None]) -> Report:
-        """*do* each of *items*, by task id; it answers a new id, or raises `NotDone`.
-
-        After `NotDone` the others go on. A `StorageError` ends it: it is raised if nothing was
-        tried before, else `Report.stopped`.
-        """
         try:
             self._run(items, do)
         except StorageError as error:
@@ -92,7 +106,7 @@ class Batch:
                 raise
             self._stop(safe_str(error))
         finally:
-            # What was done before somebody lost patience is written as well.
+            # Also after Ctrl-C.
             self._trail.flush()
         return self._report
 

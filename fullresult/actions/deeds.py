@@ -1,17 +1,17 @@
-"""The deeds of one app for one actor: what a command, a page or a call of the API asks for."""
+"""Everything that one actor may do with the tasks of one app."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import Trail, filters_of
-from fullresult.actions.batch import Batch, Fate, Report
+from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each
 from fullresult.actions.errors import NotDone, sending
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
@@ -21,7 +21,7 @@ from fullresult.insight.document import plain
 from fullresult.record import TaskRecord, encoding, pages
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sender import Sender
-from fullresult.storage import purging, with_schedules
+from fullresult.storage import StorageError, purging, with_schedules
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,29 +35,17 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage, TaskQuery
 
 _PAGE = 100
-_TOLD = frozenset(
+_SHOWN = frozenset(
     {"task_id", "queue", "exchange", "routing_key", "priority"}
     | {"countdown", "eta", "expires", "keep_group"}
 )
-"""Options of a re-send whose values the audit log has; of others, such as headers, the name."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long many tasks are acted on, and who hears of each."""
-
-    patience: float | None = None
-    """Seconds after which the rest is left for another time; None: all is done at once."""
-    tell: Callable[[Fate], object] | None = None
-
-
-AT_ONCE = Pace()
+"""Options of a re-send that the audit log has with their values, and others by name only."""
 
 
 class Deeds:
-    """What one actor may do. Each deed, also one that fails, is written to the audit log.
+    """The deeds of one actor. Each is written to the audit log, also if it fails.
 
-    All raise `StorageError`.
+    Every method raises `StorageError`.
     """
 
     def __init__(
@@ -83,7 +71,7 @@ class Deeds:
         given, options = task_id_or_record, options or {}
         task_id = given.task_id if isinstance(given, TaskRecord) else given
         trail = self._trail("resend", _changes(args, kwargs, options))
-        with _failure_told(trail, [task_id]):
+        with _failure_written(trail, [task_id]):
             record = given if isinstance(given, TaskRecord) else self._get(given)
             result = self._resender.resend(record, args, kwargs, options)
         trail.done(task_id, str(result.id))
@@ -97,10 +85,9 @@ class Deeds:
         pace: Pace = AT_ONCE,
         limit: int | None = None,
     ) -> Report:
-        """Send the tasks again as they were, at most *limit*; None stands for an unknown one.
+        """Send these tasks again as they were, at most *limit*. A record of None is unknown.
 
-        What was sent here is not sent once more, should it come up among *records*. *asked* are
-        details for the audit log.
+        The new tasks are not sent again if *records* comes to them. *asked* is for the audit log.
         """
         new: set[str] = set()
 
@@ -113,21 +100,21 @@ class Deeds:
             return new_id
 
         old = ((item[0], item) for item in records if item[0] not in new)
-        return self._batch("resend", asked, pace).run(islice(old, limit), send)
+        return do_each(islice(old, limit), send, self._trail("resend", asked), pace)
 
     def resend_ids(
         self, ids: Iterable[str], asked: Mapping[str, Any] | None = None, pace: Pace = AT_ONCE
     ) -> Report:
-        """`resend_each` of the tasks with these ids."""
+        """Send the tasks with these ids again."""
         found = ((task_id, self._storage.get(encoding.key(task_id))) for task_id in _unique(ids))
         return self.resend_each(found, asked, pace)
 
     def resend_matching(
         self, query: TaskQuery, limit: int | None = None, pace: Pace = AT_ONCE
     ) -> Report:
-        """`resend_each` of what *query* asks for, the oldest first.
+        """Send what *query* asks for again, the oldest first, at most *limit*.
 
-        No more than match now: re-sends make records that may match, too.
+        It stops after as many as match at the beginning: re-sends make records that may match.
         """
         number = self.count(query, limit)
         return self.resend_each(self.matching(query), filters_of(query), pace, number)
@@ -137,7 +124,7 @@ class Deeds:
         return number if limit is None else min(number, limit)
 
     def matching(self, query: TaskQuery) -> Iterator[tuple[str, TaskRecord]]:
-        """What `resend_matching` sends, with ids."""
+        """The ids and records that `resend_matching` sends."""
         page = replace(query, limit=_PAGE, order="oldest", after=None)
         for record in pages.walk(self._storage.find, page):
             yield record.task_id, record
@@ -148,7 +135,7 @@ class Deeds:
         age: timedelta | None = None,
         limit: int | None = None,
     ) -> Missing:
-        """What went missing, to be looked for and then sent by `resend_missing`."""
+        """Finds what went missing; `resend_missing` sends what it found."""
         return Missing(self._storage, self._settings, self._app.tasks, query, age, limit)
 
     def resend_missing(
@@ -157,7 +144,7 @@ class Deeds:
         asked: Mapping[str, Any] | None = None,
         pace: Pace = AT_ONCE,
     ) -> Report:
-        """Send what went missing, each as (way, task id, how it was `seen_as`).
+        """Send tasks that went missing, each given as its way, its id, and what `seen_as` said.
 
         Spared are tasks that moved on since, that a living worker runs, or that were sent again.
         """
@@ -172,9 +159,27 @@ class Deeds:
 
         try:
             items = ((item[1], item) for item in chosen)
-            return self._batch("resend", asked, pace).run(items, send)
+            return do_each(items, send, self._trail("resend", asked), pace)
         finally:
             sender.close()
+
+    def find_and_resend_missing(
+        self,
+        ways: Sequence[Way],
+        query: TaskQuery | None = None,
+        age: timedelta | None = None,
+        limit: int | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Report:
+        """Look for what went missing in these ways, and send it unless it is a *dry_run*."""
+        missing = self.missing(query, age, limit)
+        losses = missing.find(ways)
+        chosen = [(loss.way, *each) for loss in losses for each in loss.seen.items()]
+        if dry_run:
+            return Report(missing.spared, would_send=[task_id for _, task_id, _ in chosen])
+        report = self.resend_missing(chosen, {**filters_of(query), "missing": list(ways)})
+        return replace(report, fates=[*missing.spared, *report.fates])
 
     def _send_again(self, record: TaskRecord) -> str:
         with sending(record.task_id):
@@ -195,17 +200,17 @@ class Deeds:
 
     @property
     def now(self) -> datetime:
-        """By the storage's clock, which says what is due."""
+        """The storage's clock, which decides what is due."""
         return self._storage.now()
 
     def due_at(self, eta: datetime | timedelta | str) -> datetime:
-        """*eta* in UTC: a date, text such as `in 2h`, or a length of time from `now`."""
+        """*eta* in UTC. It is a date, text such as `in 2h`, or a length of time from `now`."""
         return self.now + eta if isinstance(eta, timedelta) else utc_of(eta, self.now)
 
     def cancel(
         self, ids: Iterable[str], asked: Mapping[str, Any] | None = None, pace: Pace = AT_ONCE
     ) -> Report:
-        """Cancel what waits of these tasks."""
+        """Cancel the waiting schedules of these tasks."""
 
         def cancel(task_id: str) -> None:
             if not self._scheduled.cancel(task_id):
@@ -214,7 +219,7 @@ class Deeds:
         return self._each("cancel", ids, asked, pace, cancel)
 
     def reschedule(self, ids: Iterable[str], due: datetime, pace: Pace = AT_ONCE) -> Report:
-        """Make what waits of these tasks due at that time."""
+        """Make the waiting schedules of these tasks due at that time."""
 
         def move(task_id: str) -> None:
             if not self._scheduled.reschedule(task_id, due):
@@ -223,7 +228,7 @@ class Deeds:
         return self._each("reschedule", ids, {"eta": due.isoformat()}, pace, move)
 
     def release(self, ids: Iterable[str], pace: Pace = AT_ONCE) -> Report:
-        """Give what was claimed of these tasks back to the sweepers."""
+        """Give the claimed schedules of these tasks back to the sweepers."""
 
         def release(task_id: str) -> None:
             if not self._scheduled.release(task_id):
@@ -244,7 +249,7 @@ class Deeds:
         """Send one scheduled task. Raises `LookupError` and `CannotResend`."""
         trail, sender = self._trail("resend-scheduled"), Sender(self._app)
         try:
-            with _failure_told(trail, [task_id]):
+            with _failure_written(trail, [task_id]):
                 self._scheduled.send_now(task_id, sender)
         finally:
             sender.close()
@@ -258,13 +263,13 @@ class Deeds:
     # Others
 
     def trigger(self, name: str, scheduler: str | None = None) -> AsyncResult[Any]:
-        """Send an entry of beat's plan now; see `FullResult.trigger`."""
+        """Send a periodic task now; see `FullResult.trigger`."""
         # With beat, which few processes need.
         from fullresult.actions.trigger import Trigger
         from fullresult.insight.periodic import Periodic
 
         trail = self._trail("trigger", {"name": plain(name)})
-        with _failure_told(trail):
+        with _failure_written(trail):
             plan = Periodic(
                 self._app, self._settings, self._storage, self._recorder.redactor, scheduler
             )
@@ -279,9 +284,10 @@ class Deeds:
         portion: int | None = None,
         advance: Callable[[int], object] | None = None,
     ) -> int:
-        """Delete what *query* asks for, at most *limit* records; returns how many.
+        """Delete the records that *query* asks for, at most *limit*. Returns how many.
 
-        All at once or, if there is a *limit*, in portions; *advance* is told the size of each.
+        With a *limit* and a *portion*, not more than a portion is deleted at once, and *advance*
+        is called with the size of each.
         """
         trail, deleted = self._trail("delete", filters_of(query)), 0
         try:
@@ -295,19 +301,19 @@ class Deeds:
                 if not some or limit is None or portion is None:
                     break
         finally:
-            # What was deleted before somebody lost patience is written as well.
+            # Also after Ctrl-C.
             if deleted:
                 trail.write([], {"deleted": deleted})
         return deleted
 
     def purge(self, advance: Callable[[int], None] | None = None) -> int:
-        """Delete what `fullresult_retention` keeps no longer; returns how many records."""
+        """Delete the records that have expired by `fullresult_retention`. Returns how many."""
         deleted = purging.purge(self._storage, advance)
         self._trail("purge").write([], {"deleted": deleted})
         return deleted
 
     def note(self, action: str, details: Mapping[str, Any]) -> None:
-        """Write an action to the audit log that is none of these, such as a log-in."""
+        """Write another action to the audit log, such as a log-in."""
         self._trail(action).write([], details)
 
     def _each(
@@ -318,20 +324,23 @@ class Deeds:
         pace: Pace,
         do: Callable[[str], str | None],
     ) -> Report:
-        return self._batch(action, asked, pace).run(((each, each) for each in _unique(ids)), do)
-
-    def _batch(self, action: str, asked: Mapping[str, Any] | None, pace: Pace) -> Batch:
-        return Batch(self._trail(action, asked), pace.patience, pace.tell)
+        items = ((task_id, task_id) for task_id in _unique(ids))
+        return do_each(items, do, self._trail(action, asked), pace)
 
     def _trail(self, action: str, details: Mapping[str, Any] | None = None) -> Trail:
         return Trail(self._storage, self._recorder.redactor, self._actor, action, details)
 
 
 @contextmanager
-def _failure_told(trail: Trail, task_ids: Collection[str] = ()) -> Iterator[None]:
-    """Write what is raised to the audit log, and let it go on."""
+def _failure_written(trail: Trail, task_ids: Collection[str] = ()) -> Iterator[None]:
+    """Write what is raised to the audit log, and raise it.
+
+    Not a `StorageError`: that storage would not take the entry either.
+    """
     try:
         yield
+    except StorageError:
+        raise
     except Exception as error:
         trail.write_problem(task_ids, error)
         raise
@@ -355,8 +364,8 @@ def _smaller(portion: int | None, limit: int | None, deleted: int) -> int | None
 def _changes(
     args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a re-send changes. Not the arguments themselves: the new record has them."""
+    """The changes that a re-send makes. The new arguments stand in its record."""
     changed = [part for part, given in (("args", args), ("kwargs", kwargs)) if given is not None]
-    changed += sorted(options.keys() - _TOLD)
-    told = {name: plain(options[name]) for name in sorted(options.keys() & _TOLD)}
-    return {**({"changed": changed} if changed else {}), **told}
+    changed += sorted(options.keys() - _SHOWN)
+    shown = {name: plain(options[name]) for name in sorted(options.keys() & _SHOWN)}
+    return {**({"changed": changed} if changed else {}), **shown}

@@ -1,4 +1,4 @@
-"""The exceptions that say why something was not done, to a caller or about one task of many."""
+"""The exceptions that say why something was not done: to a caller, or for one task of many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fullresult.storage import StorageError
 
 
 class CannotResend(Exception):
-    """What was recorded is not enough to send the task again; the message says what is missing."""
+    """The task cannot be sent again; the message says what is missing in its record."""
 
 
 class NotDone(Exception):
@@ -21,7 +21,7 @@ class NotDone(Exception):
 
     @property
     def is_of_broker(self) -> bool:
-        """True if it comes of a broker that does not answer."""
+        """True if the cause is a broker that does not answer."""
         cause: BaseException | None = self
         while cause is not None:
             if isinstance(cause, (OperationalError, OSError, BrokerDown)):
@@ -31,7 +31,7 @@ class NotDone(Exception):
 
 
 class LeftAlone(NotDone):
-    """One task is spared on purpose, and nothing failed."""
+    """One task is spared on purpose. Nothing failed."""
 
     def __init__(self, task_id: str, why: str) -> None:
         super().__init__(f"task {task_id} is left alone: {why}")
@@ -40,13 +40,13 @@ class LeftAlone(NotDone):
 
 @contextmanager
 def sending(task_id: str) -> Iterator[None]:
-    """Turn what sending this task raises into `NotDone`; a `StorageError` goes on."""
+    """Turn what sending this task raises into `NotDone`, except a `StorageError`."""
     try:
         yield
     except (StorageError, NotDone):
         raise
     except Exception as error:
-        # Any other lookup that fails does so in a broker's library, which may raise anything.
+        # A subclass of LookupError comes from a broker's library, which may raise anything.
         if isinstance(error, CannotResend) or type(error) is LookupError:
             raise NotDone(safe_str(error)) from error
         raise NotDone(f"task {task_id}: the broker did not take it: {safe_str(error)}") from error

@@ -1,4 +1,4 @@
-"""What went missing: found, spared where sending it again would do harm, and checked once more."""
+"""Tasks that went missing: which there are, and which must not be sent again."""
 
 from __future__ import annotations
 
@@ -25,40 +25,41 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage
 
 Way = Literal["stale_scheduled", "orphans", "stale"]
-"""In which way a task went missing; the order in which they are looked for and sent."""
+"""How a task went missing."""
 WAYS: tuple[Way, ...] = ("stale_scheduled", "orphans", "stale")
+"""In the order in which tasks are looked for. A task is sent in the first way that finds it."""
 
 RUNNING = "being run by a worker that lives"
 AGAIN = "sent again already"
 SHOWN = 10
-"""Tasks of each way that are kept whole, to be shown."""
+"""Tasks of each way that are kept whole for a preview."""
 _PAGE = 100
 _FRESH = 5.0
-"""Seconds for which it is taken to be known which workers live."""
+"""Seconds after which the storage is asked again which workers live."""
 
 _Found = Iterator[tuple[str, str, Any]]
-"""A task's id, how it stands, and what is shown of it."""
+"""A task's id, its `seen_as`, and what a preview shows."""
 
 
 def seen_as(record: TaskRecord) -> str:
-    """A short text that is another one as soon as anything happens to the task."""
+    """A short text that changes whenever anything happens to the task."""
     stamp = record.outcome.stamp if record.outcome else ""
     return hashlib.sha256(stamp.encode(errors="replace")).hexdigest()[:16]
 
 
 @dataclass
 class Loss:
-    """What went missing in one way: all of it by id, the first few whole."""
+    """The tasks that went missing in one way: all by id, the first `SHOWN` whole."""
 
     way: Way
     seen: dict[str, str] = field(default_factory=dict)
-    """How each task stood, as `seen_as` says it, by its id."""
+    """`seen_as` of each task, by its id."""
     first: list[Any] = field(default_factory=list)
     """The first `Schedule`s, `Orphan`s or `TaskRecord`s."""
 
 
 class Sparing:
-    """Tells which tasks that went missing are left alone, and why."""
+    """Decides which missing tasks are left alone."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -73,10 +74,10 @@ class Sparing:
             raise LeftAlone(record.task_id, AGAIN)
 
     def to_send(self, way: Way, task_id: str, seen: str | None) -> TaskRecord:
-        """The record of a task that is as it was *seen*, and may be sent.
+        """The record of a task that may be sent.
 
-        Raises `LeftAlone` if anything happened to it since; None was not seen, and may be sent as
-        long as it has not ended.
+        Raises `LeftAlone` if its `seen_as` is not *seen* any more, or if `check` does. A task whose
+        *seen* is None may be sent unless it has ended.
         """
         record = self._storage.get(encoding.key(task_id))
         if record is None:
@@ -101,7 +102,7 @@ class Sparing:
             raise LeftAlone(task_id, "a sweeper claimed it within the last minute")
 
     def _workers(self) -> Orphans | None:
-        """The workers there are; None if the storage does not keep them."""
+        """The workers as they were at most `_FRESH` seconds ago; None if the storage keeps none."""
         now = time.monotonic()
         if self._looked is None or now - self._looked[0] > _FRESH:
             keeps = isinstance(self._storage, WorkerStorage)
@@ -110,7 +111,7 @@ class Sparing:
 
 
 class Missing:
-    """What is stale scheduled, orphaned or stale among what *query* asks for, each task once."""
+    """Finds what is stale scheduled, orphaned or stale among what *query* asks for."""
 
     def __init__(
         self,
@@ -131,12 +132,12 @@ class Missing:
         self._known: set[str] = set()
         self._twice: set[str] = set()
         self.spared: list[Fate] = []
-        """Those that were found, and are left alone."""
+        """The tasks that are left alone, with the reason."""
         self.left_alone: dict[str, int] = {AGAIN: 0, RUNNING: 0}
-        """Their number by the reason."""
+        """The number of tasks that are left alone, by the reason."""
 
     def find(self, ways: Collection[Way]) -> list[Loss]:
-        """What went missing in any of these ways; one in which nothing did is left out."""
+        """The losses in these ways, each task once. A way without a loss is left out."""
         look: dict[Way, Callable[[], _Found]] = {
             "stale_scheduled": self._overdue,
             "orphans": self._orphans,
@@ -147,7 +148,7 @@ class Missing:
 
     @property
     def warning(self) -> str:
-        """Sentences about what may run twice, each after a space."""
+        """Sentences that say what may run twice, each after a space."""
         return "".join(f" {why}: it then runs twice." for why in sorted(self._twice))
 
     def _filled(self, loss: Loss, found: _Found) -> Loss:
@@ -175,7 +176,7 @@ class Missing:
             yield orphan.record.task_id, seen_as(orphan.record), orphan
 
     def _acks_late(self, record: TaskRecord) -> bool:
-        """True if this process knows the task, and that it is acknowledged late."""
+        """True if this process has the task's code, and it is acknowledged late."""
         task = self._tasks.get(record.name or "")
         return bool(task is not None and task.acks_late)
 

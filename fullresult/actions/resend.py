@@ -1,4 +1,4 @@
-"""A recorded task back on the broker: the same message, under a new id."""
+"""Sending a recorded task again: the same message, under a new id."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _OPTIONS = frozenset(
 
 
 class Resender:
-    """Puts recorded tasks of one app on its broker."""
+    """Sends recorded tasks of one app to its broker. Writes no audit log: `Deeds` does."""
 
     def __init__(self, app: Celery, recorder: Recorder) -> None:
         self._app = app
@@ -74,7 +74,7 @@ class Resender:
         return result
 
     def _how(self, record: TaskRecord, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The keywords of `Producer.publish`, but headers and dates."""
+        """The keywords of `Producer.publish`, except headers and dates."""
         how = record.properties
         how["exchange"], how["routing_key"] = route_of(record)
         how["declare"] = self._declared(how.pop("declare", ()), how["exchange"])
@@ -89,7 +89,7 @@ class Resender:
         return how
 
     def _declared(self, names: Sequence[str], exchange: str) -> list[Queue]:
-        """The queues declared for the original, in case they are gone.
+        """The queues to declare: those of the original, which may be gone.
 
         One that this app does not know is declared as Celery would if it were asked for by name;
         not so if it is bound to an exchange of its own, for how is not recorded.
@@ -98,7 +98,7 @@ class Resender:
         return [queues[name] for name in names if name in queues or (create and not exchange)]
 
     def _to_queue(self, name: str | Queue) -> dict[str, Any]:
-        """What Celery makes of the option `queue`. Raises its QueueNotFound."""
+        """The keywords that Celery makes of the option `queue`. Raises its QueueNotFound."""
         queue = self._app.amqp.router.expand_destination({"queue": name})["queue"]
         declare = [] if isinstance(queue, Broadcast) else [queue]
         if queue.exchange is None or queue.exchange.type == "direct":
@@ -168,12 +168,12 @@ def check(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raises `CannotResend` where sending *record* again would, before anything is sent."""
+    """Raises `CannotResend` if sending *record* again would. Sends nothing."""
     new_parts(record, whole_message(record, {}), args, kwargs, {})
 
 
 def _log_errors(do: Callable[[], None], task_id: str) -> None:
-    """`do()`, whose failure must not pass for one of the broker's: the caller would send twice."""
+    """Call *do*. Its error must not look like one of the broker's: the caller would send twice."""
     try:
         do()
     except Exception:

@@ -1,4 +1,4 @@
-"""The message of a re-send: the recorded one with its id, place in a canvas and dates put right."""
+"""The message of a re-send: the recorded one with a new id, new dates, and no group or chord."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DELAYED, _DELIVERED, _DELAY_WORDS = "celery_delayed_27", "celery_delayed_delive
 
 
 def whole_message(record: TaskRecord, options: Mapping[str, Any]) -> Message:
-    """The record's message. Raises `CannotResend` where no arguments could make it whole."""
+    """The record's message. Raises `CannotResend` if new arguments could not make it whole."""
     if record.message is None:
         raise CannotResend(f"task {record.task_id}: its message was not recorded")
     if record.notes.get("body") == PROTOCOL_1:
@@ -46,7 +46,7 @@ def _is_redacted(record: TaskRecord, part: str) -> bool:
 
 
 def _redacted_headers(record: TaskRecord) -> set[str]:
-    """The headers of which something was hidden, but those that arguments make."""
+    """The redacted headers, except those that are made of the arguments."""
     if not _is_redacted(record, "headers"):
         return set()
     hidden = {name for name, value in record.headers.items() if masking.holds_mark(value)}
@@ -60,7 +60,7 @@ def _given_headers(options: Mapping[str, Any]) -> set[str]:
 
 
 def hidden_arguments(record: TaskRecord, options: Mapping[str, Any]) -> frozenset[str]:
-    """The arguments that the original's publisher hid, or the re-send's hides."""
+    """The arguments, of `ARGUMENTS`, that the first publisher or the re-send hides."""
     return frozenset(
         part
         for part in ARGUMENTS
@@ -69,7 +69,7 @@ def hidden_arguments(record: TaskRecord, options: Mapping[str, Any]) -> frozense
 
 
 def route_of(record: TaskRecord) -> tuple[str, str | None]:
-    """The exchange and routing key, of an ETA sent to a quorum queue those after its delay."""
+    """The exchange and routing key. Of an ETA to a quorum queue, those after its delay."""
     exchange, key = record.exchange or "", record.routing_key
     if exchange != _DELAYED or key is None:
         return exchange, key
@@ -78,7 +78,7 @@ def route_of(record: TaskRecord) -> tuple[str, str | None]:
 
 
 def new_headers(record: TaskRecord, task_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded headers with what names the task, or its place in a canvas, put right."""
+    """The recorded headers with the new id, out of its group unless `keep_group` is given."""
     headers = record.headers
     old_id, headers["id"] = headers.get("id"), task_id
     if headers.get("root_id") == old_id:
@@ -101,13 +101,13 @@ def new_headers(record: TaskRecord, task_id: str, options: Mapping[str, Any]) ->
 
 
 def _put(headers: dict[str, Any], name: str, value: Any) -> None:
-    """Set a header. One that the message never had is not added only to say None."""
+    """Set a header. None is not put into a message that never had it."""
     if value is not None or name in headers:
         headers[name] = value
 
 
 def put_dates(record: TaskRecord, how: dict[str, Any], options: Mapping[str, Any]) -> None:
-    """A re-send runs now, and lives as long as its original was to: put that into *how*."""
+    """Put dates into *how*: the re-send runs now, and expires after the time its original had."""
     now = datetime.now(timezone.utc)
     eta = options.get("eta")
     if options.get("countdown"):
@@ -150,7 +150,7 @@ def new_parts(
     kwargs: Mapping[str, Any] | None,
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any] | None:
-    """(args, kwargs, embed) to serialise anew; None where the recorded body will do."""
+    """(args, kwargs, embed) to serialise; None if the recorded body is sent as it is."""
     decoded = encoding.decode_body(known.body, known.content_type, known.content_encoding)
     embed = _embed(record, decoded)
     keep = bool(options.get("keep_group"))
@@ -192,7 +192,7 @@ def new_parts(
 def _unread_links(
     record: TaskRecord, embed: Mapping[str, Any], options: Mapping[str, Any]
 ) -> str | None:
-    """Why links are not known; None where all are, or *options* say those that are not."""
+    """The reason why links are unknown; None if all are recorded or given in *options*."""
     if not _is_redacted(record, "embed") or not record.embed:
         return record.notes.get("embed")
     given = {embedded for link, embedded in LINKS.items() if link in options}
@@ -213,7 +213,7 @@ def _embed(record: TaskRecord, decoded: Sequence[Any] | None) -> dict[str, Any]:
 
 
 def _alone(embed: Mapping[str, Any]) -> dict[str, Any]:
-    """*embed* in no chord or group, and neither those that come later in its chain."""
+    """*embed* without its chord, and with the rest of its chain in no chord or group."""
     alone = dict(embed)
     if alone.get("chord"):
         alone["chord"] = None
@@ -229,7 +229,7 @@ def _outside(signature: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _argument(record: TaskRecord, known: Message, decoded: Sequence[Any] | None, index: int) -> Any:
-    """A recorded argument: of the body or, for want of one, what is kept for searching."""
+    """A recorded argument: from the body or, without a body, from the searchable text."""
     if decoded is not None:
         return decoded[index]
     part = ARGUMENTS[index]

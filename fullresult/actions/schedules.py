@@ -1,4 +1,4 @@
-"""What people do with what is scheduled: look, cancel, move it to another time, mend."""
+"""Cancelling, moving, releasing and sending scheduled tasks by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Scheduled:
-    """The schedules of one storage, in the hands of people."""
+    """Acts on the schedules of one storage. Writes no audit log: `Deeds` does."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Scheduled:
         self._events = ScheduleEvents(settings)
 
     def cancel(self, task_id: str) -> bool:
-        """Cancel what waits of *task_id*; False if nothing does, or a sweeper has it."""
+        """Cancel the waiting schedules of a task. False if there is none that is not claimed."""
         cancelled = [
             schedule
             for schedule in self._waiting(task_id)
@@ -52,7 +52,7 @@ class Scheduled:
         return bool(cancelled)
 
     def reschedule(self, task_id: str, due: datetime) -> bool:
-        """Make what waits of *task_id* due at that time; False if nothing waits."""
+        """Make the waiting schedules of a task due at that time. False if there is none."""
         moved = [
             self._storage.reschedule(schedule.schedule_id, due, self._events.moved(schedule, due))
             for schedule in self._waiting(task_id)
@@ -60,7 +60,7 @@ class Scheduled:
         return any(moved)
 
     def release(self, task_id: str) -> bool:
-        """Give what was claimed of *task_id* back to the sweepers; False if nothing was.
+        """Give the claimed schedules of a task back to the sweepers. False if there is none.
 
         A claim of the last minute stays: its sweeper is about to send.
         """
@@ -73,7 +73,7 @@ class Scheduled:
         return any(released)
 
     def send_now(self, task_id: str, sender: Sender) -> None:
-        """Send what is due or claimed of *task_id* or, for want of that, what waits.
+        """Send the due and claimed schedules of a task; if there is none, the waiting ones.
 
         Raises `LookupError` if nothing is scheduled of it; `CannotResend`, also for a claim of the
         last minute.
@@ -128,7 +128,7 @@ class Scheduled:
 
 
 def utc_of(eta: datetime | str, now: datetime) -> datetime:
-    """*eta* in UTC; one without a zone is UTC, as in a message of Celery's."""
+    """*eta* in UTC. Without a zone it is UTC already, as in a message of Celery's."""
     if isinstance(eta, str):
         return to_utc(dates.moment(eta, now))
     if not isinstance(eta, datetime):

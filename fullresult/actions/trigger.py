@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Trigger:
-    """Sends entries of the plan of one app's beat. Beat does not hear of it."""
+    """Sends periodic tasks of one app. Beat does not know, and keeps its plan."""
 
     def __init__(self, app: Celery, entries: Iterable[ScheduleEntry]) -> None:
         self._app = app
         self._entries = {entry.name: entry for entry in entries}
 
     def send(self, name: str) -> AsyncResult[Any]:
-        """Send the entry called *name*.
+        """Send the periodic task called *name*.
 
         Raises `LookupError` for an unknown name, and what the broker raises.
         """
@@ -34,7 +34,7 @@ class Trigger:
         return self._send(self._entries[name])
 
     def _send(self, entry: ScheduleEntry) -> AsyncResult[Any]:
-        """Send it with beat's headers, but for the one that says that beat sent it."""
+        """Send it with the headers of beat, except the one that says that beat sent it."""
         args = [_made(value) for value in entry.args or ()]
         kwargs = {key: _made(value) for key, value in (entry.kwargs or {}).items()}
         options = dict(entry.options or {})

@@ -1,4 +1,4 @@
-"""Why nothing could be done about a scheduled task: one sentence each, for every door."""
+"""Why a scheduled task could not be acted on: one sentence for all doors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def being_sent(task_id: str) -> str:
-    """Why a claimed task can neither be sent nor released."""
+    """Why a task can be neither sent nor released: a sweeper is sending it."""
     return (
         f"task {task_id!r} was claimed by a sweeper within the last minute, and is about to be "
         "sent; look again in a minute"
@@ -34,7 +34,7 @@ def why_not_moved(storage: Storage, task_id: str) -> str:
 
 
 def why_not_released(storage: Storage, settings: Settings, task_id: str) -> str:
-    """Why a claimed task could not be given back to the sweepers."""
+    """Why a task could not be given back to the sweepers."""
     found, overdue = schedules_of(storage, task_id), Overdue(storage, settings)
     if any(map(overdue.is_being_sent, found)):
         return being_sent(task_id)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fullresult.actions.batch import BROKER_SILENT, Fate, Report
-from fullresult.actions.deeds import Pace
+from fullresult.actions.batch import BROKER_SILENT, Fate, Pace, Report
 from fullresult.cli.errors import Failure
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say

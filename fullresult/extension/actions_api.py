@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.result import AsyncResult
 
-from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
+from fullresult.actions.audit import Actor, AuditLog, actor_here
 from fullresult.actions.batch import Report
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
@@ -19,9 +18,6 @@ from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import query_of
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
-
-if TYPE_CHECKING:
-    pass
 
 
 class ActionsAPI:
@@ -174,17 +170,9 @@ class ActionsAPI:
         if not ways:
             raise TypeError("say what is missing: stale, stale_scheduled or orphans")
         narrowed = query_of(query, filters) if query or filters else None
-        deeds = self._deeds(actor)
-        missing = deeds.missing(narrowed, age, limit)
-        chosen = [
-            (loss.way, task_id, seen)
-            for loss in missing.find(ways)
-            for task_id, seen in loss.seen.items()
-        ]
-        if dry_run:
-            return Report(missing.spared, would_send=[task_id for _, task_id, _ in chosen])
-        report = deeds.resend_missing(chosen, {**filters_of(narrowed), "missing": ways})
-        return replace(report, fates=[*missing.spared, *report.fates])
+        return self._deeds(actor).find_and_resend_missing(
+            ways, narrowed, age, limit, dry_run=dry_run
+        )
 
     def trigger(
         self, name: str, scheduler: str | None = None, *, actor: str | None = None

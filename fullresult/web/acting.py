@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 
 from fullresult.actions.audit import Actor
-from fullresult.actions.deeds import Deeds, Pace
+from fullresult.actions.batch import Pace
+from fullresult.actions.deeds import Deeds
 from fullresult.web.cookies import check_token
 from fullresult.web.forms import Form, read_form
 from fullresult.web.site import site_of, visit_of
