@@ -60,7 +60,7 @@ def _watched(parts: Parts, broadcast: Callable[..., Any]) -> Callable[..., Any]:
                 _CANCELS[command](parts, {**(arguments or {}), **options})
         except StorageError as error:
             # The workers are told nevertheless: one of them may have the task.
-            logger.error("fullresult: what is scheduled may not be revoked: %s", error)  # noqa: TRY400
+            logger.error("fullresult: a scheduled task may not be revoked: %s", error)  # noqa: TRY400
         return broadcast(command, arguments, *given, **options)
 
     return watched_broadcast

@@ -60,7 +60,7 @@ class Parts:
 
     @property
     def schedule_storage(self) -> ScheduleStorage:
-        """The same. Raises `StorageError` if it keeps no schedules, too."""
+        """The same storage. Raises `StorageError` if it keeps no schedules."""
         return with_schedules(self.storage)
 
     @property

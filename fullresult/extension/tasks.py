@@ -1,4 +1,4 @@
-"""The Celery tasks `fullresult.sweep` and `fullresult.purge`, and their entries in beat's plan."""
+"""The Celery tasks `fullresult.sweep` and `fullresult.purge`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def register(parts: Parts) -> None:
     """Add the tasks to the app.
 
-    `fullresult.sweep` sends what is due, and returns how many tasks it sent; `fullresult.purge`
-    deletes what has expired, and returns how many records.
+    `fullresult.sweep` sends the due tasks and returns how many; `fullresult.purge` deletes the
+    expired records and returns how many.
     """
     idle: list[Sweeper] = []  # kept, as a sweeper logs some things once and knows the sweeps before
 

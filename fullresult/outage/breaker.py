@@ -204,8 +204,7 @@ class Breaker:
             )
         else:
             logger.warning(
-                "fullresult: no answer from the storage; what happens to tasks is kept in %s until "
-                "there is: %s",
+                "fullresult: no answer from the storage; events are kept in %s until there is: %s",
                 self._place,
                 error,
             )

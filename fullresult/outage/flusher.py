@@ -336,7 +336,9 @@ def flusher_of(
     try:
         directory = directory_of(settings)
     except LookupError as error:
-        logger.warning("fullresult: what a storage does not take is lost: there is %s", error)
+        logger.warning(
+            "fullresult: events that the storage does not take are lost: there is %s", error
+        )
         return None
     if directory is None:
         return None
@@ -351,7 +353,8 @@ def flusher_of(
         count_later = getattr(backend, "count_later", None)
         if count_later is None:
             logger.error(
-                "fullresult: chord %s goes on without %s: results are kept elsewhere now",
+                "fullresult: chord %s does not count its member %s: the records are no longer the "
+                "result backend",
                 *(what.chord_id, what.member),
             )
             return

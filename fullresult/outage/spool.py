@@ -166,7 +166,7 @@ class Spool:
     def _unusable(self, why: str) -> None:
         self._unusable_until = time.monotonic() + _PAUSE
         if self._problem is None:
-            logger.error("fullresult: nothing can be kept in %s: %s", self.directory, why)
+            logger.error("fullresult: no events can be kept in %s: %s", self.directory, why)
         self._problem = why
 
     def _usable(self) -> None:

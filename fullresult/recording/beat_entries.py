@@ -1,4 +1,4 @@
-"""The entry of beat's plan that a message is sent for, named in a header of the message."""
+"""The periodic task that beat sends a message for, named in a header of the message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _sending: ContextVar[ScheduleEntry | None] = ContextVar("fullresult_entry", defa
 
 
 def watch(scheduler: Scheduler) -> None:
-    """Have each message that *scheduler* sends name its entry. Celery's own messages do not."""
+    """Have each message of *scheduler* name its periodic task. Celery's own messages do not."""
     send: Callable[..., Any] = scheduler.apply_async
 
     @wraps(send)
@@ -31,10 +31,10 @@ def watch(scheduler: Scheduler) -> None:
 
 
 def named(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """*options* of `send_task`, with the headers that say beat sent it and for which entry."""
+    """*options* of `send_task`, with the headers that say for which periodic task beat sent it."""
     entry = _sending.get()
     if entry is None or entry.task != task:
         return dict(options)
-    _sending.set(None)  # a receiver of a signal may publish now, and not for this entry
+    _sending.set(None)  # a receiver of a signal may publish now, and not for this task
     given = options.get("headers") or {}
     return {**options, "headers": {"celery_beat_task": True, ENTRY_NAME: entry.name, **given}}

@@ -85,8 +85,8 @@ class Heartbeat:
 
 def _log(error: Exception) -> None:
     logger.warning(
-        "fullresult: the storage does not hear this worker's heartbeat; until it does, its running "
-        "tasks may be taken for orphans: %s",
+        "fullresult: this worker's heartbeat does not reach the storage; until it does, the "
+        "worker's running tasks may be taken for orphans: %s",
         error,
         exc_info=None if isinstance(error, StorageError) else error,
     )

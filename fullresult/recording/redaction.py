@@ -241,8 +241,8 @@ class Redactor:
             self._logged.add(f"failed {name}")
             # Neither its message nor its traceback, which may contain the very values to be hidden.
             logger.error(
-                "fullresult: a rule of fullresult_redact raised %s; nothing is kept of the "
-                "arguments of tasks called %s that it cannot tell",
+                "fullresult: a rule of fullresult_redact raised %s; the arguments of tasks called "
+                "%s are hidden whenever it does",
                 type(error).__qualname__,
                 name,
             )
@@ -251,8 +251,8 @@ class Redactor:
         if f"result {name}" not in self._logged:
             self._logged.add(f"result {name}")
             logger.warning(
-                "fullresult: fullresult_redact hides some of what tasks called %s return, and "
-                "whoever asks for the result gets it so: the records are the result backend",
+                "fullresult: fullresult_redact hides parts of the results of tasks called %s, and "
+                "callers get them so, because the records are the result backend",
                 name,
             )
 

@@ -305,7 +305,7 @@ class Diverter:
             return
         self._warned.add("sweeper")
         logger.warning(
-            "fullresult: no sweeper sends what is scheduled for %s; last seen: %s. A worker runs "
+            "fullresult: no sweeper sends the tasks scheduled for %s; last seen: %s. A worker runs "
             "one by itself (fullresult_sweeper), or `celery -A proj fullresult sweep --loop`",
             self._settings.namespace,
             last or "never",

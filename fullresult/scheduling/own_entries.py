@@ -1,4 +1,4 @@
-"""The entries of `fullresult.sweep` and `fullresult.purge` in beat's plan."""
+"""Our own periodic tasks in beat's plan: `fullresult.sweep` and `fullresult.purge`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LATEST = 5.0
 
 
 def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
-    """The entries that beat is to have: the sweep, and every hour the purge.
+    """The periodic tasks that beat is to have: the sweep, and every hour the purge.
 
-    Each only if the settings need it and `beat_schedule` has no entry of that name.
+    Each only if the settings need it and `beat_schedule` has none of that name.
     """
     wanted = {}
     if settings.schedule_eta and settings.sweeper == "beat":
@@ -38,7 +38,7 @@ def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def add_entries(app: Celery, settings: Settings, scheduler: Scheduler) -> None:
-    """Add our entries to *scheduler*."""
+    """Add our own periodic tasks to *scheduler*."""
     # Beat reads the configuration before its first signal, so that is too late to change.
     if entries := own_entries(app, settings):
         scheduler.update_from_dict(entries)

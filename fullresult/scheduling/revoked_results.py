@@ -35,7 +35,7 @@ def store_revoked(app: Celery, schedule: Schedule, reason: str) -> bool:
             store_for(backend, original, TaskRevokedError(reason), states.REVOKED, None, request)
     except Exception:
         logger.exception(
-            "fullresult: the result backend was not told that task %s is %s",
+            "fullresult: the result backend does not know that task %s is %s",
             schedule.task_id,
             reason,
         )

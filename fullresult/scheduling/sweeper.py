@@ -143,7 +143,7 @@ class Sweeper:
         """Seconds until a queue that refused its messages is tried again."""
         now = time.monotonic()
         if now - self._logged >= _LOG_EVERY:
-            logger.error("fullresult: what is due for a queue waits: %s", refusal)
+            logger.error("fullresult: the due tasks of a queue wait: %s", refusal)
             self._logged = now
         return _SHORTEST_PAUSE * random.uniform(0.8, 1.2)  # noqa: S311
 
@@ -379,5 +379,5 @@ class Sweeper:
             try:
                 self._mark_what_was_sent()
             except StorageError as error:
-                logger.error("fullresult: what was just sent stays claimed: %s", error)  # noqa: TRY400
+                logger.error("fullresult: tasks that were just sent stay claimed: %s", error)  # noqa: TRY400
             self._sender.close()

@@ -673,7 +673,7 @@ def test_while_the_storage_is_away_the_workers_are_told_all_the_same(
     app.control.revoke("one")
 
     assert told == ["revoke"]
-    assert "what is scheduled may not be revoked" in caplog.text
+    assert "a scheduled task may not be revoked" in caplog.text
 
 
 def test_without_scheduling_the_storage_is_not_asked(make: MakeApp) -> None:

@@ -481,7 +481,7 @@ def test_what_the_storage_does_not_take_is_written_when_it_does(
 
     assert until(lambda: len(caplog.records) == 2)
     opened, answered = (record.getMessage() for record in caplog.records)
-    assert "no answer from the storage; what happens to tasks is kept in" in opened
+    assert "no answer from the storage; events are kept in" in opened
     assert "20 events were kept, and are written now; 0 were lost" in answered
     full.close()
 

@@ -19,7 +19,7 @@ from fullresult import FullResult
 from tests.kit import servers, workers
 
 MESSAGES = 30
-ONE_LINE = "no answer from the storage; what happens to tasks is kept in"
+ONE_LINE = "no answer from the storage; events are kept in"
 
 
 def make(broker: str, storage: str, **settings: object) -> FullResult:

@@ -441,4 +441,4 @@ def test_a_result_backend_that_is_away_does_not_keep_a_task_from_being_cancelled
 
     assert cancelled
     assert time.monotonic() - began < workers.PATIENCE
-    assert f"the result backend was not told that task {task_id} is revoked" in caplog.text
+    assert f"the result backend does not know that task {task_id} is revoked" in caplog.text

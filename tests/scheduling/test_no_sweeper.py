@@ -54,7 +54,7 @@ def test_where_nothing_ever_swept_it_is_said_once(
         after_a_minute(app)
 
     (line,) = told(caplog)
-    assert "no sweeper sends what is scheduled for memory" in line
+    assert "no sweeper sends the tasks scheduled for memory" in line
     assert "last seen: never" in line
 
 
