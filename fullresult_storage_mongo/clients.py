@@ -76,7 +76,13 @@ class Clients:
     """
 
     def __init__(
-        self, url: str, database: str, prefix: str, timeout: float, given: Names[str]
+        self,
+        url: str,
+        database: str,
+        prefix: str,
+        timeout: float,
+        pool_size: int,
+        given: Names[str],
     ) -> None:
         self.url, self.database, self.prefix = url, database, prefix
         self.timeout = None if {"timeoutms", *_WAITS_OF_URL} & {*given} else timeout
@@ -86,6 +92,8 @@ class Clients:
         }
         # PyMongo's retry would take the whole time again: `Database.run` retries in what is left.
         self._options |= {name: False for name in _RETRIES if name.lower() not in given}
+        if "maxpoolsize" not in given:
+            self._options["maxPoolSize"] = pool_size
         self._relaxed = not {*_CONCERNS} & {*given}
         self._handle: Handle | None = None
         self._inherited: list[Handle] = []

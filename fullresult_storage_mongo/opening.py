@@ -19,7 +19,12 @@ def open_storage(url: str, database: str, prefix: str, settings: Settings) -> Mo
     """Raises `ImproperlyConfigured` for a URL that cannot be right."""
     try:
         clients = Clients(
-            url, database, prefix, settings.storage_timeout.total_seconds(), given=_options(url)
+            url,
+            database,
+            prefix,
+            settings.storage_timeout.total_seconds(),
+            settings.pool_size,
+            given=_options(url),
         )
     except (PyMongoError, ValueError, TypeError) as error:
         raise ImproperlyConfigured(

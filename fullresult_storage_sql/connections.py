@@ -1,12 +1,17 @@
-"""Open connections of this process: none crosses a fork, none is used by two threads at once."""
+"""Connections of this process: a few, none crosses a fork, none is used by two threads at once."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
+
+from fullresult.storage import StorageError
 
 
 class Closable(Protocol):
@@ -23,21 +28,37 @@ class Closable(Protocol):
 C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
 
-_MOST_IDLE = 8
+_LOOK = 0.1
+"""Seconds between a waiting thread's own looks for room.
+
+An exception from a signal may keep another thread from giving a connection back.
+"""
 _PATIENCE = 5.0
 """Seconds that a fork waits for connections to come back."""
 
 
 class Connections(Generic[C]):
-    """Lends connections, the last one given back first.
+    """Lends connections, the last one given back first; at most *size* are open.
 
-    A process that uses the storage from one thread has one connection; from N at once, up to N.
+    A process that uses the storage from one thread has one connection. Further threads wait for one
+    to be given back, in turn, for *timeout* seconds, and then get a `StorageError`.
     With *close_before_fork*, a fork waits for those in `use`, and there are none in the child.
     """
 
-    def __init__(self, connect: Callable[[], C], *, close_before_fork: bool = False) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], C],
+        *,
+        size: int,
+        timeout: float,
+        close_before_fork: bool = False,
+    ) -> None:
         self._connect = connect
+        self._size, self._timeout = size, timeout
         self._idle: list[C] = []
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Connections, and places for those that are being opened."""
+        self._waiting: deque[_Waiter[C]] = deque()
         self._pid = os.getpid()
         self._inherited: list[C] = []
         self._counts = close_before_fork
@@ -76,9 +97,52 @@ class Connections(Generic[C]):
             return self._idle.pop(), True
         except IndexError:
             pass
-        connection = self._connect()
-        connection.owner = os.getpid()
+        return self._opened() or self._waited()
+
+    def _opened(self) -> tuple[C, bool] | None:
+        """A new connection, if there is room for one."""
+        place = _Place()
+        self._open.add(place)  # before the look: of two threads that race, none or one finds room
+        if len(self._open) > self._size:
+            self._open.discard(place)
+            return None
+        try:
+            connection = self._connect()
+            connection.owner = os.getpid()
+            self._open.add(connection)
+        finally:
+            self._open.discard(place)
         return connection, False
+
+    def _waited(self) -> tuple[C, bool]:
+        end = time.monotonic() + self._timeout
+        waiter: _Waiter[C] = _Waiter()
+        self._waiting.append(waiter)
+        try:
+            while time.monotonic() < end:
+                self._serve()
+                if waiter.is_told():
+                    return waiter.given.pop(), True
+                if (opened := self._opened()) is not None:
+                    return opened
+        finally:
+            self._leave(waiter)
+        raise StorageError(
+            f"no connection was free within {self._timeout:g} s: all {self._size} of this process "
+            "(fullresult_pool_size) are in use"
+        )
+
+    def _serve(self) -> None:
+        """Give idle connections to those who wait."""
+        with suppress(IndexError):
+            while self._waiting:
+                self.give_back(self._idle.pop())
+
+    def _leave(self, waiter: _Waiter[C]) -> None:
+        with suppress(ValueError):
+            self._waiting.remove(waiter)
+        while waiter.given:
+            self.give_back(waiter.given.pop())
 
     def take_back(self, connection: C, error: BaseException) -> None:
         """The same as `give_back` for a connection that raised *error*."""
@@ -88,13 +152,21 @@ class Connections(Generic[C]):
             self._drop(connection)
 
     def give_back(self, connection: C) -> None:
-        if connection.owner == os.getpid() and len(self._idle) < _MOST_IDLE:
-            self._idle.append(connection)
-        else:
+        if connection.owner != os.getpid():
             self._drop(connection)
+            return
+        try:
+            waiter = self._waiting.popleft()
+        except IndexError:
+            self._idle.append(connection)
+            if self._waiting:  # since a moment ago
+                self._serve()
+        else:
+            waiter.give(connection)
 
     def _drop(self, connection: C) -> None:
         if connection.owner == os.getpid():
+            self._open.discard(connection)
             connection.close()
         else:
             self._inherited.append(connection)
@@ -124,7 +196,7 @@ class Connections(Generic[C]):
         """Close what is idle."""
         self._leave_parents()
         while self._idle:
-            self._idle.pop().close()
+            self._drop(self._idle.pop())
 
     def _leave_parents(self) -> None:
         if self._pid != os.getpid():
@@ -132,6 +204,8 @@ class Connections(Generic[C]):
             # on the file; keeping a reference keeps Python from doing so.
             self._inherited += self._idle
             self._idle = []
+            self._open = weakref.WeakSet()
+            self._waiting = deque()
             self._pid = os.getpid()
 
     def before_fork(self) -> None:
@@ -149,6 +223,29 @@ class Connections(Generic[C]):
         self._forking = False
         self._lent = set()
         self._turn = threading.Condition()
+
+
+class _Place:
+    """The place of a connection that is being opened."""
+
+
+class _Waiter(Generic[C]):
+    """A thread that waits for a connection.
+
+    It has a lock of its own and shares none: a signal handler may write while its thread waits.
+    """
+
+    def __init__(self) -> None:
+        self.given: list[C] = []
+        self._told = threading.Lock()
+        self._told.acquire()
+
+    def give(self, connection: C) -> None:
+        self.given.append(connection)
+        self._told.release()
+
+    def is_told(self) -> bool:
+        return self._told.acquire(timeout=_LOOK)
 
 
 def _watch_forks(connections: Connections[Any]) -> None:

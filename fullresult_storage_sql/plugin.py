@@ -67,6 +67,7 @@ def _sqlite(url: str, settings: Settings) -> Database:
     return SQLite(
         _absolute(url, Path(path[1:])),
         timeout=settings.storage_timeout,
+        pool_size=settings.pool_size,
         synchronous=synchronous,
         index_kwargs=settings.index_kwargs,
     )
@@ -104,6 +105,7 @@ def _postgresql(url: str, settings: Settings) -> Database:
     return PostgreSQL(
         url,
         timeout=settings.storage_timeout,
+        pool_size=settings.pool_size,
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
     )

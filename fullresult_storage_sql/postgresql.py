@@ -31,9 +31,15 @@ class PostgreSQL(Conditions):
     """One PostgreSQL database, of version 14 or newer."""
 
     def __init__(
-        self, url: str, *, timeout: timedelta, prepare: bool = True, synchronous: bool = False
+        self,
+        url: str,
+        *,
+        timeout: timedelta,
+        pool_size: int,
+        prepare: bool = True,
+        synchronous: bool = False,
     ) -> None:
-        self._server = Server(url, timeout=timeout, prepare=prepare)
+        self._server = Server(url, timeout=timeout, pool_size=pool_size, prepare=prepare)
         self._schema = Schema(self._server)
         self._prepare = prepare
         self._synchronous = synchronous

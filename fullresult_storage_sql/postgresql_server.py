@@ -32,12 +32,14 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 class Server:
     """One PostgreSQL database of version 14 or newer, and this process's connections to it."""
 
-    def __init__(self, url: str, *, timeout: timedelta, prepare: bool) -> None:
+    def __init__(self, url: str, *, timeout: timedelta, pool_size: int, prepare: bool) -> None:
         self._url = url
         self.timeout = timeout.total_seconds()
         self._prepare = prepare
         self._kind = Session
-        self.connections: Connections[Session] = Connections(self.connect)
+        self.connections: Connections[Session] = Connections(
+            self.connect, size=pool_size, timeout=self.timeout
+        )
 
     def __repr__(self) -> str:
         return without_password(self._url)

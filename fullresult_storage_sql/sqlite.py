@@ -50,6 +50,7 @@ class SQLite(Conditions):
         file: File,
         *,
         timeout: timedelta,
+        pool_size: int,
         synchronous: str | None = None,
         index_kwargs: Sequence[str] = (),
     ) -> None:
@@ -59,7 +60,9 @@ class SQLite(Conditions):
         self._index_kwargs = index_kwargs
         # SQLite counts its locks per process: a child that inherits them takes its parent's for its
         # own, and loses what it writes when the parent closes the file.
-        self._connections: Connections[Session] = Connections(self._connect, close_before_fork=True)
+        self._connections: Connections[Session] = Connections(
+            self._connect, size=pool_size, timeout=self._timeout, close_before_fork=True
+        )
 
     def __repr__(self) -> str:
         return f"sqlite:///{self._file}"

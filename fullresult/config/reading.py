@@ -149,6 +149,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "index_kwargs": _names,
     "auto_setup": _bool,
     "storage_timeout": read_time,
+    "pool_size": _whole_number,
     "max_text": _whole_number,
     "max_body": _whole_number,
     "write_mode": _one_of("direct", "spooled"),

@@ -42,6 +42,8 @@ class Settings:
     index_kwargs: tuple[str, ...] = ()
     auto_setup: bool = True
     storage_timeout: timedelta = timedelta(seconds=5)
+    pool_size: int = 10
+    """Connections of one process to the storage, at most."""
     max_text: int = 1024 * 1024
     max_body: int = 16 * 1024 * 1024
     write_mode: str = "direct"

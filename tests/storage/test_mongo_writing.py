@@ -221,6 +221,7 @@ def test_what_is_given_up_leaves_no_command_on_the_server(mongodb_url: str) -> N
         using(mongodb_url, storage_timeout=timedelta(seconds=0.5)) as storage,
         MongoClient[dict[str, Any]](mongodb_url) as client,
     ):
+        storage.setup()
         storage.write([published("a")])
         client.admin.command("fsync", lock=True)
         try:

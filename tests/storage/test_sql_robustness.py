@@ -288,7 +288,7 @@ def failing(error: BaseException) -> Callable[[Connection, bool], None]:
 
 
 def test_a_connection_is_kept_if_it_survives_an_error() -> None:
-    connections = Connections(Connection)
+    connections = Connections(Connection, size=10, timeout=0.2)
     first, _ = connections.take()
     connections.give_back(first)
 
@@ -300,17 +300,18 @@ def test_a_connection_is_kept_if_it_survives_an_error() -> None:
     assert first.closed
 
 
-def test_a_few_idle_connections_are_kept() -> None:
-    connections = Connections(Connection)
-    taken = [connections.take()[0] for _ in range(20)]
+def test_connections_that_were_opened_are_kept() -> None:
+    connections = Connections(Connection, size=10, timeout=0.2)
+    taken = [connections.take()[0] for _ in range(10)]
     for connection in taken:
         connections.give_back(connection)
 
-    assert sum(not connection.closed for connection in taken) == 8
+    assert not any(connection.closed for connection in taken)
+    assert {connections.take()[0] for _ in range(10)} == {*taken}
 
 
 def test_a_connection_lent_across_a_fork_is_neither_used_nor_closed_by_the_child() -> None:
-    connections = Connections(Connection)
+    connections = Connections(Connection, size=10, timeout=0.2)
     connection, _ = connections.take()
     child = os.fork()
     if not child:
@@ -325,7 +326,7 @@ def test_a_connection_lent_across_a_fork_is_neither_used_nor_closed_by_the_child
 def test_an_interrupt_as_a_connection_is_taken_leaves_none_lent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connections = Connections(Connection, close_before_fork=True)
+    connections = Connections(Connection, size=10, timeout=0.2, close_before_fork=True)
     take = connections.take
 
     def interrupted() -> tuple[Connection, bool]:
@@ -343,7 +344,7 @@ def test_an_interrupt_as_a_connection_is_taken_leaves_none_lent(
 
 
 def test_an_error_in_a_transaction_leaves_a_connection_unfit(postgresql_url: str) -> None:
-    server = Server(postgresql_url, timeout=timedelta(seconds=2), prepare=True)
+    server = Server(postgresql_url, timeout=timedelta(seconds=2), pool_size=1, prepare=True)
     session = server.connect()
     session.execute("BEGIN")
 
