@@ -12,7 +12,7 @@ from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Call
 from fullresult.recording.redacted_errors import Hide
 from fullresult.recording.redaction import Redactor
-from fullresult.recording.requests import name_of
+from fullresult.recording.requests import arguments_of, name_of
 from fullresult.recording.running_tasks import RunningTask, running_tasks
 
 
@@ -68,4 +68,4 @@ class OptionalRedactor:
         """As `errors`, for the arguments of *request*, if that is known."""
         if request is None:
             return self.errors(name)
-        return self.errors(name, request.args, request.kwargs)
+        return self.errors(name, *arguments_of(request))

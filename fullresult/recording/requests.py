@@ -45,5 +45,10 @@ def name_of(request: Context | None) -> str | None:
     return getattr(request, "task", None)
 
 
+def arguments_of(request: Context) -> tuple[Any, Any]:
+    """Its args and kwargs; None, None for the stand-in that Celery makes for an unknown task."""
+    return getattr(request, "args", None), getattr(request, "kwargs", None)
+
+
 def worker_of(request: Any) -> str | None:
     return None if request.hostname is None else encoding.key(request.hostname)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from celery import _state
 from celery.app.task import Context
 
+from fullresult.recording.requests import arguments_of, name_of
+
 
 class RunningTask(NamedTuple):
     """The name and the arguments of a task."""
@@ -40,7 +42,7 @@ def failed(request: Context | None) -> Iterator[None]:
 
 
 def of(request: Context) -> RunningTask:
-    return RunningTask(getattr(request, "task", None), request.args, request.kwargs)
+    return RunningTask(name_of(request), *arguments_of(request))
 
 
 def request_of(task_id: str) -> Context | None:

@@ -127,6 +127,18 @@ def test_an_error_that_a_running_task_has_the_backend_keep_for_another_is_hidden
     assert leaks.found((PASSWORD, PIN), held) == []
 
 
+def test_an_unknown_task_fails_and_its_worker_goes_on(request: pytest.FixtureRequest) -> None:
+    """Celery reports it with a stand-in for a request, which has no arguments."""
+    settings: dict[str, Any] = {"result_backend": "fullresult://", "task_ignore_result": False}
+    with workers.running("sqlite", request, module=MODULE, **settings) as scene:
+        task_id = scene.app.send_task("scenario.nobody_knows", kwargs=secrets()).id
+
+        record = scene.final(task_id, "FAILURE")
+
+    assert record.exception_type == "celery.exceptions.NotRegistered"
+    assert leaks.found(SECRETS, repr(vars(record)).encode()) == []
+
+
 def test_what_runs_is_known_for_as_long_as_it_runs(app: Celery) -> None:
     seen = []
 
