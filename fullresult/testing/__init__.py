@@ -1,4 +1,4 @@
-"""The conformance suite: what any storage must do, for the adapters here and for yours.
+"""The conformance suite: tests that every storage must pass, for the adapters here and for yours.
 
 Install pytest and hypothesis, subclass `StorageSuite` in a test module, and say where an empty
 database is:

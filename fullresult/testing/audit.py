@@ -1,4 +1,4 @@
-"""The suite: what people did, if a storage keeps that."""
+"""The suite: the audit log, if a storage keeps one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DETAILS: dict[str, Any] = {
 
 
 def entry(entry_id: str, at: int = 0, **known: Any) -> AuditEntry:
-    """Something done so many milliseconds after noon."""
+    """An entry dated that many milliseconds after noon."""
     values: dict[str, Any] = {
         "actor": "ada",
         "action": "resend",

@@ -1,4 +1,4 @@
-"""The suite: a storage that writes while its caller does something else, if it can."""
+"""The suite: writing while the caller does something else, if a storage can."""
 
 from __future__ import annotations
 

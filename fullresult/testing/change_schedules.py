@@ -1,4 +1,4 @@
-"""The suite: schedules marked sent, given up, taken over, cancelled and put off."""
+"""The suite: schedules marked sent, released, taken over, cancelled and rescheduled."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Changing(ScheduleFixtures):
         assert list(schedule_storage.mark_sent("x", [], [])) == []
 
     def test_a_claim_that_was_lost_closes_nothing(self, schedule_storage: ScheduleStorage) -> None:
-        """It was released, and claimed anew by somebody else."""
+        """It was released, and claimed again by another."""
         keep(schedule_storage, "a")
         claim(schedule_storage, "a", by="first")
         schedule_storage.release(["a"])
@@ -100,7 +100,7 @@ class Changing(ScheduleFixtures):
     def test_what_was_sent_with_an_event_that_cannot_be_kept_is_not_closed(
         self, schedule_storage: ScheduleStorage
     ) -> None:
-        """A storage merges the events exactly and closes, or neither."""
+        """A storage merges the events as they are and closes the schedule, or does neither."""
         keep(schedule_storage, "a", "b")
         claimed = claim(schedule_storage, "a", "b")
         odd = samples.became("task b", SCHEDULED_SENT, exception_message=IMPOSSIBLE)
@@ -115,7 +115,7 @@ class Changing(ScheduleFixtures):
     def test_the_schedules_of_one_task_are_independent(
         self, schedule_storage: ScheduleStorage
     ) -> None:
-        """A fast task retries, with a countdown, before its own sending is marked."""
+        """A fast task retries with a countdown before its own schedule is marked sent."""
         keep(schedule_storage, samples.schedule("first", task_id="a"))
         claim(schedule_storage, "first")
         retry = samples.schedule("retry", samples.after(1), task_id="a")
@@ -303,7 +303,7 @@ class Changing(ScheduleFixtures):
     def test_a_change_whose_event_cannot_be_kept_is_not_made(
         self, schedule_storage: ScheduleStorage, change: str
     ) -> None:
-        """A storage changes the schedule and merges the event exactly, or neither."""
+        """A storage changes the schedule and merges the event as it is, or does neither."""
         keep(schedule_storage, "a")
         odd = samples.became("task a", REVOKED, exception_message=IMPOSSIBLE)
         changes = {

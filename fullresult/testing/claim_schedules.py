@@ -1,4 +1,4 @@
-"""The suite: schedules claimed, by many at once, by such as die, and against those who cancel."""
+"""The suite: schedules claimed by many at once, by processes that die, and against cancelling."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from fullresult.testing.schedule_model import ScheduleMachine
 
 T = TypeVar("T")
 Call = Callable[[ScheduleStorage, str], bool]
-"""What somebody tries with a schedule, and whether it came off."""
+"""Tries something with a schedule; True if it came off."""
 
 
 ROUNDS = 20
 
 
 class Barrier(Protocol):
-    """Of threads or of processes."""
+    """A barrier of threads or of processes."""
 
     def wait(self) -> int: ...
 
@@ -84,7 +84,7 @@ class Claiming(ScheduleFixtures):
     def test_what_others_bring_is_claimed_however_long_it_is_due(
         self, schedule_storage: ScheduleStorage, url: str, opener: OpenStorage
     ) -> None:
-        """Who has claimed all that was due looks again at what is due earlier."""
+        """A sweeper that has claimed all that was due looks again for what is due earlier."""
         other = with_schedules_or_skip(opener(url))
         keep(schedule_storage, "a", "b", samples.schedule("c", LATER))
         claim(schedule_storage, now=samples.after(1))
@@ -153,7 +153,7 @@ class Claiming(ScheduleFixtures):
     def check_all_claimed_once(
         schedule_storage: ScheduleStorage, claimed: list[dict[str, str]], count: int
     ) -> None:
-        """And each is kept with the claim of the one to whom it was returned."""
+        """Each is kept with the claim of the caller that got it."""
         times = Counter(schedule_id for each in claimed for schedule_id in each)
         assert times == Counter({f"{number}": 1 for number in range(count)})
         together = {key: value for each in claimed for key, value in each.items()}
@@ -181,7 +181,7 @@ class Claiming(ScheduleFixtures):
         tried: Sequence[tuple[str, str]],
         answers: list[list[bool]],
     ) -> None:
-        """And the event of a change was merged if, and only if, it won."""
+        """The event of a change is merged if, and only if, the change won."""
         for (race, schedule_id), *won in zip(tried, *answers, strict=True):
             assert sorted(won) == [False, True], f"{race}: {won}"
             winner = RACES[race][won.index(True)]
@@ -232,7 +232,7 @@ class Claiming(ScheduleFixtures):
     def test_any_interleaving_keeps_count_of_every_schedule(
         self, schedule_storage: ScheduleStorage
     ) -> None:
-        """What is kept, sent, cancelled and withdrawn is what was scheduled, as in a model."""
+        """A model keeps the same count of what is kept, sent, cancelled and withdrawn."""
 
         class Machine(ScheduleMachine):
             def __init__(self) -> None:
@@ -245,7 +245,7 @@ class Claiming(ScheduleFixtures):
 
 
 def claim_one(storage: ScheduleStorage, schedule_id: str) -> bool:
-    """Where each schedule has a namespace of its own."""
+    """Each schedule has a namespace of its own."""
     return bool(storage.claim_due(schedule_id, samples.NOON, "new", 1))
 
 
@@ -266,7 +266,7 @@ def mark_old_sent(storage: ScheduleStorage, schedule_id: str) -> bool:
 
 
 STATES: dict[Call, str] = {cancel: REVOKED, reschedule: STARTED}
-"""What a task comes to be by the event of a change."""
+"""The state of a task after the event of a change."""
 
 RACES: dict[str, tuple[Call, Call]] = {
     "two claims": (claim_one, claim_one),
@@ -282,12 +282,12 @@ RACES: dict[str, tuple[Call, Call]] = {
     "old: release and take over": (release_old, take_over_old),
     "old: release twice": (release_old, release_old),
 }
-"""Of each two, whoever commits first wins. What is to be "old" is claimed so before."""
+"""Of each two calls the first to commit wins. Some need a schedule with the claim "old"."""
 RACES |= {f"{name}, turned": (b, a) for name, (a, b) in RACES.items() if a is not b}
 
 
 def prepared(storage: ScheduleStorage, rounds: int) -> list[tuple[str, str]]:
-    """For each round of each race, its name and a schedule in a namespace of its own."""
+    """For each round of each race its name and a schedule in a namespace of its own."""
     tried = [(race, f"{race} {number}") for number in range(rounds) for race in RACES]
     for race, schedule_id in tried:
         keep(storage, samples.schedule(schedule_id, namespace=schedule_id))
@@ -299,7 +299,7 @@ def prepared(storage: ScheduleStorage, rounds: int) -> list[tuple[str, str]]:
 def try_each(
     barrier: Barrier, storage: ScheduleStorage, side: int, tried: Sequence[tuple[str, str]]
 ) -> list[bool]:
-    """Take one side in each race, at the same time as the other; returns which were won."""
+    """Take one side in each race, at the same time as the other side; returns which were won."""
     won = []
     for race, schedule_id in tried:
         barrier.wait()
@@ -326,7 +326,7 @@ def schedule_the_same(barrier: Barrier, storage: ScheduleStorage, number: int) -
 def claim_all(
     barrier: Barrier, storage: ScheduleStorage, number: int, count: int
 ) -> dict[str, str]:
-    """Claim a few at a time until nobody has any left; returns the claim of each schedule."""
+    """Claim a few at a time until none is left; returns the claim of each schedule."""
     claimed: dict[str, str] = {}
     barrier.wait()
     for batch in range(count * 100):
@@ -340,7 +340,7 @@ def claim_all(
 def claim_in_threads(
     barrier: Barrier, storage: ScheduleStorage, number: int, count: int
 ) -> dict[str, str]:
-    """`claim_all`, in two threads of this process."""
+    """`claim_all` in two threads of this process."""
     barrier.wait()
     both = in_threads(storage, partial(claim_all, count=count), 2, number * 10)
     together = both[0] | both[1]
@@ -351,7 +351,7 @@ def claim_in_threads(
 def in_threads(
     storage: ScheduleStorage, do: Callable[..., T], count: int, first: int = 0
 ) -> list[T]:
-    """Call *do* in each of *count* threads, with a barrier, the storage, and a number."""
+    """Call *do* in each of *count* threads with a barrier, the storage and a number."""
     barrier = threading.Barrier(count, timeout=processes.SECONDS)
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(partial(do, barrier, storage), range(first, first + count)))

@@ -1,4 +1,4 @@
-"""The suite: records that may be deleted once their time is past."""
+"""The suite: records that may be deleted once they have expired."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Expiring(ScheduleFixtures):
 
     @pytest.mark.parametrize("date", [samples.EPOCH, samples.EXPIRY, samples.LATEST], ids=str)
     def test_any_date_of_expiry_is_the_outcomes(self, storage: Storage, date: datetime) -> None:
-        """One that is past may be deleted at any time."""
+        """A record whose date is past may be deleted at any time."""
         event = ended("a", date)
 
         storage.write([event])
@@ -60,7 +60,7 @@ class Expiring(ScheduleFixtures):
     def test_a_later_outcome_that_does_not_expire_keeps_the_record(
         self, storage: Storage, others: list[str]
     ) -> None:
-        """It was delivered twice, say, and the other run has not ended."""
+        """It was delivered twice, for example, and the other run has not ended."""
         storage.write([ended("a", samples.EXPIRY)])
         started = samples.outcome(STARTED, retries=1)
 
@@ -114,7 +114,7 @@ class Expiring(ScheduleFixtures):
         assert storage.count(TaskQuery()) == 0
 
     def test_nothing_is_lost_that_is_written_while_others_delete(self, storage: Storage) -> None:
-        """A record that goes on is there with all that came after the deletion, or whole."""
+        """A record that goes on has all that came after the deletion, or is whole."""
         names = [f"{number}" for number in range(40)]
         write(storage, [ended(name, samples.EXPIRY) for name in names])
         again = [samples.became(name, STARTED, retries=1) for name in names]
@@ -130,10 +130,10 @@ class Expiring(ScheduleFixtures):
 
 
 def ended(task_id: str, expire_at: datetime, **known: Any) -> TaskRecord:
-    """A task that ended, and may be deleted then."""
+    """A task that ended, and may be deleted at *expire_at*."""
     return samples.task(task_id, name="expires", expire_at=expire_at, **known)
 
 
 def expiring(storage: Storage, *numbers: int) -> None:
-    """Tasks called so, each of which expires so many milliseconds after noon of that day."""
+    """Tasks named by *numbers*, each expiring that many milliseconds after noon of that day."""
     write(storage, [ended(f"{n}", samples.expiry(n)) for n in numbers])

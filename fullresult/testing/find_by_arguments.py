@@ -1,4 +1,4 @@
-"""The suite: finding tasks by what they were called with."""
+"""The suite: finding tasks by their arguments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _parts(draw: st.DrawFn, value: Any) -> Any:
 
 
 def is_part(asked: Any, value: Any) -> bool:
-    """The rule: a dict matches inside a dict, anything else matches what equals it."""
+    """The rule: a dict matches inside a dict; anything else matches what equals it."""
     if isinstance(asked, dict):
         return isinstance(value, dict) and all(
             key in value and is_part(asked[key], value[key]) for key in asked
@@ -47,7 +47,7 @@ def is_part(asked: Any, value: Any) -> bool:
 
 
 def equals(a: Any, b: Any) -> bool:
-    """As JSON: numbers by value, and none of them is true or false."""
+    """Equality as in JSON: numbers by value, and no number is true or false."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(equals, a, b))
     if isinstance(a, dict) and isinstance(b, dict):

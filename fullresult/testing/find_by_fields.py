@@ -56,7 +56,7 @@ TEXTS: dict[str, list[str]] = {
     "[n]ame": [],
     "no such text": [],
 }
-"""Which of the tasks a text finds."""
+"""The tasks that each text finds."""
 
 
 class Finding(Fixtures):
@@ -266,7 +266,7 @@ class Finding(Fixtures):
 
     @staticmethod
     def found(storage: Storage, **filters: Any) -> list[str]:
-        """The ids found, sorted; they must be as many as are counted."""
+        """The ids found, sorted; `count` must agree with their number."""
         query = TaskQuery(**filters)
         found = ids(storage.find(query))
         assert storage.count(query) == len(found)

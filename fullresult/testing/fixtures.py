@@ -1,4 +1,4 @@
-"""What the suite is told of the adapter it tests."""
+"""The fixtures by which the suite knows the adapter it tests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Fixtures:
 
     @pytest.fixture
     def old_url(self) -> str:
-        """A database as an older version of the adapter left it.
+        """A database that an older version of the adapter made.
 
         It had written `fullresult.testing.OLD_RECORDS` there.
         """
@@ -73,7 +73,7 @@ class Fixtures:
 class ScheduleFixtures(Fixtures):
     @pytest.fixture
     def schedule_storage(self, storage: Storage) -> ScheduleStorage:
-        """The same, for tests of what only a storage with schedules does."""
+        """The same storage, for tests of schedules; skips the test if it keeps none."""
         return with_schedules_or_skip(storage)
 
 

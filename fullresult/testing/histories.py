@@ -1,4 +1,4 @@
-"""Hypothesis strategies: what happens to a task, and the ways in which it may be told."""
+"""Hypothesis strategies: events of a task, and orders in which they may arrive."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _states = st.sampled_from([*STATES, "PROGRESS"])
 
 @st.composite
 def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
-    """One event; *number* tells its stamps from those of the task's other events."""
+    """One event; *number* makes its stamps differ from those of the other events."""
     at = samples.after(draw(st.integers(0, 20)))
     stamps = _stamps(at=st.just(at), tag=f"{number:x}")
     return TaskRecord(
@@ -53,13 +53,13 @@ def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
 
 @st.composite
 def histories(draw: st.DrawFn, task_id: str, most: int = 6) -> list[TaskRecord]:
-    """All that happened to one task."""
+    """All events of one task."""
     return [draw(events(task_id, number)) for number in range(draw(st.integers(1, most)))]
 
 
 @st.composite
 def deliveries(draw: st.DrawFn, told: Sequence[T]) -> list[list[T]]:
-    """*told* in any order, some of it again, in batches."""
+    """*told* in any order, some of it twice, in batches."""
     again = draw(st.lists(st.sampled_from(told), max_size=len(told)))
     left = draw(st.permutations([*told, *again]))
     batches: list[list[T]] = []

@@ -1,4 +1,4 @@
-"""The suite: schedules kept and withdrawn, and that they are not lost by an upgrade."""
+"""The suite: schedules kept and withdrawn, and databases of older versions."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Scheduling(ScheduleFixtures):
     def test_a_schedule_with_an_event_that_cannot_be_kept_is_not_kept(
         self, schedule_storage: ScheduleStorage
     ) -> None:
-        """A storage keeps both exactly or refuses both."""
+        """A storage keeps both as they are, or refuses both."""
         event = samples.became("task a", SCHEDULED, exception_message=IMPOSSIBLE)
 
         refused = is_refused(lambda: schedule_storage.schedule(samples.schedule("a"), event))
@@ -175,7 +175,7 @@ class Scheduling(ScheduleFixtures):
     def test_the_event_of_a_schedule_that_cannot_be_kept_is_not_merged(
         self, schedule_storage: ScheduleStorage
     ) -> None:
-        """A storage keeps both exactly or refuses both."""
+        """A storage keeps both as they are, or refuses both."""
         schedule = samples.schedule("a", headers=IMPOSSIBLE)
 
         refused = is_refused(lambda: keep(schedule_storage, schedule))
@@ -283,7 +283,7 @@ class Scheduling(ScheduleFixtures):
     def test_schedules_of_a_storage_that_does_not_answer_are_a_storage_error(
         self, unreachable_url: str, opener: OpenStorage, call: str
     ) -> None:
-        """Not `Uncertain`: nothing can have been kept."""
+        """The error is not `Uncertain`, because nothing can have been kept."""
         schedule_storage = with_schedules_or_skip(opener(unreachable_url))
 
         with pytest.raises(StorageError, match=r"\w") as raised:

@@ -1,4 +1,4 @@
-"""The suite: listing and counting schedules, the next one due, and the notes of sweepers."""
+"""The suite: finding and counting schedules, the next due time, and the notes of sweepers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIXED = (
     samples.schedule("d", samples.after(2), name="shop.refund"),
     samples.schedule("e", samples.after(3), namespace=""),
 )
-"""Of them, "b" and "c" are claimed where a test asks."""
+"""Schedules for tests that claim "b" and "c"."""
 
 ASKED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "abcde"),
@@ -66,11 +66,11 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
         "c",
     ),
 }
-"""What is asked of `MIXED`, and the ids it finds."""
+"""Queries for `MIXED`, and the ids that each finds."""
 
 
 def crowd() -> list[Schedule]:
-    """20 schedules of 2 tasks in 4 milliseconds, their ids in no order that a dictionary knows."""
+    """20 schedules of 2 tasks in 4 milliseconds, with ids in no alphabetical order."""
     names = "zZaAéE中🎉_%-.0~ \\'\"|:"
     return [
         samples.schedule(f"{name}{n}", samples.after(n % 4), task_id=f"{n % 2}")

@@ -1,4 +1,4 @@
-"""What the suite runs in processes of their own; all that is here can be pickled."""
+"""Functions that the suite runs in processes of their own; all of them can be pickled."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OpenStorage = Callable[[str], Storage]
 T = TypeVar("T")
 
 SECONDS = 60
-"""How long any process may take."""
+"""The longest that a process may take."""
 
 
 def run(do: Callable[..., None], *arguments: Sequence[Any]) -> list[int | None]:
@@ -62,7 +62,7 @@ def answers(
     do: Callable[..., T],
     *arguments: Sequence[Any],
 ) -> list[T]:
-    """What *do* returns, called at once in one new process for each of *arguments*.
+    """The values *do* returns, called at once in one new process for each of *arguments*.
 
     *do* is given a barrier, which all of them share, and the storage at *url*, connected.
     """
@@ -103,7 +103,7 @@ def join_chord(
 def end_members(
     barrier: Barrier, storage: Storage, chord_id: str, members: Sequence[str], size: int
 ) -> list[bool]:
-    """The same by the writes that tell of their ends."""
+    """The same, by the writes of their ends."""
     assert isinstance(storage, JoiningStorage)
     ends = [
         samples.event(member, outcome=samples.outcome("SUCCESS"), message=samples.message())
@@ -114,7 +114,7 @@ def end_members(
 
 
 def delete_expired(barrier: Barrier, storage: Storage, now: datetime, limit: int) -> int:
-    """Delete until nothing is left that expired; returns how many records that were."""
+    """Delete until no expired record is left; returns the number of records."""
     barrier.wait()
     deleted = 0
     while storage.find(TaskQuery(name="expires", limit=1)):
@@ -125,7 +125,7 @@ def delete_expired(barrier: Barrier, storage: Storage, now: datetime, limit: int
 def call_and_die(
     _: Barrier, open_storage: OpenStorage, url: str, call: Callable[[Storage], object]
 ) -> None:
-    """Make *call*, and be killed as soon as it has returned."""
+    """Make *call*, and be killed as soon as it returns."""
     call(open_storage(url))
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -240,7 +240,7 @@ def _finished(child: int) -> None:
 
 
 def begin_and_die(_: Barrier, open_storage: OpenStorage, url: str, event: TaskRecord) -> None:
-    """Send *event* on its way and be killed before anything is heard of it."""
+    """Send *event* to the storage, and be killed before the answer is read."""
     storage = open_storage(url)
     assert isinstance(storage, OverlappingStorage)
     storage.begin_write(event)
@@ -248,7 +248,7 @@ def begin_and_die(_: Barrier, open_storage: OpenStorage, url: str, event: TaskRe
 
 
 def until(is_true: Callable[[], bool]) -> bool:
-    """Whether it becomes true in time."""
+    """True if it becomes true in time."""
     deadline = time.monotonic() + SECONDS
     while not is_true():
         if time.monotonic() > deadline:

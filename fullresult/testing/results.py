@@ -27,9 +27,9 @@ CALLS: dict[str, Callable[[ResultStorage], object]] = {
     "forget_chord": lambda storage: storage.forget_chord("a"),
 }
 ODD = ("1", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL", '"a"')
-"""Ids, some of which look like something else in one database or another."""
+"""Ids, some of which have a meaning in one database or another."""
 ALL = 120
-"""Members of a chord that several join at once."""
+"""Members of a chord that several callers join at once."""
 
 
 class Results(Fixtures):
@@ -71,7 +71,7 @@ class Results(Fixtures):
     def test_ended_are_the_same_without_their_messages(
         self, storage: Storage, results: ResultStorage
     ) -> None:
-        """But for what is shown with every result."""
+        """Only the fields that every result shows are needed."""
         write(storage, [samples.event("a", outcome=samples.outcome()), samples.rich("b")])
         write(storage, [samples.task("waits", state="PENDING")])
         whole = results.get_ended(["a", "b", "waits"])
@@ -169,7 +169,7 @@ class Results(Fixtures):
         assert answers == [False] * len(ODD) + [True] * len(ODD)
 
     def test_the_same_call_made_again_answers_the_same(self, results: ResultStorage) -> None:
-        """Its answer did not come, and whoever made it does not know it."""
+        """The answer was lost, and the caller does not know it."""
         calls = [
             ("1", "x"),
             ("1", "x"),
@@ -200,7 +200,7 @@ class Results(Fixtures):
         assert results.join_chord("b", "3", 3, None)
 
     def test_threads_complete_a_chord_once(self, results: ResultStorage) -> None:
-        """And not before its last member ends, however often the others are told."""
+        """And never before its last member ends, however often the others are joined."""
         join = partial(results.join_chord, "a", size=ALL, expire_at=samples.EXPIRY)
         told = [f"{number % (ALL - 1)}" for number in range(2 * ALL)]
 
@@ -213,7 +213,7 @@ class Results(Fixtures):
     def test_processes_complete_a_chord_once(
         self, url: str, results: ResultStorage, opener: OpenStorage
     ) -> None:
-        """Each of them is told of members that others are told of, too."""
+        """Several callers join the same members."""
         members = [f"{number}" for number in range(ALL)]
         told = [members[:80], members[40:], members[80:] + members[:40]]
 

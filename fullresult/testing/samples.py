@@ -1,4 +1,4 @@
-"""Made-up events and records, short to write and whole."""
+"""Events and records for tests: whole, and short to write."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc)
 EXPIRY = datetime(2999, 1, 31, 12, 0, tzinfo=timezone.utc)
-"""Some databases delete by themselves what has expired: nothing does while a test runs."""
+"""Far ahead, because some databases delete expired records by themselves."""
 
 _JSON = ("args", "kwargs")
 
 
 def after(milliseconds: int) -> datetime:
-    """So long after noon."""
+    """That many milliseconds after noon."""
     return NOON + timedelta(milliseconds=milliseconds)
 
 
 def expiry(milliseconds: int) -> datetime:
-    """So long after noon on the day when things expire."""
+    """That many milliseconds after noon of the day on which samples expire."""
     return EXPIRY + timedelta(milliseconds=milliseconds)
 
 
@@ -76,7 +76,7 @@ def outcome(state: str = SUCCESS, at: datetime = NOON, **known: Any) -> Outcome:
 
 
 def message(at: datetime = NOON, **known: Any) -> Message:
-    """A message published then; *args* and *kwargs* are values, not text."""
+    """A message published at *at*; *args* and *kwargs* are values, not text."""
     values: dict[str, Any] = dict.fromkeys(Message._fields)
     values |= {"stamp": stamp(PENDING, at), "name": "shop.pay"}
     known |= {name: json.dumps(known[name]) for name in _JSON if known.get(name) is not None}
@@ -99,7 +99,7 @@ def entry(state: str = "FAILURE", at: datetime = NOON, **known: Any) -> Entry:
 
 
 def event(task_id: str, at: datetime = NOON, **known: Any) -> TaskRecord:
-    """What just happened to a task."""
+    """An event of *task_id* with the parts *known*."""
     return TaskRecord(task_id, at, at, **known)
 
 
@@ -111,7 +111,7 @@ def task(
     entries: tuple[Entry, ...] = (),
     **known: Any,
 ) -> TaskRecord:
-    """A record whole; *known* are fields of its outcome and of its message."""
+    """A whole record; *known* are fields of its outcome and of its message."""
     told = {name: value for name, value in known.items() if name in Outcome._fields}
     sent = {name: value for name, value in known.items() if name not in Outcome._fields}
     return TaskRecord(
@@ -126,7 +126,7 @@ def task(
 
 
 def schedule(schedule_id: str, due: datetime = NOON, **known: Any) -> Schedule:
-    """A schedule that nobody has claimed, of a task whose id is another."""
+    """An unclaimed schedule of a task with another id."""
     values: dict[str, Any] = {
         "schedule_id": schedule_id,
         "task_id": f"task {schedule_id}",
@@ -143,18 +143,18 @@ def schedule(schedule_id: str, due: datetime = NOON, **known: Any) -> Schedule:
 
 
 def scheduled(schedule: Schedule, **known: Any) -> TaskRecord:
-    """The event that comes with a schedule; *known* are fields of its outcome and message."""
+    """The event that comes with *schedule*; *known* are fields of its outcome and message."""
     named = {"name": schedule.name, "queue": schedule.queue}
     return task(schedule.task_id, state=SCHEDULED, **named | known)
 
 
 def became(task_id: str, state: str, at: datetime = NOON, **known: Any) -> TaskRecord:
-    """The event that *task_id* came to be in *state*; *known* are fields of its outcome."""
+    """The event that *task_id* is now in *state*; *known* are fields of its outcome."""
     return event(task_id, at, outcome=outcome(state, at, **known))
 
 
 def plain(record: TaskRecord) -> TaskRecord:
-    """*record* with its JSON in one spelling: databases write numbers and keys their way."""
+    """*record* with its JSON in one spelling: databases write numbers and keys their own way."""
     known: dict[str, Any] = {}
     if record.message:
         spelt: dict[str, Any] = {name: _spelt(getattr(record.message, name)) for name in _JSON}
@@ -202,7 +202,7 @@ RICH_OUTCOME = Outcome(
     children='["a", ["g", ["b", "c"]]]',
     expire_at=expiry(1),
 )
-"""An outcome of which every field is known."""
+"""An outcome with every field set."""
 
 RICH_MESSAGE = Message(
     stamp=stamp("PENDING", NOON, tag="a1"),
@@ -227,7 +227,7 @@ RICH_MESSAGE = Message(
     retry_of="old",
     notes='{"args": "cut: 17 characters"}',
 )
-"""A message of which every field is known."""
+"""A message with every field set."""
 
 RICH_STORED = Stored(
     stamp=stamp("FAILURE", NOON, retries=3, tag="a1"),
@@ -235,7 +235,7 @@ RICH_STORED = Stored(
     content_type="application/x-python-serialize",
     content_encoding="binary",
 )
-"""What a result backend was given, no part of which is plain text."""
+"""A stored value with no part that is plain text."""
 
 RICH_ENTRY = Entry(
     stamp=stamp("RETRY", NOON, retries=2, tag="a1"),
@@ -248,11 +248,11 @@ RICH_ENTRY = Entry(
     exception_message="lines\nand 'quotes\" and \\ and 中 🎉",
     traceback="Traceback …",
 )
-"""An entry of which every field is known."""
+"""An entry with every field set."""
 
 
 def rich(task_id: str) -> TaskRecord:
-    """A record of which every field is known."""
+    """A record with every field set."""
     return TaskRecord(
         task_id=task_id,
         date_created=NOON,
@@ -279,4 +279,4 @@ RICH_SCHEDULE = Schedule(
     how='{"routing_key": "clé", "declare": [{"name": "очередь", "n": 1e400}],  "a": 1, "a": 2}',
     new_task_id="new",
 )
-"""A schedule of which every field is known that one may have before it is claimed."""
+"""A schedule with every field set that it may have before it is claimed."""

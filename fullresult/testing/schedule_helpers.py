@@ -1,4 +1,4 @@
-"""What the parts of the suite that are about schedules do again and again."""
+"""Helpers of the tests about schedules."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LATER = samples.after(60_000)
 
 
 def keep(storage: ScheduleStorage, *schedules: Schedule | str) -> None:
-    """Store each, or one of that id, with its event."""
+    """Store each schedule with its event; a text stands for a sample with that id."""
     for each in schedules:
         schedule = samples.schedule(each) if isinstance(each, str) else each
         storage.schedule(schedule, samples.scheduled(schedule))
 
 
 def kept(storage: ScheduleStorage, **filters: Any) -> list[Schedule]:
-    """All schedules that the storage knows of, or those that *filters* ask for."""
+    """All schedules in the storage, or those that match *filters*."""
     return storage.find_schedules(ScheduleQuery(limit=None, **filters))
 
 
@@ -35,7 +35,7 @@ def claim(
     namespace: str = "shop",
     now: datetime = samples.NOON,
 ) -> list[Schedule]:
-    """Claim exactly these, whatever else is due and when; without any, what is due."""
+    """Claim exactly these, due or not; without any, all that is due."""
     if not schedule_ids:
         return storage.claim_due(namespace, now, by, 100)
     taken = [storage.take_over(each, by, now, instead_of=None) for each in schedule_ids]
@@ -53,7 +53,7 @@ def cancel(storage: ScheduleStorage, schedule_id: str) -> bool:
 
 
 def reschedule(storage: ScheduleStorage, schedule_id: str) -> bool:
-    """Put it off until `LATER`."""
+    """Make it due at `LATER`."""
     event = samples.became(f"task {schedule_id}", STARTED)
     return storage.reschedule(schedule_id, LATER, event)
 
@@ -67,7 +67,7 @@ def is_refused(do: Callable[[], object]) -> bool:
 
 
 def check_gone(storage: ScheduleStorage, schedule_id: str) -> None:
-    """No method but `schedule` and `withdraw` knows of it."""
+    """Check that no method but `schedule` and `withdraw` knows of it."""
     query = ScheduleQuery(schedule_ids=[schedule_id])
     assert storage.find_schedules(query) == []
     assert storage.count_schedules(query) == 0

@@ -1,4 +1,4 @@
-"""A model of schedules in Python, and Hypothesis's moves on it and on a storage alike."""
+"""A model of schedules in Python, and random moves that Hypothesis makes on it and on a storage."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fullresult.testing import samples
 from fullresult.testing.fixtures import known
 
 _slots = st.integers(0, 5)
-"""Places for schedules. What was in one is never in it again: then its ids are others."""
+"""Places for schedules. A place is used again with new ids only."""
 _slot_sets = st.sets(_slots, max_size=4)
 _times = st.integers(0, 4).map(samples.after)
 _claims = st.sampled_from(["x", "y", "z"])
 
 
 class ScheduleMachine(RuleBasedStateMachine):
-    """Any moves, each made on the storage and on the model, which then must agree.
+    """Random moves, each made on the storage and on the model, which then must agree.
 
     One example has a namespace and ids of its own: the storage may be shared.
     """
@@ -46,7 +46,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         return [self.id_in(slot) for slot in slots]
 
     def task_id(self, slot: int) -> str:
-        """Several schedules are of one task."""
+        """Several schedules belong to one task."""
         return f"{self.namespace} {slot % 2}"
 
     def event(self, slot: int, state: str) -> TaskRecord:
@@ -66,7 +66,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule(slot=_slots, due=_times)
     def schedule(self, slot: int, due: datetime) -> None:
-        """One that is new, kept already, or withdrawn before it came."""
+        """A schedule that is new, kept already, or was withdrawn before."""
         schedule_id, event = self.id_in(slot), self.event(slot, SCHEDULED)
         schedule = samples.schedule(
             schedule_id, due, task_id=self.task_id(slot), namespace=self.namespace
@@ -194,5 +194,5 @@ class ScheduleMachine(RuleBasedStateMachine):
         return self.kept[schedule_id].claim if schedule_id in self.kept else None
 
     def has(self, claim: str | None, schedule_id: str) -> bool:
-        """Whether a schedule is kept and claimed so."""
+        """True if the schedule is kept and *claim* has it."""
         return claim is not None and self.claim_of(schedule_id) == claim

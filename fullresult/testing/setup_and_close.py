@@ -1,4 +1,4 @@
-"""The suite: setting up, closing, the time, errors, and databases of older versions."""
+"""The suite: setup, closing, time, errors, and databases of older versions."""
 
 from __future__ import annotations
 
@@ -161,4 +161,4 @@ OLD_RECORDS = (
     samples.task("old open", state="STARTED"),
     samples.event("old outcome", outcome=samples.outcome("FAILURE")),
 )
-"""What an older version is to have written; see the fixture `old_url`."""
+"""The records that an older version must have written; see the fixture `old_url`."""

@@ -1,4 +1,4 @@
-"""The suite: what statistics are made of, if a storage has it."""
+"""The suite: samples and capped counts, if a storage has them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLS: dict[str, Callable[[StatisticsStorage], object]] = {
 
 
 def sampled(record: TaskRecord) -> Sample:
-    """What a sample has of *record*."""
+    """The sample of *record*."""
     outcome, message, start = record.outcome, record.message, record.start
     return Sample(
         message.name if message else None,
@@ -69,7 +69,7 @@ class Statistics(ScheduleFixtures):
     def test_a_sample_has_what_the_records_say(
         self, storage: Storage, counting: StatisticsStorage
     ) -> None:
-        """By brute force: of each span the newest that `find` would answer."""
+        """By brute force: for each span the newest records that `find` returns."""
         write(storage, [*map(made_up, range(200)), samples.event("bare"), samples.rich("rich")])
         edges = [samples.after(moment) for moment in (-1, 0, 1, 20_000, 20_001, 40_000, 60_000)]
 

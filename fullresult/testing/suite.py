@@ -40,4 +40,4 @@ class StorageSuite(
     Statistics,
     Auditing,
 ):
-    """What any storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""
+    """Everything a storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

@@ -20,7 +20,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no os.fork 
 
 
 def told(task_id: str, number: int) -> TaskRecord:
-    """An event every part of which says *number*."""
+    """An event with *number* in every part."""
     at = samples.after(number)
     text = str(number)
     entry = samples.entry("RETRY", at, retries=number, worker=text)
@@ -35,7 +35,7 @@ def told(task_id: str, number: int) -> TaskRecord:
 
 
 def check_whole(record: TaskRecord) -> None:
-    """Of each event, all is in *record* that would be there at all."""
+    """Check that each part of *record* comes whole from one event."""
     outcome, message, stored = record.outcome, record.message, record.stored
     assert outcome is not None
     assert message is not None

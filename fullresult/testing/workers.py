@@ -1,4 +1,4 @@
-"""The suite: which workers are alive, if a storage keeps that."""
+"""The suite: workers and their heartbeats, if a storage keeps them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ODD = ("1", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL"
 
 
 def worker(worker_id: str = "a", seen: int = 0, stopped: int | None = None) -> Worker:
-    """One that was heard of so many milliseconds after noon."""
+    """A worker seen that many milliseconds after noon."""
     return Worker(
         worker_id,
         f"w1@{worker_id}",
@@ -105,7 +105,7 @@ class Workers(Fixtures):
     def test_a_stamp_that_names_its_worker_counts_as_one_that_does_not(
         self, storage: Storage
     ) -> None:
-        """And comes back, that one sees whose the task was."""
+        """And is read back, so that the worker of a task is known."""
         moment = samples.moment().of_worker("5f0e" * 8)
         started = samples.outcome(STARTED)
         started = started._replace(stamp=f"{started.stamp}{moment.tail[-33:]}")

@@ -38,7 +38,7 @@ EXPRESSIONS = [
     *("$secret", "$$ROOT", "$a.b", '{"$function": 1}'),
     *("' || name || '", "%(name)s", "{name}", ":name", "${name}", "@name"),
 ]
-"""What some database, or what writes to it, may take for something to be looked up."""
+"""Texts that a database, or a driver, may take for something with a meaning."""
 ODD_IDS = {
     "one": "1",
     "odd": "é 中🎉 '\"`\\ $a.b %_*?[x] {}|/\n" + "\U0001f600" * 228,
@@ -49,7 +49,7 @@ ODD_IDS = {
 
 
 def _all_saying(text: str) -> TaskRecord:
-    """A record whose every text is *text*, but for stamps and JSON."""
+    """A record with *text* in every text field, except stamps and JSON."""
 
     def saying(part: T) -> T:
         texts = {name for name in part._fields if isinstance(getattr(part, name), str)}
@@ -105,7 +105,7 @@ class Keeping(Fixtures):
         "runtime", [0.0, 245186.382157, 96849903.539384, 5.8775334026536586e-297]
     )
     def test_a_runtime_is_kept_to_its_last_bit(self, storage: Storage, runtime: float) -> None:
-        """In a new record, and in one that a publisher began."""
+        """Both in a new record and in one that a publisher began."""
         ended = samples.outcome(SUCCESS, runtime=runtime)
         storage.write([samples.event("published", message=samples.message())])
 
@@ -173,7 +173,7 @@ class Keeping(Fixtures):
 
     @pytest.mark.parametrize("text", EXPRESSIONS)
     def test_no_text_is_evaluated_in_any_field(self, storage: Storage, text: str) -> None:
-        """Neither where the record is new nor where it is merged, alone and in a batch."""
+        """Neither in a new record nor in a merged one, alone or in a batch."""
         event = _all_saying(text)
         others = [samples.task(f"{text} {number}") for number in (1, 2)]
 
@@ -243,7 +243,7 @@ class Keeping(Fixtures):
         assert list(storage.write([])) == []
 
     def test_what_cannot_be_kept_is_refused_whole(self, storage: Storage) -> None:
-        """A storage keeps an odd text exactly or refuses it, and then the batch with it."""
+        """A storage keeps an odd text as it is, or refuses the whole batch."""
         odd = samples.task("b", exception_message="\x00 and \ud800")
 
         try:
@@ -305,7 +305,7 @@ class Keeping(Fixtures):
         assert kept == [last, last]
 
     def test_no_outcome_takes_away_what_a_backend_was_given(self, storage: Storage) -> None:
-        """A later attempt that is about to start has a result of the earlier one until it ends."""
+        """Until it ends, a later attempt has the result of the earlier one."""
         storage.write([samples.task("a")])
         storage.write([samples.event("a", stored=samples.RICH_STORED)])
         outcome = samples.outcome("PENDING", retries=4)
@@ -325,7 +325,7 @@ class Keeping(Fixtures):
         assert [known(storage, task_id).stored for task_id in "abc"] == [stored, stored, None]
 
     def test_an_outcome_replaces_another_whole(self, storage: Storage) -> None:
-        """What the better outcome does not know is not filled in from the other."""
+        """Fields that the better outcome lacks are not filled in from the other."""
         storage.write([samples.rich("a")])
         outcome = samples.outcome("STARTED", retries=4)
 

@@ -1,4 +1,4 @@
-"""The suite: ends of a chord's members that are written and counted at once, if a storage does."""
+"""The suite: ends of a chord's members written and counted at once, if a storage can."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fullresult.testing.fixtures import Fixtures, ids, known, write
 from fullresult.testing.processes import OpenStorage
 
 ALL = 40
-"""Members of a chord that several join at once."""
+"""Members of a chord that several callers join at once."""
 
 
 class Joining(Fixtures):
@@ -79,7 +79,7 @@ class Joining(Fixtures):
     def test_the_same_end_told_again_answers_the_same(
         self, joining: JoiningStorage, results: ResultStorage
     ) -> None:
-        """Its answer did not come. Whoever tells it may do so either way."""
+        """The answer was lost. The call may be made again in either way."""
         told = [
             joining.write_and_join(end(name), "chord", 2, None, call=call)[1]
             for name, call in (("a", "x"), ("a", "x"), ("b", "y"), ("b", "y"), ("b", "z"))
@@ -93,7 +93,7 @@ class Joining(Fixtures):
     def test_an_end_that_cannot_be_kept_is_not_counted(
         self, storage: Storage, joining: JoiningStorage, results: ResultStorage
     ) -> None:
-        """A storage keeps an odd text exactly, or refuses it and with it the member."""
+        """A storage keeps an odd text as it is, or refuses both the end and the member."""
         outcome = samples.outcome("FAILURE", exception_message="\x00 and \ud800")
         odd = samples.event("a", outcome=outcome)
 
@@ -123,7 +123,7 @@ class Joining(Fixtures):
     def test_ends_of_one_task_and_other_events_of_it_meet_in_peace(
         self, storage: Storage, joining: JoiningStorage
     ) -> None:
-        """A member is delivered twice, and a batch has events of many of them."""
+        """A member is delivered twice, and a batch has events of many members."""
         members = [f"{number}" for number in range(ALL)]
         started = sorted((samples.became(each, STARTED) for each in members), key=by_id)
 
