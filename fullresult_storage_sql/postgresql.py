@@ -57,10 +57,7 @@ class PostgreSQL(Conditions):
         self._schema.check()
 
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-        # Never prepared: after five times PostgreSQL would plan for any value, badly for most.
-        return self._server.run(
-            lambda session: list(session.execute(sql, values, prepare=False).fetchall())
-        )
+        return self._server.run(lambda session: self._server.ask(session, sql, values))
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         if len(events) == 1:

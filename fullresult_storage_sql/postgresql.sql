@@ -253,6 +253,16 @@ SELECT
     set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false),
     set_config('statement_timeout', %s, false);
 
+-- name: transaction_settings
+-- The same for one transaction: where a proxy lends a session to others in between, it is left as it was.
+SELECT
+    set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
+    set_config('statement_timeout', %s, true);
+
+-- name: date_style
+-- How the session writes dates: where it is shared, this is not ours to set.
+SELECT current_setting('DateStyle');
+
 -- name: notice_lost_clients
 -- Whatever a server does for a client that hung up, it ends within half a second, also where it waits
 -- for a lock. Refused by servers whose operating system does not tell.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -35,7 +35,8 @@ class Server:
     def __init__(self, url: str, *, timeout: timedelta, pool_size: int, prepare: bool) -> None:
         self._url = url
         self.timeout = timeout.total_seconds()
-        self._prepare = prepare
+        self._is_shared = not prepare
+        """A proxy lends the server's sessions to others between our transactions."""
         self._kind = Session
         self.connections: Connections[Session] = Connections(
             self.connect, size=pool_size, timeout=self.timeout
@@ -59,10 +60,23 @@ class Server:
         return session
 
     def _begin(self, session: Session) -> None:
+        if self._is_shared:
+            self._check_dates(session)
+            session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            return
         session.send(_SETTINGS, [_milliseconds(self.timeout)], prepare=False)
         session.first_value()
         with suppress(errors.DataError, errors.FeatureNotSupported):
             session.execute(SQL["notice_lost_clients"])
+
+    def _check_dates(self, session: Session) -> None:
+        session.send(SQL["date_style"], (), prepare=False)
+        style = (session.first_value() or b"").decode()
+        if not style.startswith("ISO"):
+            raise StorageError(
+                f"{self!r}: dates come as {style!r}; where sessions are shared (?prepare=off), run "
+                "ALTER ROLE … SET datestyle = 'ISO'"
+            )
 
     def _connect_plainly(self, error: Exception) -> Session:
         logger.warning(
@@ -78,7 +92,7 @@ class Server:
         session = self._kind.connect(
             self._url,
             autocommit=True,
-            prepare_threshold=5 if self._prepare else None,
+            prepare_threshold=None if self._is_shared else 5,
             connect_timeout=math.ceil(self.timeout),
             client_encoding="utf8",
         )
@@ -101,6 +115,15 @@ class Server:
             session.execute(SQL["statement_timeout"], [_milliseconds(self.timeout)])
         finally:
             session.deadline = self.timeout
+
+    def ask(self, session: Session, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+        # Never prepared: after five times PostgreSQL would plan for any value, badly for most.
+        if not self._is_shared:
+            return list(session.execute(sql, values, prepare=False).fetchall())
+        with session.pipeline(), session.transaction():
+            session.execute(SQL["transaction_settings"], [_milliseconds(self.timeout)])
+            answer = session.execute(sql, values, prepare=False)
+        return list(answer.fetchall())
 
     def run(self, do: Callable[[Session], T]) -> T:
         """`do(session)`, which is idempotent; once more if an idle connection was dead."""

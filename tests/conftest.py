@@ -86,6 +86,18 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def pgbouncer(postgresql_server: str) -> Iterator[str]:
+    with _needed(servers.pgbouncer(postgresql_server)) as url:
+        yield url
+
+
+@pytest.fixture
+def pooled_url(postgresql_url: str, pgbouncer: str) -> str:
+    """The database by way of PgBouncer, which has one session for it."""
+    return pgbouncer + postgresql_url[postgresql_url.rindex("/") :]
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     with _needed(servers.redis()) as url:
         yield url

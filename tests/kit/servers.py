@@ -142,6 +142,29 @@ def postgresql_database(server: str) -> Iterator[str]:
             connection.execute(drop.format(sql.Identifier(name)))
 
 
+@contextmanager
+def pgbouncer(server: str) -> Iterator[str]:
+    """A PgBouncer before *server*, with one session for each database, lent for a transaction."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if not program:
+        raise ServerUnavailableError("PgBouncer is not installed: install your system's pgbouncer.")
+    behind, port = urllib.parse.urlsplit(server), free_port()
+    with _directory("pgbouncer") as directory:
+        user = _postgresql_user(_postgresql_programs(), directory)
+        config = directory / "pgbouncer.ini"
+        config.write_text(
+            f"[databases]\n* = host={behind.hostname} port={behind.port} user={behind.username}\n"
+            "[pgbouncer]\n"
+            f"listen_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 1\n"
+        )
+        url = f"postgresql://{behind.username}@{HOST}:{port}"
+        with _running(
+            [program, config], ready=lambda: _listens(port), directory=directory, user=user
+        ):
+            yield url
+
+
 def _postgresql_programs() -> Path:
     try:
         with warnings.catch_warnings():

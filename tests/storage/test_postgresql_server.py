@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -118,3 +119,66 @@ def test_setup_has_no_time_limit(postgresql_url: str, monkeypatch: pytest.Monkey
 
         versions = vars(storage)["_database"].ask("SELECT max(version) FROM fullresult_schema", ())
         assert versions == [(1000,)]
+
+
+def settings_of(session: psycopg.Connection[Any]) -> dict[str, str]:
+    return dict(session.execute("SELECT name, setting FROM pg_settings").fetchall())
+
+
+def sweep(storage: Any) -> None:
+    """A schedule from its beginning to its end."""
+    schedule = samples.schedule("s")
+    storage.schedule(schedule, samples.task("s"))
+    assert storage.next_due(schedule.namespace) == schedule.due
+    claimed = storage.claim_due(schedule.namespace, schedule.due, "claim", 10)
+    assert [each.schedule_id for each in claimed] == ["s"]
+    assert storage.mark_sent("claim", ["s"], [samples.task("s")]) == ["s"]
+
+
+def live(storage: Any) -> None:
+    for number in range(10):
+        publish(storage, f"{number}")
+    storage.begin_write(samples.task("a", state="PENDING"))()
+    storage.write([samples.task("b"), samples.task("c")])
+    assert [end(storage, member, f"call {member}") for member in "12"] == [False, True]
+    assert storage.count(TaskQuery()) == 13
+
+
+_LIFE: list[Callable[[Any], object]] = [
+    live,
+    lambda storage: storage.find(TaskQuery(text="x", limit=10)),
+    lambda storage: storage.delete_expired(samples.NOON, 500),
+    lambda storage: storage.delete(TaskQuery()),
+    sweep,
+    lambda storage: storage.now(),
+]
+
+
+@pytest.mark.parametrize("defaults", [(), ("default_transaction_isolation = 'serializable'",)])
+def test_behind_pgbouncer_nothing_changes_for_other_applications(
+    postgresql_url: str, pooled_url: str, defaults: tuple[str, ...]
+) -> None:
+    for setting in defaults:
+        name = urlsplit(postgresql_url).path.strip("/")
+        with psycopg.connect(postgresql_url, autocommit=True) as session:
+            session.execute(f"ALTER DATABASE {name} SET {setting}".encode())
+    with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
+        before = settings_of(other)
+        with opened(f"{pooled_url}?prepare=off") as storage:
+            changed = []
+            for step in _LIFE:
+                step(storage)
+                changed.append(dict(settings_of(other).items() - before.items()))
+
+    assert changed == [{}] * len(_LIFE)
+
+
+def test_a_session_that_is_shared_must_write_dates_as_it_should(
+    postgresql_url: str, pooled_url: str
+) -> None:
+    name = urlsplit(postgresql_url).path.strip("/")
+    with psycopg.connect(postgresql_url, autocommit=True) as session:
+        session.execute(f"ALTER DATABASE {name} SET datestyle = 'German'".encode())
+
+    with pytest.raises(StorageError, match="ALTER ROLE"), opened(f"{pooled_url}?prepare=off"):
+        pass
