@@ -1,4 +1,4 @@
-"""What one line of a journal says, and what all lines together amount to."""
+"""A change, which is one line of a journal, and the state that all lines add up to."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _PARTS: dict[str, Callable[..., Any]] = {
 
 
 class Change(NamedTuple):
-    """What is done at once: all of it or nothing."""
+    """Everything that is done at once: all of it or nothing."""
 
     events: Sequence[TaskRecord] = ()
     """To be merged into the records."""
     deleted: Collection[str] = ()
-    """The ids of records."""
+    """The ids of records to delete."""
     kept: Collection[Schedule] = ()
-    """New ones, or what became of those with the same ids."""
+    """New schedules, or new versions of those with the same ids."""
     closed: Collection[str] = ()
-    """The ids of schedules."""
+    """The ids of schedules to delete."""
     withdrawn: Collection[str] = ()
-    """The ids of schedules that are not to be kept from now on."""
+    """The ids of schedules that must not be kept from now on."""
     swept: Sequence[tuple[str, datetime]] = ()
-    """Namespaces, and when a sweeper of each was at work."""
+    """Namespaces, each with the time at which a sweeper of it was at work."""
 
 
 @dataclass
 class State:
-    """What a journal amounts to, up to a place in it."""
+    """The sum of all lines of a journal up to a position in it."""
 
     journal: str
     """The name of the journal it was read from."""
@@ -64,11 +64,11 @@ class State:
 
     @property
     def size(self) -> int:
-        """How many lines it would take to say this."""
+        """The number of lines that `changes` takes."""
         return len(self.records) + len(self.schedules) + len(self.withdrawn) + len(self.sweeps)
 
     def changes(self) -> Iterator[Change]:
-        """The shortest story that ends like this."""
+        """The shortest journal that adds up to this state."""
         yield from (Change(events=[record]) for record in self.records.values())
         yield from (Change(kept=[schedule]) for schedule in self.schedules.values())
         yield from (Change(withdrawn=[schedule_id]) for schedule_id in self.withdrawn)
@@ -110,12 +110,12 @@ def _record(fields: dict[str, Any]) -> TaskRecord:
 
 
 def _named(kind: Any, fields: dict[str, Any]) -> Any:
-    """The named tuple of these fields. What is not told, or was not known then, is None."""
+    """The named tuple of these fields; a field that the line does not have is None."""
     return kind(**{name: fields.get(name) for name in kind._fields})
 
 
 def _tagged(value: object) -> dict[str, str]:
-    """What JSON has no word for. All else in a change is text, numbers and None."""
+    """Dates and bytes, for JSON. All other values in a change are text, numbers and None."""
     if isinstance(value, datetime):
         return {"date": value.isoformat(timespec="milliseconds")}
     if isinstance(value, bytes):

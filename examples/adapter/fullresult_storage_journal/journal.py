@@ -19,21 +19,21 @@ from fullresult_storage_journal.changes import Change, State
 
 _KIND = b"fullresult journal 1 "
 _HEADER = len(_KIND) + 33
-"""Bytes of the first line: the kind, a name that is 32 letters long, and the line's end."""
+"""Bytes of the first line: the kind, a name of 32 letters, the line break."""
 
 
 class Journal:
-    """Changes, each of which is there whole or not at all, and what they amount to.
+    """A file of changes, each of which is there whole or not at all, and their sum.
 
-    Who asks or appends has the lock, alone among all threads and processes. The file is open only
-    meanwhile, and no fork falls into it, so a child inherits neither file nor lock. Raises
+    Reading and appending need a lock, which one thread of one process has at a time. The file is
+    open only under the lock, and forks wait for it, so a child inherits neither. Raises
     `StorageError` and `OSError`.
     """
 
     def __init__(self, file: Path, *, patience: float, spare: int = 10_000) -> None:
-        """*patience*: seconds to wait for the lock.
+        """*patience* is the seconds to wait for the lock.
 
-        Written anew when there are *spare* lines more than twice those needed.
+        The file is rewritten when it has *spare* lines more than twice the lines it needs.
         """
         self._file = file
         self._lock = file.with_name(f"{file.name}.lock")
@@ -48,7 +48,7 @@ class Journal:
 
     @contextmanager
     def locked(self, *, create: bool) -> Iterator[State]:
-        """Keep all others out meanwhile. The state is of now; it is not to be changed."""
+        """Take the lock; yields the state as it is now, which must not be changed."""
         with self._gate, self._exclusively():
             if create and not self._file.exists():
                 self._rewrite(iter(()))
@@ -59,12 +59,12 @@ class Journal:
             yield state
 
     def append(self, state: State, change: Change, *, durable: bool) -> None:
-        """Write *change* down, while it is `locked`; with *durable*, also to the disk.
+        """Append *change* under the lock; with *durable*, wait until it is on the disk.
 
-        The next who locks the journal reads it there. Raises `Uncertain` where nobody can tell.
+        Raises `Uncertain` if it is unknown whether the change is kept.
         """
         with FileIO(self._file, "r+") as file:
-            # Whoever died or found the disk full while writing has left a part of a line.
+            # A process that died, or found the disk full, left a part of a line.
             file.truncate(state.position)
             file.seek(state.position)
             _write(file, _line(change))
@@ -72,7 +72,7 @@ class Journal:
                 self._to_disk(file, state.position)
 
     def forget(self) -> None:
-        """Free the memory; it is read again when it is needed."""
+        """Free the memory; the file is read again at the next use."""
         with self._gate:
             self._state = None
 
@@ -86,13 +86,13 @@ class Journal:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        # A file of its own: the journal itself is replaced when it is written anew.
+        # A file of its own, because a rewritten journal replaces the old file.
         lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._wait_for(lock)
             yield
         finally:
-            # Were a child to have it too, after all, closing it here would not be enough.
+            # Closing is not enough if a child has inherited it after all.
             fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
@@ -114,7 +114,7 @@ class Journal:
             header = file.read(_HEADER)
             if not header.startswith(_KIND) or len(header) != _HEADER:
                 raise StorageError(f"{self!r} is not a journal of fullresult, version 1")
-            # Taken away while it is being changed: what ends amid that is read anew.
+            # Removed while it changes: if that fails half-way, the file is read again.
             state, self._state = self._state, None
             if state is None or state.journal != header.decode():
                 state = State(header.decode(), _HEADER)
@@ -134,7 +134,7 @@ class Journal:
             state.position += len(line) + 1
 
     def _rewrite(self, story: Iterator[Change]) -> None:
-        """Put a journal that tells *story* in the place of the one there is, if any."""
+        """Replace the journal, if there is one, by a journal of *story*."""
         with suppress(FileNotFoundError):
             self._new.unlink()
         descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -163,7 +163,7 @@ def _write(file: FileIO, text: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make sure that a file which came into being here is here after a crash, too."""
+    """Make sure that a file created in this directory is there after a crash."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -25,7 +25,7 @@ class JournalStorage:
 
     @contextmanager
     def _state(self, *, create: bool = False) -> Iterator[State]:
-        """What is known now; nobody else reads or writes meanwhile."""
+        """The state as it is now, under the lock of the journal."""
         try:
             with self._journal.locked(create=create or self._auto_setup) as state:
                 yield state
@@ -172,19 +172,19 @@ class JournalStorage:
             return state.sweeps.get(namespace)
 
     def _keep(self, state: State, change: Change) -> None:
-        """Write *change* down, if it is one, so that it is not lost."""
+        """Append *change*, unless it is empty; it cannot be lost then."""
         if any(change):
             self._journal.append(state, change, durable=True)
 
 
 def _lacks_message(state: State, event: TaskRecord) -> bool:
-    """Whether the record of *event* has no message when that is merged into it."""
+    """True if the record has no message once *event* is merged into it."""
     known = state.records.get(event.task_id)
     return event.message is None and (known is None or known.message is None)
 
 
 def _expired(state: State, now: datetime) -> list[str]:
-    """The ids of records that may be deleted, those that expired first before others."""
+    """The ids of the records that have expired, the earliest first."""
     dates = (
         (record.outcome.expire_at, record.task_id)
         for record in state.records.values()
@@ -194,7 +194,7 @@ def _expired(state: State, now: datetime) -> list[str]:
 
 
 def _waiting(state: State, namespace: str) -> list[Schedule]:
-    """What nobody has claimed, the first due first."""
+    """The unclaimed schedules of *namespace*, the first due first."""
     found = [s for s in state.schedules.values() if s.namespace == namespace and not s.claimed]
     return sorted(found, key=attrgetter("due", "schedule_id"))
 
