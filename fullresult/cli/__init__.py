@@ -1,1 +1,1 @@
-"""`celery -A proj fullresult …`: the memory of an app on the command line."""
+"""`celery -A proj fullresult …`: an app's records on the command line."""

@@ -1,4 +1,4 @@
-"""Acting as the user of this process: `Deeds` whose audit log names them and this host."""
+"""Acting as the user of this process, by whose name the audit log has it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def deeds_of(full: FullResult) -> Deeds:
-    """What a command may do with the tasks of an app."""
+    """The deeds of the user of this process."""
     return full.acting(actor_here("command line", unwritten=_say_unwritten))
 
 
 def _say_unwritten(why: str) -> None:
-    say(f"It is done, but the audit log does not say so: {one_line(why)}", err=True)
+    say(f"What was done stays done, but the audit log does not say so: {one_line(why)}", err=True)

@@ -17,19 +17,19 @@ _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "microseconds")
 
 
 def how_long(command: F) -> F:
-    """Add the options; the command gets them as keywords, for `age`."""
+    """Add the options. The command gets them as keywords, and gives those to `age`."""
     command = click.option(
         "--older-than", type=length, metavar="LENGTH", help="The same in one word: 90m, 1h30m, 2d."
     )(command)
     for unit in reversed(_UNITS):
         command = click.option(
-            f"--{unit}", type=click.FloatRange(min=0), help="Adds to the others."
+            f"--{unit}", type=click.FloatRange(min=0), help="Added to the others."
         )(command)
     return command
 
 
 def age(options: Mapping[str, Any]) -> timedelta | None:
-    """What the options add up to; None where none is given. Raises click's `UsageError`."""
+    """The sum of the options; None if none is given. Raises click's `UsageError`."""
     older_than: timedelta | None = options["older_than"]
     given = {unit: options[unit] for unit in _UNITS if options[unit] is not None}
     if not given:

@@ -1,4 +1,4 @@
-"""What goes wrong, as one sentence and an exit code instead of a traceback."""
+"""Errors as one sentence and an exit code instead of a traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fullresult.storage import StorageError
 
 
 class Failure(click.ClickException):
-    """Ends the command with exit code 1; the message is for people."""
+    """Ends the command with its message and the exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002  (click's signature)
         say(f"Error: {one_line(self.message)}", err=True)

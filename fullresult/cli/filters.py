@@ -1,4 +1,4 @@
-"""The options that say which tasks, and the `TaskQuery` they make."""
+"""The options that choose tasks, and the `TaskQuery` that they make."""
 
 from __future__ import annotations
 
@@ -18,39 +18,43 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _WHICH = (
     click.option("--state", multiple=True, type=state, help="In this state. Repeatable."),
-    click.option("--name", metavar="GLOB", help="Called so: a name, or a glob like 'shop.*'."),
+    click.option("--name", metavar="GLOB", help="With this name, or a glob like 'shop.*'."),
     click.option("--queue", help="Sent to this queue."),
     click.option("--worker", help="Run by this worker (celery@host)."),
-    click.option("--root-id", help="Begun by this task: its whole workflow."),
+    click.option("--root-id", help="In the workflow that this task began."),
     click.option("--group-id", help="Members of this group."),
-    click.option("--retry-of", metavar="ID", help="Sent again from this task."),
+    click.option("--retry-of", metavar="ID", help="A re-send of this task."),
     click.option(
         "--since",
         type=when,
         help="Created since: 2h, 90m, '1d ago', 2026-01-31, 2026-01-31T14:00 (local time).",
     ),
     click.option("--until", type=when, help="Created before; like --since."),
-    click.option("--text", help="With this in name, id or exception, in any case."),
+    click.option(
+        "--text", help="With this text in name, id or exception; upper and lower case are the same."
+    ),
     click.option(
         "--kwarg",
         "kwargs",
         multiple=True,
         type=pair,
         metavar="KEY=VALUE",
-        help="With this keyword argument; the value is JSON, else a string. Repeatable.",
+        help="With this keyword argument. The value is JSON, or else a string. Repeatable.",
     ),
     click.option(
         "--arg",
         "args",
         multiple=True,
         type=value,
-        help="With this positional argument; repeat it for the next one.",
+        help="With this positional argument. Repeat it for the next one.",
     ),
 )
 _PAGE = (
     limits.limit,
     click.option("--after", type=cursor, metavar="CURSOR", help="Go on where a listing ended."),
-    click.option("--oldest-first", is_flag=True, help="Else the newest come first."),
+    click.option(
+        "--oldest-first", is_flag=True, help="Begin with the oldest; without it, with the newest."
+    ),
 )
 FILTERS = (
     *("state", "name", "queue", "worker", "root_id", "group_id", "retry_of"),
@@ -59,7 +63,7 @@ FILTERS = (
 
 
 def which(command: F) -> F:
-    """Add the options that narrow."""
+    """Add the options that choose tasks."""
     return _with(_WHICH, command)
 
 
@@ -83,7 +87,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:
-    """The query that *options* ask. Raises click's `UsageError`."""
+    """The query of *options*. Raises click's `UsageError`."""
     try:
         return TaskQuery(**given(options), **more)
     except ValueError as error:
@@ -91,7 +95,7 @@ def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:
 
 
 def explain_nothing(options: Mapping[str, Any]) -> None:
-    """Say, where nothing was found, which state may have been misspelt."""
+    """Say which states may be misspelt, after nothing was found."""
     for name in options.get("state") or ():
         if name not in STATES:
             known = ", ".join(STATES)

@@ -1,4 +1,4 @@
-"""`celery -A proj fullresult …`: the memory of an app on the command line."""
+"""`celery -A proj fullresult …`: an app's records on the command line."""
 
 from __future__ import annotations
 
@@ -46,10 +46,8 @@ __all__ = ["fullresult"]
     ],
 )
 def fullresult() -> None:
-    """Look into the memory of your tasks.
+    """Find recorded tasks, see what happened to them, and send them again.
 
-    Every task of the app is recorded in full: find it, see what happened to it, send it again.
-
-    Exit codes: 0 done; 1 it did not work, and one sentence says why; 2 wrong usage. `stale --fail`,
-    `orphans --fail` and `stale-scheduled` have a 3: there are some.
+    Exit codes: 0, it is done. 1, it is not, and one sentence says why. 2, wrong usage. 3, there are
+    some: of `stale --fail`, `orphans --fail` and `stale-scheduled`.
     """

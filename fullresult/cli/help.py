@@ -9,7 +9,7 @@ import click
 
 
 class Command(click.Command):
-    """*examples* are what follows `celery -A proj fullresult`."""
+    """A command with *examples*, each without the `celery -A proj fullresult` before it."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **options: Any) -> None:
         super().__init__(*args, **options)

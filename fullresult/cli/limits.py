@@ -1,4 +1,4 @@
-"""What listings have in common: their options, and how they say that there is more."""
+"""The options that listings share, and the hint that more follow."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from fullresult.cli.terminal import say
 from fullresult.insight.safe_text import safe
 
 FOUND = 3
-"""The exit code of a listing that is to fail where it finds anything."""
+"""The exit code of a listing with `--fail` that found something."""
 
 limit = click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="List at most this many.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 fail = click.option("--fail", is_flag=True, help=f"Exit with code {FOUND} if there are any.")
@@ -28,6 +32,6 @@ def say_limit_was_reached(limit: int) -> None:
 
 
 def fail_over(context: click.Context, found: str, *, more: bool) -> None:
-    """End with `FOUND`, and say how many were *found*, or that there are more."""
+    """End with the exit code `FOUND`, and say how many were *found*."""
     say(f"{'More than ' if more else ''}{found}.", err=True)
     context.exit(FOUND)

@@ -1,4 +1,4 @@
-"""What a command is about to touch, before it does."""
+"""Showing the tasks that a command is about to act on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 10
 
 
 def preview(full: FullResult, query: TaskQuery, number: int, verb: str) -> None:
-    """Show the first of the *number* records that will be *verb*-ed, on standard error."""
+    """Show the first of the *number* records to *verb*, on standard error."""
     say(f"About to {verb} {count_of(number)}:", err=True)
     show_records(full.find(replace(query, limit=min(SHOWN, number))), err=True, table=True)
     if number > SHOWN:
@@ -31,7 +31,7 @@ def preview(full: FullResult, query: TaskQuery, number: int, verb: str) -> None:
 def preview_schedules(
     full: FullResult, schedules: Sequence[Schedule], number: int, verb: str
 ) -> None:
-    """Show *schedules*, those of the first of *number* tasks that will be *verb*-ed, likewise."""
+    """Show *schedules*, of the first of the *number* tasks to *verb*, on standard error."""
     say(f"About to {verb} {count_of(number)}:", err=True)
     show_schedules(full, schedules, err=True, table=True)
     if number > SHOWN:

@@ -1,4 +1,4 @@
-"""A bar on a terminal, silence in a pipe."""
+"""How far a command is: a bar on a terminal, nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fullresult.cli.terminal import is_terminal
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function to call with how much more is done."""
+    """A function to call with the number that was done since the last call."""
     if not is_terminal(err=True):
         yield lambda _: None
         return
@@ -23,7 +23,7 @@ def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def counting(label: str) -> Iterator[Callable[[int], None]]:
-    """The same where nobody knows how much there is to do."""
+    """The same without a total."""
     if not is_terminal(err=True):
         yield lambda _: None
         return

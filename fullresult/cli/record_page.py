@@ -1,4 +1,4 @@
-"""Everything that is known of one record, as lines for a person."""
+"""One record in full, as lines for a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_TRACEBACK = 20_000
 _SHORT = 76
 _INDENT = "  "
 _BAR = "  │ "
-"""Before every line that a task wrote, so that none can pass for one of ours."""
+"""Before each line of a task's own text, so that it cannot look like a line of ours."""
 _LABEL = 16
 
 
@@ -137,7 +137,7 @@ def _result(record: TaskRecord) -> Iterator[str]:
 
 
 def _value(label: str, value: Any) -> Iterator[str]:
-    """In the label's line where it is short, else in lines of its own."""
+    """On the label's line if it is short, else on lines of its own."""
     if len(text := _json(value)) <= _SHORT:
         yield _field(label, text)
     else:

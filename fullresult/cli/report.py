@@ -1,4 +1,4 @@
-"""Acting on many tasks, and saying what became of each."""
+"""Acting on many tasks, and printing the outcome for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fullresult.insight.words import count_of
 
 
 class Words(NamedTuple):
-    """How to speak of an action: `Sending`, `sent`."""
+    """An action in words: `Sending`, `sent`."""
 
     doing: str
     done: str
@@ -26,9 +26,9 @@ def act(
     do: Callable[[Pace], Report],
     line: Callable[[Fate], str] = lambda fate: safe(fate.task_id),
 ) -> None:
-    """*do* something to *number* tasks, and print a *line* of each that was done.
+    """Call *do*, which acts on *number* tasks, and print a *line* for each that was done.
 
-    Raises `Failure` where not all was done, after saying why.
+    Raises `Failure` if not all was done, after printing the reasons.
     """
     lines: list[str] = []
     try:
@@ -41,7 +41,7 @@ def act(
 
             report = do(Pace(tell=tell))
     finally:
-        # Also those done before somebody lost patience.
+        # Also after Ctrl-C.
         for each in lines:
             say(each)
     _conclude(words, report)

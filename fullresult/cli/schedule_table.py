@@ -1,4 +1,4 @@
-"""What waits to be sent, for people and programs: a table, fields, a document, and why not."""
+"""Schedules for people and programs: a table, fields, a JSON document."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fullresult.record.schedule import Schedule
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
 
-# Not what would be sent: it is stored whole even where the record hides a part of it.
+# The message to send: it is stored whole even if the record hides a part of it.
 _SECRET = frozenset({"body", "headers", "how"})
 
 
 def show_schedules(
     full: FullResult, schedules: Sequence[Schedule], *, err: bool = False, table: bool | None = None
 ) -> None:
-    """Print *schedules*; as a table on a terminal, or where *table* says so."""
+    """Print *schedules*, as a table if *table* is True; without it, on a terminal."""
     show_rows(schedules, _columns(full.settings.namespace), _fields, err=err, table=table)
 
 
 def schedule_document(schedule: Schedule) -> dict[str, Any]:
-    """All that *schedule* says of itself, as values that JSON holds."""
+    """The fields of *schedule*, except its message, as JSON values."""
     known = {k: v for k, v in schedule._asdict().items() if k not in _SECRET}
     known["claimed"] = schedule.claimed
     return {name: plain(value) for name, value in known.items()}
@@ -59,7 +59,7 @@ def _columns(namespace: str) -> tuple[Column[Schedule], ...]:
 
 
 def _fields(schedule: Schedule) -> list[str]:
-    """What a line in a pipe says, and `scheduled --help` explains."""
+    """The fields of a line in a pipe, as `scheduled --help` lists them."""
     return bounded(
         (
             schedule.task_id,

@@ -1,4 +1,4 @@
-"""Many of something, one a line: a table on a terminal, tab-separated text in a pipe."""
+"""Listings, one item a line: a table on a terminal, tab-separated fields in a pipe."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 _GAP = "  "
 _NARROWEST = 16
-"""Columns below which a cell that may be cut is not worth showing."""
+"""The least width of an elastic column. With less room it is left out."""
 _LONGEST_FIELD = 1024
 
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
-    """*elastic* columns share the room that the others leave; the last ones are left out first."""
+    """A column. *elastic* ones share the room that the others leave; the last go first."""
 
     heading: str
     cell: Callable[[T], str]
     elastic: bool = False
     state: Callable[[T], str] | None = None
-    """What it is coloured by."""
+    """The state by which the cell is coloured."""
 
 
 COLUMNS: tuple[Column[TaskRecord], ...] = (
@@ -53,7 +53,7 @@ def show_records(
     err: bool = False,
     table: bool | None = None,
 ) -> None:
-    """Print *records*; as a table on a terminal, or where *table* says so."""
+    """Print *records*, as a table if *table* is True; without it, on a terminal."""
     show_rows(records, columns, fields, err=err, table=table)
 
 
@@ -65,7 +65,7 @@ def show_rows(
     err: bool = False,
     table: bool | None = None,
 ) -> None:
-    """Print *items*: their *columns* as a table, or their *fields* with tabs between."""
+    """Print the *columns* of *items* as a table, or their *fields* with tabs between."""
     if not (is_terminal(err=err) if table is None else table):
         for item in items:
             say("\t".join(fields(item)), err=err)
@@ -74,7 +74,7 @@ def show_rows(
 
 
 def fields(record: TaskRecord) -> list[str]:
-    """What a line in a pipe says, and `list --help` explains."""
+    """The fields of a line in a pipe, as `list --help` lists them."""
     values = (
         record.task_id,
         record.state,
@@ -91,7 +91,7 @@ def fields(record: TaskRecord) -> list[str]:
 
 
 def bounded(values: Iterable[str | None]) -> list[str]:
-    """*values* as they may stand between tabs."""
+    """*values* without tabs and line ends, each cut at `_LONGEST_FIELD` characters."""
     return [safe(value or "")[:_LONGEST_FIELD] for value in values]
 
 
@@ -120,7 +120,7 @@ def _padded(text: str, room: int) -> str:
 
 
 def _widths(columns: Sequence[Column[T]], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Columns for each cell; 0 for what is left out."""
+    """The width of each column; 0 if it is left out."""
     wanted = [
         max(len(column.heading), *(width(row[index]) for row in rows))
         if any(row[index] for row in rows)

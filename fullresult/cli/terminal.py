@@ -1,4 +1,4 @@
-"""What is printed: harmless whatever a task put in it, of bounded width, coloured for people."""
+"""Printing: text of tasks cannot harm the terminal, is cut to its width, and is coloured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 import click
 
 _CHARACTERS_PER_COLUMN = 4
-"""Marks that take no room of their own are bounded by this."""
+"""Characters that are looked at for one column: combining marks take no room."""
 _COLOURS = {
     "SUCCESS": "green",
     "FAILURE": "red",
@@ -24,7 +24,7 @@ _COLOURS = {
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print *text* as one line; without colours in a pipe, or where `celery --no-color` says so."""
+    """Print *text* as one line, in colour on a terminal unless `celery --no-color` was said."""
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     writable = text.encode(encoding, "backslashreplace").decode(encoding)
@@ -34,7 +34,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def is_terminal(*, err: bool = False) -> bool:
-    """Whether a person reads what is printed."""
+    """True if standard output, or with *err* standard error, is a terminal."""
     return (sys.stderr if err else sys.stdout).isatty()
 
 
@@ -52,7 +52,7 @@ def dim(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """The columns that *text* takes on a terminal."""
+    """The number of columns that *text* takes on a terminal."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
@@ -63,7 +63,7 @@ def _columns(character: str) -> int:
 
 
 def fit(text: str, columns: int) -> str:
-    """*text* in at most so many *columns*, the last one being … where something was cut."""
+    """*text* in at most *columns*, the last one being … if something was cut."""
     if len(text) <= columns * _CHARACTERS_PER_COLUMN and width(text) <= columns:
         return text
     room, kept = columns - 1, ""

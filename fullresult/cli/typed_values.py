@@ -1,4 +1,4 @@
-"""What people type: dates, lengths of time, states, arguments, each read by a function."""
+"""Readers of typed values: dates, lengths of time, states, arguments, cursors."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def moment(text: str) -> datetime:
 
 
 def state(text: str) -> str:
-    """A state; Celery's own in any case, others are the users' own."""
+    """A state. Celery's may be typed in lower case; any other is one of the user's own."""
     if not text:
         raise click.BadParameter(f"'' is no state; Celery's are {', '.join(STATES)}")
     return text.upper() if text.upper() in STATES else text
 
 
 def value(text: str) -> Any:
-    """A value as JSON; what is no JSON is a string."""
+    """A value: JSON, or else a string."""
     try:
         found = encoding.loads_strict(text)
     except ValueError:
@@ -73,17 +73,17 @@ def pair(text: str) -> tuple[str, Any]:
 
 
 def cursor(text: str) -> str:
-    """Where a listing of tasks goes on."""
+    """The cursor of a listing of tasks."""
     return _cursor(text, TaskQuery)
 
 
 def schedule_cursor(text: str) -> str:
-    """Where a listing of schedules goes on."""
+    """The cursor of a listing of schedules."""
     return _cursor(text, ScheduleQuery)
 
 
 def audit_cursor(text: str) -> str:
-    """Where a listing of the audit log goes on."""
+    """The cursor of a listing of the audit log."""
     return _cursor(text, AuditQuery)
 
 

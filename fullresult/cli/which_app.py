@@ -1,4 +1,4 @@
-"""The memory of the app that `celery -A` names."""
+"""The `FullResult` of the app that `celery -A` names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def full_of(context: click.Context) -> FullResult:
-    """The `FullResult` of the app in question. Raises `Failure` where there is none."""
+    """The `FullResult` of that app. Raises `Failure` if there is none."""
     app = getattr(context.obj, "app", None)
     full: FullResult | None = getattr(app, "fullresult", None)
     if full is not None:

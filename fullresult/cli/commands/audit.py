@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, examples=["audit --since '1d ago'", "audit --action resend --json"])
 @click.option("--actor", help="Done by this person.")
-@click.option("--action", help="Of this kind: resend, cancel, delete, trigger, …")
+@click.option("--action", help="This action: resend, cancel, delete, trigger, …")
 @click.option("--task-id", metavar="ID", help="Done to this task.")
 @click.option("--since", type=when, help="Done since: 2h, '1d ago', 2026-01-31T14:00 (local time).")
 @click.option("--until", type=when, help="Done before; like --since.")
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 def audit(context: click.Context, /, limit: int, as_json: bool, **asked: Any) -> None:
     """List what people did to tasks, the newest first.
 
-    What these commands and the web pages did: who, when, to which tasks.
+    It has what commands, web pages and calls of the API did, and what failed: who, when, to which
+    tasks.
 
-    On a terminal this is a table. In a pipe it is one line an entry with tabs between: when (UTC),
-    who, what, outcome, how many tasks, the first of their ids, details as JSON. With --json it is
-    one object: `entries`, and `next`, the cursor for --after (null at the end).
+    On a terminal this is a table. In a pipe, each line is an audit entry, with tabs between its
+    fields: when (UTC), who, what, outcome, how many tasks, the first of their ids, details as JSON.
+    With --json it is one object: `entries`, and `next`, the cursor for --after (null at the end).
     """
     found = full_of(context).audit_log(limit=limit + 1, **asked)
     entries = found[:limit]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.argument("ids", nargs=-1, metavar="[ID]…")
 @filters.which
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the first due first.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many, the first due first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def cancel(
@@ -37,11 +37,11 @@ def cancel(
 ) -> None:
     """Cancel scheduled tasks, after showing which.
 
-    They are not sent, and end as REVOKED. Name their ids, or say which by the options; you see them
-    before anything is cancelled. A task that a sweeper has claimed cannot be cancelled any more,
-    nor one that was sent: each is reported, the others go on, and the exit code is 1.
+    They are never sent, and end as REVOKED. Name their ids, or choose them by the options. You see
+    them before anything is cancelled. A task that a sweeper has claimed, or that was sent, cannot
+    be cancelled. It is reported, the others go on, and the exit code is 1.
 
-    Prints the id of each task cancelled.
+    Prints the id of each cancelled task.
     """
     full = full_of(context)
     by_filter = bool(filters.given(options))
@@ -92,7 +92,7 @@ def _ask(full: FullResult, schedules: Sequence[Schedule], number: int) -> None:
 
 
 def _unique(schedules: Iterable[Schedule]) -> Iterator[str]:
-    """The ids of their tasks: one may have several."""
+    """The ids of their tasks, each once: a task may have several schedules."""
     seen: set[str] = set()
     for schedule in schedules:
         if schedule.task_id not in seen:

@@ -20,8 +20,8 @@ _PORTION = 1000
 
 @click.command(cls=Command, examples=["delete --state SUCCESS --until '30d ago'"])
 @filters.which
-@click.option("--all", "everything", is_flag=True, help="Every task, where no filter is given.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
+@click.option("--all", "everything", is_flag=True, help="Every task; needs no filter.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(
@@ -29,7 +29,7 @@ def delete(
 ) -> None:
     """Delete records, the oldest first, after showing which.
 
-    What a task left on the broker or in a result backend stays there.
+    Messages on the broker and results in a result backend stay.
     """
     full = full_of(context)
     if not filters.given(options) and not everything:

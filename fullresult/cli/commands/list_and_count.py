@@ -31,9 +31,9 @@ from fullresult.insight.document import document, dumps
 def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """List tasks, the newest first.
 
-    On a terminal this is a table. In a pipe it is one line a task with tabs between: id, state,
-    name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With --json it
-    is one object: `tasks`, and `next`, the cursor for --after (null at the end).
+    On a terminal this is a table. In a pipe, each line is a task, with tabs between its fields: id,
+    state, name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With
+    --json it is one object: `tasks`, and `next`, the cursor for --after (null at the end).
     """
     full, limit = full_of(context), options["limit"]
     order = "oldest" if options["oldest_first"] else "newest"

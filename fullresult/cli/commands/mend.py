@@ -1,4 +1,4 @@
-"""`resend-scheduled` and `release`: for what was claimed and not marked sent."""
+"""`resend-scheduled` and `release`, for schedules that were claimed and never marked sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Chosen(NamedTuple):
-    """Tasks to mend, and the first of their schedules."""
+    """The ids of the chosen tasks, and the schedules of the first few."""
 
     ids: list[str]
     schedules: list[Schedule]
@@ -38,7 +38,9 @@ def _which(what: str) -> Callable[[Any], Any]:
         click.option("--all", "everything", is_flag=True, help=f"All {what} for too long."),
         ages.how_long,
         click.option(
-            "--limit", type=click.IntRange(min=1), help="With --all: so many, the first due first."
+            "--limit",
+            type=click.IntRange(min=1),
+            help="With --all: at most this many, the first due first.",
         ),
         click.option("--yes", is_flag=True, help="Do not ask."),
     )
@@ -61,14 +63,14 @@ def _which(what: str) -> Callable[[Any], Any]:
 def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Send scheduled tasks now, each under its own id.
 
-    For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
-    whether the task was sent. If it was, it is now sent twice. Name their ids, or say --all for
-    those that are due for too long, which is what the options add up to, else
-    `fullresult_stale_after` (1 hour); not what was claimed within the last minute. You see them
-    before anything is sent.
+    It is for tasks that a sweeper claimed and never marked sent: it died in between, and it is not
+    known whether the task was sent. If it was, it is now sent twice. Name the ids, or say --all for
+    the tasks that are due for too long: for the sum of the options, or without any for
+    `fullresult_stale_after` (1 hour). What was claimed within the last minute is left to its
+    sweeper. You see the tasks before anything is sent.
 
-    Prints the id of each task sent. One that cannot be sent is reported, the others go on, and the
-    exit code is 1.
+    Prints the id of each task that was sent. A task that cannot be sent is reported, the others go
+    on, and the exit code is 1.
     """
     full = full_of(context)
     chosen = _chosen(full, options, claimed=None)
@@ -89,14 +91,14 @@ def resend_scheduled(context: click.Context, /, yes: bool, **options: Any) -> No
 def release(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give claimed tasks back to the sweepers.
 
-    For those that a sweeper claimed and never marked sent: it died in between, and nobody knows
-    whether the task was sent. If it was, the next sweep sends it twice. Name ids, or say --all for
-    those that are due and claimed for too long, which is what the options add up to, else
-    `fullresult_stale_after` (1 hour), and no less than a minute. You see them before anything is
-    released.
+    It is for tasks that a sweeper claimed and never marked sent: it died in between, and it is not
+    known whether the task was sent. If it was, the next sweep sends it again. Name the ids, or say
+    --all for the tasks that are due and claimed for too long: for the sum of the options, or
+    without any for `fullresult_stale_after` (1 hour). What was claimed within the last minute is
+    left to its sweeper. You see the tasks before anything is released.
 
-    Prints the id of each task released. One that is not claimed is reported, the others go on, and
-    the exit code is 1.
+    Prints the id of each released task. A task that is not claimed is reported, the others go on,
+    and the exit code is 1.
     """
     full = full_of(context)
     chosen = _chosen(full, options, claimed=True)
@@ -141,7 +143,7 @@ def _chosen(full: FullResult, options: dict[str, Any], *, claimed: bool | None) 
 
 
 def _take(schedules: Iterator[Schedule]) -> Chosen:
-    """Only the first are kept whole: there may be many, and large."""
+    """All ids, and the first `SHOWN` schedules: there may be many, and they may be large."""
     first: list[Schedule] = []
     ids: dict[str, None] = {}
     for schedule in schedules:

@@ -46,14 +46,14 @@ def orphans(
 ) -> None:
     """List tasks that were running when their worker was last heard of, the oldest first.
 
-    The worker was killed, stopped before they ended, or is cut off from the storage: it tells every
-    `fullresult_heartbeat` that it lives (10 seconds), and is missed after 2.5 times that. With a
-    length of time, only those of workers that were last heard of so long ago. What was sent again
-    is left out.
+    The worker was killed, stopped before the tasks ended, or is cut off from the storage. A worker
+    tells every `fullresult_heartbeat` (10 seconds) that it lives, and is gone after 2.5 times that.
+    With a length of time, only tasks whose worker was last heard of so long ago are listed. Tasks
+    that were sent again are left out.
 
-    In a pipe it is lines as of `list`, with one field more: when the worker was last heard of
-    (UTC). With --json it is one object: `tasks`, each with `worker_gone_since` and
-    `worker_stopped` (whether it said that it ended), and `more`, whether --limit left some out.
+    In a pipe, the fields are those of `list`, and when the worker was last heard of (UTC). With
+    --json it is one object: `tasks`, each with `worker_gone_since` and `worker_stopped` (true if it
+    said that it ended), and `more` (true if --limit left some out).
     """
     full = full_of(context)
     age = ages.age(options)
@@ -74,7 +74,7 @@ def orphans(
 
 
 def show_orphans(found: Sequence[Orphan], *, err: bool = False, table: bool | None = None) -> None:
-    """Print *found*; as a table on a terminal, or where *table* says so."""
+    """Print *found*, as a table if *table* is True; without it, on a terminal."""
     show_rows(found, COLUMNS, _fields, err=err, table=table)
 
 

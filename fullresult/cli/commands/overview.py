@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, examples=["overview", "overview --since 1h --buckets 12 --json"])
 @click.option(
-    "--since", type=when, help="Of tasks created since: 2h, '7d ago', …; 1 day ago if not given."
+    "--since", type=when, help="Of tasks created since: 2h, '7d ago', … Without it, 1 day ago."
 )
 @click.option("--until", type=when, help="Of tasks created before; like --since.")
 @click.option(
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 500),
     default=24,
     show_default=True,
-    help="Cut the time into so many parts, for --json.",
+    help="Cut the time into this many parts, for --json.",
 )
 @limits.as_json
 @click.pass_context
@@ -47,13 +47,13 @@ def overview(
 ) -> None:
     """Show how the tasks are doing: how many, how fast, what fails and what is late.
 
-    Of a long time only a sample is looked at, the newest of each part of it, and that is said; so
-    it stays fast however many records there are. No state is counted beyond 1,000.
+    If the time has many records, only a sample is read, the newest of each part of the time, and
+    that is said. No state is counted beyond 1,000.
 
-    On a terminal this is a table of tasks by name. In a pipe it is one line a name with tabs
-    between: name, tasks, published, started, succeeded, failed, dropped, retried, and in seconds
-    the wait for half, 95 and 99 % of them, and the time to run for as many. With --json it is one
-    object.
+    On a terminal this is a table of tasks by name. In a pipe, each line is a name, with tabs
+    between its fields: name, tasks, published, started, succeeded, failed, dropped, retried, and in
+    seconds the wait of 50, 95 and 99 % of the tasks, and the time to run of as many. With --json it
+    is one object.
     """
     full = full_of(context)
     try:
@@ -64,7 +64,7 @@ def overview(
         say(dumps(_document(found)))
         return
     show_rows(found.statistics.tasks, _COLUMNS, _fields)
-    for line in _told(found):
+    for line in _summary(found):
         say(line, err=True)
 
 
@@ -75,7 +75,7 @@ def _document(found: Overview) -> dict[str, Any]:
     return known
 
 
-def _told(found: Overview) -> list[str]:
+def _summary(found: Overview) -> list[str]:
     lines = []
     if found.statistics.sampled:
         share = found.statistics.total.share

@@ -26,7 +26,7 @@ _scheduler = click.option(
     "--scheduler",
     "-S",
     metavar="CLASS",
-    help="That of beat, where it is told on beat's command line and not by `beat_scheduler`.",
+    help="Beat's scheduler, if it is named on beat's command line and not by `beat_scheduler`.",
 )
 
 
@@ -37,13 +37,13 @@ _scheduler = click.option(
 def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) -> None:
     """List the periodic tasks, and how each last went.
 
-    They are the entries of `beat_schedule`, those of `add_periodic_task`, and those that beat's
-    scheduler keeps elsewhere, as django-celery-beat does.
+    They are those of `beat_schedule` and of `add_periodic_task`, and those that beat's scheduler
+    keeps elsewhere, as django-celery-beat does.
 
-    On a terminal this is a table. In a pipe it is one line an entry with tabs between: name, task,
-    schedule, enabled (yes or no), next due (UTC), and of its last run: id, state, created (UTC),
-    and whether the record names the entry ("entry") or only the task ("task"). With --json it is a
-    list of objects.
+    On a terminal this is a table. In a pipe, each line is a periodic task, with tabs between its
+    fields: name, task, schedule, enabled (yes or no), next due (UTC), and of its last run: id,
+    state, created (UTC), and what the record names: the periodic task ("entry") or only its task
+    ("task"). With --json it is a list of objects.
     """
     from fullresult.insight.periodic import SchedulerError
 
@@ -53,7 +53,7 @@ def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) ->
     except SchedulerError as error:
         raise Failure(safe_str(error)) from error
     if as_json:
-        say(dumps([_document(entry) for entry in found]))
+        say(dumps([_document(task) for task in found]))
         return
     show_rows(found, _COLUMNS, _fields)
     if not found:
@@ -67,8 +67,8 @@ def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) ->
 def trigger(context: click.Context, /, name: str, scheduler: str | None) -> None:
     """Send a periodic task now, as beat would.
 
-    NAME is that of the entry, as `periodic` lists it. Beat goes on as before: it sends the task
-    again when it is due. Prints the id of the task sent.
+    NAME is the one that `periodic` lists. Beat keeps its plan, and sends the task again when it is
+    due. Prints the id of the task that was sent.
     """
     full = full_of(context)
     try:
@@ -78,48 +78,48 @@ def trigger(context: click.Context, /, name: str, scheduler: str | None) -> None
     say(safe(str(result.id)))
 
 
-def _document(entry: PeriodicTask) -> dict[str, Any]:
-    known: dict[str, Any] = {k: plain(v) for k, v in vars(entry).items() if k != "last_run"}
-    last = entry.last_run
+def _document(task: PeriodicTask) -> dict[str, Any]:
+    known: dict[str, Any] = {k: plain(v) for k, v in vars(task).items() if k != "last_run"}
+    last = task.last_run
     return {**known, "last_run": None if last is None else document(last)}
 
 
-def _fields(entry: PeriodicTask) -> Sequence[str]:
-    last, due = entry.last_run, entry.next_due
+def _fields(task: PeriodicTask) -> Sequence[str]:
+    last, due = task.last_run, task.next_due
     return bounded(
         (
-            entry.name,
-            entry.task,
-            entry.schedule,
-            "yes" if entry.enabled else "no",
+            task.name,
+            task.task,
+            task.schedule,
+            "yes" if task.enabled else "no",
             due.isoformat(timespec="milliseconds") if due else None,
             last.task_id if last else None,
             last.state if last else None,
             last.date_created.isoformat(timespec="milliseconds") if last else None,
-            entry.last_run_by,
+            task.last_run_by,
         )
     )
 
 
-def _last(entry: PeriodicTask) -> str:
-    return "" if entry.last_run is None else local(entry.last_run.date_created)
+def _last(task: PeriodicTask) -> str:
+    return "" if task.last_run is None else local(task.last_run.date_created)
 
 
-def _state(entry: PeriodicTask) -> str:
-    return "" if entry.last_run is None else safe(entry.last_run.state)
+def _state(task: PeriodicTask) -> str:
+    return "" if task.last_run is None else safe(task.last_run.state)
 
 
-def _next(entry: PeriodicTask) -> str:
-    if not entry.enabled:
+def _next(task: PeriodicTask) -> str:
+    if not task.enabled:
         return "disabled"
-    return "" if entry.next_due is None else local(entry.next_due)
+    return "" if task.next_due is None else local(task.next_due)
 
 
 _COLUMNS: tuple[Column[PeriodicTask], ...] = (
-    Column("NAME", lambda entry: brief(entry.name), elastic=True),
-    Column("SCHEDULE", lambda entry: brief(entry.schedule)),
+    Column("NAME", lambda task: brief(task.name), elastic=True),
+    Column("SCHEDULE", lambda task: brief(task.schedule)),
     Column("NEXT", _next),
     Column("LAST", _last),
     Column("STATE", _state, state=_state),
-    Column("TASK", lambda entry: brief(entry.task), elastic=True),
+    Column("TASK", lambda task: brief(task.task), elastic=True),
 )

@@ -15,10 +15,10 @@ from fullresult.insight.words import count_of
 @click.command(cls=Command, examples=["purge"])
 @click.pass_context
 def purge(context: click.Context, /) -> None:
-    """Delete the records that `fullresult_retention` has no longer.
+    """Delete the records that have expired by `fullresult_retention`.
 
-    In small batches, with rests. Beat sends a task that does the same every hour; MongoDB does it
-    by itself.
+    It deletes small batches, and rests after each. Beat sends a task every hour that does the same;
+    MongoDB does it by itself.
     """
     full = full_of(context)
     with counting("Deleted") as advance:

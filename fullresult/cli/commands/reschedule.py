@@ -29,10 +29,10 @@ from fullresult.insight.words import local_exactly
     "--eta",
     type=moment,
     metavar="WHEN",
-    help="Then: 2026-01-31T14:00 (local time, unless it names another), 'in 2h', now.",
+    help="2026-01-31T14:00 (local time, unless it names another), 'in 2h', now.",
 )
 @click.option(
-    "--countdown", type=length, metavar="LENGTH", help="So long from now: 90m, 1h30m, 2d."
+    "--countdown", type=length, metavar="LENGTH", help="This long from now: 90m, 1h30m, 2d."
 )
 @click.pass_context
 def reschedule(
@@ -40,8 +40,8 @@ def reschedule(
 ) -> None:
     """Move a scheduled task to another time.
 
-    It may be sooner or later; if that time is past, it is sent at once. A task that a sweeper has
-    claimed, or that was sent, stays as it is, and the exit code is 1.
+    The time may be sooner or later. If it is past, the task is sent at once. A task that a sweeper
+    has claimed, or that was sent, stays as it is, and the exit code is 1.
     """
     if (eta is None) == (countdown is None):
         raise click.UsageError("say when: either --eta or --countdown")

@@ -47,13 +47,15 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
     ],
 )
 @click.argument("ids", nargs=-1, metavar="[ID]…")
-@click.option("--stale", is_flag=True, help="What neither finished nor moved for too long.")
-@click.option("--stale-scheduled", is_flag=True, help="What is due for too long and was not sent.")
-@click.option("--orphans", is_flag=True, help="What was running on a worker that is gone.")
+@click.option("--stale", is_flag=True, help="Tasks that neither finished nor moved for too long.")
+@click.option(
+    "--stale-scheduled", is_flag=True, help="Tasks that are due for too long and were not sent."
+)
+@click.option("--orphans", is_flag=True, help="Tasks that were running on a worker that is gone.")
 @ages.how_long
 @filters.which
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
-@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
+@click.option("--dry-run", is_flag=True, help="Show which would be sent, and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def resend(
@@ -67,17 +69,18 @@ def resend(
 ) -> None:
     """Send recorded tasks again, exactly as they were, each under a new id.
 
-    Name their ids, or say which by the options; you see them before anything is sent. --stale,
-    --stale-scheduled and --orphans, alone or together, are for what went missing; the other options
-    narrow them. Too long is what the lengths of time add up to, else `fullresult_stale_after` (1
-    hour); with one, an orphan's worker has to be gone for as long. What is stale-scheduled is sent
-    under its own id. What was sent again before, what a living worker runs, and what moves on
-    while you look is left alone.
+    Name the ids, or choose the tasks by the options. You see them before anything is sent.
+
+    --stale, --stale-scheduled and --orphans, alone or together, find tasks that went missing; the
+    other options narrow the search. Too long is the sum of the lengths of time, or without any
+    `fullresult_stale_after` (1 hour). With one, an orphan's worker has to be gone for as long. A
+    task that is stale scheduled is sent under its own id. Of what went missing, tasks are left
+    alone that were sent again before, that a living worker runs, or that move on while you look.
 
     A task that cannot be sent again is reported, the others go on, and the exit code is 1.
 
-    Prints a line for each task sent: its id, a tab, its new id. With --dry-run, in a pipe, it is
-    the id of each that would be.
+    Prints a line for each task that was sent: its id, a tab, its new id. With --dry-run, in a pipe,
+    it prints the id of each task that would be sent.
     """
     full, how = full_of(context), How(dry_run, yes)
     ways = [way for way in WAYS if options[way]]
@@ -91,7 +94,7 @@ def resend(
 
 
 class How(NamedTuple):
-    """Whether anything is sent, and whether somebody is asked before."""
+    """How to send: not at all, or without asking before."""
 
     dry_run: bool
     yes: bool
@@ -101,7 +104,7 @@ class How(NamedTuple):
         return self.dry_run or not self.yes
 
     def ask(self, question: str) -> None:
-        """Raises click's `Abort` where the answer is no."""
+        """Ask, unless it is a dry run. Raises click's `Abort` if the answer is no."""
         if not self.dry_run:
             click.confirm(question, abort=True, err=True)
 
@@ -208,7 +211,7 @@ def _question(number: int) -> str:
 
 
 def _print_ids(ids: Iterable[str]) -> None:
-    """For programs: a person has seen them."""
+    """Print the ids in a pipe. On a terminal a person has seen them."""
     if not is_terminal():
         for task_id in ids:
             say(safe(task_id))

@@ -29,7 +29,7 @@ from fullresult.insight.document import dumps
 @click.option(
     "--claimed/--waiting",
     default=None,
-    help="Taken by a sweeper and not marked sent, or not taken yet; else both.",
+    help="Claimed by a sweeper and not marked sent, or not claimed. Without either, both.",
 )
 @click.option(
     "--due-until",
@@ -55,8 +55,8 @@ def scheduled(
 ) -> None:
     """List scheduled tasks, the first due first.
 
-    Those are what waits in the storage until it is due. On a terminal this is a table. In a pipe it
-    is one line a task with tabs between: id, due (UTC), name, queue, `waits` or `claimed`, since
+    They wait in the storage until they are due. On a terminal this is a table. In a pipe, each line
+    is a task, with tabs between its fields: id, due (UTC), name, queue, `waits` or `claimed`, since
     when (UTC), problem, namespace. With --json it is one object: `schedules`, and `next`, the
     cursor for --after (null at the end).
     """

@@ -15,9 +15,9 @@ from fullresult.config import Settings, without_password
 @click.option("--sql", is_flag=True, help="Print the SQL for an empty database; change nothing.")
 @click.pass_context
 def setup(context: click.Context, /, sql: bool) -> None:
-    """Create or upgrade what the storage needs.
+    """Create or upgrade the tables, or what the storage has instead.
 
-    Needed only where `fullresult_auto_setup` is False; harmless when repeated.
+    It is needed only if `fullresult_auto_setup` is False. It may be repeated.
     """
     full = full_of(context)
     shown = without_password(Settings.of(full.app).storage)

@@ -26,11 +26,10 @@ _SENT_AGAIN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field, uncut.")
 @click.pass_context
 def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
-    """Show all that is known of one task.
+    """Show one task in full.
 
-    Its timeline, what of it waits to be sent, every execution with its traceback, arguments,
-    result, routing, links and headers. Dates are local. What is very long is cut here; --json
-    prints all of it.
+    It shows the timeline, the schedules, every execution with its traceback, the arguments, the
+    result, routing, links and headers. Dates are local. Long texts are cut; --json prints all.
     """
     full = full_of(context)
     record = full.get(task_id)

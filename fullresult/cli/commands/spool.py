@@ -20,30 +20,29 @@ from fullresult.outage.spool import SpoolStatus
 from fullresult.storage import StorageError
 
 _FRESH = timedelta(seconds=10)
-"""What a process that lives has had for no longer than this, it is about to write."""
+"""The age up to which an event is about to be written, if its process lives."""
 
 
 @click.command(cls=Command, examples=["spool status", "spool status --json"])
 @limits.as_json
 @click.pass_context
 def status(context: click.Context, /, as_json: bool) -> None:
-    """Show how many events wait on this host for the storage to take them, and since when."""
+    """Show how many events wait on this host to be written into the storage, and since when."""
     found = full_of(context).spool_status()
     if as_json:
         say(dumps(None if found is None else plain(asdict(found))))
     elif found is None:
         say("There is no spool: what the storage does not take is lost.")
     else:
-        say(one_line(_told(found)))
+        say(one_line(_summary(found)))
 
 
 @click.command(cls=Command, examples=["spool flush"])
 @click.pass_context
 def flush(context: click.Context, /) -> None:
-    """Write what waits on this host into the storage.
+    """Write the events that wait on this host into the storage.
 
-    What belongs to processes that live these write themselves. The exit code is 1 if something
-    remains.
+    Processes that live write their own. The exit code is 1 if events remain.
     """
     full = full_of(context)
     before = full.spool_status()
@@ -54,16 +53,16 @@ def flush(context: click.Context, /) -> None:
             written = full.flush_spool(advance)
     except StorageError as error:
         left = full.spool_status() or before
-        raise Failure(f"{error}; {_told(left)}") from error
+        raise Failure(f"{error}; {_summary(left)}") from error
     say(f"Wrote {count_of(written, 'event')}.")
     after = full.spool_status() or before
     if _remains(after):
-        raise Failure(_told(after))
+        raise Failure(_summary(after))
 
 
 @click.group(cls=Commands, commands=[status, flush], examples=["spool status", "spool flush"])
 def spool() -> None:
-    """See and write what waits on this host for the storage to take it."""
+    """See and write the events that wait on this host."""
 
 
 def _remains(found: SpoolStatus) -> bool:
@@ -72,13 +71,13 @@ def _remains(found: SpoolStatus) -> bool:
     return bool(left or (found.owned and found.oldest and now - found.oldest > _FRESH))
 
 
-def _told(found: SpoolStatus) -> str:
+def _summary(found: SpoolStatus) -> str:
     if not found.events:
         return f"nothing waits in {found.directory}"
-    told = f"{count_of(found.events, 'event')} ({found.bytes:,} bytes) wait in {found.directory}"
+    summary = f"{count_of(found.events, 'event')} ({found.bytes:,} bytes) wait in {found.directory}"
     if found.oldest:
         age = datetime.now(timezone.utc) - found.oldest
-        told += f", the oldest for {span(max(age.total_seconds(), 0))}"
+        summary += f", the oldest for {span(max(age.total_seconds(), 0))}"
     if found.owned:
-        told += f"; {found.owned:,} of them belong to processes that live and write them"
-    return told
+        summary += f"; {found.owned:,} of them belong to processes that live and write them"
+    return summary

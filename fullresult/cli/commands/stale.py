@@ -30,7 +30,7 @@ from fullresult.insight.words import count_of, span
     "acceptable",
     multiple=True,
     type=state,
-    help="Not stale in this state; replaces the states that end a task. Repeatable.",
+    help="A state that counts as finished, instead of Celery's. Repeatable.",
 )
 @limits.limit
 @limits.as_json
@@ -47,10 +47,10 @@ def stale(
 ) -> None:
     """List tasks that neither finished nor moved for too long, the oldest first.
 
-    Too long is what the options add up to, else `fullresult_stale_after` (1 hour). A task that
-    waits for its ETA is not stale before it is due.
+    Too long is the sum of the options, or without any `fullresult_stale_after` (1 hour). A task
+    that waits for its ETA is not stale before it is due.
 
-    With --json it is one object: `tasks`, and `more`, whether --limit left some out.
+    With --json it is one object: `tasks`, and `more` (true if --limit left some out).
     """
     full = full_of(context)
     age = ages.age(lengths)

@@ -33,15 +33,16 @@ if TYPE_CHECKING:
 @limits.as_json
 @click.pass_context
 def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **lengths: Any) -> None:
-    """List what is overdue and was not sent.
+    """List scheduled tasks that are due for too long and were not sent.
 
-    The exit code is 3 if there is any. Some of it a sweeper claimed and never marked sent: it died
-    in between, and nobody knows whether the task was sent. The rest nobody claimed: no sweeper is
-    at work. Too long is what the options add up to, else `fullresult_stale_after` (1 hour).
+    The exit code is 3 if there are any. Some were claimed by a sweeper and never marked sent: it
+    died in between, and it is not known whether the task was sent. The others were not claimed: no
+    sweeper is at work. Too long is the sum of the options, or without any `fullresult_stale_after`
+    (1 hour).
 
-    In a pipe it is lines as of `scheduled`. With --json it is one object: `schedules`, `more`
-    (whether --limit left some out), `namespace` (of this app's broker) and `last_sweep` (when a
-    sweeper was last at work for it; null if never).
+    In a pipe, the fields are those of `scheduled`. With --json it is one object: `schedules`,
+    `more` (true if --limit left some out), `namespace` (of this app's broker) and `last_sweep`
+    (when a sweeper was last at work for it; null if never).
     """
     full = full_of(context)
     age = ages.age(lengths)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fullresult.scheduling.sweeper import Sweeper
 
 _TICK = 0.2
-"""Seconds between two looks at how far it is."""
+"""Seconds between two updates of the progress."""
 
 
 @click.command(cls=Command, examples=["sweep", "sweep --loop"])
@@ -33,13 +33,13 @@ _TICK = 0.2
 )
 @click.pass_context
 def sweep(context: click.Context, /, once: bool) -> None:
-    """Send what is due now.
+    """Send the scheduled tasks that are due.
 
-    Any number of sweepers may be at work, here, in workers and on other hosts: each task is sent by
-    one of them. With --loop it goes on, and sends each task when it is due. Ctrl-C or SIGTERM ends
-    it after the message it is sending.
+    Any number of sweepers may be at work, on this host and others: each task is sent by one of
+    them. With --loop it goes on, and sends each task when it is due. Ctrl-C or SIGTERM ends it
+    after the message that it is sending.
 
-    The exit code is 1 if the broker or the storage failed, or if something could not be sent.
+    The exit code is 1 if the broker or the storage failed, or if a task could not be sent.
     """
     sweeper = full_of(context).parts.new_sweeper()
     if not once:
@@ -60,7 +60,7 @@ def _sweep(sweeper: Sweeper, *, once: bool) -> None:
 
 
 def _in_a_thread(work: Callable[[], None], look: Callable[[], None]) -> Exception | None:
-    """Do *work*, and *look* at it now and then; what it raised.
+    """Do *work*, and call *look* every `_TICK` seconds. Returns what *work* raised.
 
     In a thread of its own no signal interrupts it between sending a message and noting that.
     """
@@ -104,7 +104,7 @@ def _report(sweeper: Sweeper, error: Exception | None, *, unfinished: bool) -> N
 
 @contextmanager
 def _stopped_by_signals(sweeper: Sweeper) -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM stops *sweeper*; the next one does what it always does."""
+    """Have the first SIGINT or SIGTERM stop *sweeper*. The next one does what it did before."""
     stopped = threading.Event()
     before: dict[int, Any] = {}
 
@@ -128,7 +128,7 @@ def _stopped_by_signals(sweeper: Sweeper) -> Iterator[threading.Event]:
 
 @contextmanager
 def _counted(sweeper: Sweeper) -> Iterator[Callable[[], None]]:
-    """A function that shows on a terminal how many were sent."""
+    """A function that shows on a terminal how many tasks were sent."""
     shown = 0
 
     def look() -> None:
@@ -149,7 +149,7 @@ def _counted(sweeper: Sweeper) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """What the sweeper logs is shown, made harmless, unless the app shows it by itself."""
+    """Print what the sweeper logs, unless the app has a handler for it."""
     logger = logging.getLogger("fullresult")
     if logger.hasHandlers():
         yield
@@ -163,7 +163,7 @@ def _logged() -> Iterator[None]:
 
 
 class _Shown(logging.Handler):
-    """Prints what is logged as lines for a person."""
+    """Prints each log record as one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(one_line(record.getMessage()), err=True)

@@ -1,4 +1,4 @@
-"""`web`: the pages, and what their users need."""
+"""`web`: the pages, and the hashes of their users' passwords and tokens."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _USER_FIELDS = 3
     type=click.IntRange(0, 65535),
     default=8766,
     show_default=True,
-    help="The port; 0 for any that is free.",
+    help="The port; 0 for a free one.",
 )
 @click.option(
     "--users",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The users, one a line: NAME ROLE HASH. Else those of fullresult_web_users.",
+    help="A file of users, one a line: NAME ROLE HASH. Without it, fullresult_web_users.",
 )
 @click.option(
     "--allowed-host",
@@ -57,7 +57,7 @@ _USER_FIELDS = 3
     "--scheduler",
     "-S",
     metavar="CLASS",
-    help="That of beat, where it is told on beat's command line and not by `beat_scheduler`.",
+    help="Beat's scheduler, if it is named on beat's command line and not by `beat_scheduler`.",
 )
 @click.option(
     "--trusted-proxy",
@@ -66,20 +66,22 @@ _USER_FIELDS = 3
     metavar="ADDRESS",
     help="A proxy whose X-Forwarded-For and -Proto are believed. Repeatable.",
 )
-@click.option("--read-only", is_flag=True, help="Whoever has the start-up link may only look.")
+@click.option("--read-only", is_flag=True, help="The start-up link may only look, and not act.")
 @click.option(
-    "--root-path", default="", metavar="PATH", help="Where a proxy has mounted the pages."
+    "--root-path", default="", metavar="PATH", help="The path under which a proxy serves the pages."
 )
 @click.option(
-    "--certfile", type=click.Path(exists=True, dir_okay=False), help="Speak HTTPS with this."
+    "--certfile", type=click.Path(exists=True, dir_okay=False), help="The certificate for HTTPS."
 )
-@click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
+@click.option(
+    "--keyfile", type=click.Path(exists=True, dir_okay=False), help="The key of the certificate."
+)
 @click.pass_context
 def web(context: click.Context, /, **options: Any) -> None:
     """Serve the web pages: look, search, retry, edit, trigger.
 
-    On this machine only, whoever opens the printed link is let in. Other addresses need users who
-    log in: `fullresult_web_users`, or a file. Ctrl-C ends it.
+    Without users, only this machine can reach them, and the printed link lets a person in. Any
+    other address needs users, of `fullresult_web_users` or --users, who log in. Ctrl-C ends it.
     """
     if context.invoked_subcommand is None:
         _serve(full_of(context), **options)
@@ -200,7 +202,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _read_users(file: Path) -> dict[str, Any]:
-    """What `create_app` takes as users."""
+    """The users for `create_app`."""
     found: dict[str, Any] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         words = line.split()

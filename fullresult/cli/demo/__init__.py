@@ -1,1 +1,1 @@
-"""`python -m fullresult demo`: watch a real worker being remembered."""
+"""`python -m fullresult demo`: a real worker, and what is recorded of it."""

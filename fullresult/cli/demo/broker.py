@@ -1,4 +1,4 @@
-"""kombu's file-system broker, whose messages appear whole.
+"""kombu's file-system broker, with messages that appear whole.
 
 The stock one writes a message where workers already look for it. One that looks at that moment
 takes an empty file, and the message is lost: rare, but a demo is watched.

@@ -1,4 +1,4 @@
-"""What the memory learns, line by line, while it learns it."""
+"""Prints each change of the records as it happens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Feed:
         self._seen: dict[str, tuple[str, int]] = {}
 
     def until(self, done: Callable[[dict[str, TaskRecord]], bool], seconds: float = 25) -> None:
-        """Watch until the records are as *done* wants them. Raises `TimeoutError`."""
+        """Watch until *done* says True of the records. Raises `TimeoutError`."""
         deadline = time.monotonic() + seconds
         while True:
             records = self._full.find(order="oldest", limit=None)

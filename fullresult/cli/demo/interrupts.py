@@ -1,4 +1,4 @@
-"""Signals that end the demo: as exceptions, so that it can clear up."""
+"""Signals that end the demo raise exceptions, so that it can clear up."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _interrupt(number: int, frame: Any) -> NoReturn:  # noqa: ARG001  (a signal 
 
 @contextmanager
 def as_exceptions() -> Iterator[None]:
-    """Whoever ends us from outside raises `KeyboardInterrupt` in the block."""
+    """Have a signal that ends the process raise `KeyboardInterrupt` in the block."""
     with _handled_by(_interrupt):
         yield
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """They wait until the end of the block."""
+    """Keep such signals until the end of the block."""
     waiting: list[int] = []
     with _handled_by(lambda number, _: waiting.append(number)):
         yield

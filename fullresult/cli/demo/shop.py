@@ -1,6 +1,6 @@
-"""A shop's Celery app, remembered: copy, change and run it as you like.
+"""A shop's recorded Celery app: copy, change and run it as you like.
 
-The broker is a folder and the memory is a file, both beside this one.
+The broker is a folder and the storage is a file, both beside this one.
 """
 # mypy: allow-untyped-decorators
 

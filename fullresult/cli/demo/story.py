@@ -1,4 +1,4 @@
-"""The demo's story: what is sent, what goes wrong, and what the memory knows of it."""
+"""The story of the demo: tasks that are sent, what goes wrong, and what is recorded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAME = "celery -A shop fullresult"
 
 
 def tell() -> None:
-    """Tell it in a new temporary directory, which is kept."""
+    """Tell the story in a new temporary directory, which is kept."""
     _forget_the_surroundings()
     directory = Path(tempfile.mkdtemp(prefix="fullresult-demo-"))
     try:
@@ -48,7 +48,7 @@ def tell() -> None:
 
 
 def _forget_the_surroundings() -> None:
-    """Without the environment that would lead the shop to somebody's real broker."""
+    """Remove the environment variables that would lead the shop to a real broker."""
     for name in list(os.environ):
         if name.startswith("CELERY_") or name in ("APP", "BROKER_URL", "DJANGO_SETTINGS_MODULE"):
             del os.environ[name]
@@ -76,7 +76,7 @@ def _story(directory: Path) -> None:
 
 
 def _open_shop(directory: Path) -> ModuleType:
-    """Copy the shop's app there, and import that very file."""
+    """Copy the shop's app to *directory*, and import that copy."""
     file = directory / "shop.py"
     shutil.copyfile(Path(__file__).with_name("shop.py"), file)
     for folder in ("broker", "broker-control"):
@@ -207,7 +207,7 @@ def _farewell(directory: Path, task_id: str) -> None:
 
 
 def _celery() -> str:
-    """The command of this very Python, whatever the PATH."""
+    """The `celery` command beside this Python, whatever the PATH."""
     script = Path(sys.executable).with_name("celery")
     return (
         shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m celery"

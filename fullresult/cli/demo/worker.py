@@ -1,4 +1,4 @@
-"""A real worker in a process group of its own, which ends before we do."""
+"""A real worker in a process group of its own, which ends before the demo."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Worker:
             )
 
     def wait_until_ready(self) -> None:
-        """Raises `RuntimeError`, with what it said, if it does not get there."""
+        """Wait until it is ready. Raises `RuntimeError`, with its output, if it never is."""
         deadline = time.monotonic() + _PATIENCE
         while b" ready." not in (said := self._log.read_bytes()):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -52,12 +52,12 @@ class Worker:
         self._process.wait(_PATIENCE)
 
     def ask_to_stop(self) -> None:
-        """Let it finish what it does, and end."""
+        """Have it end after the tasks it runs."""
         if self._process.poll() is None:
             self._process.terminate()
 
     def stop(self) -> None:
-        """End it, the polite way first."""
+        """End it: ask first, and then kill it."""
         try:
             self.ask_to_stop()
             with suppress(subprocess.TimeoutExpired):
@@ -68,7 +68,7 @@ class Worker:
 
 @contextmanager
 def running(directory: Path, name: str) -> Iterator[Worker]:
-    """A worker for the block; whatever ends the block ends it too."""
+    """A worker that ends with the block, however that ends."""
     worker: Worker | None = None
     try:
         with held_back():
