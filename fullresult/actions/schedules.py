@@ -16,6 +16,7 @@ from fullresult.record import encoding
 from fullresult.record.dates import to_utc
 from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.claim_term import Term, TermOver
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
 
@@ -98,17 +99,21 @@ class Scheduled:
             sender.ready()
         except BrokerDown as error:
             raise CannotResend(f"{task} stays as it was: {error}") from error
+        term = Term(self._storage.now, self._settings.rescue_after)
         now, claim = self._storage.now(), uuid4().hex
         mine = self._storage.take_over(schedule.schedule_id, claim, now, instead_of=schedule.claim)
         if mine is None:
             raise CannotResend(f"{task}: a sweeper or somebody else was faster")
         try:
-            sent = sender.send(mine, now)
+            sent = sender.send(mine, now, term)
         except BrokerDown as error:
             self._storage.release([mine.schedule_id], claim)
             raise CannotResend(
                 f"{task} waits again, the broker did not take it: {error}"
             ) from error
+        except TermOver as error:
+            self._storage.release([mine.schedule_id], claim)
+            raise CannotResend(f"{task} was not sent: {error}") from error
         except (Unconfirmed, Unsendable) as error:
             self._storage.mark_problem(claim, mine.schedule_id, str(error))
             raise CannotResend(f"{task} stays claimed: {error}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fullresult.record import encoding, pages
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.claim_term import is_free
 from fullresult.storage import ScheduleStorage, with_schedules
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage, TaskQuery
 
 _PAGE = 100
-_BEING_SENT = timedelta(minutes=1)
-"""A claim younger than this is taken for a sweeper at work: sending takes milliseconds, unless the
-broker stalls."""
 
 
 class Kind(Enum):
@@ -90,7 +88,7 @@ class Overdue:
         claimed = schedule.date_claimed
         if claimed is None or schedule.problem is not None:
             return False
-        return self.now - claimed < _BEING_SENT
+        return not is_free(claimed, self.now)
 
     def by_kind(self, schedules: Iterable[Schedule]) -> dict[Kind, list[Schedule]]:
         """*schedules* by their kind, in the order of `Kind`; a kind without any is left out."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fullresult.record import TaskRecord
 from fullresult.record.schedule import Schedule
+from fullresult.scheduling.claim_term import Term
 from fullresult.scheduling.sender import QueueRefused
 
 
@@ -31,13 +32,13 @@ class Batch:
     """The schedules of one claim, on their way to the broker."""
 
     def __init__(
-        self, claim: str, at: datetime, began: float, schedules: list[Schedule], *, full: bool
+        self, claim: str, at: datetime, term: Term, schedules: list[Schedule], *, full: bool
     ) -> None:
         self.claim = claim
         self.full = full
         """True if more may be due."""
         self.at = at
-        self.began = began
+        self.term = term
         self.waiting = schedules
         self.closed: list[Schedule] = []
         self.ended: list[Schedule] = []

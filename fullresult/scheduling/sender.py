@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,8 @@ from fullresult.record import encoding
 from fullresult.record.schedule import Schedule, StoredMessage, Unreadable
 from fullresult.recording import message
 from fullresult.recording.message import Payload
+from fullresult.scheduling.claim_term import Term, TermOver
+from fullresult.storage import StorageError
 from fullresult.storage.sockets import is_readable
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Sender:
         self._producer: Any = None
         self._declared: set[str] = set()
         self._used = 0.0
+        self._term: Term | None = None
 
     def ready(self) -> None:
         """Connect, or make sure that the connection is alive. Raises `BrokerDown`."""
@@ -106,8 +109,25 @@ class Sender:
             _forget_retries(connection.default_channel)
             _keep_client(connection.default_channel)
         self._producer = Producer(connection.default_channel, auto_declare=False)
+        self._check_before_sending(connection)
         self._declared = set()
         self._used = time.monotonic()
+
+    def _check_before_sending(self, connection: Any) -> None:
+        """Have the term of a claim checked as late as possible: before the message is written."""
+        channel = connection.default_channel
+        channel.basic_publish = self._checked(channel.basic_publish)
+        if connection.transport.driver_type == "redis" and hasattr(channel, "_create_client"):
+            client = channel._create_client()  # noqa: SLF001  (the one that `_keep_client` keeps)
+            client.execute_command = self._checked(client.execute_command)
+
+    def _checked(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def write_in_term(*given: Any, **options: Any) -> Any:
+            if self._term is not None:
+                self._term.check()
+            return write(*given, **options)
+
+        return write_in_term
 
     @property
     def confirms(self) -> bool:
@@ -142,11 +162,13 @@ class Sender:
         except Unreadable as error:
             raise Unsendable(str(error)) from error
 
-    def send(self, schedule: Schedule, now: datetime, stored: StoredMessage | None = None) -> bool:
+    def send(
+        self, schedule: Schedule, now: datetime, term: Term, stored: StoredMessage | None = None
+    ) -> bool:
         """Send the message of *schedule*. False if it had expired by *now*, and was not sent.
 
-        *stored* is that message, if it was read before. Raises `Unsendable`, `Unconfirmed`,
-        `BrokerDown` or its subclass `QueueRefused`.
+        *term* is that of its claim; *stored* is that message, if it was read before. Raises
+        `Unsendable`, `Unconfirmed`, `TermOver`, `BrokerDown` or its subclass `QueueRefused`.
         """
         stored = stored or self.read(schedule)
         if not _lives(stored, now):
@@ -162,14 +184,15 @@ class Sender:
             if _is_of_the_broker(error, connection):
                 raise BrokerDown(_text(error)) from error
             raise Unsendable(f"its queue cannot be declared: {_text(error)}") from error
-        self._publish(connection, stored)
+        self._publish(connection, stored, term)
         return True
 
-    def _publish(self, connection: Any, stored: StoredMessage) -> None:
+    def _publish(self, connection: Any, stored: StoredMessage, term: Term) -> None:
         payload = Payload(stored.body, stored.content_type, stored.content_encoding)
         body = message.as_published(payload, stored.how.get("compression"), self._producer)
         if _CONFIRMS:
             stored.how["confirm_timeout"] = _TIMEOUT
+        self._term = term
         try:
             self._producer.publish(
                 body,
@@ -180,6 +203,8 @@ class Sender:
                 **stored.how,
             )
             self._used = time.monotonic()
+        except (TermOver, StorageError):
+            raise  # before a byte was written
         except Exception as error:
             refused = _is_refusal(error)
             if refused and _goes_to_one_queue(self._producer.channel, stored):
@@ -188,6 +213,8 @@ class Sender:
             if refused or isinstance(error, (*connection.connection_errors, OSError)):
                 raise Unconfirmed(f"{UNSURE}: {_text(error)}") from error
             raise Unsendable(_text(error)) from error
+        finally:
+            self._term = None
 
     def _declare(self, connection: Any, definition: Mapping[str, Any]) -> None:
         """Make sure that a queue exists. A missing one is declared as it was when it was stored."""

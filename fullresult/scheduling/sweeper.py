@@ -15,6 +15,7 @@ from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.stamps import attempt_in
 from fullresult.scheduling.batch import Batch, Swept
+from fullresult.scheduling.claim_term import Term, TermOver
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import (
@@ -213,14 +214,14 @@ class Sweeper:
         return batch.done
 
     def _claim(self, size: int) -> Batch | None:
-        began = time.monotonic()
+        term = Term(self._storage.now, self._settings.rescue_after)
         now, claim = self._storage.now(), uuid4().hex
         self._unanswered = claim
         schedules = self._storage.claim_due(self._settings.namespace, now, claim, size)
         self._unanswered = None
         if not schedules:
             return None
-        return Batch(claim, now, began, schedules, full=len(schedules) >= size)
+        return Batch(claim, now, term, schedules, full=len(schedules) >= size)
 
     def _get_ready(self) -> None:
         """Connect before the claim, so that nothing is claimed while the broker is away."""
@@ -242,7 +243,7 @@ class Sweeper:
     def _take_next(self) -> Batch | None:
         """The batch that was claimed ahead; None if there is none, or if it is too old."""
         batch = self._next
-        if batch is not None and time.monotonic() - batch.began > _AHEAD:
+        if batch is not None and batch.term.age > _AHEAD:
             self._give_back_next()
             self._mark_what_was_sent()
             return None
@@ -266,17 +267,13 @@ class Sweeper:
         while batch.waiting:
             if self._stop.is_set() and time.monotonic() - began > _CLAIM * 10:
                 break  # the rest is given back
-            if self._is_old(batch):
+            try:
+                with self._gate:
+                    self._send_one(batch)
+            except TermOver:
                 break
-            with self._gate:
-                self._send_one(batch)
         self._pace(count - len(batch.waiting), time.monotonic() - began)
         self._refusal = next(iter(batch.refusals.values()), None)
-
-    def _is_old(self, batch: Batch) -> bool:
-        """True if another sweeper may soon rescue the rest of *batch*."""
-        rescue = self._settings.rescue_after
-        return rescue is not None and time.monotonic() - batch.began > rescue.total_seconds() / 2
 
     def _send_one(self, batch: Batch) -> None:
         schedule = batch.waiting[0]
@@ -286,7 +283,7 @@ class Sweeper:
         try:
             # If this is interrupted, the rest of the batch is given back, but not this one.
             stored = self._sender.read(schedule)
-            if self._sender.send(schedule, batch.at, stored):
+            if self._sender.send(schedule, batch.at, batch.term, stored):
                 batch.sent += 1
                 batch.events += self._events.sent(schedule, attempt_in(stored.headers))
             else:
@@ -298,7 +295,7 @@ class Sweeper:
             # The other queues may be well, and do not wait for this one.
             batch.refusals[schedule.queue] = error
             batch.refused.append(schedule)
-        except BrokerDown:
+        except (BrokerDown, TermOver, StorageError):
             raise  # it stays in `waiting`, and is given back with the others
         except (Unsendable, Unconfirmed) as error:
             self._set_aside(batch, schedule, str(error))

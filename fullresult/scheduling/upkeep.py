@@ -14,6 +14,7 @@ from fullresult.record.executions import known_of_runs
 from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.stamps import Attempt, attempt_in
+from fullresult.scheduling.claim_term import FREE_AFTER
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import UNSURE
 
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 _NOTE_EVERY = 20.0
 _LOOK_EVERY = 60.0
 _OTHERS_ARE_LATE = timedelta(minutes=1)
-_LEFT_BEHIND = timedelta(minutes=1)
-"""A claim older than this was left behind: a sweeper marks within milliseconds."""
 
 
 class Upkeep:
@@ -52,7 +51,7 @@ class Upkeep:
         if now - self._looked >= _LOOK_EVERY:
             settle()
             self._report_others()
-            self._close_what_ran(self._storage.now() - _LEFT_BEHIND)
+            self._close_what_ran(self._storage.now() - FREE_AFTER)
             self._looked = now
         rescue = self._settings.rescue_after
         if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):

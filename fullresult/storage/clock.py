@@ -1,13 +1,27 @@
-"""The storage's clock, read without asking the storage each time."""
+"""Clocks: a storage's, read without asking it each time, and one that does not stop with us."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 _RESOLUTION = timedelta(milliseconds=1)
 """Storages truncate their time to the millisecond."""
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+"""Linux's clock that goes on while the machine sleeps, as Python's monotonic one does not."""
+
+
+def unstopped(ask: Callable[[], datetime]) -> Callable[[], float]:
+    """A clock of seconds that goes on while this process is stopped or its machine sleeps.
+
+    It is the machine's, if that has one, else the storage's, which *ask* tells: then each reading
+    raises `StorageError`.
+    """
+    if _BOOTTIME is None:
+        return lambda: ask().timestamp()
+    return partial(time.clock_gettime, _BOOTTIME)
 
 
 class StorageClock:

@@ -49,6 +49,7 @@ from fullresult.recording import capture
 from fullresult.recording.masking import MARK
 from fullresult.recording.redaction import Redactor
 from fullresult.recording.running_tasks import RunningTask
+from fullresult.scheduling.claim_term import Term
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed, Unsendable
 from fullresult.storage import StorageError, TaskQuery, matching
@@ -325,7 +326,7 @@ def _send(full: FullResult) -> Target:
     sender = Sender(full.app)
 
     def read(data: bytes) -> None:
-        sender.send(_stored(data)._replace(new_task_id=None), NOW)
+        sender.send(_stored(data)._replace(new_task_id=None), NOW, Term(lambda: NOW))
 
     return Target(_schedule_seeds(), read, (Unsendable, BrokerDown, Unconfirmed))
 

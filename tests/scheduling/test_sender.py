@@ -13,6 +13,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from fullresult.scheduling.batch import Swept
+from fullresult.scheduling.claim_term import Term
 from fullresult.scheduling.sender import BrokerDown, Sender, Unconfirmed
 from tests.kit import servers
 from tests.kit.proxy import Delay, Proxy
@@ -118,12 +119,12 @@ def test_one_that_hangs_is_left_without_a_goodbye(
     later(app, "one")
     schedule, now = only(app, "one"), app.fullresult.storage.now()
     sender = Sender(app)
-    sender.send(schedule, now)
+    sender.send(schedule, now, Term(lambda: now))
     between[0].plan = takes_no_messages(4)
     began = time.monotonic()
 
     with pytest.raises(Unconfirmed):
-        sender.send(schedule, now)
+        sender.send(schedule, now, Term(lambda: now))
 
     assert time.monotonic() - began < 1.8
 
