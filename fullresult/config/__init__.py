@@ -1,21 +1,9 @@
 """What a user may set: the keys, how they are read, and what their values mean."""
 
-from fullresult.config.durations import (
-    duration,
-)
-from fullresult.config.namespace import (
-    namespace_of,
-)
-from fullresult.config.settings import (
-    DEFAULT_SPOOL,
-    Limits,
-    Settings,
-    is_recorded,
-)
-from fullresult.config.urls import (
-    is_escaped,
-    without_password,
-)
+from fullresult.config.durations import duration
+from fullresult.config.namespace import namespace_of
+from fullresult.config.settings import DEFAULT_SPOOL, Limits, Settings, is_recorded
+from fullresult.config.urls import is_escaped, without_password
 
 __all__ = [
     "DEFAULT_SPOOL",

@@ -1,45 +1,14 @@
 """What is kept of a task, as plain values, and how events merge into it."""
 
-from fullresult.record.audit import (
-    AuditEntry,
-    AuditQuery,
-)
-from fullresult.record.dates import (
-    cut,
-    from_milliseconds,
-)
-from fullresult.record.headers import (
-    ENTRY_NAME,
-    ORIGINAL_ID,
-    TRIGGERED,
-)
-from fullresult.record.merging import (
-    fold,
-    merge,
-)
-from fullresult.record.parts import (
-    REDACTED,
-    Entry,
-    Execution,
-    Message,
-    Outcome,
-    Start,
-    Stored,
-)
-from fullresult.record.query import (
-    TaskQuery,
-)
-from fullresult.record.sample import (
-    Sample,
-)
-from fullresult.record.schedule import (
-    Schedule,
-    ScheduleQuery,
-)
-from fullresult.record.stamps import (
-    FIRST,
-    Attempt,
-)
+from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record.dates import cut, from_milliseconds
+from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
+from fullresult.record.merging import fold, merge
+from fullresult.record.parts import REDACTED, Entry, Execution, Message, Outcome, Start, Stored
+from fullresult.record.query import TaskQuery
+from fullresult.record.sample import Sample
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record.stamps import FIRST, Attempt
 from fullresult.record.states import (
     FAILURE,
     FINISHED,
@@ -56,12 +25,8 @@ from fullresult.record.states import (
     SUCCESS,
     UNSENT,
 )
-from fullresult.record.task import (
-    TaskRecord,
-)
-from fullresult.record.worker import (
-    Worker,
-)
+from fullresult.record.task import TaskRecord
+from fullresult.record.worker import Worker
 
 __all__ = [
     "ENTRY_NAME",

@@ -1,29 +1,11 @@
 """The contract between the core and its storages, and all that an adapter's author needs."""
 
-from fullresult.record import (
-    TaskQuery,
-)
-from fullresult.storage.contract import (
-    Storage,
-)
-from fullresult.storage.durability import (
-    may_wait,
-)
-from fullresult.storage.errors import (
-    Refused,
-    StorageError,
-    Uncertain,
-)
-from fullresult.storage.indexes import (
-    OPEN,
-    OWN_BUCKET,
-    buckets_of,
-    is_indexed,
-    is_of_few,
-)
-from fullresult.storage.matching import (
-    as_recorded,
-)
+from fullresult.record import TaskQuery
+from fullresult.storage.contract import Storage
+from fullresult.storage.durability import may_wait
+from fullresult.storage.errors import Refused, StorageError, Uncertain
+from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_indexed, is_of_few
+from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
     AuditStorage,
     IndexedStorage,
@@ -33,16 +15,9 @@ from fullresult.storage.optional import (
     StatisticsStorage,
     WorkerStorage,
 )
-from fullresult.storage.schedules import (
-    ScheduleStorage,
-    with_schedules,
-)
-from fullresult.storage.sockets import (
-    is_readable,
-)
-from fullresult.storage.threads import (
-    ForkGate,
-)
+from fullresult.storage.schedules import ScheduleStorage, with_schedules
+from fullresult.storage.sockets import is_readable
+from fullresult.storage.threads import ForkGate
 
 __all__ = [
     "OPEN",
