@@ -20,7 +20,10 @@ RETURNING message_stamp IS NULL;
 -- name: entries
 -- Stands before `write`, so that a row and its entries are inserted in one statement.
 WITH entry AS (
-    INSERT INTO fullresult_execution
+    INSERT INTO fullresult_execution (
+        task_id, stamp, retries, state, worker, date_started, date_done,
+        exception_type, exception_message, traceback
+    )
     SELECT %s, e.*
     FROM jsonb_to_recordset(%s::jsonb) AS e(
         stamp text, retries integer, state text, worker text,
@@ -39,8 +42,14 @@ FROM json_populate_recordset(NULL::fullresult_task, %s::json) AS e;
 -- name: batch_entries
 -- Stands for `entries` before a batch: the entries of many events, which name their tasks.
 WITH entry AS (
-    INSERT INTO fullresult_execution
-    SELECT e.* FROM json_populate_recordset(NULL::fullresult_execution, %s::json) AS e
+    INSERT INTO fullresult_execution (
+        task_id, stamp, retries, state, worker, date_started, date_done,
+        exception_type, exception_message, traceback
+    )
+    SELECT
+        e.task_id, e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
+        e.exception_type, e.exception_message, e.traceback
+    FROM json_populate_recordset(NULL::fullresult_execution, %s::json) AS e
     ON CONFLICT DO NOTHING
 );
 

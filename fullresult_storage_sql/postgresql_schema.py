@@ -64,4 +64,4 @@ class Schema:
         for number, sql in statements.migrations("postgresql"):
             if number > version:
                 session.execute(sql)
-                session.execute("INSERT INTO fullresult_schema VALUES (%s)", [number])
+                session.execute("INSERT INTO fullresult_schema (version) VALUES (%s)", [number])

@@ -42,7 +42,10 @@ AND open = 1 AND expire_at IS NULL;
 -- name: entries
 -- Insert an event's entries; those that are there already stay as they are.
 -- Differs from postgresql.sql: a statement of its own.
-INSERT INTO fullresult_execution
+INSERT INTO fullresult_execution (
+    task_id, stamp, retries, state, worker, date_started, date_done,
+    exception_type, exception_message, traceback
+)
 SELECT
     ?,
     json_extract(e.value, '$.stamp'),

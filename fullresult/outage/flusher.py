@@ -19,6 +19,7 @@ from fullresult.outage.directory import directory_of
 from fullresult.outage.flusher_thread import COLLECT, FlusherThread
 from fullresult.outage.lines import Count, Frame
 from fullresult.outage.load import Load
+from fullresult.outage.segment import UNREAD
 from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
@@ -218,6 +219,7 @@ class Flusher:
         *advance* is called with the number of each batch.
         """
         total = 0
+        self._spool.read_again()
         while (wrote := self._step()) is not None:
             total += wrote
             if advance is not None:
@@ -240,7 +242,7 @@ class Flusher:
     def _finish_load(self, load: Load) -> None:
         if load.is_written:
             self._load = None
-            self._spool.done(load.segment)
+            self._spool.done(load.segment, keep=load.unreadable > 0)
 
     def _next(self) -> Load | None:
         segment = self._spool.take() or self._spool.adopt()
@@ -249,9 +251,11 @@ class Flusher:
         load = Load(segment)
         if load.unreadable:
             logger.error(
-                "fullresult: %d lines of %s cannot be read, and are skipped",
+                "fullresult: %d lines of %s cannot be read; the file is kept as %s, and "
+                "`fullresult spool flush` of the version that wrote it reads it again",
                 load.unreadable,
                 segment.path,
+                segment.path.with_suffix(UNREAD).name,
             )
         return load
 

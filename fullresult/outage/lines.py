@@ -6,6 +6,7 @@ in which bytes are base64 and dates are milliseconds since 1970. There is no pic
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from base64 import b64decode, b64encode
 from binascii import crc32
@@ -95,7 +96,8 @@ _JSON = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=F
 
 
 def _event(values: list[Any]) -> TaskRecord:
-    task_id, created, updated, published, outcome, message, start, stored, entries = values
+    fields = values[: len(dataclasses.fields(TaskRecord))]
+    task_id, created, updated, published, outcome, message, start, stored, entries = fields
     return TaskRecord(
         _text(task_id),
         from_milliseconds(created),
@@ -105,18 +107,21 @@ def _event(values: list[Any]) -> TaskRecord:
         _part(Message, message, dates=_DATES_OF_MESSAGE, bodies=_BODY_OF_MESSAGE),
         _part(Start, start, dates=_DATES_OF_START),
         _part(Stored, stored, bodies=_BODY_OF_STORED),
-        tuple(Entry(*_restored(entry, _DATES_OF_ENTRY, ())) for entry in entries),
+        tuple(_part(Entry, entry, dates=_DATES_OF_ENTRY) for entry in entries),
     )
 
 
 def _part(
-    make: Callable[..., Any],
+    make: Any,
     values: list[Any] | None,
     *,
     dates: tuple[int, ...] = (),
     bodies: tuple[int, ...] = (),
 ) -> Any:
-    return None if values is None else make(*_restored(values, dates, bodies))
+    """The part of these *values*, without fields that only a newer version knows."""
+    if values is None:
+        return None
+    return make(*_restored(values[: len(make._fields)], dates, bodies))
 
 
 def _restored(values: list[Any], dates: tuple[int, ...], bodies: tuple[int, ...]) -> list[Any]:
@@ -152,6 +157,6 @@ _DATES_OF_COUNT = _places(Count, "expire_at")
 
 _READERS: dict[bytes, Callable[[list[Any]], Frame]] = {
     _EVENT: _event,
-    _WITHDRAWAL: lambda values: Withdrawal(*values),
-    _COUNT: lambda values: Count(*_restored(values, _DATES_OF_COUNT, ())),
+    _WITHDRAWAL: lambda values: Withdrawal(_text(values[0])),
+    _COUNT: lambda values: _part(Count, values, dates=_DATES_OF_COUNT),
 }

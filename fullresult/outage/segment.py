@@ -15,6 +15,8 @@ from fullresult.record.dates import from_milliseconds
 
 logger = logging.getLogger(__name__)
 
+UNREAD = ".unread"
+"""The suffix of a file with lines that this version cannot read."""
 _PIECE = 8 * 1024 * 1024
 _REMEMBERED = 5000
 """Frames of a segment kept in memory at most, so that a flush need not read them."""
@@ -76,6 +78,12 @@ class Segment:
         if descriptor >= 0:
             with suppress(OSError):
                 os.close(descriptor)
+
+    def set_aside(self) -> None:
+        """Keep the file for a version that can read all of it."""
+        with suppress(OSError):
+            self.path.rename(self.path.with_suffix(UNREAD))
+        self.close()
 
     def delete(self) -> None:
         with suppress(OSError):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fullresult.outage.directory import make_directory
 from fullresult.outage.lines import Frame, encode
-from fullresult.outage.segment import Segment, adopt, begun, lock, open_segment
+from fullresult.outage.segment import UNREAD, Segment, adopt, begun, lock, open_segment
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class SpoolStatus:
     """The time at which the oldest file with events was begun."""
     oldest_left: datetime | None = None
     """The same among files of dead processes, which another process has to write."""
+    unread: int = 0
+    """The number of files set aside, as they have lines that no version here could read."""
 
 
 class Spool:
@@ -145,17 +147,17 @@ class Spool:
             raise _Full(f"it holds {self._total} bytes, and fullresult_spool_size is {self._limit}")
 
     def _sizes(self) -> Iterator[tuple[Path, int]]:
-        for path in self._paths():
+        for path in self._paths((_SUFFIX, UNREAD)):
             with suppress(OSError):
                 yield path, path.stat(follow_symlinks=False).st_size
 
-    def _paths(self) -> list[Path]:
+    def _paths(self, suffix: str | tuple[str, ...] = _SUFFIX) -> list[Path]:
         """The segments of all processes, the oldest first."""
         try:
             names = os.listdir(self.directory)  # noqa: PTH208  (many times faster, and often asked)
         except OSError:
             return []
-        return [self.directory / name for name in sorted(names) if name.endswith(_SUFFIX)]
+        return [self.directory / name for name in sorted(names) if name.endswith(suffix)]
 
     def _seal(self) -> None:
         """Append no more to the open segment."""
@@ -185,14 +187,23 @@ class Spool:
                 self._open = None
             return segment
 
-    def done(self, segment: Segment) -> None:
-        """Delete *segment*, own or adopted: all of it is written."""
+    def done(self, segment: Segment, *, keep: bool = False) -> None:
+        """Delete *segment*, own or adopted: all of it is written. With *keep*, set it aside."""
         with self._lock:
-            segment.delete()
+            if keep:
+                segment.set_aside()
+            else:
+                segment.delete()
             if self._own and self._own[0] is segment:
                 self._own.popleft()
             self._total = max(self._total - segment.size, 0)
             self._unusable_until = 0.0
+
+    def read_again(self) -> None:
+        """Have files that were set aside adopted: this may be the version that can read them."""
+        for path in self._paths(UNREAD):
+            with suppress(OSError):
+                path.rename(path.with_suffix(_SUFFIX))
 
     def adopt(self) -> Segment | None:
         """A segment of a dead process, now locked by this one; None if there is none."""
@@ -200,7 +211,7 @@ class Spool:
 
     def status(self) -> SpoolStatus:
         """The events that wait, of all processes."""
-        found = SpoolStatus(str(self.directory))
+        found = SpoolStatus(str(self.directory), unread=len(self._paths(UNREAD)))
         for path in self._paths():
             looked = self._look(path)
             if looked is not None:
@@ -252,6 +263,7 @@ def _sum(
         known.owned + (lines if lives else 0),
         min(filter(None, (known.oldest, begun)), default=None),
         min(filter(None, (known.oldest_left, left)), default=None),
+        known.unread,
     )
 
 

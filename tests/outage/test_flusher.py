@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
+from binascii import crc32
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, StorageError
+from fullresult.outage import lines
 from fullresult.outage.breaker import Breaker
 from fullresult.outage.flusher import Flusher
 from fullresult.outage.lines import Count, Withdrawal
@@ -300,6 +302,34 @@ def test_lines_that_cannot_be_read_are_counted_and_the_others_written(
 
     assert storage.written == ["a", "b"]
     assert "1 lines of" in caplog.text
+
+
+def test_lines_of_another_version_are_kept_for_it(
+    make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No flush deletes them; one by the version that wrote them reads them."""
+    gone = make()
+    keep_without_thread(gone, event("a"))
+    (segment,) = gone._spool._own
+    gone._spool._after_fork_in_child()
+    newer = b"X[]"
+    with segment.path.open("ab") as file:
+        file.write(b"%08x%b\n" % (crc32(newer), newer))
+    flusher = make()
+
+    for _ in range(2):
+        flusher.flush()
+
+    assert storage.written == ["a", "a"]
+    assert flusher._spool.status().unread == 1
+    assert [path.suffix for path in segment.path.parent.iterdir()] == [".unread"]
+
+    monkeypatch.setitem(lines._READERS, b"X", lambda _: Withdrawal("x"))
+    flusher.flush()
+
+    assert ("withdrawal", "x") in storage.told
+    assert flusher._spool.status().unread == 0
+    assert not [*segment.path.parent.iterdir()]
 
 
 def test_finishing_writes_what_waits(make: Callable[..., Flusher], storage: Storage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from binascii import crc32
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -101,10 +103,23 @@ def test_noise_is_no_frame(noise: bytes) -> None:
     [b"Z[]", b"E{}", b"E[]", b"E[1,2,3,4,5,6,7,8,9]", b"Enull", b"W[1,2,3]", b"C[]", b"", b"E\xff"],
 )
 def test_a_sound_line_of_another_version_is_unreadable(content: bytes) -> None:
-    from binascii import crc32
-
     with pytest.raises(Unreadable, match="another version"):
         lines.decode(b"%08x%b" % (crc32(content), content))
+
+
+@given(FRAMES)
+def test_fields_that_a_newer_version_added_are_left_out(frame: Frame) -> None:
+    line = lines.encode(frame)[:-1]
+    values = json.loads(line[9:])
+    newer = [
+        [*part, "new"] if isinstance(part, list) and place < 8 else part
+        for place, part in enumerate(values)
+    ]
+    if isinstance(frame, TaskRecord):
+        newer[8] = [[*entry, "new", 7] for entry in values[8]]
+    content = line[8:9] + json.dumps([*newer, {"new": 1}]).encode()
+
+    assert lines.decode(b"%08x%b" % (crc32(content), content)) == frame
 
 
 def test_a_pickled_body_is_kept_as_the_bytes_that_it_is() -> None:

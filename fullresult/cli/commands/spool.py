@@ -72,6 +72,17 @@ def _remains(found: SpoolStatus) -> bool:
 
 
 def _summary(found: SpoolStatus) -> str:
+    return f"{_waiting(found)}{_unread(found)}"
+
+
+def _unread(found: SpoolStatus) -> str:
+    if not found.unread:
+        return ""
+    files = count_of(found.unread, "file")
+    return f"; {files} with lines of another version: run `spool flush` with that version"
+
+
+def _waiting(found: SpoolStatus) -> str:
     if not found.events:
         return f"nothing waits in {found.directory}"
     summary = f"{count_of(found.events, 'event')} ({found.bytes:,} bytes) wait in {found.directory}"
