@@ -162,6 +162,12 @@ class Browser:
         return Page(answer.status_code, answer.headers, answer.text, str(answer.url))
 
 
+def keys(page: Page) -> list[str]:
+    """The values of the check boxes of a listing."""
+    marked = page.text.split('<input type="checkbox" name="key" value="')[1:]
+    return [html.unescape(each.partition('"')[0]) for each in marked]
+
+
 TOKEN = "the-start-up-token"
 
 

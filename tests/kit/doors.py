@@ -6,7 +6,6 @@ audit log.
 
 from __future__ import annotations
 
-import html
 import os
 import pwd
 from abc import ABC, abstractmethod
@@ -145,8 +144,7 @@ class Pages(Door):
 
     def resend_orphans(self, meanwhile: Callable[[], object]) -> str:
         page = self.browser.get("/orphans")
-        keys = [html.unescape(value) for value in _values_of_boxes(page.text)]
-        preview = self.browser.submit(page.form("/retry", "get"), key=keys)
+        preview = self.browser.submit(page.form("/retry", "get"), key=browsing.keys(page))
         meanwhile()
         return self.browser.submit(preview.form("/retry")).words
 
@@ -173,12 +171,6 @@ class Pages(Door):
         known = self.browser.get("/trigger?name=hourly").form("/trigger")
         known.action = f"/trigger?{urlencode({'name': name})}"
         return self.browser.submit(known).words
-
-
-def _values_of_boxes(text: str) -> list[str]:
-    """The values of the check boxes of a listing."""
-    marked = text.split('<input type="checkbox" name="key" value="')[1:]
-    return [each.partition('"')[0] for each in marked]
 
 
 class Python(Door):

@@ -138,6 +138,54 @@ def test_of_chosen_ids_too_the_next_requests_send_the_rest(
     assert len(browsing.sent(app)) == 3
 
 
+def test_of_all_that_are_stale_those_that_moved_on_are_counted(
+    app: Celery, browser: Browser
+) -> None:
+    ids = charge(app, 3)
+    browsing.sent(app)
+    link = next(each for each in browser.get("/stale?older=0s").links if "stale=" in each)
+    preview = browser.get(link)
+    browsing.ran(app, ids[0], "shop.charge")
+
+    page = browser.submit(preview.form("/retry"))
+
+    assert "2 of 3 sent again" in page.words
+    assert "1 task moved on since the page was drawn, and was left alone." in page.words
+    assert len(browsing.sent(app)) == 2
+
+
+def test_selected_stale_tasks_that_a_worker_took_since_are_left_alone(
+    app: Celery, browser: Browser
+) -> None:
+    """The list says how each stood, and the preview which will be left alone."""
+    ids = charge(app, 2)
+    browsing.sent(app)
+    listed = browser.get("/stale?older=0s")
+    keys = browsing.keys(listed)
+    browsing.ran(app, ids[0], "shop.charge")
+
+    preview = browser.submit(listed.form("/retry", "get"), key=keys)
+    page = browser.submit(preview.form("/retry"))
+
+    assert "left alone: it moved on meanwhile: SUCCESS" in preview.words
+    assert "1 of 2 sent again, 1 left alone" in page.words
+    assert len(browsing.sent(app)) == 1
+
+
+def test_where_all_that_are_selected_moved_on_nothing_is_offered(
+    app: Celery, browser: Browser
+) -> None:
+    (task_id,) = charge(app)
+    listed = browser.get("/stale?older=0s")
+    keys = browsing.keys(listed)
+    browsing.ran(app, task_id, "shop.charge")
+
+    preview = browser.submit(listed.form("/retry", "get"), key=keys)
+
+    assert "It is left alone: it moved on meanwhile: SUCCESS" in preview.words
+    assert not any(form.action.endswith("/retry") for form in preview.forms)
+
+
 def test_all_that_are_stale_are_sent_again(app: Celery, browser: Browser) -> None:
     charge(app, 3)
     browsing.sent(app)
