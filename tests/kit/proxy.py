@@ -38,7 +38,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class LoseAnswer:
-    """The server gets this piece and answers it; the answer and the connection are lost."""
+    """The server gets this piece and answers it; the answer is lost, and the connection with it.
+
+    The connection ends *seconds* later.
+    """
+
+    seconds: float = 0
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,7 @@ class Proxy:
             return False
         server.sendall(piece)
         server.recv(_PIECE)  # it did what it was asked
+        time.sleep(fault.seconds)
         return False
 
 

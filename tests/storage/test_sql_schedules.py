@@ -24,6 +24,8 @@ from fullresult.testing import open_storage, samples
 from fullresult_storage_sql import plugin, rows, statements
 from fullresult_storage_sql.due_edges import START
 from fullresult_storage_sql.postgresql_session import Session
+from tests.kit import servers
+from tests.kit.proxy import LoseAnswer, once, proxy
 
 _FILL = """
     INSERT INTO fullresult_schedule (
@@ -377,22 +379,48 @@ def test_a_connection_that_was_cut_while_idle_costs_no_schedule(
     assert sorted(closed) == ["a", "b"]
 
 
-def test_an_answer_that_does_not_come_leaves_it_uncertain(
-    postgresql_url: str, session: psycopg.Connection[Any]
-) -> None:
-    settings = Settings(storage=postgresql_url, storage_timeout=samples.after(500) - samples.NOON)
-    storage = plugin.fullresult_open_storage(postgresql_url, settings)
+def impatient(url: str) -> ScheduleStorage:
+    """A storage that waits for half a second."""
+    settings = Settings(storage=url, storage_timeout=samples.after(500) - samples.NOON)
+    storage = plugin.fullresult_open_storage(url, settings)
     assert isinstance(storage, ScheduleStorage)
-    keep(storage, "a")
+    return storage
+
+
+def test_an_answer_that_does_not_come_leaves_it_uncertain(
+    postgresql_url: str, storage: ScheduleStorage
+) -> None:
+    known = conninfo_to_dict(postgresql_url)
+    port = int(str(known["port"]))
+    with proxy(servers.HOST, port) as network:
+        behind = impatient(postgresql_url.replace(f":{port}/", f":{network.port}/"))
+        keep(behind, "a")
+        network.plan = once(b"in doubt", LoseAnswer(seconds=2))
+
+        with pytest.raises(Uncertain, match="no answer whether in doubt is kept"):
+            keep(behind, "in doubt")
+
+        behind.close()
+
+    assert network.faults == 1
+    assert set(ids(storage.find_schedules(ScheduleQuery()))) == {"a", "in doubt"}
+
+
+def test_what_the_server_gives_up_in_time_is_certain(
+    postgresql_url: str, storage: ScheduleStorage, session: psycopg.Connection[Any]
+) -> None:
+    """It ends a statement before its caller gives up, so that none is kept behind its back."""
+    waiting = impatient(postgresql_url)
+    keep(waiting, "a")
 
     with session.transaction():
         session.execute("LOCK TABLE fullresult_schedule IN EXCLUSIVE MODE")
-        with pytest.raises(Uncertain, match="no answer whether b is kept"):
-            keep(storage, "b")
-    storage.close()
+        with pytest.raises(StorageError, match="statement timeout") as raised:
+            keep(waiting, "b")
 
-    until(lambda: len(storage.find_schedules(ScheduleQuery())) == 2)
-    storage.close()
+    waiting.close()
+    assert not isinstance(raised.value, Uncertain)
+    assert ids(storage.find_schedules(ScheduleQuery())) == ["a"]
 
 
 def test_a_connection_that_breaks_after_the_schedule_was_sent_leaves_it_uncertain(
