@@ -12,11 +12,12 @@ from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from fullresult_storage_mongo.chords import COMPLETE
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 3
+VERSION = 4
 _SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
 """Seven days: no schedule is on its way as long, so its withdrawal may be forgotten."""
@@ -78,6 +79,7 @@ _SCHEDULES = (
         partialFilterExpression={"pending_since": {"$exists": True}},
     ),
 )
+_COMPLETE = IndexModel([("joined_at", 1)], name="complete", partialFilterExpression=COMPLETE)
 _AUDIT = (
     IndexModel([("at", 1), ("_id", 1)], name="at"),
     *(IndexModel([(n, 1), ("at", 1), ("_id", 1)], name=n) for n in ("actor", "action", "task_ids")),
@@ -91,6 +93,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     for collection in (handle.groups, handle.chords):
         _create(collection)
         collection.create_indexes([_EXPIRY])
+    handle.chords.create_indexes([_COMPLETE])
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
     _drop_index(handle.tasks, _OLD_EXPIRY)
     handle.schedules.create_indexes([*_SCHEDULES])

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import datetime, timezone
 from uuid import uuid4
 
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
-
 from fullresult.record import SCHEDULED, SUCCESS, Message, Stored, TaskRecord
-from fullresult.storage import Refused, StorageError, Uncertain
-from fullresult_storage_mongo import records, writing
+from fullresult.storage import CompleteChord
+from fullresult_storage_mongo import chords, records, writing
+from fullresult_storage_mongo.chords import Joining
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.database import Database, again, is_lost, twice
+from fullresult_storage_mongo.database import Database, again, twice
 from fullresult_storage_mongo.held_connections import Command
 
-_TRIES = 20
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
@@ -79,16 +75,30 @@ class MongoResults:
     def delete_group(self, group_id: str) -> None:
         self._prepared().run(lambda handle: handle.groups.delete_one({"_id": group_id}))
 
+    def begin_chord(
+        self, chord_id: str, size: int | None, body: str, expire_at: datetime | None
+    ) -> int:
+        known = chord_id, size, body, expire_at or _NEVER
+        return self._prepared().run(lambda handle: chords.begin(handle, *known))
+
+    def set_chord_size(self, chord_id: str, size: int, expire_at: datetime | None) -> None:
+        known = chord_id, size, expire_at or _NEVER
+        self._prepared().run(lambda handle: chords.note_size(handle, *known))
+
+    def add_to_chord(self, chord_id: str, added: str, expire_at: datetime | None) -> None:
+        known = chord_id, added, expire_at or _NEVER
+        self._prepared().run(lambda handle: chords.add(handle, *known))
+
     def join_chord(
         self,
         chord_id: str,
         member: str,
-        size: int,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> bool:
-        joining = _Joining(chord_id, member, size, expire_at or _NEVER, call or uuid4().hex)
+        joining = Joining(chord_id, member, size, expire_at or _NEVER, call or uuid4().hex)
         database = self._prepared()
         with joining.uncertain():
             return database.run(lambda handle: twice(handle, lambda: joining.join(handle)))
@@ -97,13 +107,13 @@ class MongoResults:
         self,
         event: TaskRecord,
         chord_id: str,
-        size: int,
+        member: str,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> tuple[list[str], bool]:
-        known = chord_id, event.task_id, size, expire_at or _NEVER, call or uuid4().hex
-        joining = _Joining(*known)
+        joining = Joining(chord_id, member, size, expire_at or _NEVER, call or uuid4().hex)
 
         def one_after_the_other(handle: Handle) -> tuple[list[str], bool]:
             return writing.write(handle, [event]), joining.join(handle)
@@ -115,12 +125,22 @@ class MongoResults:
                 return at_once
             return database.run(lambda handle: twice(handle, lambda: one_after_the_other(handle)))
 
+    def get_members(self, chord_id: str) -> list[str]:
+        return self._prepared().run(lambda handle: chords.members(handle, chord_id))
+
+    def close_chord(self, chord_id: str, call: str) -> None:
+        self._prepared().run(lambda handle: chords.close(handle, chord_id, call))
+
+    def take_complete_chords(self, before: datetime, call: str, limit: int) -> list[CompleteChord]:
+        known = before, call, limit
+        return self._prepared().run(lambda handle: chords.take_complete(handle, *known))
+
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().run(lambda handle: handle.chords.delete_one({"_id": chord_id}))
 
 
 def _write_and_join(
-    handle: Handle, both: tuple[TaskRecord, _Joining]
+    handle: Handle, both: tuple[TaskRecord, Joining]
 ) -> tuple[list[str], bool] | None:
     """By two commands on one line, if there is one; the second waits for the disk.
 
@@ -135,87 +155,3 @@ def _write_and_join(
         return None if lacking is None or complete is None else (lacking, complete)
 
     return handle.lines.by_one(do)
-
-
-class _Joining:
-    """Join a member by one command, on one document that has all members."""
-
-    def __init__(
-        self, chord_id: str, member: str, size: int, expire_at: datetime, call: str
-    ) -> None:
-        self.may_be_done = False
-        """True if an answer was lost."""
-        self._member, self._size, self._call = member, size, call
-        self._missing = {"_id": chord_id, "members": {"$ne": member}, "joined": {"$lt": size}}
-        self._known = {
-            "_id": chord_id,
-            "$or": [{"members": {"$eq": member}}, {"joined": {"$gte": size}}],
-        }
-        self._update: Document = {
-            "$push": {"members": member},
-            "$inc": {"joined": 1},
-            "$set": {"last_call": call},
-            "$max": {"expire_at": expire_at},
-        }
-
-    @contextmanager
-    def uncertain(self) -> Iterator[None]:
-        """Raises `Uncertain` instead of a `StorageError` after which the member may be counted."""
-        try:
-            yield
-        except StorageError as error:
-            if self.may_be_done and not isinstance(error, Refused):
-                raise Uncertain(
-                    f"{error}; whether {self._member} was counted is not known"
-                ) from error
-            raise
-
-    def join(self, handle: Handle) -> bool:
-        """True if this call completed the chord. Raises PyMongo's errors."""
-        try:
-            return self._join(handle)
-        except PyMongoError as error:
-            self.may_be_done = self.may_be_done or is_lost(error)
-            raise
-
-    def join_on(self, send: Command, handle: Handle) -> bool | None:
-        """The same by one command; None if it takes more, or may not be safe yet."""
-        self.may_be_done = True
-        try:
-            answer = send(
-                {
-                    "findAndModify": handle.chords.name,
-                    "query": self._missing,
-                    "update": self._update,
-                    "fields": {"joined": 1},
-                    "upsert": True,
-                    "new": True,
-                    "writeConcern": handle.concern,
-                }
-            )
-        except OperationFailure as error:
-            if error.timeout:
-                raise
-            return None
-        if "writeConcernError" in answer:
-            return None
-        return bool(answer["value"]["joined"] == self._size)
-
-    def _join(self, handle: Handle) -> bool:
-        for _ in range(_TRIES):
-            try:
-                found = handle.chords.find_one_and_update(
-                    self._missing,
-                    self._update,
-                    {"joined": 1},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except DuplicateKeyError:
-                found = handle.chords.find_one(self._known, {"joined": 1, "last_call": 1})
-                if found is None:
-                    continue  # somebody made it a moment ago
-                return bool(found["joined"] >= self._size and found["last_call"] == self._call)
-            assert found is not None
-            return bool(found["joined"] == self._size)
-        raise DuplicateKeyError("others make and forget this chord all the time")

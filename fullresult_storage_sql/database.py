@@ -20,7 +20,7 @@ class Joining(NamedTuple):
 
     chord_id: str
     member: str
-    size: int
+    size: int | None
     expires: str | None
     call: str
 
@@ -169,6 +169,14 @@ class Database(Protocol):
 
     def write_and_join(self, event: TaskRecord, joining: Joining) -> tuple[list[str], bool]:
         """`JoiningStorage.write_and_join`, in one transaction."""
+        ...
+
+    def begin_chord(self, chord_id: str, size: int | None, body: str, expires: str | None) -> int:
+        """`ResultStorage.begin_chord`."""
+        ...
+
+    def add_to_chord(self, chord_id: str, added: str, expires: str | None) -> None:
+        """`ResultStorage.add_to_chord`."""
         ...
 
     def forget_chord(self, chord_id: str) -> None:

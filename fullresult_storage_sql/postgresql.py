@@ -238,6 +238,7 @@ class PostgreSQL(Conditions):
                 chords = session.execute(self.sql["delete_expired_chords"], expired, prepare=False)
                 gone = [row[0] for row in chords]
                 session.execute(self.sql["forget_members"], [gone], prepare=False)
+                session.execute(self.sql["forget_bodies"], [gone], prepare=False)
             self._purged = (now, locked[-1][1]) if 0 < limit == len(locked) else None
             return len(ids)
 
@@ -309,19 +310,27 @@ class PostgreSQL(Conditions):
     def _is_complete(self, session: Session, joining: Joining, joined: bytes | None) -> bool:
         """True if *joining* completed its chord, now or when it joined before."""
         if joined is None:
-            known = [joining.call, str(joining.size), joining.chord_id]
+            known = [joining.call, joining.chord_id]
             session.send(prepared.COMPLETED_BY, known, prepare=self._prepare)
             found = session.first_values()
             joined = found[0] if found else None
         return joined == b"t"
 
+    def begin_chord(self, chord_id: str, size: int | None, body: str, expires: str | None) -> int:
+        (found,) = self.keep(self.sql["begin_chord"], [chord_id, body, size, expires])
+        return int(found[0])
+
+    def add_to_chord(self, chord_id: str, added: str, expires: str | None) -> None:
+        self.keep(self.sql["add_to_chord"], [chord_id, added, expires])
+
     def forget_chord(self, chord_id: str) -> None:
-        def both(session: Session) -> None:
+        def all_of_it(session: Session) -> None:
             with session.transaction():
                 session.execute(self.sql["forget_chord"], [chord_id], prepare=False)
                 session.execute(self.sql["forget_members"], [[chord_id]], prepare=False)
+                session.execute(self.sql["forget_bodies"], [[chord_id]], prepare=False)
 
-        self._server.run(both)
+        self._server.run(all_of_it)
 
     def close(self) -> None:
         self._server.connections.close()

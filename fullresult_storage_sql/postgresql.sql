@@ -513,16 +513,25 @@ new AS (
     ON CONFLICT DO NOTHING
     RETURNING chord_id
 ),
+member (size, call, expires) AS (
+    VALUES (%s::integer, %s, date_trunc('hour', %s::timestamptz) + interval '1 hour')
+),
 joined AS (
-    INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at)
-    SELECT new.chord_id, 1, %s, date_trunc('hour', %s::timestamptz) + interval '1 hour'
-    FROM new
+    INSERT INTO fullresult_chord AS c (chord_id, joined, size, last_call, completed, expire_at)
+    SELECT
+        new.chord_id, 1, member.size, member.call,
+        CASE WHEN member.size = 1 THEN clock_timestamp() END, member.expires
+    FROM new, member
     ON CONFLICT (chord_id) DO UPDATE SET
         joined = c.joined + 1,
-        last_call = CASE WHEN c.joined < %s::integer THEN excluded.last_call ELSE c.last_call END,
+        size = coalesce(c.size, excluded.size),
+        last_call = CASE WHEN c.joined >= coalesce(c.size, excluded.size) + c.added THEN c.last_call
+            ELSE excluded.last_call END,
+        completed = CASE WHEN c.joined + 1 = coalesce(c.size, excluded.size) + c.added
+            THEN clock_timestamp() ELSE c.completed END,
         expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
             WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
-    RETURNING joined = %s::integer AS complete
+    RETURNING coalesce(joined = size + added, false) AS complete
 );
 
 -- name: join_chord
@@ -542,8 +551,83 @@ SELECT ended.lacking, (SELECT complete FROM joined) FROM ended;
 
 -- name: completed_by
 -- True if a call completed a chord: asked for a member that joins again.
-SELECT c.last_call = %s AND c.joined >= %s::integer FROM fullresult_chord AS c
+SELECT c.last_call = %s AND coalesce(c.joined >= c.size + c.added, false)
+FROM fullresult_chord AS c
 WHERE c.chord_id = %s;
+
+-- name: begin_chord
+-- Begin a run of a chord: the next one if it is complete, else the one that it is in; returns its
+-- number.
+WITH kept AS (
+    INSERT INTO fullresult_chord_body AS b (chord_id, body) VALUES (%s, %s)
+    ON CONFLICT (chord_id) DO UPDATE SET body = excluded.body
+    RETURNING chord_id
+)
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
+SELECT
+    kept.chord_id, 0, '', %s::integer,
+    date_trunc('hour', %s::timestamptz) + interval '1 hour'
+FROM kept
+ON CONFLICT (chord_id) DO UPDATE SET
+    run = CASE WHEN c.joined >= c.size + c.added THEN c.run + 1 ELSE c.run END,
+    joined = CASE WHEN c.joined >= c.size + c.added THEN 0 ELSE c.joined END,
+    last_call = CASE WHEN c.joined >= c.size + c.added THEN '' ELSE c.last_call END,
+    added = CASE WHEN c.joined >= c.size + c.added THEN 0 ELSE c.added END,
+    size = CASE WHEN c.joined >= c.size + c.added THEN excluded.size
+        ELSE coalesce(excluded.size, c.size) END,
+    completed = CASE WHEN c.joined >= c.size + c.added THEN NULL
+        WHEN c.joined >= excluded.size + c.added THEN clock_timestamp() END,
+    expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
+        WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
+RETURNING run;
+
+-- name: set_chord_size
+-- Note how many members a chord has, unless it is complete. It is now if that many were counted.
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
+VALUES (%s, 0, '', %s::integer, date_trunc('hour', %s::timestamptz) + interval '1 hour')
+ON CONFLICT (chord_id) DO UPDATE SET
+    size = CASE WHEN c.joined >= c.size + c.added THEN c.size ELSE excluded.size END,
+    completed = CASE WHEN coalesce(c.joined < c.size + c.added, true)
+        AND c.joined >= excluded.size + c.added THEN clock_timestamp() ELSE c.completed END
+RETURNING 1;
+
+-- name: add_to_chord
+-- Wait for one more member of a chord, unless its name is known or the chord is complete.
+WITH new AS (
+    INSERT INTO fullresult_chord_member (chord_id, member) VALUES (%s, %s)
+    ON CONFLICT DO NOTHING
+    RETURNING chord_id
+)
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, added, expire_at)
+SELECT new.chord_id, 0, '', 1, date_trunc('hour', %s::timestamptz) + interval '1 hour'
+FROM new
+ON CONFLICT (chord_id) DO UPDATE SET
+    added = CASE WHEN c.joined >= c.size + c.added THEN c.added ELSE c.added + 1 END
+RETURNING 1;
+
+-- name: get_members
+-- The names of the members of a chord that are known, and of those added.
+SELECT member FROM fullresult_chord_member WHERE chord_id = %s;
+
+-- name: close_chord
+-- Note that the body of a chord is sent, if the call that sent it is still the last.
+UPDATE fullresult_chord SET completed = NULL WHERE chord_id = %s AND last_call = %s RETURNING 1;
+
+-- name: take_complete_chords
+-- Take over chords that are complete for some time and whose bodies are not known to be sent.
+WITH taken AS (
+    UPDATE fullresult_chord AS c SET completed = clock_timestamp(), last_call = %s
+    WHERE c.chord_id = ANY(ARRAY(
+        SELECT d.chord_id FROM fullresult_chord AS d
+        WHERE d.completed <= %s
+        ORDER BY d.completed
+        LIMIT %s
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING c.chord_id, c.run
+)
+SELECT taken.chord_id, taken.run, coalesce(b.body, '')
+FROM taken LEFT JOIN fullresult_chord_body AS b ON b.chord_id = taken.chord_id;
 
 -- name: forget_chord
 -- Delete a chord's count, before `forget_members` in one transaction: who adds a member meanwhile
@@ -553,6 +637,10 @@ DELETE FROM fullresult_chord WHERE chord_id = %s RETURNING chord_id;
 -- name: forget_members
 -- Delete the members of chords that were forgotten or have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
+
+-- name: forget_bodies
+-- Delete the bodies of chords that were forgotten or have expired.
+DELETE FROM fullresult_chord_body WHERE chord_id = ANY(%s);
 
 -- name: keep_audit
 -- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.

@@ -99,7 +99,7 @@ def of_event(
 
 def join_parameters(joining: Joining) -> list[Parameter]:
     chord_id, member, size, expires, call = joining
-    return [chord_id, member, call, expires, str(size), str(size)]
+    return [chord_id, member, None if size is None else str(size), call, expires]
 
 
 def of_batch(events: Sequence[TaskRecord]) -> tuple[str, list[str]]:

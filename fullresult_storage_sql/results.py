@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from fullresult.record import Stored, TaskRecord
+from fullresult.storage import CompleteChord
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.prepared import Prepared
@@ -35,9 +36,8 @@ class SqlResults(Prepared):
         database.delete(where, [task_id])
 
     def save_group(self, group_id: str, value: bytes, expire_at: datetime | None) -> None:
-        expires = None if expire_at is None else rows.date_text(expire_at)
         database = self._prepared()
-        database.keep(database.sql["save_group"], [group_id, value, expires])
+        database.keep(database.sql["save_group"], [group_id, value, _expires(expire_at)])
 
     def restore_group(self, group_id: str) -> bytes | None:
         database = self._prepared()
@@ -48,11 +48,24 @@ class SqlResults(Prepared):
         database = self._prepared()
         database.keep(database.sql["delete_group"], [group_id])
 
+    def begin_chord(
+        self, chord_id: str, size: int | None, body: str, expire_at: datetime | None
+    ) -> int:
+        return self._prepared().begin_chord(chord_id, size, body, _expires(expire_at))
+
+    def set_chord_size(self, chord_id: str, size: int, expire_at: datetime | None) -> None:
+        database = self._prepared()
+        known = [chord_id, size, _expires(expire_at)]
+        database.keep(database.sql["set_chord_size"], known)
+
+    def add_to_chord(self, chord_id: str, added: str, expire_at: datetime | None) -> None:
+        self._prepared().add_to_chord(chord_id, added, _expires(expire_at))
+
     def join_chord(
         self,
         chord_id: str,
         member: str,
-        size: int,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
@@ -64,20 +77,39 @@ class SqlResults(Prepared):
         self,
         event: TaskRecord,
         chord_id: str,
-        size: int,
+        member: str,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> tuple[list[str], bool]:
-        known = _joining(chord_id, event.task_id, size, expire_at, call)
+        known = _joining(chord_id, member, size, expire_at, call)
         return self._prepared().write_and_join(event, known)
+
+    def get_members(self, chord_id: str) -> list[str]:
+        database = self._prepared()
+        found = database.ask(database.sql["get_members"], [chord_id])
+        return [member for (member,) in found]
+
+    def close_chord(self, chord_id: str, call: str) -> None:
+        database = self._prepared()
+        database.keep(database.sql["close_chord"], [chord_id, call])
+
+    def take_complete_chords(self, before: datetime, call: str, limit: int) -> list[CompleteChord]:
+        database = self._prepared()
+        asked = [call, rows.date_text(before), limit]
+        found = database.keep(database.sql["take_complete_chords"], asked)
+        return [*map(CompleteChord._make, found)]
 
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().forget_chord(chord_id)
 
 
 def _joining(
-    chord_id: str, member: str, size: int, expire_at: datetime | None, call: str | None
+    chord_id: str, member: str, size: int | None, expire_at: datetime | None, call: str | None
 ) -> Joining:
-    expires = None if expire_at is None else rows.date_text(expire_at)
-    return Joining(chord_id, member, size, expires, call or uuid4().hex)
+    return Joining(chord_id, member, size, _expires(expire_at), call or uuid4().hex)
+
+
+def _expires(expire_at: datetime | None) -> str | None:
+    return None if expire_at is None else rows.date_text(expire_at)

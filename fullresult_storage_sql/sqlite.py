@@ -221,6 +221,7 @@ class SQLite(Conditions):
                 chords = session.execute(self.sql["delete_expired_chords"], expired).fetchall()
                 gone = self.many([row[0] for row in chords])
                 session.execute(self.sql["forget_members"], [gone])
+                session.execute(self.sql["forget_bodies"], [gone])
             return count
 
         return self._run(all_of_them)
@@ -250,12 +251,11 @@ class SQLite(Conditions):
         return self._run(join)
 
     def _join(self, session: Session, joining: Joining) -> bool:
-        chord_id, member, size, expires, call = joining
-        if session.execute(self.sql["add_member"], [chord_id, member]).fetchall():
-            counted = [chord_id, call, expires, size, size]
-            answer = session.execute(self.sql["join_chord"], counted).fetchall()
+        member = [joining.chord_id, joining.member]
+        if session.execute(self.sql["add_member"], member).fetchall():
+            answer = session.execute(self.sql["join_chord"], joining._asdict()).fetchall()
         else:
-            known = [call, size, chord_id]
+            known = [joining.call, joining.chord_id]
             answer = session.execute(self.sql["completed_by"], known).fetchall()
         return answer == [(1,)]
 
@@ -267,14 +267,35 @@ class SQLite(Conditions):
 
         return self._run(both)
 
+    def begin_chord(self, chord_id: str, size: int | None, body: str, expires: str | None) -> int:
+        def begin(session: Session) -> int:
+            session.wait_for_disk(self._synchronous or "FULL")
+            with transaction(session):
+                session.execute(self.sql["keep_body"], [chord_id, body])
+                known = [chord_id, size, expires]
+                ((run,),) = session.execute(self.sql["begin_chord"], known).fetchall()
+                return int(run)
+
+        return self._run(begin)
+
+    def add_to_chord(self, chord_id: str, added: str, expires: str | None) -> None:
+        def add(session: Session) -> None:
+            session.wait_for_disk(self._synchronous or "FULL")
+            with transaction(session):
+                if session.execute(self.sql["add_member"], [chord_id, added]).fetchall():
+                    session.execute(self.sql["add_to_chord"], [chord_id, expires])
+
+        self._run(add)
+
     def forget_chord(self, chord_id: str) -> None:
-        def both(session: Session) -> None:
+        def all_of_it(session: Session) -> None:
             session.wait_for_disk(self._synchronous or "FULL")
             with transaction(session):
                 session.execute(self.sql["forget_chord"], [chord_id])
                 session.execute(self.sql["forget_members"], [self.many([chord_id])])
+                session.execute(self.sql["forget_bodies"], [self.many([chord_id])])
 
-        self._run(both)
+        self._run(all_of_it)
 
     def migrate(self, *, patient: bool) -> None:  # noqa: ARG002
         # SQLite waits for a lock no longer than the timeout, whoever asks.

@@ -427,16 +427,98 @@ RETURNING 1;
 -- name: join_chord
 -- Count one more member of a chord, after `add_member` in one transaction: true if it completes it.
 -- Differs from postgresql.sql: `add_member` is a statement of its own.
-INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, expire_at) VALUES (?, 1, ?, ?)
+INSERT INTO fullresult_chord AS c (chord_id, joined, size, last_call, completed, expire_at)
+SELECT
+    :chord_id, 1, :size, :call,
+    CASE WHEN :size = 1 THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' END, :expires
+WHERE true
 ON CONFLICT (chord_id) DO UPDATE SET
     joined = c.joined + 1,
-    last_call = CASE WHEN c.joined < ? THEN excluded.last_call ELSE c.last_call END,
+    size = coalesce(c.size, excluded.size),
+    last_call = CASE WHEN c.joined >= coalesce(c.size, excluded.size) + c.added THEN c.last_call
+        ELSE excluded.last_call END,
+    completed = CASE WHEN c.joined + 1 = coalesce(c.size, excluded.size) + c.added
+        THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' ELSE c.completed END,
     expire_at = max(c.expire_at, excluded.expire_at)
-RETURNING joined = ?;
+RETURNING coalesce(joined = size + added, false);
 
 -- name: completed_by
 -- True if a call completed a chord: asked for a member that joins again.
-SELECT c.last_call = ? AND c.joined >= ? FROM fullresult_chord AS c WHERE c.chord_id = ?;
+SELECT c.last_call = ? AND coalesce(c.joined >= c.size + c.added, false)
+FROM fullresult_chord AS c
+WHERE c.chord_id = ?;
+
+-- name: begin_chord
+-- Begin a run of a chord, after `keep_body` in one transaction: the next one if it is complete, else
+-- the one that it is in; returns its number.
+-- Differs from postgresql.sql: `keep_body` is a statement of its own, and dates are text.
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
+VALUES (?, 0, '', ?, ?)
+ON CONFLICT (chord_id) DO UPDATE SET
+    run = CASE WHEN c.joined >= c.size + c.added THEN c.run + 1 ELSE c.run END,
+    joined = CASE WHEN c.joined >= c.size + c.added THEN 0 ELSE c.joined END,
+    last_call = CASE WHEN c.joined >= c.size + c.added THEN '' ELSE c.last_call END,
+    added = CASE WHEN c.joined >= c.size + c.added THEN 0 ELSE c.added END,
+    size = CASE WHEN c.joined >= c.size + c.added THEN excluded.size
+        ELSE coalesce(excluded.size, c.size) END,
+    completed = CASE WHEN c.joined >= c.size + c.added THEN NULL
+        WHEN c.joined >= excluded.size + c.added
+            THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' END,
+    expire_at = max(c.expire_at, excluded.expire_at)
+RETURNING run;
+
+-- name: keep_body
+-- Keep the body of a chord that begins.
+-- Not in postgresql.sql, where it is a part of `begin_chord`.
+INSERT INTO fullresult_chord_body (chord_id, body) VALUES (?, ?)
+ON CONFLICT (chord_id) DO UPDATE SET body = excluded.body;
+
+-- name: set_chord_size
+-- Note how many members a chord has, unless it is complete. It is now if that many were counted.
+-- Differs from postgresql.sql: dates are text.
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
+VALUES (?, 0, '', ?, ?)
+ON CONFLICT (chord_id) DO UPDATE SET
+    size = CASE WHEN c.joined >= c.size + c.added THEN c.size ELSE excluded.size END,
+    completed = CASE WHEN coalesce(c.joined < c.size + c.added, true)
+        AND c.joined >= excluded.size + c.added
+        THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' ELSE c.completed END
+RETURNING 1;
+
+-- name: add_to_chord
+-- Wait for one more member of a chord, unless that is complete; after `add_member` in one
+-- transaction.
+-- Differs from postgresql.sql: `add_member` is a statement of its own.
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, added, expire_at)
+VALUES (?, 0, '', 1, ?)
+ON CONFLICT (chord_id) DO UPDATE SET
+    added = CASE WHEN c.joined >= c.size + c.added THEN c.added ELSE c.added + 1 END;
+
+-- name: get_members
+-- The names of the members of a chord that are known, and of those added.
+SELECT member FROM fullresult_chord_member WHERE chord_id = ?;
+
+-- name: close_chord
+-- Note that the body of a chord is sent, if the call that sent it is still the last.
+UPDATE fullresult_chord SET completed = NULL WHERE chord_id = ? AND last_call = ? RETURNING 1;
+
+-- name: take_complete_chords
+-- Take over chords that are complete for some time and whose bodies are not known to be sent.
+-- Differs from postgresql.sql: one writer at a time, so there is nothing to lock.
+UPDATE fullresult_chord
+SET completed = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00', last_call = ?
+WHERE chord_id IN (
+    SELECT d.chord_id FROM fullresult_chord AS d
+    WHERE d.completed <= ?
+    ORDER BY d.completed
+    LIMIT ?
+)
+RETURNING
+    chord_id, run,
+    coalesce(
+        (SELECT b.body FROM fullresult_chord_body AS b WHERE b.chord_id = fullresult_chord.chord_id),
+        ''
+    );
 
 -- name: forget_chord
 -- Delete a chord's count.
@@ -445,6 +527,10 @@ DELETE FROM fullresult_chord WHERE chord_id = ? RETURNING chord_id;
 -- name: forget_members
 -- Delete the members of chords that were forgotten or have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_each(?));
+
+-- name: forget_bodies
+-- Delete the bodies of chords that were forgotten or have expired.
+DELETE FROM fullresult_chord_body WHERE chord_id IN (SELECT value FROM json_each(?));
 
 -- name: keep_audit
 -- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.

@@ -120,7 +120,12 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_open_storage", "fullresult_schema_sql", "fullresult_router"}
     other |= {"fullresult_original_id", "fullresult_storage_journal"}
     other |= {"fullresult_schedule", "fullresult_sweep", "fullresult_prefix"}
-    other |= {"fullresult_group", "fullresult_chord", "fullresult_chord_member"}
+    other |= {
+        "fullresult_group",
+        "fullresult_chord",
+        "fullresult_chord_body",
+        "fullresult_chord_member",
+    }
     other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
     other |= {"fullresult_audit", "fullresult_audit_task"}
     # The metrics.

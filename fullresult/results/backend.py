@@ -5,34 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from celery import Celery, states
+from celery import Celery, signals, states
 from celery.app.task import Context
-from celery.backends.base import BaseBackend
 from celery.exceptions import BackendStoreError
-from celery.exceptions import TimeoutError as TimedOut
-from celery.result import GroupResult, result_from_tuple
-from kombu.exceptions import DecodeError
+from celery.result import AsyncResult, GroupResult, result_from_tuple
+from celery.utils.functional import _regen as regen
 from kombu.serialization import loads
 from kombu.utils.encoding import ensure_bytes
+from kombu.utils.functional import LRUCache
 
 from fullresult.config import without_password
 from fullresult.outage.lines import Count
-from fullresult.record import Stored, TaskRecord, encoding
+from fullresult.record import TaskRecord, encoding
 from fullresult.record.stamps import RANK
 from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
 from fullresult.recording.running_tasks import failed
-from fullresult.results import chords
+from fullresult.results import members
+from fullresult.results.chords import Chords, Ending, ending_of
+from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
+from fullresult.results.returned import JSON, is_plain, values_of
 from fullresult.results.shared import OWN, Shared, shared
-from fullresult.results.waiting import Ticket
+from fullresult.results.signatures import is_group, members_ending
 from fullresult.storage import Refused, StorageError
 from fullresult.storage.purging import purge
 
@@ -43,13 +43,12 @@ except ImportError:  # before Celery 5.7
 
 logger = logging.getLogger(__name__)
 
-_PLAIN = (bool, type(None))
-_JSON = "application/json"
-_LARGEST = 2**63
-_LONGEST = 200
+T = TypeVar("T")
+_BEGUN = 1000
+"""Chords that may be in the making at once, one in the header of another."""
 
 
-class FullResultBackend(BaseBackend):  # type: ignore[misc]
+class FullResultBackend(WaitingBackend):
     """A result backend whose results are the records.
 
     Its URL is `fullresult://`, for the storage of `fullresult_storage`, or `fullresult+` and the
@@ -64,8 +63,16 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
 
     def __init__(self, app: Celery, url: str | None = None, **options: Any) -> None:
         super().__init__(app, url=url or OWN, **options)
+        self._begun: LRUCache = LRUCache(limit=_BEGUN)
+        """The sizes, as far as they are known, of chords whose last member is not sent yet."""
         if url in (None, OWN) and app.conf.task_track_started and hasattr(app, "fullresult"):
             self._here.recorder.start_body = self._start_body
+        # Weakly: it does not keep the backend. A worker makes one before it is ready.
+        signals.worker_ready.connect(self._on_worker_ready)
+
+    def _on_worker_ready(self, sender: Any = None, **_: Any) -> None:
+        if getattr(sender, "app", None) is self.app:
+            self._here.mender.start()
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "url": self.url})
@@ -91,7 +98,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
     ) -> None:
         """Write the end of a task; of a chord's member, count it by the same write if possible."""
         known = self._here.joining, task_id, request, self._expire_at()
-        ending = store_result and chords.ending_of(*known)
+        ending = store_result and ending_of(*known)
         if not ending:
             super().mark_as_done(task_id, result, request, store_result, state)
             return
@@ -147,7 +154,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         traceback: str | None = None,
         request: Context | None = None,
         raw: Any = None,
-        ending: chords.Ending | None = None,
+        ending: Ending | None = None,
         **_: Any,
     ) -> Any:
         recorder = self._here.recorder
@@ -169,8 +176,8 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
 
     def _body(self, result: Any, state: str, children: Any) -> Payload | None:
         """What is to be given back, serialised; None where the record's own JSON says it all."""
-        told_by_record = state == states.SUCCESS and self.content_type == _JSON
-        if told_by_record and not children and _is_plain(result):
+        told_by_record = state == states.SUCCESS and self.content_type == JSON
+        if told_by_record and not children and is_plain(result):
             return None
         known: Meta = {"result": result, "children": children or None}
         if state not in RANK:
@@ -227,105 +234,6 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         """Whether to try again where `result_backend_always_retry` is set."""
         return isinstance(exc, StorageError) and not isinstance(exc, Refused)
 
-    # ---- waiting
-
-    def wait_for(
-        self,
-        task_id: str,
-        timeout: float | None = None,
-        interval: float = 0.5,
-        no_ack: bool = True,
-        on_interval: Any = None,
-        on_message: Any = None,
-    ) -> Meta:
-        """Wait for the end of a task. Raises `celery.exceptions.TimeoutError`."""
-        told = {"on_interval": on_interval, "on_message": on_message}
-        for _, meta in self.get_many([task_id], timeout, interval, **told):
-            return meta
-        raise TimedOut("The operation timed out.")
-
-    def wait_for_pending(
-        self,
-        result: Any,
-        timeout: float | None = None,
-        interval: float = 0.5,
-        callback: Any = None,
-        propagate: bool = True,
-        **told: Any,
-    ) -> Any:
-        """Wait for what *result* stands for, as Celery's polling backends do; *told* is called."""
-        meta = self.wait_for(result.id, timeout, interval, **told)
-        result._maybe_set_cache(meta)  # noqa: SLF001
-        return result.maybe_throw(propagate=propagate, callback=callback)
-
-    def get_many(
-        self,
-        task_ids: Collection[str],
-        timeout: float | None = None,
-        interval: float = 0.5,
-        no_ack: bool = True,
-        on_message: Any = None,
-        on_interval: Any = None,
-        max_iterations: int | None = None,
-        **_: Any,
-    ) -> Iterator[tuple[str, Meta]]:
-        """Each task id with its meta, as they end. Raises `celery.exceptions.TimeoutError`.
-
-        *interval* says how often `on_interval` is called; how often the storage is asked depends
-        on how long it has been waited.
-        """
-        self._ensure_not_eager()
-        wanted = {encoding.key(task_id): task_id for task_id in task_ids}
-        for key, meta in self._cached(wanted):
-            yield wanted.pop(key), meta
-        deadline = None if timeout is None else time.monotonic() + timeout
-        iterations = 0
-        waiter = self._here.waiter
-        ticket = waiter.enter(wanted) if wanted else None
-        try:
-            while ticket is not None and wanted:
-                left = interval if deadline is None else min(interval, deadline - time.monotonic())
-                ticket.news.wait(max(left, 0))
-                iterations += 1
-                late = deadline is not None and time.monotonic() >= deadline
-                last = late or iterations == max_iterations
-                for key, record in self._news(ticket, wanted if last else ()):
-                    meta = self._cache_ended(wanted[key], record)
-                    if on_message is not None:
-                        on_message(meta)
-                    yield wanted.pop(key), meta
-                if not wanted or iterations == max_iterations:
-                    return
-                if late:
-                    raise TimedOut(f"Operation timed out ({timeout})")
-                if on_interval is not None:
-                    on_interval()
-        finally:
-            if ticket is not None:
-                waiter.leave(ticket)
-
-    def _cached(self, wanted: Iterable[str]) -> list[tuple[str, Meta]]:
-        found = [(key, self._cache.get(key)) for key in wanted] if self._cache else []
-        return [(key, meta) for key, meta in found if meta and _is_ready(meta)]
-
-    def _news(self, ticket: Ticket, last: Collection[str]) -> list[tuple[str, TaskRecord]]:
-        """What has ended; of those asked for *last* also what the thread had no time to find."""
-        ended: dict[str, TaskRecord] = {}
-        try:
-            ended |= ticket.take()
-            if last:
-                ended |= self._here.waiter.look(last)
-        except StorageError:
-            if not self.always_retry:
-                raise
-        return list(ended.items())
-
-    def _cache_ended(self, task_id: str, record: TaskRecord) -> Meta:
-        meta = self._meta(record, task_id)
-        if meta["status"] == states.SUCCESS:
-            self._cache[task_id] = meta
-        return meta
-
     # ---- groups and chords
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
@@ -349,58 +257,54 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
             return None
         return datetime.now(timezone.utc) + timedelta(seconds=self.expires)
 
-    def successes_of(self, group_id: str) -> list[Any] | None:
-        """The results of all members, in their order; None where that takes more than one look.
-
-        Nobody has to wait, nor to follow anything, where all have succeeded under their own ids.
-        A storage that does not answer is for whoever waits as long as is configured.
-        """
-        joining = self._here.joining
-        if joining is None:
-            return None
-        try:
-            ids = self._members(group_id)
-            found = joining.get_successes(ids) if ids else {}
-        except StorageError:
-            return None
-        if not ids or not found.keys() >= {*ids}:
-            return None
-        return self._returned([found[task_id] for task_id in ids])
-
-    def _returned(self, found: Sequence[Stored | str]) -> list[Any]:
-        kept = iter(self._kept([each for each in found if isinstance(each, Stored)]))
-        return [next(kept) if isinstance(each, Stored) else encoding.loads(each) for each in found]
-
-    def _kept(self, stored: Sequence[Stored]) -> list[Any]:
-        """What was stored, decoded. Many JSON texts are read as one, in a third of the time."""
-        if all(each.content_type == _JSON and each.body.startswith(b"{") for each in stored):
-            bodies = b",".join(each.body for each in stored)
-            with suppress(DecodeError):
-                known: Any = self._decoded(b"[%b]" % bodies, _JSON, "utf-8")
-                if len(known) == len(stored):
-                    return [each["result"] for each in known]
-        return [self._decoded(*each[1:])["result"] for each in stored]
-
-    def _members(self, group_id: str) -> list[str] | None:
-        """The keys of a group's members; None if it is not there, or has groups as members."""
-        value = self._here.results.restore_group(encoding.key(group_id))
-        if value is None:
-            return None
-        # As `GroupResult.as_tuple` has them: to make a thousand results takes longer than the rest.
-        _, members = self._decoded(value, self.content_type, self.content_encoding)["result"]
-        if any(of_group is not None for _, of_group in members):
-            return None
-        return [encoding.key(task_id) for (task_id, _), _ in members]
+    @cached_property
+    def chords(self) -> Chords:
+        """What counts the members of chords and sends their bodies."""
+        return Chords(self, self._here.results, self._here.recorder)
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
-        """Keep the header, for the worker of whichever member ends last.
+        """Note that a chord is about to be published, for the worker of whichever member ends last.
 
-        How many members there are goes with each of them: none has to ask.
+        The size of a plain header goes with each member: none has to ask. Of a generator it is
+        known when the last member is sent; of groups in groups Celery counts it as well.
         """
         self.ensure_chords_allowed()
-        header = self.app.GroupResult(*header_result_args)
-        header.save(backend=self)
-        body["chord_size"] = len(header)
+        group_id, members_of = header_result_args
+        size = None
+        if not isinstance(members_of, regen):
+            header = self.app.GroupResult(*header_result_args)
+            if members.is_nested(header.results):
+                header.save(backend=self)
+            else:
+                size = len(header)
+        _set(body, members.SIZE, size)
+        known = encoding.key(group_id), size, self.chords.text_of(body), self._expire_at()
+        run = self._persistently(self._here.results.begin_chord, *known)
+        _set(body, members.RUN, run if run > 1 else None)
+        self._begun[group_id] = size
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Note how many members a chord has. Celery calls this before it sends the last of them."""
+        known = encoding.key(group_id), chord_size, self._expire_at()
+        if group_id in self._begun:
+            if self._begun.pop(group_id) != chord_size:
+                self._persistently(self._here.results.set_chord_size, *known)
+            return
+        try:
+            self._here.results.set_chord_size(*known)
+        except StorageError as error:
+            # Celery tells it of each group at the end of a chain, too, whose tasks count elsewhere.
+            logger.warning("fullresult: the size of group %s is not noted: %s", group_id, error)
+
+    def add_to_chord(self, chord_id: str, result: AsyncResult) -> None:
+        """Wait for one more member, the task of *result*."""
+        known = encoding.key(chord_id), members.name_of_added(result.id), self._expire_at()
+        self._persistently(self._here.results.add_to_chord, *known)
+
+    def _persistently(self, do: Callable[..., T], *known: Any) -> T:
+        """`do(*known)`, again as long as `result_backend_always_retry` wants it."""
+        again = getattr(self, "_ensure_retryable", None)  # not before Celery 5.7
+        return do(*known) if again is None else again(do, *known)
 
     def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
         """Let the body of a chord fail; the chord that it is itself a member of gets to know.
@@ -408,10 +312,7 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         Celery's own tell no one, and whoever waits for the outer chord waits for ever.
         """
         told = super().chord_error_from_stack(callback, exc)
-        if callback.options.get("chord"):
-            request = Context(callback.options)
-            request.id, request.group = callback.id, callback.options.get("group_id")
-            self.on_chord_part_return(request, states.FAILURE, exc)
+        self.chords.body_failed(callback, self._expire_at())
         return told
 
     def on_chord_part_return(
@@ -419,32 +320,42 @@ class FullResultBackend(BaseBackend):  # type: ignore[misc]
         request: Context,
         state: str,
         result: Any,
-        ending: chords.Ending | None = None,
+        ending: Ending | None = None,
         **kwargs: Any,
     ) -> None:
-        """Count the member of a chord that ended, if *ending* did not; the last sends the body."""
-        if request.group:
-            known = self._here.results, self._here.recorder, request, self._expire_at()
-            chords.member_ended(self, *known, ending)
+        """Count the member of a chord that ended, if *ending* did not; the last sends the body.
+
+        A group at the end of a chain that failed before it ends with each of its tasks.
+        """
+        if is_group(request):
+            for member in members_ending({"subtask_type": "group", "kwargs": request.kwargs}):
+                self.store_result(member.id, result, state)
+                self.chords.member_ended(member, self._expire_at())
+        elif request.group and request.id:
+            self.chords.member_ended(request, self._expire_at(), ending)
 
     def count_later(self, count: Count) -> None:
         """Count a member of a chord that waited in the spool. Raises `StorageError`."""
-        chords.count_later(self, self._here.results, count)
+        self.chords.count_later(count)
+
+    def successes_of(self, keys: Sequence[str]) -> list[Any] | None:
+        """What these tasks returned, in one read. None unless all have succeeded."""
+        joining = self._here.joining
+        found = joining.get_successes(keys) if joining is not None else {}
+        if not found.keys() >= {*keys}:
+            return None
+        return values_of([found[key] for key in keys], self._decoded)
 
     def cleanup(self) -> None:
         """Delete what has expired: Celery's `celery.backend_cleanup` calls this once a day."""
         purge(self._here.records)
 
 
-def _is_plain(result: object) -> bool:
-    """Whether a record's JSON gives *result* back as it was, whatever the database."""
-    if type(result) is int:
-        return -_LARGEST <= result < _LARGEST
-    return type(result) in _PLAIN or (type(result) is str and len(result) <= _LONGEST)
-
-
-def _is_ready(meta: Meta) -> bool:
-    return meta["status"] in states.READY_STATES
+def _set(body: Any, key: str, value: int | None) -> None:
+    """Have *body*, which goes with each member, say *value*, or nothing of it."""
+    body.pop(key, None)
+    if value is not None:
+        body[key] = value
 
 
 def _children(record: TaskRecord) -> list[Any] | None:

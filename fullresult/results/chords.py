@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from celery import Celery
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError
-from celery.exceptions import TimeoutError as TimedOut
 from celery.result import GroupResult
 from celery.states import PROPAGATE_STATES
 
 from fullresult.outage.lines import Count
-from fullresult.record import TaskRecord, encoding
-from fullresult.storage import JoiningStorage, Refused, ResultStorage, StorageError
+from fullresult.record import UNSENT, TaskRecord, encoding
+from fullresult.results import bodies, members, signatures
+from fullresult.results.meta import Meta
+from fullresult.storage import (
+    CompleteChord,
+    JoiningStorage,
+    Refused,
+    ResultStorage,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
-    from fullresult.results.backend import FullResultBackend
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +38,50 @@ _AGAIN = (0.1, 0.3, 1.0, 3.0)
 """Seconds until a member is counted once more, where the storage did not answer."""
 
 
+_CALLED = "errbacks called for "
+"""What they were is kept under this and the id of a body that failed, as a group is."""
+
+
+class ChordBackend(Protocol):
+    """What joining a chord asks of the result backend."""
+
+    app: Celery
+
+    def get_many(
+        self, task_ids: Collection[str], timeout: float | None = None
+    ) -> Iterator[tuple[str, Meta]]:
+        """Each task id with its meta, as they end. Raises Celery's `TimeoutError`."""
+        ...
+
+    def restore_group(self, group_id: str) -> GroupResult | None:
+        """The group that was saved under this id."""
+        ...
+
+    def successes_of(self, keys: Sequence[str]) -> list[Any] | None:
+        """What these tasks returned, in one read. None unless all have succeeded."""
+        ...
+
+    def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
+        """Let the body of a chord fail, and with it what it is itself a member of."""
+        ...
+
+
 class Ending:
-    """The end of a chord's member, which is counted by the write that tells of it."""
+    """The end of a chord's member, counted by the write that tells of it."""
 
     def __init__(
-        self, storage: JoiningStorage, chord_id: str, size: int, expire_at: datetime | None
+        self,
+        storage: JoiningStorage,
+        chord_id: str,
+        member: str,
+        size: int | None,
+        expire_at: datetime | None,
     ) -> None:
         self._storage = storage
-        self._known = encoding.key(chord_id), size, expire_at
+        self._known = encoding.key(chord_id), member, size, expire_at
         self.call = uuid4().hex
         self.is_last: bool | None = None
-        """Whether it completed the chord; None: it is not known to be counted."""
+        """True if it completed the chord; None if it is not known to be counted."""
 
     def write(self, event: TaskRecord) -> Collection[str]:
         """As `Storage.write`."""
@@ -58,80 +98,242 @@ def ending_of(
     """What counts the member *task_id* of a chord; None for others, or if it takes two writes."""
     if storage is None or request is None or not (request.chord and request.group):
         return None
-    size = request.chord.get("chord_size")
-    if size is None or request.ignore_result or request.id != task_id:
+    if request.ignore_result or request.id != task_id:
         return None
-    return Ending(storage, request.group, size, expire_at)
+    name, size = members.member_of(request).name, request.chord.get(members.SIZE)
+    return Ending(storage, request.group, name, size, expire_at)
 
 
-def member_ended(
-    backend: FullResultBackend,
-    results: ResultStorage,
-    recorder: Recorder,
-    request: Context,
-    expire_at: datetime | None,
-    ending: Ending | None = None,
-) -> None:
-    """Count the member of a chord whose *request* this is; if it is the last, send the body.
+class Chords:
+    """Counts the members of chords, and sends the bodies of those that are complete.
 
-    Where the storage does not answer, or does not have the member's own result yet, that is done
-    later, by whoever writes what is in the spool. What is kept of the chord stays until
-    *expire_at*: a member that comes a second time must find that it was counted.
+    What cannot be done while the storage does not answer is done later: by the flusher, which has
+    the count in the spool, or else by a mender, which takes over what stays complete.
     """
-    if ending is not None and ending.is_last is False:
-        return
-    chord_id, size, header = request.group, request.chord.get("chord_size"), None
-    callback = maybe_signature(request.chord, app=backend.app)
-    if size is None:
-        header = _header(backend, chord_id, callback)
-        if header is None:
-            return
-        size = len(header)
-    known = encoding.key(chord_id), encoding.key(str(request.id)), size, expire_at
-    if ending is None or ending.is_last is None:
-        call = uuid4().hex if ending is None else ending.call
-        count = Count(*known, call, _text(request.chord, recorder))
-        if not _is_last(results, recorder, count):
-            return
-    _send_body(backend, chord_id, callback, header)
 
+    def __init__(self, backend: ChordBackend, results: ResultStorage, recorder: Recorder) -> None:
+        self._backend = backend
+        self._results = results
+        self._recorder = recorder
 
-def _text(callback: Any, recorder: Recorder) -> str:
-    """*callback* as it is kept; "" where JSON cannot hold it, or something of it is redacted."""
-    if recorder.redactor is not None and recorder.redactor.covers(callback):
-        return ""
-    try:
-        return encoding.dumps(callback)
-    except encoding.Unstorable:
-        return ""
-
-
-def _is_last(results: ResultStorage, recorder: Recorder, count: Count) -> bool:
-    """Whether this was the last member; not so where it is left for later."""
-
-    def is_kept() -> bool:
-        return bool(count.callback) and recorder.writer.keep(count)
-
-    if recorder.writer.lags and is_kept():
-        return False
-    for pause in (*_AGAIN, None):
-        if recorder.writer.is_away and is_kept():
-            return False
+    def text_of(self, callback: Any) -> str:
+        """*callback* as it is kept; "" if JSON cannot hold it, or something of it is redacted."""
+        redactor = self._recorder.redactor
+        if redactor is not None and redactor.covers(callback):
+            return ""
         try:
-            return _join(results, count)
-        except StorageError as error:
-            if pause is None or isinstance(error, Refused):
-                if isinstance(error, Refused) or not is_kept():
-                    _say_uncounted(count, error)
+            return encoding.dumps(callback)
+        except encoding.Unstorable:
+            return ""
+
+    # ---- counting
+
+    def member_ended(
+        self, request: Context, expire_at: datetime | None, ending: Ending | None = None
+    ) -> None:
+        """Count the member of a chord whose *request* this is; if it is the last, send the body.
+
+        What is kept of the chord stays until *expire_at*: a member that comes a second time must
+        find that it was counted.
+        """
+        if ending is not None and ending.is_last is False:
+            return
+        count = Count(
+            encoding.key(request.group),
+            members.member_of(request).name,
+            request.chord.get(members.SIZE),
+            expire_at,
+            uuid4().hex if ending is None else ending.call,
+            self.text_of(request.chord),
+        )
+        if (ending is not None and ending.is_last) or self._is_last(count):
+            callback = maybe_signature(request.chord, app=self._backend.app)
+            with suppress(StorageError):
+                self._complete(count, callback, keep=True)
+
+    def _is_last(self, count: Count) -> bool:
+        """True if this was the last member; False too if it is left for later."""
+        writer = self._recorder.writer
+        if writer.lags and self._keep(count):
+            return False
+        for pause in (*_AGAIN, None):
+            if writer.is_away and self._keep(count):
                 return False
-            time.sleep(pause)
-    raise AssertionError("the last try returns")
+            try:
+                return self._join(count)
+            except StorageError as error:
+                if pause is None or isinstance(error, Refused):
+                    if isinstance(error, Refused) or not self._keep(count):
+                        _say_uncounted(count, error)
+                    return False
+                time.sleep(pause)
+        raise AssertionError("the last try returns")
+
+    def _keep(self, count: Count) -> bool:
+        return bool(count.callback) and self._recorder.writer.keep(count)
+
+    def _join(self, count: Count) -> bool:
+        known = count.chord_id, count.member, count.size, count.expire_at
+        # The same call each time: an answer that was lost is given again.
+        return self._results.join_chord(*known, call=count.call)
+
+    def count_later(self, count: Count) -> None:
+        """Do what `member_ended` left for later. Raises `StorageError` if it is still too early."""
+        try:
+            if not self._join(count):
+                return
+        except Refused as error:
+            _say_uncounted(count, error)
+            return
+        callback = maybe_signature(encoding.loads(count.callback), app=self._backend.app)
+        self._complete(count, callback, keep=False)
+
+    # ---- the body
+
+    def _complete(self, count: Count, callback: Any, *, keep: bool) -> None:
+        """Send the body of a chord that is complete. Raises `StorageError`."""
+        try:
+            self._send_or_fail(count.chord_id, callback)
+        except StorageError as error:
+            kept = keep and self._keep(count)
+            logger.warning(
+                "fullresult: chord %s is complete, and its body is sent later, when the storage "
+                "answers %s: %s",
+                *(count.chord_id, "the spool" if kept else "a worker", error),
+            )
+            raise
+        self._close(count.chord_id, count.call)
+
+    def _send_or_fail(self, chord_id: str, callback: Any) -> None:
+        """Send the body, or let it fail with what failed. Raises `StorageError`."""
+        began = time.monotonic()
+        try:
+            results = self._joined(chord_id, callback)
+        except StorageError:
+            raise
+        except MemberError as error:
+            self._leave_out_called(error.task_id, callback)
+            self._fail(chord_id, callback, str(error), error.cause)
+            return
+        except Exception as error:
+            logger.exception("fullresult: chord %s cannot be joined", chord_id)
+            self._fail(chord_id, callback, repr(error), error)
+            return
+        if time.monotonic() - began > bodies.lease(self._backend.app) / 2:
+            # Somebody may have taken it over by now.
+            raise StorageError(f"to read the results of chord {chord_id} took too long")
+        try:
+            bodies.publish(self._backend.app, callback, results)
+        except StorageError:  # of a body that is a chord
+            raise
+        except Exception as error:
+            logger.exception("fullresult: the body of chord %s is not sent", chord_id)
+            self._fail(chord_id, callback, f"Callback error: {error!r}", error)
+
+    def _fail(self, chord_id: str, callback: Any, reason: str, cause: BaseException) -> None:
+        logger.error("fullresult: chord %s failed: %s", chord_id, reason)
+        error = ChordError(reason)
+        error.__cause__ = cause
+        self._backend.chord_error_from_stack(callback, error)
+
+    def body_failed(self, callback: Any, expire_at: datetime | None) -> None:
+        """Count the tasks that *callback* would have ended with, if they are members of a chord."""
+        called = signatures.errbacks_of(callback)
+        for request in signatures.members_ending(callback):
+            if called:
+                key = _CALLED + encoding.key(request.id)
+                with suppress(StorageError, encoding.Unstorable):
+                    self._results.save_group(key, encoding.dumps(called).encode(), expire_at)
+            self.member_ended(request, expire_at)
+
+    def _leave_out_called(self, task_id: str, callback: Any) -> None:
+        """Call no errback a second time that a chord in the header has called.
+
+        Celery links the errbacks of a chord to the chords in its header as well.
+        """
+        with suppress(StorageError):
+            called = self._results.restore_group(_CALLED + encoding.key(task_id))
+            if called is not None:
+                known = [tuple(each) for each in encoding.loads(called.decode())]
+                signatures.leave_out(callback, known)
+
+    def _close(self, chord_id: str, call: str) -> None:
+        """Note that nothing is left to do. Where that fails, a mender finds the body's record."""
+        for pause in (*_AGAIN, None):
+            try:
+                self._results.close_chord(chord_id, call)
+            except StorageError:
+                if pause is None or self._recorder.writer.is_away:
+                    return
+                time.sleep(pause)
+            else:
+                return
+
+    # ---- results
+
+    def _joined(self, chord_id: str, callback: Any) -> list[Any]:
+        """What the members returned. Raises `MemberError`, `StorageError`, or Celery's timeout."""
+        if callback.get(members.SIZE) is None:
+            header = self._backend.restore_group(chord_id)
+            if header is not None:
+                return members.shaped(header, self._returned(members.ids_in(header)))
+        names = self._results.get_members(chord_id)
+        return self._returned(members.in_order(names, callback.get(members.RUN, 1)))
+
+    def _returned(self, task_ids: list[str]) -> list[Any]:
+        keys = [encoding.key(task_id) for task_id in task_ids]
+        found = None
+        with suppress(StorageError):  # it may answer those who wait
+            found = self._backend.successes_of(keys)
+        return self._waited_for(task_ids) if found is None else found
+
+    def _waited_for(self, task_ids: list[str]) -> list[Any]:
+        """The same where one failed, goes on under another id, or is not written yet.
+
+        Not by the results of Celery: to wait for groups in groups, those take no timeout.
+        """
+        timeout = bodies.join_timeout(self._backend.app)
+        metas = dict(self._backend.get_many({*task_ids}, timeout=timeout))
+        for task_id in task_ids:
+            if metas[task_id]["status"] in PROPAGATE_STATES:
+                raise MemberError(task_id, metas[task_id]["result"])
+        return [metas[task_id]["result"] for task_id in task_ids]
+
+    # ---- mending
+
+    def mend(self, chord: CompleteChord, call: str) -> None:
+        """Do what was left to do for a chord whose last member ended long ago.
+
+        Whoever was to send its body was killed, or could not reach the storage.
+        """
+        if not chord.body:
+            logger.error(
+                "fullresult: chord %s is complete and its body cannot be sent: it was not kept, "
+                "as JSON cannot hold it or fullresult_redact covers it",
+                chord.chord_id,
+            )
+            self._close(chord.chord_id, call)
+            return
+        callback = maybe_signature(encoding.loads(chord.body), app=self._backend.app)
+        callback[members.RUN] = chord.run
+        if not self._is_sent(callback):
+            logger.warning("fullresult: the body of chord %s is sent late", chord.chord_id)
+            self._send_or_fail(chord.chord_id, callback)
+        self._close(chord.chord_id, call)
+
+    def _is_sent(self, callback: Any) -> bool:
+        """True if each task that it begins with has a record."""
+        ids = {encoding.key(task_id) for task_id in signatures.first_ids(callback)}
+        found = self._results.get_results(ids)
+        return bool(ids) and ids == {each.task_id for each in found if each.state != UNSENT}
 
 
-def _join(results: ResultStorage, count: Count) -> bool:
-    known = count.chord_id, count.member, count.size, count.expire_at
-    # The same call each time: an answer that was lost is given again.
-    return results.join_chord(*known, call=count.call)
+class MemberError(Exception):
+    """A member of a chord failed."""
+
+    def __init__(self, task_id: str, cause: BaseException) -> None:
+        super().__init__(f"Dependency {task_id} raised {cause!r}")
+        self.task_id, self.cause = task_id, cause
 
 
 def _say_uncounted(count: Count, error: Exception) -> None:
@@ -139,97 +341,3 @@ def _say_uncounted(count: Count, error: Exception) -> None:
         "fullresult: member %s of chord %s is not counted, and its body will not be sent: %s",
         *(count.member, count.chord_id, error),
     )
-
-
-def count_later(backend: FullResultBackend, results: ResultStorage, count: Count) -> None:
-    """Do what `member_ended` left for later. Raises `StorageError` where it is still too early."""
-    try:
-        if not _join(results, count):
-            return
-    except Refused as error:
-        _say_uncounted(count, error)
-        return
-    callback = maybe_signature(encoding.loads(count.callback), app=backend.app)
-    _send_body(backend, count.chord_id, callback)
-
-
-def _header(backend: FullResultBackend, chord_id: str, callback: Any) -> GroupResult | None:
-    try:
-        header: GroupResult | None = GroupResult.restore(chord_id, backend=backend, app=backend.app)
-    except Exception as error:
-        logger.exception("fullresult: the header of chord %s cannot be restored", chord_id)
-        backend.chord_error_from_stack(callback, ChordError(f"Cannot restore group: {error!r}"))
-        return None
-    if header is None:
-        missing = ChordError(f"GroupResult {chord_id} no longer exists")
-        logger.error("fullresult: chord %s: %s", chord_id, missing)
-        backend.chord_error_from_stack(callback, missing)
-    return header
-
-
-def _send_body(
-    backend: FullResultBackend, chord_id: str, callback: Any, header: GroupResult | None = None
-) -> None:
-    try:
-        results = backend.successes_of(chord_id)
-        if results is None:
-            header = header or _header(backend, chord_id, callback)
-            if header is None:
-                return
-            results = _join_native(backend, header)
-    except Exception as error:
-        culprit = _culprit(backend, header, error) if header else None
-        reason = f"Dependency {culprit} raised {error!r}" if culprit else repr(error)
-        logger.exception("fullresult: chord %s failed: %s", chord_id, reason)
-        _fail(backend, callback, reason, error)
-        return
-    try:
-        _publish(backend.app, callback, results)
-    except Exception as error:
-        logger.exception("fullresult: the body of chord %s is not sent", chord_id)
-        _fail(backend, callback, f"Callback error: {error!r}", error)
-
-
-def _join_native(backend: FullResultBackend, header: GroupResult) -> list[Any]:
-    # Not by allow_join_result, which is of the whole process: it would take the permission from a
-    # task that waits in another thread.
-    results: list[Any] = header.join_native(
-        timeout=backend.app.conf.result_chord_join_timeout,
-        propagate=True,
-        disable_sync_subtasks=False,
-    )
-    return results
-
-
-def _culprit(backend: FullResultBackend, header: GroupResult, error: BaseException) -> str | None:
-    """The id of the member that raised *error*."""
-    try:
-        for task_id, meta in backend.get_many(list(_members(header)), timeout=0):
-            if meta["status"] in PROPAGATE_STATES and repr(meta["result"]) == repr(error):
-                return task_id
-    except (TimedOut, StorageError):
-        return None
-    return None
-
-
-def _members(header: GroupResult) -> Iterator[str]:
-    for member in header.results:
-        if isinstance(member, GroupResult):
-            yield from _members(member)
-        else:
-            yield member.id
-
-
-def _fail(backend: FullResultBackend, callback: Any, reason: str, cause: BaseException) -> None:
-    error = ChordError(reason)
-    error.__cause__ = cause
-    backend.chord_error_from_stack(callback, error)
-
-
-def _publish(app: Celery, callback: Any, results: list[Any]) -> None:
-    """Send the body, again where the broker does not take it at once."""
-    retry_publish = getattr(app.amqp, "_retry_publish", None)
-    if retry_publish is None:  # before Celery 5.7
-        callback.delay(results)
-    else:
-        retry_publish(callback.delay, results)

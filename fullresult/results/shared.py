@@ -11,6 +11,7 @@ from celery.exceptions import ImproperlyConfigured
 from fullresult import plugins
 from fullresult.config import Settings, without_password
 from fullresult.recording.recorder import Recorder
+from fullresult.results.mender import Mender
 from fullresult.results.waiting import Waiter
 from fullresult.storage import JoiningStorage, ResultStorage, Storage
 
@@ -47,8 +48,10 @@ class Shared:
         self.extended = bool(app.conf.find_value_for_key("extended", "result"))
         """Whether arguments are shown with results. Asked once, as it takes long."""
         self.waiter = Waiter(storage, messages=self.extended)
+        self.mender = Mender(app, storage, storage)
 
 
+# Of the module: Celery makes a backend for each thread, and gives it the app and the URL alone.
 _shared: WeakKeyDictionary[Celery, dict[str, Shared]] = WeakKeyDictionary()
 
 

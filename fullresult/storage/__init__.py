@@ -8,6 +8,7 @@ from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_indexed,
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
     AuditStorage,
+    CompleteChord,
     IndexedStorage,
     JoiningStorage,
     OverlappingStorage,
@@ -23,6 +24,7 @@ __all__ = [
     "OPEN",
     "OWN_BUCKET",
     "AuditStorage",
+    "CompleteChord",
     "ForkGate",
     "IndexedStorage",
     "JoiningStorage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from fullresult.record import (
     AuditEntry,
@@ -51,6 +51,15 @@ class WorkerStorage(Protocol):
         ...
 
 
+class CompleteChord(NamedTuple):
+    """A chord all of whose members have ended."""
+
+    chord_id: str
+    run: int
+    body: str
+    """As `ResultStorage.begin_chord` was given it; "" where it was not."""
+
+
 @runtime_checkable
 class ResultStorage(Protocol):
     """Optional: keeps what Celery's result backend needs beside records: groups and chords.
@@ -92,23 +101,64 @@ class ResultStorage(Protocol):
         """Delete what is kept for this group, if anything is."""
         ...
 
+    def begin_chord(
+        self, chord_id: str, size: int | None, body: str, expire_at: datetime | None
+    ) -> int:
+        """Note that a chord is about to be published; returns the number of this run, from 1.
+
+        A complete chord begins its next run, with no member counted; any other goes on with its
+        run. *size* is the number of its members, None if that is told later. *body* is kept for
+        `take_complete_chords`.
+        """
+        ...
+
+    def set_chord_size(self, chord_id: str, size: int, expire_at: datetime | None) -> None:
+        """Note that the chord has *size* members, beside those of `add_to_chord`.
+
+        A chord that is complete stays so.
+        """
+        ...
+
+    def add_to_chord(self, chord_id: str, added: str, expire_at: datetime | None) -> None:
+        """Wait for one more member of the chord, unless it is complete.
+
+        The same name *added* adds one member. It is no name of a member.
+        """
+        ...
+
     def join_chord(
         self,
         chord_id: str,
         member: str,
-        size: int,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> bool:
-        """Note that *member* of the chord has ended; True if it is the last of *size* members.
+        """Note that *member* of the chord has ended; True if it is the last of this run.
 
-        True for exactly one call, however many members end at once: the one that makes *size*
-        different members known. A member that is known already, or beyond *size*, gets False. The
+        True for exactly one call of a run, however many members end at once: the one that makes all
+        its members known. A member that is known already, in this run or an earlier one, or beyond
+        the chord's size, gets False. *size* counts for a chord of which no size was noted. The
         chord expires no earlier than any *expire_at* that a new member came with.
 
         Raises `Uncertain` if the member may have been noted, or may still be. The caller then makes
         the call again with the same *call*, a name of its own, and gets the answer that was lost.
+        """
+        ...
+
+    def get_members(self, chord_id: str) -> list[str]:
+        """The names of all members that are known, and of all added, in any order."""
+        ...
+
+    def close_chord(self, chord_id: str, call: str) -> None:
+        """Note that the body is sent of the chord that *call* completed, or took over."""
+        ...
+
+    def take_complete_chords(self, before: datetime, call: str, limit: int) -> list[CompleteChord]:
+        """Take over at most *limit* chords that are complete since *before*, and not closed.
+
+        Each goes to one caller: from then on it counts as completed now, by *call*.
         """
         ...
 
@@ -125,12 +175,13 @@ class JoiningStorage(Protocol):
         self,
         event: TaskRecord,
         chord_id: str,
-        size: int,
+        member: str,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> tuple[Collection[str], bool]:
-        """`write` *event*, then `join_chord` for its task; returns the answers of both.
+        """`write` *event*, then `join_chord` for *member*; returns the answers of both.
 
         No member is counted before its end is written: the caller that completes the chord finds
         the ends of all members counted this way. Raises what either raises; if *event* is refused,

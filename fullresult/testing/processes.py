@@ -110,7 +110,7 @@ def end_members(
         for member in members
     ]
     barrier.wait()
-    return [storage.write_and_join(end, chord_id, size, None)[1] for end in ends]
+    return [storage.write_and_join(end, chord_id, end.task_id, size, None)[1] for end in ends]
 
 
 def delete_expired(barrier: Barrier, storage: Storage, now: datetime, limit: int) -> int:

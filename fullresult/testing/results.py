@@ -23,7 +23,13 @@ CALLS: dict[str, Callable[[ResultStorage], object]] = {
     "save_group": lambda storage: storage.save_group("a", b"", None),
     "restore_group": lambda storage: storage.restore_group("a"),
     "delete_group": lambda storage: storage.delete_group("a"),
+    "begin_chord": lambda storage: storage.begin_chord("a", 2, "", None),
+    "set_chord_size": lambda storage: storage.set_chord_size("a", 2, None),
+    "add_to_chord": lambda storage: storage.add_to_chord("a", "b", None),
     "join_chord": lambda storage: storage.join_chord("a", "b", 2, None),
+    "get_members": lambda storage: storage.get_members("a"),
+    "close_chord": lambda storage: storage.close_chord("a", "b"),
+    "take_complete_chords": lambda storage: storage.take_complete_chords(samples.EXPIRY, "a", 1),
     "forget_chord": lambda storage: storage.forget_chord("a"),
 }
 ODD = ("1", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL", '"a"')

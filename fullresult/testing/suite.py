@@ -5,6 +5,7 @@ from __future__ import annotations
 from fullresult.testing.audit import Auditing
 from fullresult.testing.begin_write import Overlapping
 from fullresult.testing.change_schedules import Changing
+from fullresult.testing.chords import Chords
 from fullresult.testing.claim_schedules import Claiming
 from fullresult.testing.delete_expired import Expiring
 from fullresult.testing.find_by_arguments import Arguments
@@ -32,6 +33,7 @@ class StorageSuite(
     Overlapping,
     Results,
     Joining,
+    Chords,
     Scheduling,
     Changing,
     Claiming,

@@ -46,7 +46,7 @@ class Joining(Fixtures):
         write(storage, [published])
         ended = replace(samples.rich("a"), message=None)
 
-        lacking, complete = joining.write_and_join(ended, "chord", 2, samples.EXPIRY)
+        lacking, complete = joining.write_and_join(ended, "chord", "a", 2, samples.EXPIRY)
 
         assert (list(lacking), complete) == ([], False)
         assert known(storage, "a") == samples.plain(merge(published, ended))
@@ -56,9 +56,9 @@ class Joining(Fixtures):
     ) -> None:
         first = results.join_chord("chord", "a", 3, None)
 
-        second = joining.write_and_join(end("b"), "chord", 3, None)
-        again = joining.write_and_join(end("a"), "chord", 3, None)
-        third = joining.write_and_join(end("c"), "chord", 3, None)
+        second = joining.write_and_join(end("b"), "chord", "b", 3, None)
+        again = joining.write_and_join(end("a"), "chord", "a", 3, None)
+        third = joining.write_and_join(end("c"), "chord", "c", 3, None)
 
         assert [first, second[1], again[1], third[1]] == [False, False, False, True]
         assert not results.join_chord("chord", "c", 3, None)
@@ -70,7 +70,7 @@ class Joining(Fixtures):
         storage.write([samples.event("known", message=samples.message())])
 
         answers = [
-            joining.write_and_join(event, "chord", 9, None)
+            joining.write_and_join(event, "chord", event.task_id, 9, None)
             for event in (end("a"), entered, end("known"))
         ]
 
@@ -81,7 +81,7 @@ class Joining(Fixtures):
     ) -> None:
         """The answer was lost. The call may be made again in either way."""
         told = [
-            joining.write_and_join(end(name), "chord", 2, None, call=call)[1]
+            joining.write_and_join(end(name), "chord", name, 2, None, call=call)[1]
             for name, call in (("a", "x"), ("a", "x"), ("b", "y"), ("b", "y"), ("b", "z"))
         ]
 
@@ -98,7 +98,7 @@ class Joining(Fixtures):
         odd = samples.event("a", outcome=outcome)
 
         try:
-            joining.write_and_join(odd, "chord", 1, None)
+            joining.write_and_join(odd, "chord", "a", 1, None)
         except Refused:
             assert storage.get("a") is None
             assert results.join_chord("chord", "a", 1, None)
@@ -112,7 +112,7 @@ class Joining(Fixtures):
         members = [f"{number}" for number in range(ALL)]
 
         def tell(member: str) -> list[str] | None:
-            complete = joining.write_and_join(end(member), "chord", ALL, None)[1]
+            complete = joining.write_and_join(end(member), "chord", member, ALL, None)[1]
             return sorted(ids(results.get_ended(members))) if complete else None
 
         with ThreadPoolExecutor(8) as threads:
@@ -129,7 +129,8 @@ class Joining(Fixtures):
 
         def tell(number: int) -> None:
             if number % 3:
-                joining.write_and_join(end(members[-number]), "chord", 10 * ALL, None)
+                member = members[-number]
+                joining.write_and_join(end(member), "chord", member, 10 * ALL, None)
             else:
                 storage.write(started)
 
@@ -197,7 +198,7 @@ class Joining(Fixtures):
             pytest.skip("this storage has no write_and_join")
 
         with pytest.raises(StorageError, match=r"\w"):
-            storage.write_and_join(end("a"), "chord", 2, None)
+            storage.write_and_join(end("a"), "chord", "a", 2, None)
 
 
 ODDLY = (("a", "x"), ("b", "y"), ("b", "z"))
@@ -213,4 +214,4 @@ def by_id(event: TaskRecord) -> str:
 
 def tell_end(task_id: str, storage: Storage) -> None:
     assert isinstance(storage, JoiningStorage)
-    storage.write_and_join(end(task_id), "chord", 2, None)
+    storage.write_and_join(end(task_id), "chord", task_id, 2, None)

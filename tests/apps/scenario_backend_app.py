@@ -179,11 +179,32 @@ def add_to_chord(self: Task, n: int) -> int:
     return n
 
 
+@task(bind=True)
+def add_chord_to_chord(self: Task, n: int) -> int:
+    """Add one of two members, whose body counts."""
+    header = [signature(self, "tell", n), signature(self, "tell", n)]
+    self.add_to_chord(chord(header, signature(self, "total")))
+    return n
+
+
 @task()
 def leave_note(path: str, text: str) -> None:
     """Leave a trace; the way to see that something ran, and how often."""
     with Path(path).open("a") as file:
         file.write(f"{text}\n")
+
+
+@task()
+def note_result(value: Any, path: str, text: str) -> Any:
+    """Leave *text*, and give *value* back."""
+    leave_note(path, text)
+    return value
+
+
+@task()
+def double_when_there(n: int, path: str) -> int:
+    _wait(Path(path))
+    return n * 2
 
 
 @task()

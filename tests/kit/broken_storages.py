@@ -128,7 +128,7 @@ class CountsTwice(Sound):
         self,
         chord_id: str,
         member: str,
-        size: int,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
@@ -140,12 +140,13 @@ class CountsTwice(Sound):
         self,
         event: TaskRecord,
         chord_id: str,
-        size: int,
+        member: str,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> tuple[list[str], bool]:
-        complete = super().join_chord(chord_id, event.task_id, size, expire_at, call=call)
+        complete = super().join_chord(chord_id, member, size, expire_at, call=call)
         return self.write([event]), complete
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:

@@ -23,7 +23,7 @@ def join(storage: Any, member: str, call: str | None = None) -> bool:
 def end(storage: Any, member: str, call: str | None = None) -> bool:
     """The same by the write that tells of the end."""
     event = samples.event(member, outcome=samples.outcome(SUCCESS))
-    return bool(storage.write_and_join(event, "the chord", 2, None, call=call)[1])
+    return bool(storage.write_and_join(event, "the chord", event.task_id, 2, None, call=call)[1])
 
 
 def publish(storage: Any, task_id: str) -> None:

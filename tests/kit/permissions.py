@@ -95,8 +95,14 @@ def keep_results(full: FullResult) -> None:
     assert full.app.GroupResult.restore(group_id, backend=backend) is not None
     storage: Any = full.storage
     expires = full.storage.now() + timedelta(days=1)
-    assert not storage.join_chord(group_id, "a", 2, expires, call="1")
-    storage.write_and_join(samples.task("b"), group_id, 2, expires, call="2")
+    assert storage.begin_chord(group_id, None, "{}", expires) == 1
+    storage.set_chord_size(group_id, 1, expires)
+    storage.add_to_chord(group_id, "+", expires)
+    assert not storage.join_chord(group_id, "a", None, expires, call="1")
+    storage.write_and_join(samples.task("b"), group_id, "b", None, expires, call="2")
+    assert sorted(storage.get_members(group_id)) == ["+", "a", "b"]
+    storage.take_complete_chords(expires, "3", 1)
+    storage.close_chord(group_id, "3")
     backend.delete_group(group_id)
     backend.forget(task_id)
 

@@ -472,9 +472,8 @@ def a_group_member_replaced_by_a_chord(t: Tasks) -> Any:
     return group(t.double(5), t.replace_with("chord", 5))
 
 
-@case(16, not_on="database fullresult")
+@case(16, not_on="database")
 def a_header_member_that_adds_one(t: Tasks) -> Any:
-    """Only redis has `add_to_chord`."""
     return chord([t.add_to_chord(4), t.double(2)], t.total())
 
 

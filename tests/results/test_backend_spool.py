@@ -115,7 +115,8 @@ def chord_of(app: Celery, members: int) -> tuple[str, Signature]:
 def end(app: Celery, group_id: str, body: Signature, number: int) -> None:
     """What a worker does at the end of a member."""
     task_id = f"{group_id}-{number}"
-    request = request_of(task_id, group=group_id, chord=body, ignore_result=False)
+    known = {"group": group_id, "group_index": number, "chord": body, "ignore_result": False}
+    request = request_of(task_id, **known)
     app.backend.mark_as_done(task_id, number, request=request)
 
 

@@ -58,14 +58,15 @@ class Failing:
         self,
         event: TaskRecord,
         chord_id: str,
-        size: int,
+        member: str,
+        size: int | None,
         expire_at: datetime | None,
         *,
         call: str | None = None,
     ) -> tuple[Collection[str], bool]:
         if event.task_id == self.refused:
             raise Refused("not this one")
-        answer = self.storage.write_and_join(event, chord_id, size, expire_at, call=call)
+        answer = self.storage.write_and_join(event, chord_id, member, size, expire_at, call=call)
         if event.task_id == self.lost:
             raise Uncertain("no answer")
         return answer
@@ -140,7 +141,7 @@ def test_the_last_member_needs_no_results_but_what_one_small_read_finds(
     """Whatever the members returned: some of it is stored, some the record's own JSON says."""
     values = [0, "", "text", [1, {"a": 2.5}], True, 2.5]
     header = Header(app, len(values))
-    monkeypatch.setattr(chords, "_join_native", None)
+    monkeypatch.setattr(chords.Chords, "_waited_for", None)
 
     for index, value in enumerate(values):
         header.tell(index, value)

@@ -396,10 +396,12 @@ def test_the_end_of_a_member_waits_once_with_its_counting(
     storage: MongoStorage, commands: Commands
 ) -> None:
     """On one connection, so that what the second waits for is what the first left, too."""
-    storage.write_and_join(samples.became("known", SUCCESS), "chord", 2, None)
+    for chord in ("chord", "another"):
+        storage.begin_chord(chord, 2, "", None)
+    storage.write_and_join(samples.became("known", SUCCESS), "chord", "known", 2, None)
     commands.sent.clear()
 
-    storage.write_and_join(samples.became("known", SUCCESS), "another", 2, None)
+    storage.write_and_join(samples.became("known", SUCCESS), "another", "known", 2, None)
 
     concerns = [command["writeConcern"] for command in commands.sent]
     assert commands.names() == ["update", "findAndModify"]

@@ -1,0 +1,78 @@
+"""A thread of a worker's main process that sends bodies which nobody has sent."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+from weakref import ref
+
+from celery import Celery, signals
+
+from fullresult.results import bodies
+from fullresult.storage import CompleteChord, ResultStorage, Storage, StorageError
+from fullresult.storage.threads import ForkGate, Stop
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 10
+
+
+class Mender:
+    """Looks for chords that stay complete."""
+
+    def __init__(self, app: Celery, storage: Storage, results: ResultStorage) -> None:
+        self._app = ref(app)
+        self._storage = storage
+        self._results = results
+        self._gate = ForkGate()
+        self._stop = Stop()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look after chords until the worker shuts down. Called again it does nothing."""
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._run, name="fullresult-mender", daemon=True)
+        self._thread.start()
+        # Weakly: this is held for as long as the app is there.
+        signals.worker_shutdown.connect(self._on_worker_shutdown)
+
+    def _on_worker_shutdown(self, **_: Any) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while (app := self._app()) is not None:
+            lease = bodies.lease(app)
+            # Not all workers at the same moment.
+            if self._stop.wait(lease / 3 * random.uniform(0.8, 1)):  # noqa: S311
+                return
+            try:
+                with self._gate:
+                    mend(app.backend.chords.mend, self._storage, self._results, lease)
+            except StorageError:
+                continue
+            except Exception:
+                logger.exception("fullresult: chords that are complete are not looked after")
+
+
+def mend(
+    do: Callable[[CompleteChord, str], None],
+    storage: Storage,
+    results: ResultStorage,
+    lease: float,
+) -> int:
+    """Take over what is complete for longer than *lease* seconds; returns how many that is.
+
+    Raises `StorageError`.
+    """
+    call = uuid4().hex
+    before = storage.now() - timedelta(seconds=lease)
+    taken = results.take_complete_chords(before, call, _AT_ONCE)
+    for chord in taken:
+        do(chord, call)
+    return len(taken)

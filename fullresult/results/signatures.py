@@ -1,0 +1,98 @@
+"""Signatures in signatures: which tasks begin one, which end it, whom it tells of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from celery.app.task import Context
+
+Errback = tuple[Any, Any, Any]
+"""Task, arguments and keyword arguments: two that are equal do the same."""
+
+
+def first_ids(signature: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of the tasks that are published when *signature* is sent."""
+    kind = signature.get("subtask_type")
+    if kind == "chain":
+        yield from first_ids(_tasks(signature)[0])
+    elif kind == "group":
+        for task in _tasks(signature):
+            yield from first_ids(task)
+    elif kind == "chord":
+        for task in _header(signature):
+            yield from first_ids(task)
+    elif task_id := _options(signature).get("task_id"):
+        yield task_id
+
+
+def ends(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The signatures of the tasks whose ends are the end of *signature*."""
+    kind = signature.get("subtask_type")
+    if kind == "chain":
+        yield from ends(_tasks(signature)[-1])
+    elif kind == "group":
+        for task in _tasks(signature):
+            yield from ends(task)
+    elif kind == "chord" and signature["kwargs"].get("body"):
+        yield from ends(signature["kwargs"]["body"])
+    else:
+        yield signature
+
+
+def members_ending(signature: Mapping[str, Any]) -> Iterator[Context]:
+    """A request for each of `ends` that is a member of a chord."""
+    for end in ends(signature):
+        options = _options(end)
+        if options.get("chord") and options.get("group_id") and options.get("task_id"):
+            request = Context(options)
+            request.id, request.group = options["task_id"], options["group_id"]
+            yield request
+
+
+def is_group(request: Context) -> bool:
+    """True for what Celery makes up of a group in a chain that failed before it."""
+    return request.task == "celery.group" and bool((request.kwargs or {}).get("tasks"))
+
+
+def errbacks_of(signature: Mapping[str, Any]) -> list[Errback]:
+    """All that are called when *signature*, the body of a chord, fails with its header."""
+    return [_errback(each) for task in _told(signature) for each in _linked(task)]
+
+
+def leave_out(signature: Mapping[str, Any], errbacks: Collection[Errback]) -> None:
+    """Have *signature* call none of *errbacks*."""
+    for task in _told(signature):
+        if linked := _linked(task):
+            _options(task)["link_error"] = [
+                each for each in linked if _errback(each) not in errbacks
+            ]
+
+
+def _told(signature: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Those whose errbacks Celery calls: of a group it is the tasks', too."""
+    if signature.get("subtask_type") != "group":
+        return [signature]
+    return [signature, *_tasks(signature)]
+
+
+def _linked(signature: Mapping[str, Any]) -> list[Any]:
+    linked = _options(signature).get("link_error") or []
+    return linked if isinstance(linked, list) else [linked]
+
+
+def _errback(signature: Mapping[str, Any]) -> Errback:
+    return signature["task"], [*(signature.get("args") or ())], signature.get("kwargs") or {}
+
+
+def _options(signature: Mapping[str, Any]) -> Any:
+    return signature.get("options") or {}
+
+
+def _tasks(signature: Mapping[str, Any]) -> list[Any]:
+    return [*signature["kwargs"]["tasks"]]
+
+
+def _header(signature: Mapping[str, Any]) -> list[Any]:
+    header = signature["kwargs"]["header"]
+    return _tasks(header) if isinstance(header, Mapping) else [*header]

@@ -1,0 +1,262 @@
+"""Chords whose workers are killed, whose members come twice, whose storage goes away.
+
+The body runs once, whatever shape the header has.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import chain, chord, group
+from celery.exceptions import ChordError
+
+from fullresult.results import bodies
+from tests.kit import servers, workers
+from tests.kit.scheduling import through_proxy
+from tests.kit.workers import PATIENCE, Scene
+from tests.results.test_backend_canvas import Tasks
+
+pytestmark = pytest.mark.slow
+
+QUICK = {
+    "result_backend": "fullresult://",
+    "result_chord_join_timeout": 0.5,
+    "broker_connection_timeout": 1,
+    "task_publish_retry_policy": {"max_retries": 0},
+}
+"""The shortest times after which a body counts as not sent."""
+LATE = {"task_acks_late": True, "task_reject_on_worker_lost": True}
+Shape = Callable[[Any, Any], Any]
+SHAPES: dict[str, tuple[Shape, Any]] = {
+    "plain": (lambda t, body: chord(t.doubles(1, 2), body), [2, 4]),
+    "tail": (
+        lambda t, body: chord([chain(t.double(1), group(t.double(), t.double()))], body),
+        [[4, 4]],
+    ),
+    "nested": (
+        lambda t, body: chord([chord(t.doubles(1, 2), t.total()), t.double(4)], body),
+        [6, 8],
+    ),
+    "group body": (
+        lambda t, body: chord(
+            [chord(t.doubles(1, 2), group(t.tell.si(2), t.tell.si(4))), t.double(4)], body
+        ),
+        [[2, 4], 8],
+    ),
+    "generator": (lambda t, body: chord((t.double(n) for n in range(4)), body), [0, 2, 4, 6]),
+    "added": (lambda t, body: chord([t.add_to_chord(1), t.add_to_chord(1)], body), [1, 1, 2, 2]),
+}
+
+
+@contextmanager
+def on(
+    request: pytest.FixtureRequest, directory: Path, kind: str, **settings: Any
+) -> Iterator[Scene]:
+    with (
+        servers.redis_database(request.getfixturevalue("redis_server")) as broker,
+        workers.storage(kind, request, directory) as url,
+        workers.scene(
+            broker, url, directory, module="tests.apps.chord_kills_app", **QUICK, **settings
+        ) as scene,
+    ):
+        yield scene
+
+
+def lines(path: Path) -> Counter[str]:
+    return Counter(path.read_text().splitlines()) if path.exists() else Counter()
+
+
+def apply_all(scene: Scene, noted: Path) -> dict[str, Any]:
+    """Publish a chord of each shape, whose body leaves its name in *noted*."""
+    t = Tasks(scene)
+    return {
+        name: build(t, t.note_result(str(noted), name)).apply_async()
+        for name, (build, _) in SHAPES.items()
+    }
+
+
+def run_twice(scene: Scene, noted: Path) -> list[Any]:
+    """The results of two runs of one frozen chord."""
+    t = Tasks(scene)
+    frozen = chord(t.doubles(3, 4), t.note_result(str(noted), "frozen"))
+    frozen.freeze()
+    results = []
+    for _ in range(2):
+        result = frozen.apply_async()
+        results.append(result.get(timeout=PATIENCE))
+        result.forget()
+    return results
+
+
+def outcome(result: Any) -> Any:
+    value = result.get(timeout=PATIENCE)
+    # What was added has the place of who added it, and no order beside it.
+    return sorted(value) if all(isinstance(each, int) for each in value) else value
+
+
+@pytest.mark.parametrize("kind", workers.storages("postgresql"))
+@pytest.mark.parametrize("where", ["counted", "joined", "sent"])
+@pytest.mark.parametrize("acknowledged", ["early", "late"])
+def test_a_worker_that_is_killed_while_it_joins(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, where: str, acknowledged: str
+) -> None:
+    noted, kills = tmp_path / "noted", tmp_path / "kills"
+    kills.mkdir()
+    env = {"FULLRESULT_TEST_KILLS": str(kills), "FULLRESULT_TEST_KILL_AT": where}
+    late = LATE if acknowledged == "late" else {}
+    with (
+        on(request, tmp_path / "scene", kind, **late) as scene,
+        scene.worker(concurrency=2, env=env),
+    ):
+        started = apply_all(scene, noted)
+        t = Tasks(scene)
+        failing = chord([t.spoil(1), t.double(1)], t.total()).apply_async()
+
+        found = {name: outcome(result) for name, result in started.items()}
+        with pytest.raises(ChordError, match="spoilt 1"):
+            failing.get(timeout=PATIENCE, follow_parents=False)
+        killed = len([*kills.iterdir()])
+        time.sleep(1.5 * bodies.lease(scene.app))
+
+    assert found == {name: expected for name, (_, expected) in SHAPES.items()}, scene.logs()
+    assert lines(noted) == dict.fromkeys(SHAPES, 1), scene.logs()
+    # Those in headers of others, too.
+    assert killed >= len(SHAPES) + (where == "counted")
+
+
+@pytest.mark.parametrize("kind", workers.storages("postgresql"))
+def test_members_that_are_delivered_twice(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """Each message of a member is sent again, while the chord runs and when it is over."""
+    noted = tmp_path / "noted"
+    with on(request, tmp_path / "scene", kind) as scene:
+        started = apply_all(scene, noted)
+        # Twice each: they are delivered three times.
+        copies = [*messages(scene), *messages(scene)]
+        publish(scene, copies)
+        with scene.worker(concurrency=2):
+            found = {name: outcome(result) for name, result in started.items()}
+            first = lines(noted)
+            publish(scene, copies[: len(copies) // 2])
+            runs = run_twice(scene, noted)
+            scene.settle()
+            scene.settle()
+
+    # Those who come again add again, or find that it is too late.
+    assert {*found.pop("added")} == {1, 2}
+    expected = {name: value for name, (_, value) in SHAPES.items() if name != "added"}
+    assert found == expected, scene.logs()
+    assert first == dict.fromkeys(SHAPES, 1)
+    assert runs == [[6, 8], [6, 8]]
+    assert lines(noted) == {**first, "frozen": 2}
+
+
+def messages(scene: Scene) -> list[Any]:
+    """All that waits in the queue; it stays there."""
+    with scene.app.connection_for_read() as connection:
+        queue = scene.app.amqp.queues["celery"](connection.default_channel)
+        found = []
+        while (message := queue.get(no_ack=True)) is not None:
+            found.append(message)
+    publish(scene, found)
+    return found
+
+
+def publish(scene: Scene, copies: list[Any]) -> None:
+    with scene.app.producer_or_acquire() as producer:
+        for message in copies:
+            kept = {"content_type", "content_encoding"}
+            producer.publish(
+                message.body,
+                routing_key="celery",
+                headers=message.headers,
+                **{name: getattr(message, name) for name in kept},
+                correlation_id=message.properties["correlation_id"],
+            )
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_storage_that_is_away_for_ten_seconds_in_the_middle(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    again: bool,
+) -> None:
+    """To add a member takes a storage that answers, or `result_backend_always_retry`."""
+    noted, go = tmp_path / "noted", tmp_path / "go"
+    shapes = {name: shape for name, shape in SHAPES.items() if again or name != "added"}
+    with (
+        servers.redis_database(request.getfixturevalue("redis_server")) as broker,
+        workers.storage("postgresql", request, tmp_path) as url,
+        through_proxy(url) as (network, away_url),
+        workers.scene(broker, url, tmp_path, module="tests.apps.chord_kills_app", **QUICK) as scene,
+        scene.worker(
+            concurrency=2,
+            settings={
+                "fullresult_storage": away_url,
+                "fullresult_storage_timeout": 1,
+                "result_backend_always_retry": again,
+            },
+        ),
+    ):
+        t = Tasks(scene)
+        results = {
+            name: build(Waiting(t, go), t.note_result(str(noted), name)).apply_async()
+            for name, (build, _) in shapes.items()
+        }
+        network.refuse()
+        go.touch()
+        time.sleep(10)
+        early = lines(noted)
+        network.accept()
+
+        found = {name: outcome(result) for name, result in results.items()}
+        time.sleep(1.5 * bodies.lease(scene.app))
+
+    assert not early
+    assert found == {name: expected for name, (_, expected) in shapes.items()}, scene.logs()
+    assert lines(noted) == dict.fromkeys(shapes, 1), scene.logs()
+
+
+class Waiting:
+    """Signatures of tasks, the first of which wait until there is a file."""
+
+    def __init__(self, t: Tasks, go: Path) -> None:
+        self._t, self._go = t, go
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._t, name)
+
+    def doubles(self, *numbers: int) -> list[Any]:
+        return [self.double(n) for n in numbers]
+
+    def double(self, *numbers: int) -> Any:
+        if not numbers:
+            return self._t.double()
+        return self._t.double_when_there(*numbers, str(self._go))
+
+
+def test_a_whole_worker_that_is_killed_leaves_its_chords_to_another(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    noted, kills = tmp_path / "noted", tmp_path / "kills"
+    kills.mkdir()
+    env = {"FULLRESULT_TEST_KILLS": str(kills), "FULLRESULT_TEST_KILL_AT": "counted"}
+    with on(request, tmp_path / "scene", "postgresql") as scene:
+        with scene.worker(concurrency=1, env=env) as first:
+            t = Tasks(scene)
+            result = chord(t.doubles(1, 2), t.note_result(str(noted), "x")).apply_async()
+            assert workers.until(lambda: [*kills.iterdir()])
+            os.kill(first.pid, signal.SIGKILL)
+        with scene.worker(concurrency=1):
+            assert result.get(timeout=PATIENCE) == [2, 4]
+
+    assert lines(noted) == {"x": 1}
