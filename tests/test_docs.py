@@ -30,16 +30,16 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *D
 FORM_TO_COME = {
     # Pages that are not yet in the form of one sentence a line.
     "CHANGELOG.md",
-    "adapters.md",
-    "api.md",
-    "commands.md",
     "configuration.md",
     "recording.md",
-    "resending.md",
     "results.md",
-    "scheduling.md",
 }
-IN_FORM = [path for path in [*PAGES, ROOT / "SECURITY.md"] if path.name not in FORM_TO_COME]
+BESIDE_DOCS = ("SECURITY.md", "benchmarks/README.md", "examples/adapter/README.md")
+IN_FORM = [
+    path
+    for path in [*PAGES, *(ROOT / name for name in BESIDE_DOCS)]
+    if path.name not in FORM_TO_COME
+]
 COMMANDS: list[tuple[str, click.Command]] = sorted(commands.commands.items())
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -296,7 +296,7 @@ def test_pages_for_contributors_name_only_places_that_exist(path: Path) -> None:
     assert not [place for place in named if not place.exists()]
 
 
-@pytest.mark.parametrize("path", IN_FORM, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", IN_FORM, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_page_has_one_sentence_a_line(path: Path) -> None:
     """`python -m tests.kit.sentences` puts it into this form."""
     assert one_sentence_a_line(page(path)) == page(path)
