@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.record import encoding, pages
-from fullresult.record.headers import ORIGINAL_ID
+from fullresult.record.headers import ORIGINAL_ID, SCHEDULE_ID
 from fullresult.record.query import TaskQuery
 
 
@@ -64,6 +64,7 @@ class Schedule(NamedTuple):
         content = how.pop("content_type", None), how.pop("content_encoding", None)
         if not (isinstance(content[0], str) and isinstance(content[1], str)):
             raise Unreadable("the content type of its body is not known")
+        headers[SCHEDULE_ID] = self.schedule_id
         if self.new_task_id is not None:
             headers["parent_id"] = headers.get("id")
             headers["id"] = how["correlation_id"] = self.new_task_id

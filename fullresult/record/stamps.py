@@ -42,6 +42,8 @@ REDELIVERED_SUCCESS = "69"
 keeps the row, the second is kept as an entry."""
 CUSTOM_STATE = "41"
 """The rank of a state of the user's own, just above STARTED."""
+_FOR = "#"
+"""Precedes the id of the schedule that the message of a run was sent for, before the worker's."""
 _BY = "@"
 """Precedes the id of the worker that runs the task. The order never depends on that id."""
 
@@ -57,6 +59,13 @@ class Moment(NamedTuple):
     def of_worker(self, worker_id: str) -> Moment:
         """The same moment, whose stamps name the worker that runs the task; "" names none."""
         return Moment(self.at, f"{self.tail}{_BY}{worker_id}") if worker_id else self
+
+    def of_schedule(self, schedule_id: str) -> Moment:
+        """The same moment, whose stamps name the schedule that was run; "" names none."""
+        if not schedule_id:
+            return self
+        unique, by, worker_id = self.tail.partition(_BY)
+        return Moment(self.at, f"{unique}{_FOR}{schedule_id}{by}{worker_id}")
 
 
 class Clock:
@@ -111,6 +120,11 @@ FIRST = Attempt()
 def worker_in(stamp: str) -> str:
     """The id of the worker that *stamp* names; "" for none."""
     return stamp.partition(_BY)[2]
+
+
+def schedule_in(stamp: str) -> str:
+    """The id of the schedule that *stamp* names: its message was sent. "" for none."""
+    return stamp.partition(_BY)[0].partition(_FOR)[2]
 
 
 def _bounded(value: object, most: int) -> int:

@@ -59,6 +59,7 @@ from fullresult.recording.requests import (
     attempt_of,
     is_redelivered,
     name_of,
+    schedule_of,
     worker_of,
 )
 from fullresult.recording.writer import Finish, Write, Writer
@@ -179,6 +180,7 @@ class Recorder:
     def started(self, task_id: str, name: str, request: Context) -> None:
         """A worker begins to run a task."""
         now = self._clock.moment().of_worker(this_worker.worker_id())
+        now = now.of_schedule(schedule_of(request))
         self._starts[request] = now.at
         attempt = attempt_of(request)
         outcome = outcome_of(STARTED, attempt, now, worker=worker_of(request), date_started=now.at)
@@ -343,7 +345,7 @@ class Recorder:
         outcome = outcome_of(
             state,
             attempt_of(request),
-            now,
+            now.of_schedule(schedule_of(request)),
             worker=worker_of(request),
             redelivered=is_redelivered(request),
             date_started=self._starts.get(request),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -9,7 +10,10 @@ from celery.app.task import Context
 from celery.worker.request import Request
 
 from fullresult.record import encoding
+from fullresult.record.headers import SCHEDULE_ID
 from fullresult.record.stamps import Attempt, attempt_in
+
+_LONGEST_ID = 64
 
 
 class ReceivedRequests:
@@ -34,6 +38,15 @@ class ReceivedRequests:
 
 def attempt_of(request: Context) -> Attempt:
     return Attempt.of(request.replaced_task_nesting, request.retries)
+
+
+def schedule_of(request: Context) -> str:
+    """The id of the schedule that its message was sent for; "" for none."""
+    headers = getattr(request, "headers", None)
+    known = headers.get(SCHEDULE_ID) if isinstance(headers, Mapping) else None
+    if not isinstance(known, str) or len(known) > _LONGEST_ID:
+        return ""
+    return known if known.isascii() and known.isalnum() else ""
 
 
 def is_redelivered(request: Context | None) -> bool:

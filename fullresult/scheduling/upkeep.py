@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fullresult.config import without_password
-from fullresult.record import TaskRecord, encoding
 from fullresult.record.executions import known_of_runs
 from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.record.stamps import Attempt, attempt_in
+from fullresult.record.stamps import schedule_in
 from fullresult.scheduling.claim_term import FREE_AFTER
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import UNSURE
@@ -77,19 +76,24 @@ class Upkeep:
         self._others = found
 
     def _close_what_ran(self, claimed_until: datetime) -> None:
-        """Mark as sent each claimed task that a worker has begun to run since it was claimed."""
+        """Mark as sent each claimed schedule whose message a worker has begun to run."""
         for schedule in self._claimed(claimed_until):
             if schedule.claim and self._ran(schedule):
                 events = fold(self._events.sent(schedule))
                 self._storage.mark_sent(schedule.claim, [schedule.schedule_id], events)
 
     def _ran(self, schedule: Schedule) -> bool:
+        """True if a run is known whose message was sent for this very schedule.
+
+        The task's id, attempt and dates prove nothing: an id may be scheduled twice.
+        """
         record = self._storage.get(schedule.new_task_id or schedule.task_id)
-        if record is None or not _began(record, schedule):
+        if record is None:
             return False
-        # If two schedules have one id, it is not known which of them ran.
-        twins = ScheduleQuery(task_ids=[schedule.task_id], limit=2)
-        return len(self._storage.find_schedules(twins)) == 1
+        runs = known_of_runs(record.start, record.entries, record.outcome)
+        if schedule.new_task_id is not None:  # an id that nothing else was ever given
+            return any(run.date_started for run in runs)
+        return any(schedule_in(run.stamp) == schedule.schedule_id for run in runs)
 
     def _rescue(self, after: timedelta) -> None:
         """Give back each task that was claimed more than *after* ago, although it may be sent."""
@@ -111,18 +115,3 @@ class Upkeep:
             hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
             if not hopeless and schedule.date_claimed and schedule.date_claimed <= until:
                 yield schedule
-
-
-def _began(record: TaskRecord, schedule: Schedule) -> bool:
-    """True if a run of the attempt that *schedule* is for began after it was claimed."""
-    claimed = schedule.date_claimed
-    headers = encoding.loads(schedule.headers)
-    if claimed is None or not isinstance(headers, dict):
-        return False
-    attempt = attempt_in(headers)
-    return any(
-        Attempt.in_stamp(known.stamp) == attempt
-        and known.date_started is not None
-        and known.date_started >= claimed
-        for known in known_of_runs(record.start, record.entries, record.outcome)
-    )

@@ -40,20 +40,28 @@ def left_behind(app: Celery, task_id: str, ago: timedelta = LONG_AGO, **options:
     return found
 
 
-def began(app: Celery, task_id: str, at: datetime, retries: int = 0) -> None:
-    """A worker began to run it."""
+def began(
+    app: Celery,
+    task_id: str,
+    of: Schedule | None,
+    *,
+    retries: int = 0,
+    at: datetime | None = None,
+) -> None:
+    """A worker began to run it, from the message of this schedule; None: from another one."""
+    at = at or app.fullresult.storage.now()
+    moment = Clock().moment().of_schedule(of.schedule_id if of else "").of_worker("5f0e")
     outcome = outcome_of(
-        STARTED, Attempt(0, retries), Clock().moment(), worker="celery@host", date_started=at
+        STARTED, Attempt(0, retries), moment, worker="celery@host", date_started=at
     )
     start = Start(outcome.stamp, outcome.worker, at)
     app.fullresult.storage.write([TaskRecord(task_id, at, at, outcome=outcome, start=start)])
 
 
-def test_what_has_begun_to_run_since_its_claim_was_sent(app: Celery) -> None:
+def test_a_schedule_whose_message_has_begun_to_run_was_sent(app: Celery) -> None:
     schedule = left_behind(app, "ran")
     left_behind(app, "did not run")
-    assert schedule.date_claimed
-    began(app, "ran", schedule.date_claimed)
+    began(app, "ran", schedule)
 
     upkeep_of(app).do(lambda: None)
 
@@ -62,49 +70,53 @@ def test_what_has_begun_to_run_since_its_claim_was_sent(app: Celery) -> None:
     assert app.fullresult.get("ran").date_published is not None
 
 
-def test_a_run_from_before_the_claim_was_another(app: Celery) -> None:
-    schedule = left_behind(app, "reused")
+def test_the_clock_of_the_worker_does_not_matter(app: Celery) -> None:
+    schedule = left_behind(app, "ran")
     assert schedule.date_claimed
-    began(app, "reused", schedule.date_claimed - timedelta(milliseconds=1))
+    began(app, "ran", schedule, at=schedule.date_claimed - timedelta(hours=1))
+
+    upkeep_of(app).do(lambda: None)
+
+    assert claimed(app) == []
+
+
+def test_a_run_from_another_message_of_this_id_proves_nothing(app: Celery) -> None:
+    """That of a schedule that is closed, of a re-send, or of an older version without the header.
+
+    Even if it began after the claim: it may have waited in the queue.
+    """
+    left_behind(app, "reused")
+    began(app, "reused", None)
 
     upkeep_of(app).do(lambda: None)
 
     assert claimed(app) == ["reused"]
 
 
-def test_a_run_of_another_attempt_was_another(app: Celery) -> None:
-    left_behind(app, "retried")
-    began(app, "retried", app.fullresult.storage.now(), retries=1)
-
-    upkeep_of(app).do(lambda: None)
-
-    assert claimed(app) == ["retried"]
-
-
-def test_a_run_of_what_it_replaces_was_another(app: Celery) -> None:
-    """By a worker's clock, which may be ahead of the storage's, that began after the claim."""
-    left_behind(app, "replaced", replaced_task_nesting=1)
-    began(app, "replaced", app.fullresult.storage.now())
-
-    upkeep_of(app).do(lambda: None)
-
-    assert claimed(app) == ["replaced"]
-
-
-def test_of_two_schedules_of_one_task_none_is_taken_for_the_other(app: Celery) -> None:
-    left_behind(app, "twice")
+def test_of_two_schedules_of_one_task_the_one_that_ran_is_closed(app: Celery) -> None:
+    first = left_behind(app, "twice")
     app.send_task("shop.charge", (7,), task_id="twice", countdown=3600)
-    began(app, "twice", app.fullresult.storage.now())
+    began(app, "twice", first)
 
     upkeep_of(app).do(lambda: None)
 
-    assert claimed(app) == ["twice"]
+    assert claimed(app) == []
     assert waiting(app) == ["twice"]
 
 
+def test_a_retry_that_copied_the_header_proves_that_the_first_message_was_sent(
+    app: Celery,
+) -> None:
+    first = left_behind(app, "retried")
+    began(app, "retried", first, retries=1)
+
+    upkeep_of(app).do(lambda: None)
+
+    assert claimed(app) == []
+
+
 def test_a_claim_of_just_now_is_left_to_its_sweeper(app: Celery) -> None:
-    left_behind(app, "at work", ago=timedelta(seconds=30))
-    began(app, "at work", app.fullresult.storage.now())
+    began(app, "at work", left_behind(app, "at work", ago=timedelta(seconds=30)))
 
     upkeep_of(app).do(lambda: None)
 
@@ -114,9 +126,8 @@ def test_a_claim_of_just_now_is_left_to_its_sweeper(app: Celery) -> None:
 def test_what_ran_is_not_rescued(storage_url: str) -> None:
     broker = {"broker_url": "memory://"}
     with app_on(broker, storage_url, fullresult_rescue_after=300) as app:
-        left_behind(app, "ran")
+        began(app, "ran", left_behind(app, "ran"))
         left_behind(app, "did not run")
-        began(app, "ran", app.fullresult.storage.now())
 
         upkeep_of(app).do(lambda: None)
 
@@ -129,7 +140,7 @@ def test_a_task_under_a_new_id_is_looked_for_there(storage_url: str) -> None:
     with app_on(broker, storage_url, fullresult_schedule_new_id=True) as app:
         schedule = left_behind(app, "first")
         assert schedule.new_task_id
-        began(app, schedule.new_task_id, app.fullresult.storage.now())
+        began(app, schedule.new_task_id, None)
 
         upkeep_of(app).do(lambda: None)
 
