@@ -441,7 +441,7 @@ def test_a_child_that_lives_on_does_not_make_its_parent_look_alive(place: Path) 
 
     # The grandchild, which waits, has the pipe of the script's output: it is ended by name.
     body = body.replace("if not os.fork():", "if not os.fork():\n            sys.stdout.close()")
-    body = body.replace("time.sleep(60)", "os.close(1); os.close(2); time.sleep(2)")
+    body = body.replace("time.sleep(60)", "os.close(1); os.close(2); time.sleep(2); os._exit(0)")
 
     assert script(body, place) == "['of the parent']"
 
