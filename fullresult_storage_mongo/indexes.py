@@ -6,7 +6,7 @@ Any number of processes may make them at once, and again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import IndexModel
 from pymongo.collection import Collection
@@ -18,6 +18,8 @@ from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
 VERSION = 4
+LARGE = 100_000
+"""Documents of a collection from which only `setup` builds an index."""
 _SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
 """Seven days: no schedule is on its way as long, so its withdrawal may be forgotten."""
@@ -102,10 +104,22 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
 
 
-def is_set_up(handle: Handle, index_kwargs: Sequence[str]) -> bool:
-    """True if all is there, and an index for each of *index_kwargs*."""
+class State(NamedTuple):
+    is_current: bool
+    """The collections and their indexes are those of this version."""
+    has_kwargs: bool
+    """There is an index for each of the keyword arguments, too."""
+    is_large: bool
+    """To build an index takes longer than a call may."""
+
+
+def state(handle: Handle, index_kwargs: Sequence[str]) -> State:
     found = handle.versions.find_one({"_id": _SCHEMA}) or {}
-    return found.get("version", 0) >= VERSION and {*_fit(index_kwargs)} <= {*found["kwargs"]}
+    is_current = found.get("version", 0) >= VERSION
+    has_kwargs = {*_fit(index_kwargs)} <= {*found.get("kwargs", ())}
+    is_complete = is_current and has_kwargs
+    size = 0 if is_complete else handle.tasks.estimated_document_count()
+    return State(is_current, has_kwargs, is_large=size > LARGE)
 
 
 def _create(collection: Collection[Document]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -20,6 +21,8 @@ from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules
 from fullresult_storage_mongo.statistics import MongoStatistics
 from fullresult_storage_mongo.workers import MongoWorkers
+
+logger = logging.getLogger(__name__)
 
 _PORTION = 5_000
 """Records that one command deletes."""
@@ -103,14 +106,29 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
 
     def _get_ready(self) -> None:
         database, wanted = self._database, self._index_kwargs
-        if not database.run(lambda handle: indexes.is_set_up(handle, wanted)):
-            if not self._auto_setup:
-                raise StorageError(
-                    f"{database!r}: its collections or indexes are missing or old, and "
-                    "fullresult_auto_setup is False; run `celery -A proj fullresult setup`"
-                )
-            database.run(self._set_up)
+        found = database.run(lambda handle: indexes.state(handle, wanted))
+        if not (found.is_current and found.has_kwargs):
+            self._complete(found)
         self._ready = True
+
+    def _complete(self, found: indexes.State) -> None:
+        if not self._auto_setup:
+            raise StorageError(
+                f"{self._database!r}: its collections or indexes are missing or old, and "
+                "fullresult_auto_setup is False; run `celery -A proj fullresult setup`"
+            )
+        if not found.is_large:
+            self._database.run(self._set_up)
+        elif not found.is_current:
+            raise StorageError(
+                f"{self._database!r}: its indexes are old, and there are too many records to build "
+                "some in passing; run `celery -A proj fullresult setup`"
+            )
+        else:
+            logger.warning(
+                "fullresult: arguments of fullresult_index_kwargs have no index, and there are too "
+                "many records to build one in passing: run `celery -A proj fullresult setup`"
+            )
 
     def _set_up(self, handle: Handle) -> None:
         indexes.set_up(handle, self._index_kwargs)

@@ -669,6 +669,22 @@ a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id
 -- The database's clock.
 SELECT clock_timestamp();
 
+-- name: large_tables
+-- Those of some tables that are there and have at least so many bytes.
+SELECT c.relname FROM pg_class AS c
+WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+    AND pg_relation_size(c.oid) >= %s;
+
+-- name: state_of_index
+-- If an index is there: ready, being built by somebody, or left unfinished.
+SELECT CASE WHEN i.indisvalid THEN 'ready'
+    WHEN EXISTS (
+        SELECT 1 FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid
+    ) THEN 'being built'
+    ELSE 'unfinished' END
+FROM pg_index AS i
+WHERE i.indexrelid = to_regclass(%s);
+
 -- name: create_schema
 -- The table of the schema's versions, which the migrations are counted in.
 CREATE TABLE IF NOT EXISTS fullresult_schema (

@@ -116,6 +116,19 @@ class Server:
         finally:
             session.deadline = self.timeout
 
+    @contextmanager
+    def unlimited(self, session: Session) -> Iterator[None]:
+        """Outside a transaction: let statements take as long as they need within."""
+        session.deadline = None
+        try:
+            if not self._is_shared:
+                session.execute("SET statement_timeout = 0")
+            yield
+            if not self._is_shared:
+                self._begin(session)
+        finally:
+            session.deadline = self.timeout
+
     def ask(self, session: Session, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         # Never prepared: after five times PostgreSQL would plan for any value, badly for most.
         if not self._is_shared:

@@ -30,6 +30,8 @@ OLDEST = (3, 35, 0)
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 """Values of `PRAGMA synchronous`. Unless the URL names one: NORMAL for publishes and starts, FULL
 for the rest."""
+LARGE = 64 * 1024 * 1024
+"""Bytes of a file from which only `setup` makes an index: nobody else can write meanwhile."""
 _LONGEST_LOG = 4000
 """Pages, 16 MB, after which the log is written back: a page that many events change is written
 once."""
@@ -297,9 +299,21 @@ class SQLite(Conditions):
 
         self._run(all_of_it)
 
-    def migrate(self, *, patient: bool) -> None:  # noqa: ARG002
+    def migrate(self, *, patient: bool) -> None:
         # SQLite waits for a lock no longer than the timeout, whoever asks.
+        if not patient:
+            self._run(self._refuse_if_it_takes_long)
         self._run(self._upgrade)
+
+    def _refuse_if_it_takes_long(self, session: Session) -> None:
+        version = self._version(session)
+        pending = statements.pending("sqlite", version)
+        late = any(statements.new_indexes(sql) for _, sql in pending)
+        if version and late and self._file.stat().st_size >= LARGE:
+            raise StorageError(
+                f"{self!r}: its schema is old, and it is too large to be changed in passing; "
+                "run `celery -A proj fullresult setup`"
+            )
 
     def check(self) -> None:
         if self._run(self._version) < statements.newest("sqlite"):
@@ -323,11 +337,10 @@ class SQLite(Conditions):
         with transaction(session):
             session.execute(self.sql["create_schema"])
             version = self._version(session)
-            for number, sql in statements.migrations("sqlite"):
-                if number > version:
-                    for statement in _split(sql):
-                        session.execute(statement)
-                    session.execute("INSERT INTO fullresult_schema (version) VALUES (?)", [number])
+            for number, sql in statements.pending("sqlite", version):
+                for statement in _split(sql):
+                    session.execute(statement)
+                session.execute("INSERT INTO fullresult_schema (version) VALUES (?)", [number])
             for sql in indexes:
                 session.execute(sql)
 

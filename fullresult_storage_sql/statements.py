@@ -21,6 +21,8 @@ class Rule(NamedTuple):
 
 LATEST, FIRST = Rule(">", ""), Rule("<", "~")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_CREATE_INDEX = re.compile(r"^CREATE INDEX (\w+) ON (\w+)[^;]*;\n?", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -42,6 +44,24 @@ def migrations(dialect: str) -> tuple[tuple[int, str], ...]:
         if file.name.endswith(".sql")
     ]
     return tuple(sorted(found))
+
+
+def pending(dialect: str, version: int) -> tuple[tuple[int, str], ...]:
+    """The migrations that a schema of *version* lacks."""
+    return tuple(each for each in migrations(dialect) if each[0] > version)
+
+
+class Index(NamedTuple):
+    name: str
+    table: str
+    create: str
+
+
+def new_indexes(sql: str) -> list[Index]:
+    """The indexes that the migration *sql* makes on tables it does not make: they take long."""
+    own = set(_CREATE_TABLE.findall(sql))
+    found = [Index(each[1], each[2], each[0].strip()) for each in _CREATE_INDEX.finditer(sql)]
+    return [index for index in found if index.table not in own]
 
 
 def newest(dialect: str) -> int:
