@@ -45,6 +45,8 @@ class Breaker:
         self._hold = self._held_until = 0.0
         self.answers = True
         """True if the last call had an answer, also while the breaker is held open."""
+        self.failures = 0
+        """The number of calls that the storage did not answer."""
         self._kept = self._lost = 0
         self._watch: Callable[[], bool] | None = None
         self._place: object = None
@@ -191,6 +193,7 @@ class Breaker:
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
             self._open_until = now + pause
             self.answers = False
+            self.failures += 1
             if not was_open:
                 again = now - self._closed_at < _CALM
                 self._hold = min(max(self._hold * 2, _HOLD), _LONGEST_HOLD) if again else 0.0

@@ -128,6 +128,11 @@ class Writer:
         """True if the storage is not asked, because it did not answer a moment ago."""
         return self._breaker.is_open
 
+    @property
+    def failures(self) -> int:
+        """The number of calls that the storage did not answer."""
+        return self._breaker.failures
+
     def keep(self, *frames: Frame) -> bool:
         """Keep *frames* in the spool until the storage takes them. True if that was possible."""
         return self.flusher is not None and self.flusher.keep(*frames)

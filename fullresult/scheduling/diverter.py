@@ -77,6 +77,7 @@ class Diverter:
         self._recorder = recorder
         self._router = router
         self._clock = StorageClock(recorder.writer.now)
+        self._failures = 0
         self._withdrawals = Withdrawals(storage, recorder.writer.keep)
         self._warned: set[str] = set()
         self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -163,7 +164,7 @@ class Diverter:
 
     def _store(self, call: Call, due: timedelta | datetime) -> None:
         try:
-            when = to_utc(self._clock.now() + due if isinstance(due, timedelta) else due)
+            when = to_utc(self._now() + due if isinstance(due, timedelta) else due)
         except StorageError as error:
             raise _Failed(str(error)) from error
         except OverflowError:
@@ -175,6 +176,14 @@ class Diverter:
             raise _Failed(str(error), call, schedule) from error
         except StorageError as error:
             raise _Failed(str(error)) from error
+
+    def _now(self) -> datetime:
+        """The storage's time. What was believed before an error may be that of another server."""
+        failures = self._recorder.writer.failures
+        if failures != self._failures:
+            self._clock.forget()
+            self._failures = failures
+        return self._clock.now()
 
     def _refuse(self, call: Call, error: Exception) -> None:
         """Record a message that cannot be serialised, like one that is not to wait."""
@@ -299,7 +308,7 @@ class Diverter:
         try:
             last = self._storage.last_sweep(self._settings.namespace)
             late = _SWEEPERS_ARE_LATE + self._settings.sweep_interval
-            if last is not None and self._clock.now() - last < late:
+            if last is not None and self._now() - last < late:
                 return
         except StorageError:
             return

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -49,6 +50,7 @@ made meanwhile.
 _AHEAD = 1.0
 """Seconds after which a batch that was claimed ahead is given back, not sent."""
 _FIRST_CLAIM = 10
+_ASK_EVERY = timedelta(seconds=30)
 _LOG_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
@@ -71,7 +73,8 @@ class Sweeper:
         self._settings = settings
         self._events = ScheduleEvents(settings)
         self._sender = Sender(app)
-        self._clock = StorageClock(storage.now)
+        # Only its pauses are measured by it: every claim asks the storage.
+        self._clock = StorageClock(storage.now, every=_ASK_EVERY)
         self._gate = ForkGate()
         self._stop = Stop()
         self._thread: threading.Thread | None = None

@@ -1,4 +1,4 @@
-"""A host with a clock of its own: `sweep`, or `publish COUNTDOWN NUMBER`, by the settings given.
+"""A host with a clock of its own: `sweep`, `sweep-once` or `publish COUNTDOWN NUMBER`.
 
 Run by `tests.kit.skewed_clock`; the Celery settings are JSON in the environment.
 """
@@ -11,6 +11,7 @@ import sys
 from datetime import datetime, timezone
 
 from tests.kit import sweeping
+from tests.kit.scheduling import sweep
 from tests.kit.workers import SETTINGS
 
 
@@ -20,8 +21,11 @@ def main(command: str, *arguments: str) -> None:
     if command == "sweep":
         sweeping.sweep_until_stopped(settings)
         return
-    countdown, number = arguments
     full = sweeping.make(settings)
+    if command == "sweep-once":
+        sweep(full)
+        return
+    countdown, number = arguments
     print(*sweeping.schedule(full, int(number), countdown=float(countdown)))  # noqa: T201
 
 

@@ -22,7 +22,7 @@ class Time:
         self.asked = 0
         self.asking = asking
 
-    def monotonic(self) -> float:
+    def elapsed(self) -> float:
         return 1000 + self.passed.total_seconds()
 
     def ask(self) -> datetime:
@@ -38,7 +38,7 @@ class Time:
         return NOON + self.passed
 
     def clock(self) -> StorageClock:
-        return StorageClock(self.ask, every=30 * SECOND, monotonic=self.monotonic)
+        return StorageClock(self.ask, every=30 * SECOND, elapsed=self.elapsed)
 
 
 def test_it_asks_once_and_counts_on() -> None:
@@ -91,7 +91,7 @@ def test_a_storage_that_does_not_answer_is_an_error_and_asked_again() -> None:
             raise StorageError("away")
         return time.ask()
 
-    clock = StorageClock(ask, monotonic=time.monotonic)
+    clock = StorageClock(ask, elapsed=time.elapsed)
     with pytest.raises(StorageError):
         clock.now()
 
@@ -108,3 +108,38 @@ def test_a_storage_that_went_away_is_not_missed_until_it_is_asked_again() -> Non
     time.passed += 29 * SECOND
 
     assert clock.now() == time.true + MS
+
+
+def test_after_an_error_nothing_that_was_believed_counts() -> None:
+    """Another server may be the storage now, an hour ahead or behind."""
+    time = Time()
+    clock = time.clock()
+    clock.now()
+    time.passed += 12 * SECOND
+
+    clock.forget()
+    clock.now()
+
+    assert time.asked == 2
+
+
+def test_what_is_believed_does_not_outlive_a_failed_question() -> None:
+    time, away = Time(), False
+
+    def ask() -> datetime:
+        if away:
+            raise StorageError("away")
+        return time.ask()
+
+    clock = StorageClock(ask, every=SECOND, elapsed=time.elapsed)
+    clock.now()
+    time.passed += 2 * SECOND
+    away = True
+    with pytest.raises(StorageError):
+        clock.now()
+    away = False
+    time.passed -= SECOND  # as if the question had been asked in time
+
+    clock.now()
+
+    assert time.asked == 2
