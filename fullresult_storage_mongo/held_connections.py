@@ -140,8 +140,8 @@ class Lines:
     def _checked_out(self) -> AbstractContextManager[Any]:
         take: Any = self._client._conn_for_writes  # noqa: SLF001
         # Before PyMongo 4.8 it is not told for what.
-        told = (None, "update")[: len(signature(take).parameters)]
-        checkout: AbstractContextManager[Any] = take(*told)
+        given = (None, "update")[: len(signature(take).parameters)]
+        checkout: AbstractContextManager[Any] = take(*given)
         return checkout
 
     def _give_up(self, error: Exception) -> None:

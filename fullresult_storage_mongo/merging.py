@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fullresult_storage_mongo.clients import Document
-from fullresult_storage_mongo.records import Told
+from fullresult_storage_mongo.records import EventParts
 
 MOST_ENTRIES = 1_000
 """The newest executions that are kept of each task."""
@@ -18,7 +18,7 @@ MOST_ENTRIES = 1_000
 _DATES = {"date_created": "$min", "date_updated": "$max", "date_published": "$min"}
 
 
-def pipeline(told: Told) -> list[Document]:
+def pipeline(event: EventParts) -> list[Document]:
     """An update that merges an event.
 
     Of outcomes and stored results the latest stays, of messages and starts the first.
@@ -27,20 +27,20 @@ def pipeline(told: Told) -> list[Document]:
     # $min and $max pass over what is missing.
     dates = {
         name: {_DATES[name]: [f"${name}", {"$literal": date}]}
-        for name, date in told.dates.items()
+        for name, date in event.dates.items()
         if date is not None
     }
     parts.append(dates)
-    if told.outcome:
-        parts.append(_if_last("outcome_stamp", told.outcome))
-    if told.message:
-        parts.append(_if_first("message_stamp", told.message))
-    if told.start:
-        parts.append(_if_first("start_stamp", told.start))
-    if told.stored:
-        parts.append(_if_last("stored_stamp", told.stored))
-    if told.entries:
-        parts.append({"entries": _newest({"$mergeObjects": [literal(told.entries), "$entries"]})})
+    if event.outcome:
+        parts.append(_if_last("outcome_stamp", event.outcome))
+    if event.message:
+        parts.append(_if_first("message_stamp", event.message))
+    if event.start:
+        parts.append(_if_first("start_stamp", event.start))
+    if event.stored:
+        parts.append(_if_last("stored_stamp", event.stored))
+    if event.entries:
+        parts.append({"entries": _newest({"$mergeObjects": [literal(event.entries), "$entries"]})})
     return [{"$replaceWith": {"$mergeObjects": parts}}]
 
 

@@ -25,7 +25,7 @@ from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import RELAXED, Document, Handle
 from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal, schedules, twice
-from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, told
+from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, parts_of
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = Fa
 
 def _pending(*events: TaskRecord) -> Document:
     # As bytes, because an update takes keys with a dollar for operators.
-    pending = [bson.encode(records.document(told(event))) for event in events]
+    pending = [bson.encode(records.document(parts_of(event))) for event in events]
     return {"pending": pending, "pending_since": _now()}
 
 

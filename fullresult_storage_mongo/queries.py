@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pymongo.errors import OperationFailure
 
 from fullresult.record import ScheduleQuery, encoding
-from fullresult.storage import OPEN, TaskQuery, buckets_of
+from fullresult.storage import OPEN, TaskQuery, sections_of
 from fullresult_storage_mongo import globs, matching
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.records import CLAIMED, WAITING
@@ -100,8 +100,8 @@ def _regex(glob: str) -> Document:
 
 
 def _state_conditions(query: TaskQuery) -> Iterator[Document]:
-    if (buckets := buckets_of(query)) is not None:
-        yield {"bucket": _one_of(buckets)}
+    if (sections := sections_of(query)) is not None:
+        yield {"bucket": _one_of(sections)}
     if query.states is not None:
         yield {"state": _one_of(query.states)}
     if query.not_state:

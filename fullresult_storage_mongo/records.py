@@ -35,7 +35,7 @@ A server with the smallest cache, 256 MB, never finishes a larger update.
 STORED = tuple(f"stored_{name}" for name in Stored._fields)
 
 
-class Told(NamedTuple):
+class EventParts(NamedTuple):
     """An event as parts of a document."""
 
     task_id: str
@@ -48,9 +48,9 @@ class Told(NamedTuple):
     """By stamp."""
 
 
-def told(event: TaskRecord) -> Told:
+def parts_of(event: TaskRecord) -> EventParts:
     """Raises `Refused` for a stored result that is too large: none is cut."""
-    return Told(
+    return EventParts(
         event.task_id,
         {
             "date_created": event.date_created,
@@ -65,13 +65,13 @@ def told(event: TaskRecord) -> Told:
     )
 
 
-def document(told: Told) -> Document:
+def document(event: EventParts) -> Document:
     """The document of a task of which only this event is known."""
-    whole: Document = {"_id": told.task_id, **told.dates}
-    for part in (told.outcome, told.message, told.start, told.stored):
+    whole: Document = {"_id": event.task_id, **event.dates}
+    for part in (event.outcome, event.message, event.start, event.stored):
         whole |= part or {}
-    if told.entries:
-        whole["entries"] = told.entries
+    if event.entries:
+        whole["entries"] = event.entries
     return whole
 
 
@@ -79,8 +79,8 @@ def _outcome_part(outcome: Outcome) -> Document:
     part = outcome._asdict()
     del part["stamp"]
     part["result"] = to_bson(outcome.result)
-    bucket = OPEN if outcome.open else None if outcome.state == SUCCESS else outcome.state
-    return {"outcome_stamp": outcome.stamp, **part, "bucket": bucket}
+    section = OPEN if outcome.open else None if outcome.state == SUCCESS else outcome.state
+    return {"outcome_stamp": outcome.stamp, **part, "bucket": section}
 
 
 def _message_part(message: Message, task_id: str) -> Document:

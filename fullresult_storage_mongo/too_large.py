@@ -9,7 +9,7 @@ from typing import Any
 import bson
 
 from fullresult.record import Entry, Message, TaskRecord, encoding
-from fullresult_storage_mongo.records import document, told
+from fullresult_storage_mongo.records import document, parts_of
 
 MOST_BYTES = 15 * 1024 * 1024
 _ENTRIES, _ENTRY_TEXT = 100, 1_000
@@ -23,7 +23,7 @@ def fit(record: TaskRecord) -> TaskRecord:
     The body goes last: with it the task can be sent again.
     """
     for cut in _CUTS:
-        if len(bson.encode(document(told(record)))) <= MOST_BYTES:
+        if len(bson.encode(document(parts_of(record)))) <= MOST_BYTES:
             break
         record = cut(record)
     return record

@@ -21,7 +21,7 @@ from fullresult_storage_mongo import merging, records
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import TOO_LARGE, again, is_too_large, twice
 from fullresult_storage_mongo.held_connections import Command
-from fullresult_storage_mongo.records import Told, told
+from fullresult_storage_mongo.records import EventParts, parts_of
 from fullresult_storage_mongo.too_large import fit
 
 _LARGE = 4 * 1024 * 1024
@@ -51,7 +51,7 @@ def write_on(
     send: Command, handle: Handle, event: TaskRecord, concern: Document
 ) -> list[str] | None:
     """The same with a given way to send the command, and a given write concern."""
-    part, name = told(event), handle.tasks.name
+    part, name = parts_of(event), handle.tasks.name
     if _is_new(part):
         command: Document = {"insert": name, "documents": [records.document(part)]}
     else:
@@ -92,12 +92,12 @@ def rewrite(handle: Handle, events: Sequence[TaskRecord]) -> None:
 
 def checked(event: TaskRecord) -> int:
     """The bytes of *event* as BSON. Raises BSON's errors for what it cannot hold."""
-    return len(bson.encode(records.document(told(event))))
+    return len(bson.encode(records.document(parts_of(event))))
 
 
 def _merge_one(handle: Handle, event: TaskRecord) -> None:
     tasks = handle.relaxed if may_wait(event) else handle.tasks
-    known, update = {"_id": event.task_id}, merging.pipeline(told(event))
+    known, update = {"_id": event.task_id}, merging.pipeline(parts_of(event))
     try:
         again(lambda: tasks.update_one(known, update, upsert=True))
     except (PyMongoError, DocumentTooLarge) as error:
@@ -106,11 +106,11 @@ def _merge_one(handle: Handle, event: TaskRecord) -> None:
         rewrite(handle, [event])
 
 
-def _is_new(part: Told) -> bool:
-    """True if *part* is the publish of a first attempt: most likely the task's first event."""
-    if part.message is None or part.outcome is None or part.entries:
+def _is_new(parts: EventParts) -> bool:
+    """True if *parts* is the publish of a first attempt: most likely the task's first event."""
+    if parts.message is None or parts.outcome is None or parts.entries:
         return False
-    return Attempt.in_stamp(part.outcome["outcome_stamp"]) == FIRST
+    return Attempt.in_stamp(parts.outcome["outcome_stamp"]) == FIRST
 
 
 def _merge_many(handle: Handle, events: Sequence[TaskRecord]) -> None:
@@ -151,7 +151,7 @@ def _left_of(
 
 
 def _update(event: TaskRecord) -> UpdateOne:
-    part = told(event)
+    part = parts_of(event)
     return UpdateOne({"_id": part.task_id}, merging.pipeline(part), upsert=True)
 
 
@@ -169,7 +169,7 @@ def _rewritten(handle: Handle, event: TaskRecord) -> bool:
     tasks = handle.tasks.with_options(read_preference=ReadPreference.PRIMARY)
     found = tasks.find_one({"_id": event.task_id})
     merged = merge(records.record(found), event) if found else event
-    document = records.document(told(fit(merged)))
+    document = records.document(parts_of(fit(merged)))
     as_it_was: Document = {"_id": event.task_id}
     if found:
         as_it_was |= {stamp: found.get(stamp) for stamp in _STAMPS}

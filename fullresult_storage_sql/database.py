@@ -97,8 +97,8 @@ class Database(Protocol):
         """*column* is one of *values*."""
         ...
 
-    def in_buckets(self, buckets: list[str]) -> Condition:
-        """The record is in one of *buckets*, said so that an index is found."""
+    def in_sections(self, sections: list[str]) -> Condition:
+        """The record is in one of *sections*, said so that an index is found."""
         ...
 
     def none_of(self, column: str, values: list[str]) -> Condition:

@@ -47,8 +47,8 @@ class Conditions:
             return f"{column} = %s", [values[0]]
         return f"{column} = ANY(%s)", [values]
 
-    def in_buckets(self, buckets: list[str]) -> Condition:
-        return self.any_of("t.bucket", buckets)
+    def in_sections(self, sections: list[str]) -> Condition:
+        return self.any_of("t.bucket", sections)
 
     def none_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} <> ALL(%s)", [values]

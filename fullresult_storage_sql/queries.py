@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fullresult.record import SUCCESS, encoding
-from fullresult.storage import OPEN, OWN_BUCKET, TaskQuery, as_recorded, buckets_of, is_of_few
+from fullresult.storage import OPEN, OWN_SECTION, TaskQuery, as_recorded, is_of_few, sections_of
 from fullresult_storage_sql.database import Condition, Database, Path
 from fullresult_storage_sql.rows import date_text
 
@@ -51,8 +51,8 @@ def _how(database: Database, query: TaskQuery) -> _Ids | None:
         return _page_by_walk_then_index
     if query.name_is_glob and index is None:
         return _page_by_walk_then_names
-    if len(buckets_of(query) or ()) > 1:
-        return _page_of_buckets
+    if len(sections_of(query) or ()) > 1:
+        return _page_of_sections
     return None
 
 
@@ -84,10 +84,10 @@ def _page_by_walk_then_names(database: Database, query: TaskQuery) -> Condition:
     return sql, [*first, *values, *pattern, *last]
 
 
-def _page_of_buckets(database: Database, query: TaskQuery) -> Condition:
+def _page_of_sections(database: Database, query: TaskQuery) -> Condition:
     parts, values = [], []
-    for bucket in sorted(buckets_of(query) or ()):
-        where, asked = _where(list(_conditions(database, query, [bucket])))
+    for section in sorted(sections_of(query) or ()):
+        where, asked = _where(list(_conditions(database, query, [section])))
         ids = f"{database.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
         parts.append(database.sql["ids_in"].format(found=ids))
         values += asked
@@ -97,10 +97,10 @@ def _page_of_buckets(database: Database, query: TaskQuery) -> Condition:
 def _walk(database: Database, query: TaskQuery, walked: int) -> Condition:
     """The next records in order, by an index in that order."""
     found = list(_date_conditions(database.placeholder, query))
-    buckets = buckets_of(query)
-    if buckets and len(buckets) == 1:
+    sections = sections_of(query)
+    if sections and len(sections) == 1:
         walked = _WALKED_SCATTERED
-        found.append(database.in_buckets(sorted(buckets)))
+        found.append(database.in_sections(sorted(sections)))
     elif query.name is not None and not query.name_is_glob:
         walked = _WALKED_SCATTERED
         found.append((f"t.name = {database.placeholder}", [query.name]))
@@ -122,7 +122,7 @@ def count(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
 
 
 def conditions(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
-    return _where(list(_conditions(database, query, buckets_of(query))))
+    return _where(list(_conditions(database, query, sections_of(query))))
 
 
 def _where(found: list[Condition]) -> Condition:
@@ -133,11 +133,11 @@ def _where(found: list[Condition]) -> Condition:
 
 
 def _conditions(
-    database: Database, query: TaskQuery, buckets: Collection[str] | None
+    database: Database, query: TaskQuery, sections: Collection[str] | None
 ) -> Iterator[Condition]:
     mark = database.placeholder
-    if buckets is not None:
-        yield database.in_buckets(sorted(buckets))
+    if sections is not None:
+        yield database.in_sections(sorted(sections))
     yield from _state_conditions(database, query)
     if query.name is not None:
         yield (
@@ -168,15 +168,15 @@ def _conditions(
 
 
 def _state_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
-    """Conditions on the state that the bucket does not imply.
+    """Conditions on the state that the section does not imply.
 
     If it did, PostgreSQL would expect too few rows.
     """
     states = query.states
-    if states is not None and not (states and OWN_BUCKET.issuperset(states)):
+    if states is not None and not (states and OWN_SECTION.issuperset(states)):
         yield database.any_of("t.state", sorted(states))
     if query.not_state and not (
-        SUCCESS in query.not_state and OWN_BUCKET.issuperset({*query.not_state} - {SUCCESS})
+        SUCCESS in query.not_state and OWN_SECTION.issuperset({*query.not_state} - {SUCCESS})
     ):
         yield database.none_of("t.state", sorted(query.not_state))
     if query.open is False:

@@ -47,14 +47,14 @@ class Conditions:
     def any_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} IN ({', '.join('?' * len(values))})", list(values)
 
-    def in_buckets(self, buckets: list[str]) -> Condition:
+    def in_sections(self, sections: list[str]) -> Condition:
         # Word for word the predicates of the two indexes: one has OPEN, the other the rest.
-        if buckets == [OPEN]:
+        if sections == [OPEN]:
             return "t.open = 1", []
-        others = [bucket for bucket in buckets if bucket != OPEN]
+        others = [section for section in sections if section != OPEN]
         sql, values = self.any_of("t.bucket", others)
         found = f"t.bucket <> '{OPEN}' AND {sql}"
-        return (found if others == buckets else f"t.open = 1 OR ({found})"), values
+        return (found if others == sections else f"t.open = 1 OR ({found})"), values
 
     def none_of(self, column: str, values: list[str]) -> Condition:
         return f"{column} NOT IN ({', '.join('?' * len(values))})", list(values)

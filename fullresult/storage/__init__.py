@@ -4,7 +4,7 @@ from fullresult.record import TaskQuery
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import Refused, StorageError, Uncertain
-from fullresult.storage.indexes import OPEN, OWN_BUCKET, buckets_of, is_indexed, is_of_few
+from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
     AuditStorage,
@@ -22,7 +22,7 @@ from fullresult.storage.threads import ForkGate
 
 __all__ = [
     "OPEN",
-    "OWN_BUCKET",
+    "OWN_SECTION",
     "AuditStorage",
     "CompleteChord",
     "ForkGate",
@@ -39,10 +39,10 @@ __all__ = [
     "Uncertain",
     "WorkerStorage",
     "as_recorded",
-    "buckets_of",
     "is_indexed",
     "is_of_few",
     "is_readable",
     "may_wait",
+    "sections_of",
     "with_schedules",
 ]

@@ -6,22 +6,22 @@ from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
 from fullresult.record.query import TaskQuery
 
 OPEN = "OPEN"
-"""The bucket of the tasks to which something is still expected to happen."""
-OWN_BUCKET = FINISHED - {SUCCESS} | {SCHEDULED}
-"""The states that have a bucket of their own name."""
-_ALL = OWN_BUCKET | {SCHEDULED_SENT, OPEN}
+"""The section of the tasks to which something is still expected to happen."""
+OWN_SECTION = FINISHED - {SUCCESS} | {SCHEDULED}
+"""The states that have a section of their own name."""
+_ALL = OWN_SECTION | {SCHEDULED_SENT, OPEN}
 
 _FEW = ("root_id", "group_id", "retry_of")
 """Fields whose every value only a few records have, whatever a database estimates."""
 
 
-def buckets_of(query: TaskQuery) -> frozenset[str] | None:
-    """The buckets in which all records that match *query* are; None if buckets are no help."""
+def sections_of(query: TaskQuery) -> frozenset[str] | None:
+    """The sections in which all records that match *query* are; None if sections are no help."""
     known = []
     if query.states and SUCCESS not in query.states:
-        known.append(frozenset(bucket for state in query.states for bucket in _of(state)))
+        known.append(frozenset(section for state in query.states for section in _of(state)))
     if SUCCESS in query.not_state:
-        known.append(_ALL - (OWN_BUCKET & frozenset(query.not_state)))
+        known.append(_ALL - (OWN_SECTION & frozenset(query.not_state)))
     if query.open:
         known.append(frozenset({OPEN}))
     return frozenset.intersection(*known) if known else None
@@ -30,7 +30,7 @@ def buckets_of(query: TaskQuery) -> frozenset[str] | None:
 def _of(state: str) -> tuple[str, ...]:
     if state == SCHEDULED_SENT:
         return SCHEDULED_SENT, OPEN
-    return (state,) if state in OWN_BUCKET else (OPEN,)
+    return (state,) if state in OWN_SECTION else (OPEN,)
 
 
 def is_of_few(query: TaskQuery) -> bool:
