@@ -53,8 +53,17 @@ WITH entry AS (
     ON CONFLICT DO NOTHING
 );
 
+-- name: prune_entries
+-- Delete the entries of a task but for its newest 1,000.
+DELETE FROM fullresult_execution
+WHERE task_id = %s AND stamp < (
+    SELECT stamp FROM fullresult_execution WHERE task_id = %s
+    ORDER BY stamp DESC LIMIT 1 OFFSET 999
+)
+RETURNING 1;
+
 -- name: select
--- Records with their entries, in one consistent read; conditions and order are appended.
+-- Records with their newest 1,000 entries, in one consistent read; conditions and order are appended.
 SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
@@ -72,8 +81,10 @@ SELECT
             (extract(epoch FROM e.date_done) * 1000)::bigint,
             e.exception_type, e.exception_message, e.traceback
         ) ORDER BY e.stamp)::text
-        FROM fullresult_execution AS e
-        WHERE e.task_id = t.task_id
+        FROM (
+            SELECT * FROM fullresult_execution AS x
+            WHERE x.task_id = t.task_id ORDER BY x.stamp DESC LIMIT 1000
+        ) AS e
     )
 FROM fullresult_task AS t;
 

@@ -34,6 +34,9 @@ COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED)
 JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
+MOST_ENTRIES = 1_000
+"""The newest executions that are kept of each task; the statements have the number, too."""
+
 _AS_IT_IS = frozenset({str, bytes, type(None)})
 _NATIVE = _AS_IT_IS | {float}
 _NO_OUTCOME = (None,) * len(OUTCOME)
@@ -122,6 +125,13 @@ def _object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, st
         for column, value in zip(columns, values, strict=True)
         if value is not None
     }
+
+
+def may_have_many_entries(event: TaskRecord) -> bool:
+    """True once in 100 retries, from the 1,000th on: then old entries are looked for."""
+    return any(
+        entry.retries >= MOST_ENTRIES and entry.retries % 100 == 0 for entry in event.entries
+    )
 
 
 def date_text(when: datetime) -> str:

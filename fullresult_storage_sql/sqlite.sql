@@ -61,8 +61,17 @@ FROM json_each(?) AS e
 WHERE true
 ON CONFLICT DO NOTHING;
 
+-- name: prune_entries
+-- Delete the entries of a task but for its newest 1,000.
+DELETE FROM fullresult_execution
+WHERE task_id = ? AND stamp < (
+    SELECT stamp FROM fullresult_execution WHERE task_id = ?
+    ORDER BY stamp DESC LIMIT 1 OFFSET 999
+)
+RETURNING 1;
+
 -- name: select
--- Records with their entries, in one consistent read; conditions and order are appended.
+-- Records with their newest 1,000 entries, in one consistent read; conditions and order are appended.
 -- Differs from postgresql.sql: an entry's dates stay text, and its order is that of the rows it is
 -- made of.
 SELECT
@@ -79,7 +88,12 @@ SELECT
             e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
             e.exception_type, e.exception_message, e.traceback
         ))
-        FROM (SELECT * FROM fullresult_execution WHERE task_id = t.task_id ORDER BY stamp) AS e
+        FROM (
+            SELECT * FROM (
+                SELECT * FROM fullresult_execution
+                WHERE task_id = t.task_id ORDER BY stamp DESC LIMIT 1000
+            ) ORDER BY stamp
+        ) AS e
     )
 FROM fullresult_task AS t;
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from fullresult.record import TaskRecord, cut
-from fullresult.storage import TaskQuery, is_indexed
+from fullresult.storage import StorageError, TaskQuery, is_indexed
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
 from fullresult_storage_sql.statistics import SqlStatistics
 from fullresult_storage_sql.workers import SqlWorkers
+
+logger = logging.getLogger(__name__)
 
 
 class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
@@ -28,7 +31,20 @@ class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
         return cut(when.astimezone(timezone.utc))
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
-        return self._prepared().write(events)
+        database = self._prepared()
+        lacking = database.write(events)
+        for event in events:
+            if event.entries and rows.may_have_many_entries(event):
+                self._prune(event.task_id)
+        return lacking
+
+    def _prune(self, task_id: str) -> None:
+        """Delete old entries of a task that is retried without end; the next time if it fails."""
+        database = self._database
+        try:
+            database.keep(database.sql["prune_entries"], [task_id, task_id])
+        except StorageError as error:
+            logger.warning("fullresult: old executions of task %s are kept: %s", task_id, error)
 
     def begin_write(self, event: TaskRecord) -> Callable[[], list[str]]:
         return self._prepared().begin_write(event)

@@ -15,6 +15,7 @@ from celery import Celery
 from celery.app.task import Context
 
 from fullresult import FullResult
+from fullresult.record import RETRY
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
@@ -81,6 +82,18 @@ def work(full: FullResult) -> None:
         else:
             full.recorder.failed(task_id, "shop.pay", request, error, None)
     assert not full.recorder.writer.is_away
+    retried_for_long(full.storage)
+
+
+def retried_for_long(storage: Any) -> None:
+    """The thousandth retries of a task, of which the newest thousand are kept."""
+    polling = uuid4().hex
+    for number in range(3):
+        known = range(500 * number, 500 * (number + 1))
+        entries = tuple(samples.entry(RETRY, samples.after(n), retries=n) for n in known)
+        storage.write([samples.event(polling, entries=entries)])
+    counted = "SELECT count(*) FROM fullresult_execution WHERE task_id = %s"
+    assert vars(storage)["_database"].ask(counted, [polling]) == [(1_000,)]
 
 
 def keep_results(full: FullResult) -> None:

@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from fullresult import FullResult, StorageError
 from fullresult.config import Settings
+from fullresult.record import RETRY, TaskRecord
 from fullresult.storage import Refused
+from fullresult.testing import open_storage, samples
 from fullresult_storage_sql import plugin
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.postgresql_server import Server
@@ -350,3 +352,29 @@ def test_an_error_in_a_transaction_leaves_a_connection_unfit(postgresql_url: str
 
     assert not session.survives(psycopg.errors.DataError())
     session.close()
+
+
+def many(task_id: str, numbers: Iterable[int]) -> TaskRecord:
+    entries = (samples.entry(RETRY, samples.after(n), retries=n) for n in numbers)
+    return samples.event(task_id, entries=tuple(entries))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_of_a_task_that_is_retried_without_end_the_newest_thousand_executions_are_kept(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As on MongoDB: neither a table nor an answer grows without bound."""
+    sqlite = kind == "sqlite"
+    url = f"sqlite:///{tmp_path}/a.db" if sqlite else request.getfixturevalue("postgresql_url")
+    with closing(open_storage(url)) as storage:
+        for number in range(30):
+            storage.write([many("a", range(100 * number, 100 * (number + 1)))])
+        storage.write([many("b", range(1_050))])
+        asked = "SELECT count(*) FROM fullresult_execution WHERE task_id = 'a'"
+
+        assert vars(storage)["_database"].ask(asked, ())[0][0] <= 1_100
+        for task_id, newest in (("a", 2_999), ("b", 1_049)):
+            found = storage.get(task_id)
+            assert found is not None
+            retries = [entry.retries for entry in found.entries]
+            assert retries == [*range(newest - 999, newest + 1)]
