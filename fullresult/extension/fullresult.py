@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from celery import Celery
 from celery.local import Proxy
@@ -21,9 +20,6 @@ from fullresult.outage.spool import SpoolStatus
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
 from fullresult.storage import Storage
-
-if TYPE_CHECKING:
-    pass
 
 
 class FullResult(QuestionsAPI, ActionsAPI):
