@@ -16,6 +16,7 @@ from tests.kit.imports import (
     is_docstring_alone,
     private_imports,
     read_package,
+    states_of,
 )
 from tests.kit.layers import (
     calls_of_storage,
@@ -136,6 +137,21 @@ def test_the_chores_name_only_tests_that_exist(name: str) -> None:
 
     assert named
     assert not [path for path in named if not list(ROOT.glob(path.removesuffix("/**")))]
+
+
+def test_only_two_modules_keep_state() -> None:
+    """Each says there why Celery leaves no other way."""
+    found = {
+        f"{module.name}.{name}"
+        for modules in PACKAGES.values()
+        for module in modules
+        for name in states_of(module)
+    }
+
+    assert found == {
+        "fullresult.recording.this_worker._workers",
+        "fullresult.results.shared._shared",
+    }
 
 
 @pytest.mark.parametrize("package", PACKAGES)

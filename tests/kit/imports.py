@@ -111,6 +111,25 @@ def _last_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def states_of(module: Module) -> set[str]:
+    """The module's names for a container that is empty at first, and so is filled later."""
+    return {
+        target.id
+        for node in module.tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_empty_container(node.value)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+
+def _is_empty_container(node: ast.expr | None) -> bool:
+    if isinstance(node, ast.Call):
+        name = _last_name(node.func)
+        empty = not node.args or name == "defaultdict"
+        return empty and name.endswith(("dict", "list", "set", "Dictionary", "Set"))
+    return isinstance(node, (ast.Dict, ast.List)) and not ast.unparse(node).strip("{}[]")
+
+
 def is_docstring_alone(module: Module) -> bool:
     body = module.tree.body
     return len(body) == 1 and ast.get_docstring(module.tree) is not None

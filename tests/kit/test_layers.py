@@ -12,6 +12,7 @@ from tests.kit.imports import (
     imported_modules,
     is_docstring_alone,
     private_imports,
+    states_of,
 )
 from tests.kit.layers import (
     calls_of_storage,
@@ -177,6 +178,23 @@ def test_a_name_from_a_package_is_its_module_if_there_is_one() -> None:
 )
 def test_a_private_name_of_another_module_is_found(line: str, found: set[str]) -> None:
     assert private_imports(a_module("p.a", line), "p") == found
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("_known = {}", {"_known"}),
+        ("_known: list[str] = []", {"_known"}),
+        ("_known: WeakKeyDictionary[str, str] = WeakKeyDictionary()", {"_known"}),
+        ("_known = defaultdict(list)", {"_known"}),
+        ("KNOWN = {1: 2}", set()),
+        ("KNOWN = frozenset({1})", set()),
+        ("__all__ = ['a']", set()),
+        ("def f():\n    known = {}", set()),
+    ],
+)
+def test_state_of_a_module_is_found(line: str, found: set[str]) -> None:
+    assert states_of(a_module("p.a", line)) == found
 
 
 @pytest.mark.parametrize(
