@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 from fullresult.recording.masking import MARK
@@ -19,6 +19,12 @@ _SHORTEST_CODE = 8
 """Of digits, of base64, and of one line among several: shorter ones stand there by chance."""
 MOST = 2_000
 """Hidden values of one task. Of more the whole text is hidden: to look takes too long."""
+MOST_LOOKS = 2_000_000_000
+"""Characters compared for one error, about 0.2 s. Texts that are left then are hidden whole."""
+_A_LOOK = 1_000
+"""What a search costs besides: as much as that many characters."""
+_PREPARING = 32
+"""What each character of the form costs when the search begins."""
 
 _Quote = Callable[[str], str]
 _QUOTES: tuple[_Quote, ...] = (
@@ -30,18 +36,47 @@ _QUOTES: tuple[_Quote, ...] = (
 _TO_URLSAFE = str.maketrans("+/", "-_")
 
 
+class _TooLong(Exception):
+    """To look for all hidden values would take too long."""
+
+
 def hider(values: Iterable[str]) -> Callable[[str], str]:
     """Puts a mark in the place of each of *values* in a text, whatever disguise it wears."""
     known = {value for value in values if len(value) >= SHORTEST}
     if len(known) > MOST:
         return lambda _: MARK
-    wanted = {_lower(form) for value in known for form in forms(value)}
+    search = _Search({_lower(form) for value in known for form in forms(value)})
 
     def hide(text: str) -> str:
-        low = _lower(text)
-        return _marked(text, sorted(place for form in wanted for place in _places(form, low)))
+        try:
+            return _marked(text, sorted(search.places(_lower(text))))
+        except _TooLong:
+            return MARK
 
     return hide
+
+
+class _Search:
+    """Looks for *forms* in the texts of one error, for as long as `MOST_LOOKS` allows."""
+
+    def __init__(self, forms: Collection[str]) -> None:
+        self._forms = forms
+        self._left = MOST_LOOKS
+
+    def places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the forms are in *text*, overlapping ones too. Raises `_TooLong`."""
+        self._pay(len(self._forms) * (len(text) + _A_LOOK))
+        for form in self._forms:
+            at = text.find(form)
+            while at >= 0:
+                self._pay(len(form) * _PREPARING + _A_LOOK)
+                yield at, at + len(form)
+                at = text.find(form, at + 1)
+
+    def _pay(self, looks: int) -> None:
+        self._left -= looks
+        if self._left < 0:
+            raise _TooLong
 
 
 def forms(value: str) -> set[str]:
@@ -79,13 +114,6 @@ def _lower(text: str) -> str:
     if text.isascii():
         return text.lower()
     return "".join(low if len(low := each.lower()) == 1 else each for each in text)
-
-
-def _places(form: str, text: str) -> Iterator[tuple[int, int]]:
-    at = text.find(form)
-    while at >= 0:
-        yield at, at + len(form)
-        at = text.find(form, at + 1)
 
 
 def _marked(text: str, places: list[tuple[int, int]]) -> str:
