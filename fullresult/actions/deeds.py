@@ -308,8 +308,22 @@ class Deeds:
 
     def purge(self, advance: Callable[[int], None] | None = None) -> int:
         """Delete the records that have expired by `fullresult_retention`. Returns how many."""
-        deleted = purging.purge(self._storage, advance)
-        self._trail("purge").write([], {"deleted": deleted})
+        trail, deleted = self._trail("purge"), 0
+
+        def count(some: int) -> None:
+            nonlocal deleted
+            deleted += some
+            if advance is not None:
+                advance(some)
+
+        try:
+            purging.purge(self._storage, count)
+        except BaseException:
+            # Also after Ctrl-C.
+            if deleted:
+                trail.write([], {"deleted": deleted})
+            raise
+        trail.write([], {"deleted": deleted})
         return deleted
 
     def note(self, action: str, details: Mapping[str, Any]) -> None:

@@ -215,6 +215,21 @@ def test_delete_and_purge_tell_how_many(app: Celery, full: FullResult) -> None:
     assert (purge.action, told(purge)) == ("purge", {"deleted": 0})
 
 
+def test_a_purge_that_is_interrupted_tells_how_many_it_deleted(full: FullResult) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    past = full.storage.now() - timedelta(days=1)
+    expired = samples.event("old", outcome=samples.outcome(expire_at=past))
+    full.storage.write([expired])
+
+    with pytest.raises(KeyboardInterrupt):
+        full.purge(interrupt)
+
+    assert full.get("old") is None
+    assert (only(full).action, only(full).details["deleted"]) == ("purge", 1)
+
+
 def test_trigger_tells_the_task_it_sent_and_the_entry(app: Celery, full: FullResult) -> None:
     result = run(app, "trigger", "morning")
 
