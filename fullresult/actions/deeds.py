@@ -120,6 +120,7 @@ class Deeds:
         return self.resend_each(self.matching(query), filters_of(query), pace, number)
 
     def count(self, query: TaskQuery, limit: int | None) -> int:
+        _check_limit(limit)
         number = self._storage.count(query)
         return number if limit is None else min(number, limit)
 
@@ -135,7 +136,13 @@ class Deeds:
         age: timedelta | None = None,
         limit: int | None = None,
     ) -> Missing:
-        """Finds what went missing; `resend_missing` sends what it found."""
+        """Finds what went missing; `resend_missing` sends what it found.
+
+        Raises `ValueError` for a negative *age* or *limit*.
+        """
+        _check_limit(limit)
+        if age is not None and age < timedelta(0):
+            raise ValueError(f"age must be 0 or more, not {age!r}")
         return Missing(self._storage, self._settings, self._app.tasks, query, age, limit)
 
     def resend_missing(
@@ -289,6 +296,7 @@ class Deeds:
         With a *limit* and a *portion*, not more than a portion is deleted at once, and *advance*
         is called with the size of each.
         """
+        _check_limit(limit)
         trail, deleted = self._trail("delete", filters_of(query)), 0
         try:
             while limit is None or deleted < limit:
@@ -367,6 +375,11 @@ def _unique(ids: Iterable[str]) -> Iterator[str]:
         if task_id not in seen:
             seen.add(task_id)
             yield task_id
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit must be 0 or more, not {limit!r}")
 
 
 def _smaller(portion: int | None, limit: int | None, deleted: int) -> int | None:

@@ -41,7 +41,7 @@ class ActionsAPI:
     ) -> int:
         """Delete the records that match, on all pages, at most *limit*. Returns how many.
 
-        Raises like `find`.
+        The limit and page of *query* are ignored. Raises like `find`.
         """
         return self._deeds(actor).delete(query_of(query, filters), limit)
 
@@ -128,10 +128,13 @@ class ActionsAPI:
         The tasks are those with these *ids*, or those that match *query*, or its fields as
         keywords: the oldest first, at most *limit*, and none that this call has sent. A task that
         cannot be sent is reported, and the others go on. After three errors of the broker in a row
-        the rest is not tried. A *dry_run* only says which would be sent. Raises like `find`.
+        the rest is not tried. A *dry_run* only says which would be sent. The order, limit and page
+        of *query* are ignored. Raises like `find`.
         """
         deeds = self._deeds(actor)
         if ids is not None:
+            if isinstance(ids, str):
+                raise TypeError(f"ids must be several ids, not the text {ids!r}")
             if query is not None or filters or limit is not None:
                 raise TypeError("give ids, or a query and a limit, not both")
             chosen = list(dict.fromkeys(ids))
@@ -161,9 +164,10 @@ class ActionsAPI:
 
         *age* is the time after which a task counts as missing (`fullresult_stale_after`), or for
         which the worker of an orphan must be gone. *query*, or its fields as keywords, narrows the
-        search. Tasks are spared that were sent again, that a living worker runs, or that move on
-        meanwhile; the answer says why. A *dry_run* only says which would be sent. Raises like
-        `find`, and `StorageError` for orphans if the storage keeps no heartbeats.
+        search; its order, limit and page are ignored. Tasks are spared that were sent again, that
+        a living worker runs, or that move on meanwhile; the answer says why. A *dry_run* only says
+        which would be sent. Raises like `find`, `ValueError` for a negative *age*, and
+        `StorageError` for orphans if the storage keeps no heartbeats.
         """
         given = {"stale_scheduled": stale_scheduled, "orphans": orphans, "stale": stale}
         ways = [way for way in WAYS if given[way]]

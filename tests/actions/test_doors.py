@@ -188,6 +188,29 @@ def test_one_has_to_say_what_is_missing_and_which_tasks(full: FullResult) -> Non
         full.resend_many(ids=["a"], state="FAILURE")
     with pytest.raises(TypeError, match="colour"):
         full.resend_many(colour="red")
+    with pytest.raises(TypeError, match="several ids, not the text 'abc'"):
+        full.resend_many(ids="abc")
+
+
+def test_a_negative_age_or_limit_is_refused_and_nothing_is_sent_or_deleted(
+    app: Celery, full: FullResult
+) -> None:
+    """A negative age would send what is not due yet."""
+    later(app, "tomorrow")
+
+    with pytest.raises(ValueError, match="age must be 0 or more"):
+        full.resend_missing(stale_scheduled=True, stale=True, age=timedelta(days=-2))
+    for deed in (
+        lambda: full.resend_missing(stale=True, limit=-1),
+        lambda: full.resend_many(name="*", limit=-1),
+        lambda: full.delete(limit=-1),
+    ):
+        with pytest.raises(ValueError, match="limit must be 0 or more, not -1"):
+            deed()
+
+    assert browsing.sent(app) == []
+    assert full.count() == 1
+    assert full.audit_log() == []
 
 
 def test_many_are_sent_again_from_python_each_once(app: Celery, full: FullResult) -> None:
