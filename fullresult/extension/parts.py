@@ -36,6 +36,7 @@ class Parts:
         """None until the configuration was read."""
         self.worker: object | None = None
         """The `RunningWorker` of this app in this process; None outside one."""
+        self._openings: list[tuple[Storage, Recorder]] = []
         self._diverter: Diverter | None = None
         self._sweeper: Sweeper | None = None
         self._plugins: list[object] = []
@@ -91,8 +92,9 @@ class Parts:
     def start_sweeper(self) -> None:
         """Send due tasks from a thread of this process, until `stop_sweeper`."""
         if self._sweeper is None:
-            self._sweeper = self.new_sweeper()
-            self._sweeper.start()
+            sweeper = self.new_sweeper()
+            sweeper.start()
+            self._sweeper = sweeper
 
     def stop_sweeper(self, timeout: timedelta | None = None) -> None:
         """Have the thread stop after the message it is sending, and wait *timeout* for that."""
@@ -122,6 +124,7 @@ class Parts:
         redactor = plugins.redactor(self.app, settings, self._plugins)
         opened = storage, Recorder(self.app, settings, storage, redactor)
         # If several threads come here at once, the first one's is used. A lock would be held
-        # across a fork.
-        self.opened = self.opened or opened
+        # across a fork; appending is one step without one.
+        self._openings.append(opened)
+        self.opened = self._openings[0]
         return self.opened

@@ -135,8 +135,8 @@ class RecordingProducer:
 
     def publish(self, body: Any, **how: Any) -> Any:
         real = self._producer()
-        body = self._publish.record(body, how, real)
         try:
+            body = self._publish.record(body, how, real)
             answer = real.publish(body, **how)
             self._publish.taken()
         finally:

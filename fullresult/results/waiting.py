@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from celery.states import READY_STATES
 
@@ -34,11 +34,11 @@ class Ticket:
         self.began = time.monotonic()
         self.next_look = self.began
         self.ended: deque[tuple[str, TaskRecord]] = deque()
-        self.error: StorageError | None = None
+        self.error: Exception | None = None
         self.news = threading.Event()
 
     def take(self) -> list[tuple[str, TaskRecord]]:
-        """What ended since this was last asked. Raises the `StorageError` of who asks."""
+        """What ended since this was last asked. Raises the error of who asks."""
         self.news.clear()
         error, self.error = self.error, None
         ended = []
@@ -76,12 +76,18 @@ class Waiter:
         with self._changed:
             self._tickets.append(ticket)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="fullresult-waiter", daemon=True
-                )
-                self._thread.start()
+                self._begin(ticket)
             self._changed.notify()
         return ticket
+
+    def _begin(self, ticket: Ticket) -> None:
+        thread = threading.Thread(target=self._run, name="fullresult-waiter", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._tickets.remove(ticket)
+            raise  # to this caller; the next one tries again
+        self._thread = thread
 
     def leave(self, ticket: Ticket) -> None:
         with self._changed:
@@ -108,14 +114,20 @@ class Waiter:
                     continue
             self._look(due)
 
-    def _look(self, tickets: Iterable[Ticket]) -> None:
+    def _look(self, tickets: Sequence[Ticket]) -> None:
         began = time.monotonic()
         try:
             self._collect(tickets)
         except StorageError as error:
-            for ticket in tickets:
-                ticket.error = error
-                ticket.news.set()
+            _fail(tickets, error)
+        except Exception as error:  # noqa: BLE001  (a thread that ends would end all waiting)
+            # A record that cannot be read is the error of those alone who wait for it.
+            if len(tickets) == 1:
+                _fail(tickets, error)
+            else:
+                for ticket in tickets:
+                    self._look([ticket])
+                return
         now = time.monotonic()
         for ticket in tickets:
             wait = max(_SOONEST, (now - ticket.began) * _LATENESS, (now - began) * _DUTY)
@@ -130,6 +142,12 @@ class Waiter:
             # What is ignored is no end: a chain that replaces a task ends under that one's id.
             _hand_out({r.task_id: r for r in found if r.state in READY_STATES}, tickets)
             wanted = _follow(found, tickets) - asked
+
+
+def _fail(tickets: Iterable[Ticket], error: Exception) -> None:
+    for ticket in tickets:
+        ticket.error = error
+        ticket.news.set()
 
 
 def _hand_out(records: Mapping[str, TaskRecord], tickets: Iterable[Ticket]) -> None:

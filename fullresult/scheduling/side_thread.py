@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from fullresult.storage import StorageError
 from fullresult.storage.threads import ForkGate
+
+logger = logging.getLogger(__name__)
 
 
 class SideThread:
@@ -18,10 +21,13 @@ class SideThread:
 
     def start(self, do: Callable[[], None]) -> None:
         """Call *do* in a thread. A `StorageError` only ends it: the caller will meet it again."""
-        self._thread = threading.Thread(
-            target=self._run, args=(do,), name="fullresult-side", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(do,), name="fullresult-side", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # there can be no more threads
+            self._run(do)
+        else:
+            self._thread = thread
 
     def _run(self, do: Callable[[], None]) -> None:
         with self._gate:
@@ -29,6 +35,8 @@ class SideThread:
                 do()
             except StorageError:
                 return
+            except Exception:
+                logger.exception("fullresult: the sweeper's second thread failed")
 
     def join(self) -> None:
         """Wait until it is done."""

@@ -198,10 +198,10 @@ class Sweeper:
                 self._mark_what_was_sent()
             return Swept()
         more = self._size if ahead and batch.full and self._smooth and self._sender.confirms else 0
-        if self._unmarked or more:
-            self._side.start(partial(self._meanwhile, more))
         sent = False
         try:
+            if self._unmarked or more:
+                self._side.start(partial(self._meanwhile, more))
             self._send_all(batch)
             sent = True
         finally:
@@ -331,8 +331,21 @@ class Sweeper:
         """
         self._give_back_unanswered()
         while self._unmarked:
-            self._mark(self._unmarked[0])
+            try:
+                self._mark(self._unmarked[0])
+            except StorageError:
+                raise
+            except Exception:
+                logger.exception("fullresult: what was just sent stays claimed")
+                self._leave_claimed(self._unmarked[0])
+                continue
             self._store_expired(self._unmarked.pop(0))
+
+    def _leave_claimed(self, batch: Batch) -> None:
+        """Mark no more of *batch* than can be given back, and not even that the second time."""
+        if not (batch.closed or batch.problems):
+            batch.waiting, batch.refused = [], []
+        batch.closed, batch.events, batch.problems = [], [], []
 
     def _mark(self, batch: Batch) -> None:
         if batch.closed:
@@ -361,7 +374,13 @@ class Sweeper:
         if claim is None:
             return
         query = ScheduleQuery(namespace=self._settings.namespace, claimed=True, limit=None)
-        found = self._storage.find_schedules(query)
+        try:
+            found = self._storage.find_schedules(query)
+        except StorageError:
+            raise
+        except Exception:
+            logger.exception("fullresult: what was just claimed stays so, unsent")
+            found = []
         if ids := [schedule.schedule_id for schedule in found if schedule.claim == claim]:
             self._storage.release(ids, claim)
         self._unanswered = None
@@ -378,6 +397,6 @@ class Sweeper:
             self._give_back_next()
             try:
                 self._mark_what_was_sent()
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001  (the connection is to be closed)
                 logger.error("fullresult: tasks that were just sent stay claimed: %s", error)  # noqa: TRY400
             self._sender.close()

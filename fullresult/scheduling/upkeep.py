@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fullresult.config import without_password
@@ -16,6 +17,7 @@ from fullresult.record.stamps import schedule_in
 from fullresult.scheduling.claim_term import FREE_AFTER
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import UNSURE
+from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -49,13 +51,14 @@ class Upkeep:
             self._noted = now
         if now - self._looked >= _LOOK_EVERY:
             settle()
-            self._report_others()
-            self._close_what_ran(self._storage.now() - FREE_AFTER)
+            _go_on_after(self._report_others)
+            until = self._storage.now() - FREE_AFTER
+            _go_on_after(partial(self._close_what_ran, until))
             self._looked = now
         rescue = self._settings.rescue_after
         if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
             settle()
-            self._rescue(rescue)
+            _go_on_after(partial(self._rescue, rescue))
             self._rescued = now
 
     def _report_others(self) -> None:
@@ -78,9 +81,12 @@ class Upkeep:
     def _close_what_ran(self, claimed_until: datetime) -> None:
         """Mark as sent each claimed schedule whose message a worker has begun to run."""
         for schedule in self._claimed(claimed_until):
-            if schedule.claim and self._ran(schedule):
-                events = fold(self._events.sent(schedule))
-                self._storage.mark_sent(schedule.claim, [schedule.schedule_id], events)
+            _go_on_after(partial(self._close_if_it_ran, schedule))
+
+    def _close_if_it_ran(self, schedule: Schedule) -> None:
+        if schedule.claim and self._ran(schedule):
+            events = fold(self._events.sent(schedule))
+            self._storage.mark_sent(schedule.claim, [schedule.schedule_id], events)
 
     def _ran(self, schedule: Schedule) -> bool:
         """True if a run is known whose message was sent for this very schedule.
@@ -115,3 +121,13 @@ class Upkeep:
             hopeless = schedule.problem and not schedule.problem.startswith(UNSURE)
             if not hopeless and schedule.date_claimed and schedule.date_claimed <= until:
                 yield schedule
+
+
+def _go_on_after(chore: Callable[[], None]) -> None:
+    """Do it. Only a `StorageError` is raised: one record that cannot be read stops no sweeper."""
+    try:
+        chore()
+    except StorageError:
+        raise
+    except Exception:
+        logger.exception("fullresult: a chore of the sweeper failed")
