@@ -77,7 +77,7 @@ def _names_a_queue(definition: Any) -> bool:
 
 
 class Unreadable(Exception):
-    """What is stored is no message that can be sent; the error says why."""
+    """The stored message cannot be sent; the error says why."""
 
 
 class StoredMessage(NamedTuple):
