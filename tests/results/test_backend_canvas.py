@@ -499,31 +499,40 @@ def witness(scene: Scene) -> str:
     return scheme if scheme in ("redis", "fullresult") else "database"
 
 
-@pytest.fixture(scope="module")
-def started(scene: Scene) -> dict[str, Any]:
-    """All cases, published one after the other, and nothing waited for."""
+def publish(scene: Scene, cases: dict[str, Case]) -> dict[str, Any]:
+    """The results of *cases*, published one after the other, and none waited for."""
     return {
         name: known.build(Tasks(scene)).apply_async()
-        for name, known in CASES.items()
+        for name, known in cases.items()
         if witness(scene) not in known.not_on.split()
     }
+
+
+def assert_comes_to(scene: Scene, result: Any, case: Case) -> None:
+    """The canvas ends with the value or the error of its *case*; it does not hang.
+
+    Without a *result* it was not published, and the test is skipped.
+    """
+    if result is None:
+        pytest.skip(f"no such thing on {case.not_on}")
+    if isinstance(case.expected, Raises):
+        # Not what a parent raised, which may be seen first.
+        alone = {} if isinstance(result, GroupResult) else {"follow_parents": False}
+        with pytest.raises(case.expected.kind, match=case.expected.words):
+            result.get(timeout=PATIENCE, **alone)
+    else:
+        assert result.get(timeout=PATIENCE) == case.expected, scene.logs()
+
+
+@pytest.fixture(scope="module")
+def started(scene: Scene) -> dict[str, Any]:
+    return publish(scene, CASES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_canvas(scene: Scene, started: dict[str, Any], name: str) -> None:
-    """It comes to what it should, or fails with what went wrong; it does not hang."""
-    if name not in started:
-        pytest.skip(f"no such thing on {CASES[name].not_on}")
-    expected = CASES[name].expected
-
-    if isinstance(expected, Raises):
-        # Not what a parent raised, which may be seen first.
-        alone = {} if isinstance(started[name], GroupResult) else {"follow_parents": False}
-        with pytest.raises(expected.kind, match=expected.words):
-            started[name].get(timeout=PATIENCE, **alone)
-    else:
-        assert started[name].get(timeout=PATIENCE) == expected, scene.logs()
+    assert_comes_to(scene, started.get(name), CASES[name])
 
 
 # --- Links and errbacks

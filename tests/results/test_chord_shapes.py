@@ -12,11 +12,18 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import ChordError
-from celery.result import GroupResult
 
 from tests.kit.backend_contract import PATIENCE, WITH_WORKERS, scene_on
 from tests.kit.workers import Scene
-from tests.results.test_backend_canvas import CASES, Case, Raises, Tasks, witness
+from tests.results.test_backend_canvas import (
+    CASES,
+    Case,
+    Raises,
+    Tasks,
+    assert_comes_to,
+    publish,
+    witness,
+)
 
 Build = Callable[[Tasks], Any]
 SHAPES: dict[str, Case] = dict(CASES)
@@ -211,25 +218,13 @@ def scene(
 
 @pytest.fixture(scope="module")
 def started(scene: Scene) -> dict[str, Any]:
-    return {
-        name: known.build(Tasks(scene)).apply_async()
-        for name, known in SHAPES.items()
-        if witness(scene) not in known.not_on.split()
-    }
+    return publish(scene, SHAPES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_shape(scene: Scene, started: dict[str, Any], name: str) -> None:
-    if name not in started:
-        pytest.skip(f"no such thing on {SHAPES[name].not_on}")
-    expected = SHAPES[name].expected
-    if isinstance(expected, Raises):
-        alone = {} if isinstance(started[name], GroupResult) else {"follow_parents": False}
-        with pytest.raises(expected.kind, match=expected.words):
-            started[name].get(timeout=PATIENCE, **alone)
-    else:
-        assert started[name].get(timeout=PATIENCE) == expected, scene.logs()
+    assert_comes_to(scene, started.get(name), SHAPES[name])
 
 
 def test_who_waits_for_a_chord_gets_to_know_which_error_a_member_raised(scene: Scene) -> None:
