@@ -59,6 +59,12 @@ class Batch:
         """The schedules to be given back."""
         return self.waiting + self.refused
 
+    def leave_claimed(self) -> None:
+        """Keep no more of it than can be given back, and not even that the second time."""
+        if not (self.closed or self.problems):
+            self.waiting, self.refused = [], []
+        self.closed, self.events, self.problems = [], [], []
+
     @property
     def done(self) -> Swept:
         claimed = self.sent + self.expired + self.failed + self.released

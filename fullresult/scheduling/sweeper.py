@@ -337,15 +337,9 @@ class Sweeper:
                 raise
             except Exception:
                 logger.exception("fullresult: what was just sent stays claimed")
-                self._leave_claimed(self._unmarked[0])
+                self._unmarked[0].leave_claimed()
                 continue
             self._store_expired(self._unmarked.pop(0))
-
-    def _leave_claimed(self, batch: Batch) -> None:
-        """Mark no more of *batch* than can be given back, and not even that the second time."""
-        if not (batch.closed or batch.problems):
-            batch.waiting, batch.refused = [], []
-        batch.closed, batch.events, batch.problems = [], [], []
 
     def _mark(self, batch: Batch) -> None:
         if batch.closed:
