@@ -27,19 +27,8 @@ from tests.kit.sentences import one_sentence_a_line
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]
-FORM_TO_COME = {
-    # Pages that are not yet in the form of one sentence a line.
-    "CHANGELOG.md",
-    "configuration.md",
-    "recording.md",
-    "results.md",
-}
 BESIDE_DOCS = ("SECURITY.md", "benchmarks/README.md", "examples/adapter/README.md")
-IN_FORM = [
-    path
-    for path in [*PAGES, *(ROOT / name for name in BESIDE_DOCS)]
-    if path.name not in FORM_TO_COME
-]
+IN_FORM = [*PAGES, *(ROOT / name for name in BESIDE_DOCS)]
 COMMANDS: list[tuple[str, click.Command]] = sorted(commands.commands.items())
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
