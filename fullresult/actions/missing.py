@@ -189,6 +189,8 @@ class Missing:
         )
         for record in pages.walk(self._storage.find, page):
             if record.task_id not in self._known and not self._spares(record):
+                if not isinstance(self._storage, WorkerStorage):
+                    self._twice.add("The storage keeps no heartbeats, so a task may still be run")
                 yield record.task_id, seen_as(record), record
 
     def _spares(self, record: TaskRecord) -> bool:

@@ -15,7 +15,7 @@ from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.schedules import utc_of
 from fullresult.extension.parts import Parts
-from fullresult.extension.questions_api import query_of
+from fullresult.extension.questions_api import whole_query_of
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 
@@ -41,9 +41,9 @@ class ActionsAPI:
     ) -> int:
         """Delete the records that match, on all pages, at most *limit*. Returns how many.
 
-        The limit and page of *query* are ignored. Raises like `find`.
+        Raises like `find`, and `ValueError` for a *query* with a limit or an `after` of its own.
         """
-        return self._deeds(actor).delete(query_of(query, filters), limit)
+        return self._deeds(actor).delete(whole_query_of(query, filters), limit)
 
     def purge(
         self, advance: Callable[[int], None] | None = None, *, actor: str | None = None
@@ -128,8 +128,9 @@ class ActionsAPI:
         The tasks are those with these *ids*, or those that match *query*, or its fields as
         keywords: the oldest first, at most *limit*, and none that this call has sent. A task that
         cannot be sent is reported, and the others go on. After three errors of the broker in a row
-        the rest is not tried. A *dry_run* only says which would be sent. The order, limit and page
-        of *query* are ignored. Raises like `find`.
+        the rest is not tried. A *dry_run* only says which would be sent. The order of *query* is
+        ignored. Raises like `find`, and `ValueError` for a *query* with a limit or an `after` of
+        its own.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -141,7 +142,7 @@ class ActionsAPI:
             return Report(would_send=chosen) if dry_run else deeds.resend_ids(chosen)
         if query is None and not filters:
             raise TypeError("say which tasks: ids, a TaskQuery, or its fields as keywords")
-        asked = query_of(query, filters)
+        asked = whole_query_of(query, filters)
         if dry_run:
             found = islice(deeds.matching(asked), deeds.count(asked, limit))
             return Report(would_send=[task_id for task_id, _ in found])
@@ -164,16 +165,16 @@ class ActionsAPI:
 
         *age* is the time after which a task counts as missing (`fullresult_stale_after`), or for
         which the worker of an orphan must be gone. *query*, or its fields as keywords, narrows the
-        search; its order, limit and page are ignored. Tasks are spared that were sent again, that
-        a living worker runs, or that move on meanwhile; the answer says why. A *dry_run* only says
-        which would be sent. Raises like `find`, `ValueError` for a negative *age*, and
-        `StorageError` for orphans if the storage keeps no heartbeats.
+        search; its order is ignored. Tasks are spared that were sent again, that a living worker
+        runs, or that move on meanwhile; the answer says why. A *dry_run* only says which would be
+        sent. Raises like `find`, `ValueError` for a negative *age* or a *query* with a limit or an
+        `after` of its own, and `StorageError` for orphans if the storage keeps no heartbeats.
         """
         given = {"stale_scheduled": stale_scheduled, "orphans": orphans, "stale": stale}
         ways = [way for way in WAYS if given[way]]
         if not ways:
             raise TypeError("say what is missing: stale, stale_scheduled or orphans")
-        narrowed = query_of(query, filters) if query or filters else None
+        narrowed = whole_query_of(query, filters) if query or filters else None
         return self._deeds(actor).find_and_resend_missing(
             ways, narrowed, age, limit, dry_run=dry_run
         )

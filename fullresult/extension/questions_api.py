@@ -205,3 +205,16 @@ def query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
     if filters:
         raise TypeError("give a TaskQuery or its fields as keywords, not both")
     return query
+
+
+def whole_query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+    """The same for an action, which is of all pages. Raises `ValueError` if *query* is of one."""
+    asked = query_of(query, filters)
+    for name in ("limit", "after"):
+        value = getattr(asked, name)
+        if value not in (None, getattr(TaskQuery, name)):
+            raise ValueError(
+                f"TaskQuery({name}={value!r}) is a page of a listing, and this is done to all that "
+                "match: leave it out, and give limit=… to the call to have less done"
+            )
+    return asked

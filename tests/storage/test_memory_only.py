@@ -95,6 +95,16 @@ def test_tasks_are_recorded_found_counted_sent_again_and_deleted(app: Celery) ->
     assert full.purge() == 0
 
 
+def test_sending_stale_tasks_again_asks_whether_they_may_run_twice(app: Celery) -> None:
+    """Without heartbeats it cannot be known that no living worker runs them."""
+    app.send_task("shop.pay", task_id="one")
+
+    asked = run(app, "resend", "--stale", "--older-than", "1ms", answer="n\n")
+
+    assert "keeps no heartbeats, so a task may still be run: it then runs twice." in asked.output
+    assert app.fullresult.count() == 1
+
+
 def test_a_task_with_an_eta_goes_to_the_broker(app: Celery) -> None:
     app.send_task("shop.pay", countdown=60, task_id="one")
 
