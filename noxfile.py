@@ -72,6 +72,23 @@ def campaigns(session: nox.Session) -> None:
     )
 
 
+@nox.session
+@nox.parametrize("celery", [OLDEST_CELERY, NEWEST_CELERY])
+def celery_suite(session: nox.Session, celery: str) -> None:
+    """Run Celery's own integration tests: what passes with Redis must pass with each storage."""
+    _install_for_tests(session, celery)
+    session.install("pydantic>=2")
+    place = Path(session.create_tmp()).resolve() / "sdist"
+    shutil.rmtree(place, ignore_errors=True)
+    wanted = ("--no-deps", "--no-binary", "celery", "--dest", str(place), f"celery=={celery}.*")
+    session.run("python", "-m", "pip", "download", "--quiet", *wanted)
+    (sdist,) = place.glob("celery-*.tar.gz")
+    session.run(
+        *("python", "-m", "tests.campaigns.celery_suite", str(sdist)),
+        *("--logs", str(place.parent / "logs"), *session.posargs),
+    )
+
+
 @nox.session(python=["3.12", "3.13"])
 def recycling(session: nox.Session) -> None:
     """Run thousands of tasks, each in a child of its own, beside the sweeper's thread."""

@@ -32,7 +32,7 @@ from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
 from fullresult.results.returned import JSON, is_plain, values_of
 from fullresult.results.shared import OWN, Shared, shared
-from fullresult.results.signatures import is_group, members_ending
+from fullresult.results.signatures import ends, group_of, is_group, members_ending
 from fullresult.storage import Refused, StorageError
 from fullresult.storage.purging import purge
 
@@ -130,8 +130,14 @@ class FullResultBackend(WaitingBackend):
     ) -> Any:
         """Write a state and its result into the record; a storage that fails fails no task.
 
-        What it does not take, after what retries are configured, waits in the spool.
+        What it does not take, after what retries are configured, waits in the spool. A group that
+        a chain which failed would have ended with fails with each of its tasks, which is what
+        those who wait for it ask for.
         """
+        if request is not None and is_group(request):
+            for end in ends(group_of(request)):
+                if end_id := end["options"].get("task_id"):
+                    self.store_result(end_id, result, state, traceback)
         try:
             return super().store_result(
                 task_id, result, state, traceback=traceback, request=request, raw=result, **kwargs
@@ -328,8 +334,7 @@ class FullResultBackend(WaitingBackend):
         A group at the end of a chain that failed before it ends with each of its tasks.
         """
         if is_group(request):
-            for member in members_ending({"subtask_type": "group", "kwargs": request.kwargs}):
-                self.store_result(member.id, result, state)
+            for member in members_ending(group_of(request)):
                 self.chords.member_ended(member, self._expire_at())
         elif request.group and request.id:
             self.chords.member_ended(request, self._expire_at(), ending)

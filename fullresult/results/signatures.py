@@ -55,6 +55,11 @@ def is_group(request: Context) -> bool:
     return request.task == "celery.group" and bool((request.kwargs or {}).get("tasks"))
 
 
+def group_of(request: Context) -> Mapping[str, Any]:
+    """The group that *request*, for which `is_group` holds, was made up of."""
+    return {"subtask_type": "group", "kwargs": request.kwargs}
+
+
 def errbacks_of(signature: Mapping[str, Any]) -> list[Errback]:
     """All that are called when *signature*, the body of a chord, fails with its header."""
     return [_errback(each) for task in _told(signature) for each in _linked(task)]

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,30 @@ from tests.kit import servers
 
 FILES = ("test_canvas.py", "test_tasks.py", "test_group_chains.py")
 REDIS, STORAGES = "redis", ("postgresql", "sqlite", "mongodb")
+LOOK_INSIDE_REDIS = {
+    f"t/integration/{test}"
+    for test in (
+        "test_canvas.py::test_chord::test_chord_on_error",
+        "test_tasks.py::test_task_redis_result_backend::test_asyncresult_forget_cancels_subscription",
+        "test_tasks.py::test_task_redis_result_backend::test_asyncresult_get_cancels_subscription",
+    )
+}
+"""Tests that ask Redis for its own keys and channels; no other backend can pass them."""
+SAMPLE = (
+    "test_nested_group_chain",
+    "test_nested_chord_group_chain_group_tail",
+    "test_reapplying_frozen_chord_dispatches_body_again",
+    "test_add_to_chord",
+    "test_add_chord_to_chord",
+    "(test_generator and test_chord)",
+    "test_error_propagates_to_chord_from_group",
+    "errback_called_by_chord_from",
+    "test_nested_chord_header_link_error",
+    "test_upgraded_chord_link_error",
+    "test_chord_error_propagation_with_different_body_types",
+    "test_flag_allow_error_cb_on_chord_header_on_upgraded_chord",
+)
+"""Of each way in which a result backend can be incomplete, for `pytest -k`."""
 _GUARD = re.compile(
     r"^(?P<indent> *)if not (manager\.)?app\.conf\.result_backend\.startswith\(.redis.\):$",
     re.MULTILINE,
@@ -136,30 +161,61 @@ def _outcome(case: ET.Element) -> str:
     return "passed"
 
 
-def run(root: Path, name: str, options: Sequence[str], work: Path, logs: Path) -> Report:
+def run(root: Path, name: str, options: argparse.Namespace, work: Path) -> Report:
     """The outcomes of Celery's tests with the backend *name*."""
     report = Report()
-    files = [f"t/integration/{file}" for file in FILES]
-    _run_once(root, name, [*files, *options], work, logs / f"{name}.log", report)
+    tests = _collected(root, options.pytest, work)
+    shares = [tests[number :: options.processes] for number in range(options.processes)]
+    with ThreadPoolExecutor(options.processes) as threads:
+        done = [
+            threads.submit(_run, root, name, share, work / f"{name}-{number}", options.logs)
+            for number, share in enumerate(shares)
+            if share
+        ]
+        for each in done:
+            report.outcomes |= each.result().outcomes
     for test in report.of("failed"):
         say(f"{name}: alone: {test}")
-        _run_once(root, name, [test], work, logs / f"{name}-alone.log", report)
+        report.outcomes |= _run(root, name, [test], work / f"{name}-alone", options.logs).outcomes
     return report
 
 
-def _run_once(
-    root: Path, name: str, tests: Sequence[str], work: Path, log: Path, report: Report
-) -> None:
-    directory = work / name
+def _collected(root: Path, options: Sequence[str], work: Path) -> list[str]:
+    """The ids of the tests that pytest's *options* select."""
+    files = [f"t/integration/{file}" for file in FILES]
+    result = subprocess.run(
+        [*_pytest(), "--collect-only", *files, *options],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    work.mkdir(exist_ok=True)
+    return [line for line in result.stdout.splitlines() if line.startswith("t/integration/")]
+
+
+def _pytest() -> list[str]:
+    plugins = (
+        "celery.contrib.pytest",
+        "no:cacheprovider",
+        "no:rerunfailures",
+        "no:cov",
+        "no:xdist",
+    )
+    words = [word for plugin in plugins for word in ("-p", plugin)]
+    return [sys.executable, "-m", "pytest", "-q", *words]
+
+
+def _run(root: Path, name: str, tests: Sequence[str], directory: Path, logs: Path) -> Report:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     found = directory / "junit.xml"
     command = [
-        *(sys.executable, "-m", "pytest", "-p", "celery.contrib.pytest", "-q", "-rfE"),
-        *("-p", "no:cacheprovider", "-p", "no:rerunfailures", "-p", "no:cov", "-p", "no:xdist"),
-        *("--timeout", str(_PATIENCE), "-W", "ignore", f"--junit-xml={found}"),
-        *("-o", "junit_family=xunit1", *tests),
+        *(*_pytest(), "-rfE", "--timeout", str(_PATIENCE), "-W", "ignore"),
+        *(f"--junit-xml={found}", "-o", "junit_family=xunit1", *tests),
     ]
+    log = logs / f"{directory.name}.log"
     with backend(name, directory) as settings, log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -174,8 +230,10 @@ def _run_once(
         finally:
             # Children of a pool that hangs outlive it.
             _kill_group(process.pid)
+    report = Report()
     if found.exists():
         report.read(found)
+    return report
 
 
 def _kill_group(pid: int) -> None:
@@ -185,13 +243,13 @@ def _kill_group(pid: int) -> None:
 
 def main() -> int:
     options = _options()
-    logs = options.logs.resolve()
-    logs.mkdir(parents=True, exist_ok=True)
+    options.logs = options.logs.resolve()
+    options.logs.mkdir(parents=True, exist_ok=True)
     reports: dict[str, Report] = {}
     with TemporaryDirectory() as work:
         root = unpack(options.sdist, Path(work))
         for name in options.backends:
-            reports[name] = run(root, name, options.pytest, Path(work), logs)
+            reports[name] = run(root, name, options, Path(work))
             _show(name, reports[name])
     return _compare(reports)
 
@@ -205,17 +263,15 @@ def _show(name: str, report: Report) -> None:
 
 def _compare(reports: dict[str, Report]) -> int:
     """0 if each test that passes with Redis passes with ours; without Redis, if none fails."""
-    fails_there = set(reports[REDIS].of("failed")) if REDIS in reports else set()
-    missing = {
-        name: sorted(set(report.of("failed")) - fails_there)
-        for name, report in reports.items()
-        if name != REDIS
-    }
-    for name, tests in missing.items():
-        if tests and REDIS in reports:
-            say(f"{name} fails where Redis passes:", *(f"  {test}" for test in tests))
-    ran = all(report.of("passed") for report in reports.values())
-    return 0 if ran and not any(missing.values()) else 1
+    good = True
+    for name, report in reports.items():
+        wrong = [test for test in report.of("failed") if test not in LOOK_INSIDE_REDIS]
+        if REDIS in reports:
+            wrong = [test for test in wrong if test in reports[REDIS].of("passed")]
+        if name != REDIS and wrong:
+            say(f"{name} fails where Redis passes:", *(f"  {test}" for test in wrong))
+        good = good and bool(report.of("passed")) and (name == REDIS or not wrong)
+    return 0 if good else 1
 
 
 def _options() -> argparse.Namespace:
@@ -223,11 +279,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("sdist", type=Path, help="Celery's, as `pip download` fetches it")
     parser.add_argument("--backends", type=_names, default=[REDIS, *STORAGES])
     parser.add_argument("--logs", type=Path, default=Path("celery-suite-logs"))
+    parser.add_argument("--processes", type=int, default=2, help="how many run side by side")
+    parser.add_argument("--sample", action="store_true", help="only what CI runs")
     parser.epilog = "What follows -- is for pytest."
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:end])
     options.pytest = words[end + 1 :]
+    if options.sample:
+        options.pytest += ["-k", " or ".join(SAMPLE)]
     return options
 
 

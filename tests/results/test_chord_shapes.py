@@ -200,6 +200,12 @@ def chords_in_chords_of_which_the_innermost_fails(t: Tasks) -> Any:
     return chord([inner, t.double(1)], t.tell())
 
 
+@shape(Raises(ValueError, "spoilt 1"), not_on="database redis")
+def a_chain_fails_before_a_group(t: Tasks) -> Any:
+    """Redis has the failure under the group's id, and who waits asks for its tasks."""
+    return chain(t.spoil(1), t.double(), group(t.double(), chain(t.double(), t.double())))
+
+
 # --- The tests
 
 
