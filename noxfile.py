@@ -77,7 +77,7 @@ def campaigns(session: nox.Session) -> None:
 def celery_suite(session: nox.Session, celery: str) -> None:
     """Run Celery's own integration tests: what passes with Redis must pass with each storage."""
     _install_for_tests(session, celery)
-    session.install("pydantic>=2")
+    session.install("pydantic>=2", "pytest-subtests>=0.13")
     place = Path(session.create_tmp()).resolve() / "sdist"
     shutil.rmtree(place, ignore_errors=True)
     wanted = ("--no-deps", "--no-binary", "celery", "--dest", str(place), f"celery=={celery}.*")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import psycopg
 import pymongo
 import redis
-from celery import chord
+from celery import chain, chord, group
 from celery.exceptions import TimeoutError as GetTimeout
 
 from benchmarks.meter import Reading
@@ -29,7 +29,7 @@ from benchmarks.results_app import make_app
 from benchmarks.stores import Stores
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from celery import Celery, Task
 
 _PATIENCE = 300
 _MINUTE = 60
@@ -270,6 +270,37 @@ def chords(here: Place, scale: float) -> dict[str, float]:
     From its publishing to its result; and from the end of its last member until its body runs.
     """
     size = max(int(1000 * scale), 20)
+    return _chord(here, size, lambda member, _: [member.s() for _ in range(size)])
+
+
+def large_chords(here: Place, scale: float) -> dict[str, float]:
+    """The same with 10,000 members, of a generator: the first end while the last are made."""
+    size = max(int(10_000 * scale), 20)
+    return _chord(here, size, lambda member, _: (member.s() for _ in range(size)))
+
+
+def nested_chords(here: Place, scale: float) -> dict[str, float]:
+    """The same with 100 chains, each of which ends in a group of 100."""
+    width = max(int(100 * scale), 3)
+
+    def header(member: Task, _: Task) -> list[Any]:
+        return [chain(member.si(), group(member.si() for _ in range(width))) for _ in range(width)]
+
+    return _chord(here, width * width, header, body="latest_of_groups")
+
+
+def growing_chords(here: Place, scale: float) -> dict[str, float]:
+    """The same with 500 members, each of which adds one while it runs."""
+    size = max(int(500 * scale), 10)
+    return _chord(here, 2 * size, lambda _, adding: [adding.s() for _ in range(size)])
+
+
+def _chord(
+    here: Place,
+    size: int,
+    header: Callable[[Task, Task], Any],
+    body: str = "latest",
+) -> dict[str, float]:
     command = (
         "celery -A benchmarks.results_app worker -P prefork -c 2 --loglevel=WARNING"
         " --without-gossip --without-mingle --without-heartbeat"
@@ -280,12 +311,14 @@ def chords(here: Place, scale: float) -> dict[str, float]:
         "BENCHMARK_STORE": here.records,
     }
     with here.app() as app, process(command, **environment):
-        member, body = app.tasks["results.ended_at"], app.tasks["results.latest"]
-        chord([member.s(), member.s()])(body.s()).get(timeout=_PATIENCE)
+        tasks = {name.partition(".")[2]: task for name, task in app.tasks.items()}
+        member = tasks["ended_at"]
+        chord([member.s(), member.s()])(tasks["latest"].s()).get(timeout=_PATIENCE)
         begin = time.perf_counter()
-        result = chord([member.s() for _ in range(size)])(body.s())
+        result = chord(header(member, tasks["one_more"]))(tasks[body].s())
         published = time.perf_counter() - begin
-        last, ran = result.get(timeout=_PATIENCE)
+        # To follow parents asks for each member, twice a second.
+        last, ran = result.get(timeout=_PATIENCE, follow_parents=False)
         whole = time.perf_counter() - begin
     return {
         "members": size,
@@ -324,6 +357,9 @@ PARTS: dict[str, tuple[str, Part]] = {
     "cost": ("What a result costs", cost),
     "connections": ("What many waiting threads open", connections),
     "chords": ("When a chord is complete", chords),
+    "large": ("When a chord of a generator is complete", large_chords),
+    "nested": ("When a chord of groups is complete", nested_chords),
+    "growing": ("When a chord that is added to is complete", growing_chords),
 }
 
 

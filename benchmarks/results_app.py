@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from celery import Celery
+from celery import Celery, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,17 @@ def latest(times: list[float]) -> tuple[float, float]:
     return max(times), time.time()
 
 
+def one_more(self: Task) -> float:
+    """A member that adds one to its chord."""
+    self.add_to_chord(self.app.tasks["results.ended_at"].s())
+    return time.time()
+
+
+def latest_of_groups(groups: list[list[float]]) -> tuple[float, float]:
+    """As `latest`, for a header of groups."""
+    return max(map(max, groups)), time.time()
+
+
 def build(broker: str, backend: str, store: str) -> Celery:
     """An app with the tasks; it records in *store*, unless that is empty."""
     app = Celery("results", broker=broker, backend=backend, set_as_current=False)
@@ -33,8 +44,9 @@ def build(broker: str, backend: str, store: str) -> Celery:
         result_chord_join_timeout=60,
         database_engine_options={"pool_size": 10},
     )
-    for function in (ended_at, latest):
+    for function in (ended_at, latest, latest_of_groups):
         app.task(name=f"results.{function.__name__}")(function)
+    app.task(name="results.one_more", bind=True)(one_more)
     if store:
         from fullresult import FullResult  # Only where it takes part.
 

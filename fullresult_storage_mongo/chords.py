@@ -62,7 +62,7 @@ def note_size(
         "joined": {"$ifNull": ["$joined", 0]},
         "added": {"$ifNull": ["$added", 0]},
         "last_call": {"$ifNull": ["$last_call", ""]},
-        "size": {"$cond": [_IS_COMPLETE, "$size", size]},
+        "size": {"$cond": [_IS_COMPLETE, "$size", {"$max": ["$size", size]}]},
         "members": {"$ifNull": ["$members", []]},
         "open": {"$ifNull": ["$open", True]},
         "joined_at": {"$ifNull": ["$joined_at", "$$NOW"]},

@@ -597,9 +597,11 @@ RETURNING run;
 INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
 VALUES (%s, 0, '', %s::integer, date_trunc('hour', %s::timestamptz) + interval '1 hour')
 ON CONFLICT (chord_id) DO UPDATE SET
-    size = CASE WHEN c.joined >= c.size + c.added THEN c.size ELSE excluded.size END,
+    size = CASE WHEN c.joined >= c.size + c.added THEN c.size
+        ELSE greatest(c.size, excluded.size) END,
     completed = CASE WHEN coalesce(c.joined < c.size + c.added, true)
-        AND c.joined >= excluded.size + c.added THEN clock_timestamp() ELSE c.completed END
+        AND c.joined >= greatest(c.size, excluded.size) + c.added
+        THEN clock_timestamp() ELSE c.completed END
 RETURNING 1;
 
 -- name: add_to_chord

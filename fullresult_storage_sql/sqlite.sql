@@ -493,9 +493,10 @@ ON CONFLICT (chord_id) DO UPDATE SET body = excluded.body;
 INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
 VALUES (?, 0, '', ?, ?)
 ON CONFLICT (chord_id) DO UPDATE SET
-    size = CASE WHEN c.joined >= c.size + c.added THEN c.size ELSE excluded.size END,
+    size = CASE WHEN c.joined >= c.size + c.added THEN c.size
+        ELSE max(coalesce(c.size, 0), excluded.size) END,
     completed = CASE WHEN coalesce(c.joined < c.size + c.added, true)
-        AND c.joined >= excluded.size + c.added
+        AND c.joined >= max(coalesce(c.size, 0), excluded.size) + c.added
         THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' ELSE c.completed END
 RETURNING 1;
 

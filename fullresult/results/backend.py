@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
 from fullresult.results.returned import JSON, is_plain, values_of
 from fullresult.results.shared import OWN, Shared, shared
-from fullresult.results.signatures import ends, group_of, is_group, members_ending
+from fullresult.results.signatures import end_ids, group_of, is_group, members_ending
 from fullresult.storage import Refused, StorageError
 from fullresult.storage.purging import purge
 
@@ -135,9 +136,8 @@ class FullResultBackend(WaitingBackend):
         those who wait for it ask for.
         """
         if request is not None and is_group(request):
-            for end in ends(group_of(request)):
-                if end_id := end["options"].get("task_id"):
-                    self.store_result(end_id, result, state, traceback)
+            for end_id in end_ids(group_of(request)):
+                self.store_result(end_id, result, state, traceback)
         try:
             return super().store_result(
                 task_id, result, state, traceback=traceback, request=request, raw=result, **kwargs
@@ -318,8 +318,16 @@ class FullResultBackend(WaitingBackend):
         Celery's own tell no one, and whoever waits for the outer chord waits for ever.
         """
         told = super().chord_error_from_stack(callback, exc)
+        self._fail_ends_of(callback, exc)
         self.chords.body_failed(callback, self._expire_at())
         return told
+
+    def _fail_ends_of(self, callback: Any, exc: BaseException | None) -> None:
+        """Before 5.7, Celery forgets the tasks of a body that is a group."""
+        with suppress(StorageError):
+            for task_id in end_ids(callback):
+                if task_id != callback.id and self.get_state(task_id) not in states.READY_STATES:
+                    self.store_result(task_id, exc, states.FAILURE)
 
     def on_chord_part_return(
         self,

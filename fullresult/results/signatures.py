@@ -40,6 +40,12 @@ def ends(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield signature
 
 
+def end_ids(signature: Mapping[str, Any]) -> list[str]:
+    """The ids of `ends`, as far as they are known."""
+    ids = (_options(end).get("task_id") for end in ends(signature))
+    return [task_id for task_id in ids if task_id]
+
+
 def members_ending(signature: Mapping[str, Any]) -> Iterator[Context]:
     """A request for each of `ends` that is a member of a chord."""
     for end in ends(signature):

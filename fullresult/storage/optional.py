@@ -115,7 +115,7 @@ class ResultStorage(Protocol):
     def set_chord_size(self, chord_id: str, size: int, expire_at: datetime | None) -> None:
         """Note that the chord has *size* members, beside those of `add_to_chord`.
 
-        A chord that is complete stays so.
+        The greatest size that is noted in a run counts. A chord that is complete stays so.
         """
         ...
 

@@ -73,15 +73,20 @@ def unpack(sdist: Path, directory: Path) -> Path:
         archive.extractall(directory, wanted, filter="data")
     (root,) = directory.glob("celery-*")
     tests = root / "t" / "integration"
-    for file in FILES:
-        text = (tests / file).read_text(encoding="utf-8")
-        text, taken = _GUARD.subn(r"\g<indent>if False:", text)
-        say(f"{file}: {taken} guards taken out")
-        (tests / file).write_text(text, encoding="utf-8")
+    for file in _files(root):
+        text, taken = _GUARD.subn(r"\g<indent>if False:", file.read_text(encoding="utf-8"))
+        say(f"{file.name}: {taken} guards taken out")
+        file.write_text(text, encoding="utf-8")
     fixtures = (tests / "conftest.py").read_text(encoding="utf-8")
     fixtures = fixtures.replace("timeout(timeout=300)", f"timeout(timeout={_PATIENCE})")
     (tests / "conftest.py").write_text(fixtures, encoding="utf-8")
     return root
+
+
+def _files(root: Path) -> list[Path]:
+    """Those that this version of Celery has."""
+    files = (root / "t" / "integration" / name for name in FILES)
+    return [file for file in files if file.exists()]
 
 
 def _is_wanted(name: str) -> bool:
@@ -182,7 +187,7 @@ def run(root: Path, name: str, options: argparse.Namespace, work: Path) -> Repor
 
 def _collected(root: Path, options: Sequence[str], work: Path) -> list[str]:
     """The ids of the tests that pytest's *options* select."""
-    files = [f"t/integration/{file}" for file in FILES]
+    files = [str(file.relative_to(root)) for file in _files(root)]
     result = subprocess.run(
         [*_pytest(), "--collect-only", *files, *options],
         cwd=root,
@@ -192,7 +197,7 @@ def _collected(root: Path, options: Sequence[str], work: Path) -> list[str]:
         check=False,
     )
     work.mkdir(exist_ok=True)
-    return [line for line in result.stdout.splitlines() if line.startswith("t/integration/")]
+    return [line for line in result.stdout.splitlines() if "::" in line and line.startswith("t/")]
 
 
 def _pytest() -> list[str]:

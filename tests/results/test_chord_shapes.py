@@ -78,9 +78,10 @@ def chords_in_chords(t: Tasks) -> Any:
     return chord([inner, t.double(1)], t.tell())
 
 
-@shape([[12, 12], 2])
+@shape([[16, 16], 2])
 def a_chain_of_chords_that_ends_in_a_group(t: Tasks) -> Any:
-    steps = chain(group(t.doubles(1, 2)), t.total(), group(t.double(), t.double()))
+    first = group(t.double(), t.double())
+    steps = chain(t.double(1), first, t.total(), group(t.double(), t.double()))
     return chord([steps, t.double(1)], t.tell())
 
 
