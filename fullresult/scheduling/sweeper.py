@@ -17,6 +17,7 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.stamps import attempt_in
 from fullresult.scheduling.batch import Batch, Swept
 from fullresult.scheduling.claim_term import Term, TermOver
+from fullresult.scheduling.lease import Lease
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import (
@@ -86,6 +87,7 @@ class Sweeper:
         self._side = SideThread()
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
+        self._lease = Lease(storage, settings.namespace)
         self._refusal: QueueRefused | None = None
         self._logged = -_LOG_EVERY
         self.swept = Swept()
@@ -112,11 +114,16 @@ class Sweeper:
         pause = _SHORTEST_PAUSE
         while not self._stop.is_set():
             try:
+                if not self._is_to_sweep():
+                    pause = self._recovered(pause)
+                    self._sleep(self._lease.pause)
+                    continue
                 swept = self._step()
                 if self._refusal is not None and not swept.sent:
                     self._sleep(self._refused_for(self._refusal))
                 elif not swept.claimed:
-                    self._sleep(self._idle_for())
+                    self._lease.is_done()
+                    self._rest(self._idle_for())
                 pause = self._recovered(pause)
             except Exception as error:  # noqa: BLE001  (a sweeper that ends would send nothing more)
                 if pause == _SHORTEST_PAUSE:  # logged once
@@ -125,10 +132,28 @@ class Sweeper:
                 pause = min(pause * 2, _LONGEST_PAUSE)
         self.close()
 
+    def _is_to_sweep(self) -> bool:
+        """True if no other sweeper does. If one does, what this one had is marked before."""
+        with self._gate:
+            if self._lease.sweeps():
+                return True
+            self._give_back_next()
+            self._mark_what_was_sent()
+            return False
+
     def _step(self) -> Swept:
         with self._gate:
             self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         return self._batch(self._size, ahead=True)
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep, but renew the lease meanwhile."""
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and self._is_to_sweep():
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._sleep(min(left, self._lease.pause))
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(max(seconds, 0.001))
