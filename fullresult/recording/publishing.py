@@ -45,6 +45,10 @@ class Publish:
         if identity(headers, body) == self.task_id:
             self._announced = True
 
+    def let_go(self) -> None:
+        """The call is over, without a message: whatever is published later has this id or not."""
+        self._announced = True
+
     def record(self, body: Any, how: dict[str, Any], producer: Any) -> Any:
         """Record the message that `publish(body, **how)` is about to send.
 
@@ -105,14 +109,16 @@ class Publish:
 class RecordingProducer:
     """A producer that records the message of one publish; everything else is the real one's.
 
-    The real producer is taken from the app's pool when it is first needed, as Celery does.
+    The real producer is taken from the app's pool when it is first needed, as Celery does. An app
+    may keep this one and publish when the call is over: then the pool has its own back each time.
     """
 
-    def __init__(self, app: Celery, real: Any, publish: Publish) -> None:
+    def __init__(self, app: Celery, given: Any, publish: Publish) -> None:
         self._app = app
-        self._real = real
+        self._real = self._given = given
         self._publish = publish
         self._stack = ExitStack()
+        self._is_over = False
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +129,20 @@ class RecordingProducer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+        self.let_go()
+
+    def __del__(self) -> None:
+        self._give_back()
+
+    def let_go(self) -> None:
+        """The call is over. What is published later is recorded nevertheless."""
+        self._is_over = True
+        self._publish.let_go()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._real = self._given
+        self._stack.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer(), name)
@@ -134,6 +153,17 @@ class RecordingProducer:
         return self._real
 
     def publish(self, body: Any, **how: Any) -> Any:
+        if not self._is_over:
+            return self._publish_now(body, how)
+        try:
+            return self._publish_now(body, how)
+        except BaseException as error:
+            self._publish.failed(error)
+            raise
+        finally:
+            self._give_back()
+
+    def _publish_now(self, body: Any, how: dict[str, Any]) -> Any:
         real = self._producer()
         try:
             body = self._publish.record(body, how, real)

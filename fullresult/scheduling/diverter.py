@@ -22,6 +22,7 @@ from fullresult.record.dates import to_utc
 from fullresult.record.schedule import Schedule
 from fullresult.recording import message, this_worker
 from fullresult.recording.message import Call, Payload
+from fullresult.recording.publishing import Publish, RecordingProducer
 from fullresult.scheduling import original_ids
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
 from fullresult.scheduling.quiet_backend import quiet_backend
@@ -40,6 +41,10 @@ _NOT_STORED = frozenset(
 """Keywords of `Producer.publish` that do not belong to the message."""
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery does not pass to its routers."""
+_PRODUCERS = {"producer", "publisher", "connection"}
+_TIMES = {"eta", "countdown"}
+_DELAYS = "celery_delayed_"
+"""The exchanges to which Celery publishes what has an ETA, where a queue is a quorum queue."""
 _MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
 
@@ -138,13 +143,17 @@ class Diverter:
         all; kombu's `OperationalError` if the storage fails and `fullresult_on_divert_error` is
         "raise".
         """
-        options = {
-            name: value
-            for name, value in options.items()
-            if name not in {"eta", "countdown", "producer", "publisher", "connection"}
-        }
+        # An app's own may publish later, and is to know then when the task is due.
+        dropped = _PRODUCERS | (_TIMES if _is_stock(send_task) else set())
+        options = {name: value for name, value in options.items() if name not in dropped}
         hidden = message.hidden_by(options)
-        producer = CapturingProducer(hidden, lambda call: self._store(call, due), self._refuse)
+        publish = Publish(self._recorder, options["task_id"], options)
+        producer = CapturingProducer(
+            hidden,
+            lambda call: self._store(call, due),
+            self._refuse,
+            RecordingProducer(self._app, None, publish),
+        )
         token = capturing.set(producer)
         try:
             with quiet_backend(self._app):
@@ -153,6 +162,7 @@ class Diverter:
             self._fall_back(options["task_id"], failed)
         finally:
             capturing.reset(token)
+            producer.let_go()
         if producer.captured:
             self._look_for_a_sweeper()
         elif producer.announced:
@@ -235,7 +245,10 @@ class Diverter:
         return definition
 
     def _check(self, call: Call, payload: Payload) -> None:
-        """Raise `NotDivertible` if the record may not keep the whole message."""
+        """Raise `NotDivertible` if the broker delays it, or the record may not keep all of it."""
+        exchange = call.how.get("exchange")
+        if str(getattr(exchange, "name", exchange)).startswith(_DELAYS):
+            raise NotDivertible("the app's own send_task has RabbitMQ delay it")
         if self._settings.schedule_redacted:
             return
         if message.hides_arguments(call.parts[2]):
@@ -319,6 +332,10 @@ class Diverter:
             self._settings.namespace,
             last or "never",
         )
+
+
+def _is_stock(send_task: Callable[..., Any]) -> bool:
+    return getattr(send_task, "__func__", None) is Celery.send_task
 
 
 def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import EncodeError
 
 from fullresult import FullResult
 from fullresult.recording.recorder import Recorder
 from fullresult.storage import Storage
+from tests.kit.scheduling import received
 
 
 class Brief(Celery):  # type: ignore[misc]  # Celery has no types
@@ -143,3 +146,65 @@ def test_a_broker_that_is_sent_text_is_still_sent_text(full: FullResult) -> None
 
     assert bodies[0] == bodies[1]
     assert isinstance(bodies[0], str)
+
+
+class OnCommit(Celery):  # type: ignore[misc]
+    """Publishes when the transaction commits, with all that `send_task` was given."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.waiting: list[Callable[[], Any]] = []
+
+    def send_task(self, *given: Any, **options: Any) -> Any:
+        self.waiting.append(lambda: Celery.send_task(self, *given, **options))
+        return self.AsyncResult(options["task_id"])
+
+    def commit(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for publish in waiting:
+            publish()
+
+
+@pytest.fixture
+def on_commit(tmp_path: Path) -> Iterator[OnCommit]:
+    app = OnCommit("shop", broker="memory://", set_as_current=False)
+    app.conf.fullresult_storage = f"sqlite:///{tmp_path / 'records.db'}"
+    app.conf.broker_pool_limit = 2
+    app.conf.task_publish_retry = False
+    full = FullResult(app)
+    full.setup()
+    yield app
+    full.close()
+
+
+def test_an_app_may_publish_later_as_often_as_it_likes(on_commit: OnCommit) -> None:
+    """More often than the pool has producers: each is given back."""
+    results = [on_commit.send_task("shop.pay", (number,)) for number in range(7)]
+    committing = Thread(target=on_commit.commit, daemon=True)
+
+    committing.start()
+    committing.join(20)
+
+    assert not committing.is_alive()
+    assert len(received(on_commit)) == 7
+    assert [on_commit.fullresult.get(result.id).args for result in results] == [
+        [number] for number in range(7)
+    ]
+
+
+def test_what_is_kept_and_never_published_takes_no_producer_along(on_commit: OnCommit) -> None:
+    for _ in range(7):
+        on_commit.send_task("shop.pay")
+        on_commit.waiting.clear()
+
+    with on_commit.producer_pool.acquire(block=False) as producer:
+        assert producer is not None
+
+
+def test_a_later_publish_that_fails_is_unsent(on_commit: OnCommit) -> None:
+    result = on_commit.send_task("shop.pay", (object(),))
+
+    with pytest.raises(EncodeError):
+        on_commit.commit()
+
+    assert on_commit.fullresult.get(result.id).state == "UNSENT"

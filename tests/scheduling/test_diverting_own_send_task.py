@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from fullresult import FullResult
-from tests.kit.scheduling import received, waiting
+from tests.kit.scheduling import messages, received, waiting
 
 HOUR = 3600
 
@@ -58,6 +59,62 @@ class Stubborn(Celery):  # type: ignore[misc]
     def send_task(self, name: str, *given: Any, **options: Any) -> Any:
         with self.producer_pool.acquire(block=True) as producer:
             return super().send_task(name, *given, **{**options, "producer": producer})
+
+
+class Outbox(Celery):  # type: ignore[misc]
+    """Keeps what it is to publish in a table, for a relay."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.rows: list[tuple[Any, Any]] = []
+
+    def send_task(self, *given: Any, **options: Any) -> Any:
+        self.rows.append((given, self.row(options)))
+        return AsyncResult(options["task_id"], app=self)
+
+    def row(self, options: dict[str, Any]) -> dict[str, Any]:
+        kept = ("args", "kwargs", "task_id", "eta", "countdown")
+        return {name: value for name, value in options.items() if name in kept}
+
+    def relay(self) -> None:
+        rows, self.rows = self.rows, []
+        for given, options in rows:
+            Celery.send_task(self, *given, **options)
+
+
+class OnCommit(Outbox):
+    """Keeps all that it is given, also the producer."""
+
+    def row(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options
+
+
+@pytest.mark.parametrize("kind", [Outbox, OnCommit])
+@pytest.mark.parametrize("when", ["countdown", "eta"])
+def test_one_that_publishes_later_still_knows_when(
+    kind: type[Outbox], when: str, tmp_path: Path
+) -> None:
+    due = datetime.now(timezone.utc) + timedelta(hours=1)
+    with installed(kind("shop", set_as_current=False), tmp_path) as app:
+        app.conf.broker_pool_limit = 2
+        for _ in range(5):
+            app.send_task("shop.charge", **{when: HOUR if when == "countdown" else due})
+
+        app.relay()
+
+        etas = [datetime.fromisoformat(each.headers["eta"]) for each in messages(app)]
+        assert len(etas) == 5
+        assert all(abs(eta - due) < timedelta(minutes=1) for eta in etas)
+
+
+def test_one_that_publishes_later_with_our_producer_is_recorded(tmp_path: Path) -> None:
+    with installed(OnCommit("shop", set_as_current=False), tmp_path) as app:
+        result = app.send_task("shop.charge", countdown=HOUR)
+
+        app.relay()
+
+        assert app.fullresult.get(result.id).state == "PENDING"
+        assert waiting(app) == []
 
 
 def test_one_that_publishes_nothing_is_heard(tmp_path: Path) -> None:
