@@ -57,6 +57,10 @@ def _sqlite(url: str, settings: Settings) -> Database:
         raise ImproperlyConfigured(
             f"fullresult_storage = {without_password(url)!r}: write sqlite:///relative.db or sqlite:////absolute.db"
         )
+    if path == "/:memory:":
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {url!r}: processes share no database in memory; name a file"
+        )
     options = dict(parse_qsl(parts.query))
     synchronous = options.pop("synchronous", "").upper() or None
     if options or synchronous not in {None, *SYNCHRONOUS}:

@@ -199,9 +199,14 @@ def _schedules(
 
 
 def query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
-    """*query*, or the query with *filters* as its fields. Raises `TypeError` if both are given."""
+    """*query*, or the query with *filters* as its fields.
+
+    Raises `TypeError` if both are given, or if *query* is no query.
+    """
     if query is None:
         return TaskQuery(**filters)
+    if not isinstance(query, TaskQuery):
+        raise TypeError(f"give a TaskQuery, or a filter by its name (state={query!r})")
     if filters:
         raise TypeError("give a TaskQuery or its fields as keywords, not both")
     return query

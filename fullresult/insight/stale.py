@@ -30,9 +30,9 @@ def stale_query(
 ) -> TaskQuery:
     """The query for what last moved, or was due, at *moved_before* or earlier and is not finished.
 
-    With *acceptable_states*, the query for what is in any other state instead.
+    With *acceptable_states*, the query for what is in any other state instead; none is the default.
     """
-    if acceptable_states is None:
+    if not acceptable_states:
         return TaskQuery(open=True, moved_before=moved_before, order="oldest", limit=limit)
     return TaskQuery(
         not_state=frozenset({*acceptable_states, SCHEDULED}),

@@ -71,11 +71,11 @@ def check_texts(query: Any, *names: str) -> None:
 
 
 def check(query: Any, *dates: str) -> None:
-    """Raises `ValueError` for a date without a time zone, a negative limit, a wrong `after`."""
+    """Raises `ValueError` for what is no aware date, a negative limit, a wrong `after`."""
     kind = type(query).__name__
     for name in dates:
         when = getattr(query, name)
-        if when is not None and when.tzinfo is None:
+        if when is not None and (not isinstance(when, datetime) or when.tzinfo is None):
             raise ValueError(f"{kind}.{name} must be an aware datetime, not {when!r}")
     if query.limit is not None and query.limit < 0:
         raise ValueError(f"{kind}.limit must be 0 or more, not {query.limit!r}")
