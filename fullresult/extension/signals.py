@@ -13,6 +13,7 @@ from celery.app.task import Context
 from celery.exceptions import ImproperlyConfigured, NotRegistered, Reject
 from celery.worker.request import Request
 
+from fullresult.extension import receiving
 from fullresult.extension.parts import Parts, parts_of
 from fullresult.extension.running_worker import RunningWorker
 from fullresult.outage import flusher
@@ -31,7 +32,8 @@ def connect() -> None:
     for kind, receivers in (("recorder", RECEIVERS), ("original_ids", original_ids.RECEIVERS)):
         for name, receiver in receivers.items():
             uid = f"fullresult.{kind}.{name}"
-            getattr(signals, name).connect(receiver, dispatch_uid=uid, weak=False)
+            passing = receiving.passing_on(name, receiver)
+            getattr(signals, name).connect(passing, dispatch_uid=uid, weak=False)
 
 
 def _recorder(app: Celery, name: str) -> Recorder | None:

@@ -22,6 +22,8 @@ _SHORTEST = 1.0
 _LONGEST = 60.0
 _CALM = 5.0
 """An outage that begins less than 5 seconds after another counts as its continuation."""
+_SLOW = 0.5
+"""Seconds without an answer after which an interrupted call counts as a failed one."""
 _HOLD = 1.0
 _LONGEST_HOLD = 8.0
 _PROBE_COST = 10
@@ -105,8 +107,8 @@ class Breaker:
         except StorageError as error:
             self._failed(error, self._monotonic() - began)
             raise
-        except BaseException:
-            self._cut_short()
+        except BaseException as error:
+            self._interrupted(error, self._monotonic() - began)
             raise
         self._answered()
         return answer
@@ -158,11 +160,19 @@ class Breaker:
             self._failed(error, self._monotonic() - began)
             self._missed(keep)
             return otherwise, False
-        except BaseException:
-            self._cut_short()
+        except BaseException as error:
+            self._interrupted(error, self._monotonic() - began)
             if keep is not None:
                 keep()  # it may be written already: twice does no harm
             raise
+
+    def _interrupted(self, error: BaseException, after: float) -> None:
+        """A call was interrupted; if it had no answer for long, the next one is not to wait."""
+        if after >= _SLOW:
+            name = type(error).__name__
+            self._failed(StorageError(f"no answer for {after:.1f} s, until {name}"), after)
+        else:
+            self._cut_short()
 
     def _cut_short(self) -> None:
         """A probe was interrupted: another is due."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from kombu.utils import json as kombu_json
 
+from fullresult.record.interruptions import spare
+
 _CUT = " … [cut: {} characters] … "
 _SHORT = 255
 _LONGEST_KEY = 1200
@@ -43,11 +45,13 @@ def dumps(value: Any) -> str:
         return json.dumps(value)
     except TypeError:
         pass  # kombu knows more types, at twice the price
-    except Exception as error:  # noqa: BLE001  (a subclass of dict may raise anything)
+    except Exception as error:  # noqa: BLE001
+        spare(error)  # a subclass of dict may raise anything else
         raise Unstorable(_why_not(error)) from None
     try:
         return str(kombu_json.dumps(value))
-    except Exception as error:  # noqa: BLE001  (so may a value's own __json__)
+    except Exception as error:  # noqa: BLE001
+        spare(error)  # so may a value's own __json__
         raise Unstorable(_why_not(error)) from None
 
 
@@ -67,8 +71,8 @@ def loads(text: str) -> Any:
     for read in readers:
         try:
             return read(text)
-        except Exception:  # noqa: BLE001, S112  (what looks like a kombu type may be none)
-            continue
+        except Exception as error:  # noqa: BLE001  (what looks like a kombu type may be none)
+            spare(error)
     return None
 
 
@@ -228,4 +232,5 @@ def _safely(show: Callable[[object], str], value: object) -> str:
     try:
         return clean(show(value))
     except Exception as error:  # noqa: BLE001  (a value may do anything)
+        spare(error)
         return f"<{type(value).__qualname__}: {show.__name__}() raised {type(error).__qualname__}>"

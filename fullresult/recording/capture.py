@@ -13,6 +13,7 @@ from kombu.message import Message as Delivery
 
 from fullresult.config.settings import Limits
 from fullresult.record import Message, encoding
+from fullresult.record.interruptions import spare
 from fullresult.recording.message import (
     EMBEDS,
     HIDDEN,
@@ -128,6 +129,7 @@ def capture_request(
         try:
             payload = _serialise_exactly(parts)
         except Exception as error:  # noqa: BLE001  (the arguments' own methods may raise anything)
+            spare(error)
             notes["body"] = encoding.safe_str(error)[:200]
     return _message(stamp, Call(parts, payload, how, hidden), notes, limits, redact)
 

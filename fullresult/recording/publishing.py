@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
 
+from fullresult.record.interruptions import spare
 from fullresult.recording.message import Call, as_published, hidden_by, identity, serialise
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ class Publish:
     def _publishing(self, call: Call) -> None:
         try:
             self._finish = self._recorder.publishing(call)
-        except SoftTimeLimitExceeded:
-            raise  # it is meant for the task that publishes here
-        except Exception:
+        except Exception as failure:
+            spare(failure)
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
 
     def taken(self) -> None:
@@ -91,9 +90,8 @@ class Publish:
             return
         try:
             finish()
-        except SoftTimeLimitExceeded:
-            raise
-        except Exception:
+        except Exception as failure:
+            spare(failure)
             logger.exception("fullresult: task %s is not recorded", self.task_id)
 
     def failed(self, error: BaseException) -> None:
@@ -102,7 +100,8 @@ class Publish:
             return
         try:
             self._recorder.unsent(self._headers, error)
-        except Exception:
+        except Exception as failure:
+            spare(failure)
             logger.exception("fullresult: the failed publish of %s is not recorded", self.task_id)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.saferepr import saferepr
 
 from fullresult.config.redaction_rules import Path, PathRule, Redact, Rule
 from fullresult.record import REDACTED, encoding
+from fullresult.record.interruptions import spare
 from fullresult.recording import disguises, masking, redacted_errors
 from fullresult.recording.masking import MARK
 from fullresult.recording.message import Call
@@ -67,9 +67,8 @@ class Redactor:
         name = text_of(call.headers.get("task"))
         try:
             return self._redacted(call, name)
-        except SoftTimeLimitExceeded:
-            raise  # it is meant for the task that publishes
         except Exception as error:  # noqa: BLE001  (whatever a rule raises)
+            spare(error)
             self._log_failed(name, error)
             return self._closed(call, _FAILED)
 
@@ -150,7 +149,8 @@ class Redactor:
     def _or_mark(self, value: Any) -> Any:
         try:
             return masking.matching(value, self._patterns)
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            spare(error)
             return MARK
 
     def covers(self, signature: Any) -> bool:
@@ -158,9 +158,8 @@ class Redactor:
         try:
             hidden = self._arguments.in_signatures(signature)
             return masking.matching(hidden, self._patterns) is not signature
-        except SoftTimeLimitExceeded:
-            raise
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            spare(error)
             return True
 
     # ---- results and errors
@@ -174,9 +173,8 @@ class Redactor:
                 paths = [path for path in paths if not path[0].isdecimal()]
             hidden = masking.at(value, paths) if masking.is_container(value) else value
             return masking.matching(hidden, self._patterns)
-        except SoftTimeLimitExceeded:
-            raise
         except Exception as error:  # noqa: BLE001
+            spare(error)
             self._log_failed(name, error)
             return MARK
 
@@ -191,6 +189,7 @@ class Redactor:
             shown: Mapping[str, Any] = masking.texts(known, hide)
             return masking.matching(shown, self._patterns)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001
+            spare(error)
             self._log_failed(None, error)
             return dict.fromkeys(details, MARK)
 
@@ -198,9 +197,8 @@ class Redactor:
         """A function that hides, in the texts of an error, the hidden arguments of *tasks*."""
         try:
             found = self._secrets(tasks)
-        except SoftTimeLimitExceeded:
-            raise
         except Exception as error:  # noqa: BLE001
+            spare(error)
             self._log_failed(tasks[0].name, error)
             return lambda _: MARK
 
@@ -231,6 +229,7 @@ class Redactor:
         try:
             return redacted_errors.hidden_error(value, hide), text
         except Exception as error:  # noqa: BLE001
+            spare(error)
             self._log_failed(name, error)
             return redacted_errors.nameless(value), text
 

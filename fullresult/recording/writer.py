@@ -26,6 +26,12 @@ Finish = Callable[[], None]
 """Waits until what was begun is written, or is known not to be."""
 
 
+class Handed:
+    """The number of events that were handed to a storage or a spool here, and so are not lost."""
+
+    number = 0
+
+
 class Writer:
     """Writes the events of one app.
 
@@ -53,6 +59,7 @@ class Writer:
         Raises no `StorageError`.
         """
         self._look_for_others()
+        Handed.number += 1
         if self._spooled and self._keep(event, _unless_it_ran(event, describe)):
             return
         lacking: Collection[str] = self._breaker.call(

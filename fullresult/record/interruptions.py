@@ -1,0 +1,47 @@
+"""Interruptions: exceptions that a handler of a signal of the operating system raises.
+
+A soft time limit is one, and so is a timeout by `signal.alarm`. They are meant for the task, or for
+whoever publishes it, and not for those whose code they happen to meet.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import CodeType
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+_NAMES = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGHUP", "SIGVTALRM", "SIGPROF")
+_SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+
+
+def spare(error: Exception) -> None:
+    """Raise *error* if it is an interruption. For those who catch whatever else may be raised."""
+    if isinstance(error, SoftTimeLimitExceeded) or signal_of(error) is not None:
+        raise error
+
+
+def signal_of(error: BaseException) -> int | None:
+    """The signal whose handler raised *error*; None if that was no handler of a signal."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    codes = {code: number for number in _SIGNALS if (code := _code(signal.getsignal(number)))}
+    traceback = error.__traceback__
+    while traceback is not None:
+        if (number := codes.get(traceback.tb_frame.f_code)) is not None:
+            return number
+        traceback = traceback.tb_next
+    return None
+
+
+def _code(handler: Any) -> CodeType | None:
+    """The code of a handler that is a function, a method, or an object to be called."""
+    if not callable(handler):
+        return None
+    for each in (handler, getattr(handler, "__func__", None), type(handler).__call__):
+        code = getattr(each, "__code__", None)
+        if isinstance(code, CodeType):
+            return code
+    return None
