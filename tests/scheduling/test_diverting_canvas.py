@@ -23,6 +23,7 @@ from celery.result import GroupResult
 from kombu.exceptions import EncodeError
 
 from fullresult import TaskRecord
+from fullresult.record.headers import SCHEDULE_ID
 from fullresult.record.schedule import Schedule
 from tests.kit import servers, workers
 from tests.kit.workers import Scene
@@ -538,7 +539,12 @@ def outcome(result: Any) -> Any:
         raise AssertionError(f"{result} has no answer, and is {result.state}") from None
     if isinstance(value, BaseException):
         return type(value).__name__, UUID.sub("#", str(value))
-    return json.loads(UUID.sub("#", simplified(json.dumps(value))))
+    return json.loads(UUID.sub("#", simplified(json.dumps(value))), object_hook=without_our_header)
+
+
+def without_our_header(mapping: dict[str, Any]) -> dict[str, Any]:
+    """A message that waited names its schedule, and its task can see that."""
+    return {name: value for name, value in mapping.items() if name != SCHEDULE_ID}
 
 
 def settled(scene: Scene, result: Any) -> list[TaskRecord]:
