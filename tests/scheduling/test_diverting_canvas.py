@@ -539,11 +539,15 @@ def outcome(result: Any) -> Any:
         raise AssertionError(f"{result} has no answer, and is {result.state}") from None
     if isinstance(value, BaseException):
         return type(value).__name__, UUID.sub("#", str(value))
-    return json.loads(UUID.sub("#", simplified(json.dumps(value))), object_hook=without_our_header)
+    return unnamed(json.loads(UUID.sub("#", simplified(json.dumps(value)))))
 
 
-def without_our_header(mapping: dict[str, Any]) -> dict[str, Any]:
-    """A message that waited names its schedule, and its task can see that."""
+def unnamed(value: Any) -> Any:
+    """*value* as JSON has it, without the header that names a message's schedule."""
+    return json.loads(json.dumps(value), object_hook=_without_schedule_id)
+
+
+def _without_schedule_id(mapping: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in mapping.items() if name != SCHEDULE_ID}
 
 
@@ -603,7 +607,7 @@ def shown(found: list[TaskRecord]) -> list[dict[str, Any]]:
             "args": record.args,
             "kwargs": record.kwargs,
             "state": record.state,
-            "result": (record.result_form, record.result),
+            "result": (record.result_form, unnamed(record.result)),
             "failure": (record.exception_type, record.exception_message),
             "traceback": record.traceback is not None,
             "runs": workers.runs(record),
