@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fullresult.record import TaskRecord
+from fullresult.record.merging import fold
 from fullresult.record.schedule import Schedule
 from fullresult.scheduling.claim_term import Term
 from fullresult.scheduling.sender import QueueRefused
+
+if TYPE_CHECKING:
+    from fullresult.storage import ScheduleStorage
+
+logger = logging.getLogger(__name__)
 
 
 class Swept(NamedTuple):
@@ -58,6 +65,34 @@ class Batch:
     def unsent(self) -> list[Schedule]:
         """The schedules to be given back."""
         return self.waiting + self.refused
+
+    def set_aside(self, schedule: Schedule, problem: str) -> None:
+        """Leave *schedule* claimed for a person, because of *problem*."""
+        logger.error(
+            "fullresult: task %s stays claimed, see `fullresult stale-scheduled`: %s",
+            schedule.task_id,
+            problem,
+        )
+        self.failed += 1
+        self.problems.append((schedule, problem))
+
+    def mark(self, storage: ScheduleStorage) -> None:
+        """Mark its sent schedules, and give back the others.
+
+        If *storage* fails, a second call goes on where the first one stopped.
+        """
+        if self.closed:
+            ids = [schedule.schedule_id for schedule in self.closed]
+            storage.mark_sent(self.claim, ids, fold(self.events))
+            self.closed, self.events = [], []
+        while self.problems:
+            schedule, problem = self.problems[0]
+            storage.mark_problem(self.claim, schedule.schedule_id, problem)
+            self.problems.pop(0)
+        if self.unsent:
+            ids = [schedule.schedule_id for schedule in self.unsent]
+            self.released += len(storage.release(ids, self.claim))
+            self.waiting, self.refused = [], []
 
     def leave_claimed(self) -> None:
         """Keep no more of it than can be given back, and not even that the second time."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from fullresult.record import encoding
-from fullresult.record.merging import fold
-from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.record.stamps import attempt_in
 from fullresult.scheduling.batch import Batch, Swept
 from fullresult.scheduling.claim_term import Term, TermOver
@@ -263,7 +262,7 @@ class Sweeper:
     def _meanwhile(self, more: int) -> None:
         """Mark the batch before and claim the next one. Runs in the side thread."""
         while self._unmarked:
-            self._mark(self._unmarked[0])
+            self._unmarked[0].mark(self._storage)
             self._unmarked.pop(0)
         if more and not self._stop.is_set():
             self._next = self._claim(more)
@@ -326,28 +325,19 @@ class Sweeper:
         except (BrokerDown, TermOver, StorageError):
             raise  # it stays in `waiting`, and is given back with the others
         except (Unsendable, Unconfirmed) as error:
-            self._set_aside(batch, schedule, str(error))
+            batch.set_aside(schedule, str(error))
             if isinstance(error, Unconfirmed):
                 batch.waiting.pop(0)
                 raise BrokerDown(str(error)) from error
         except Exception as error:
             # Whatever it is, only a person may send this one again.
             logger.exception("fullresult: task %s was not sent", schedule.task_id)
-            self._set_aside(batch, schedule, encoding.safe_str(error))
+            batch.set_aside(schedule, encoding.safe_str(error))
         except BaseException:
-            self._set_aside(batch, schedule, f"{UNSURE}: its sweeper was interrupted")
+            batch.set_aside(schedule, f"{UNSURE}: its sweeper was interrupted")
             batch.waiting.pop(0)
             raise
         batch.waiting.pop(0)
-
-    def _set_aside(self, batch: Batch, schedule: Schedule, problem: str) -> None:
-        logger.error(
-            "fullresult: task %s stays claimed, see `fullresult stale-scheduled`: %s",
-            schedule.task_id,
-            problem,
-        )
-        batch.failed += 1
-        batch.problems.append((schedule, problem))
 
     def _mark_what_was_sent(self) -> None:
         """Mark the sent schedules and give back the others.
@@ -357,7 +347,7 @@ class Sweeper:
         self._give_back_unanswered()
         while self._unmarked:
             try:
-                self._mark(self._unmarked[0])
+                self._unmarked[0].mark(self._storage)
             except StorageError:
                 raise
             except Exception:
@@ -365,20 +355,6 @@ class Sweeper:
                 self._unmarked[0].leave_claimed()
                 continue
             self._store_expired(self._unmarked.pop(0))
-
-    def _mark(self, batch: Batch) -> None:
-        if batch.closed:
-            ids = [schedule.schedule_id for schedule in batch.closed]
-            self._storage.mark_sent(batch.claim, ids, fold(batch.events))
-            batch.closed, batch.events = [], []
-        while batch.problems:
-            schedule, problem = batch.problems[0]
-            self._storage.mark_problem(batch.claim, schedule.schedule_id, problem)
-            batch.problems.pop(0)
-        if batch.unsent:
-            ids = [schedule.schedule_id for schedule in batch.unsent]
-            batch.released += len(self._storage.release(ids, batch.claim))
-            batch.waiting, batch.refused = [], []
 
     def _store_expired(self, batch: Batch) -> None:
         """Store REVOKED as the result of each task that had expired."""
