@@ -1,4 +1,5 @@
 -- Statements of SQLite. The names are those of postgresql.sql. Parameters are text; see rows.py.
+-- Long because all statements of one database stand together: the two files are read side by side.
 
 -- name: write
 -- Merge one event into its task's row: the latest outcome and stored result, the first message and

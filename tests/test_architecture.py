@@ -162,6 +162,15 @@ def test_a_long_file_says_why_it_is_long(package: str) -> None:
     assert not [module.name for module in long if "Long because " not in module.source[:1000]]
 
 
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "fullresult_storage_sql").glob("*.sql")), ids=lambda f: f.name
+)
+def test_a_long_file_of_statements_says_why_it_is_long(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= 400 or "Long because " in text[:1000]
+
+
 def test_no_two_scenarios_have_a_task_of_the_same_name() -> None:
     """Which test files share a process is xdist's to choose, and its apps have all tasks."""
     modules = [

@@ -40,7 +40,7 @@ class Writer:
     """
 
     def __init__(self, app: Celery, settings: Settings, storage: Storage) -> None:
-        self._storage = storage
+        self.storage = storage
         # Asked once: to ask an object for a protocol takes longer than the rest of a publish.
         self._schedules = storage if isinstance(storage, ScheduleStorage) else None
         self._overlapping = storage if isinstance(storage, OverlappingStorage) else None
@@ -63,7 +63,7 @@ class Writer:
         if self._spooled and self._keep(event, _unless_it_ran(event, describe)):
             return
         lacking: Collection[str] = self._breaker.call(
-            lambda: _naming(event, lambda: self._storage.write((event,))),
+            lambda: _naming(event, lambda: self.storage.write((event,))),
             (),
             lambda: self._keep(event, describe),
         )
@@ -89,7 +89,7 @@ class Writer:
         """As `write`, by *write* instead of the storage's; but raises `StorageError`."""
         if self._spooled and self._keep(event, _unless_it_ran(event, describe)):
             return
-        write_event = write or (lambda event: self._storage.write((event,)))
+        write_event = write or (lambda event: self.storage.write((event,)))
         lacking = self._breaker.ask(lambda: write_event(event))
         self._add_message(event, lacking, describe)
 
@@ -112,15 +112,15 @@ class Writer:
 
     def get(self, task_id: str) -> TaskRecord | None:
         """The record of *task_id*. Raises `StorageError`."""
-        return self._breaker.ask(lambda: self._storage.get(task_id))
+        return self._breaker.ask(lambda: self.storage.get(task_id))
 
     def now(self) -> datetime:
         """The storage's time. Raises `StorageError`, at once while the storage is not asked."""
-        return self._breaker.ask(self._storage.now)
+        return self._breaker.ask(self.storage.now)
 
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         """Store *schedule* and *event* in one. Raises `StorageError`."""
-        storage = self._schedules or with_schedules(self._storage)
+        storage = self._schedules or with_schedules(self.storage)
         self._breaker.ask(lambda: storage.schedule(schedule, event))
 
     # ---- the spool

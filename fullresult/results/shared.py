@@ -1,4 +1,4 @@
-"""What the result backends of one app share: settings, storage, recorder."""
+"""The parts that all result backends of one app and URL share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from fullresult.config import Settings, without_password
 from fullresult.recording.recorder import Recorder
 from fullresult.results.mender import Mender
 from fullresult.results.waiting import Waiter
-from fullresult.storage import JoiningStorage, ResultStorage, Storage
+from fullresult.storage import JoiningStorage, ResultStorage
 
 OWN = "fullresult://"
 """The URL that means the storage of `fullresult_storage`."""
 
 
 class Shared:
-    """What the backends of one app and URL share: Celery makes one for each thread."""
+    """The recorder, the storage, and the threads that wait for results and mend chords.
+
+    Celery makes a backend for each thread.
+    """
 
     def __init__(self, app: Celery, url: str) -> None:
-        full = getattr(app, "fullresult", None)
-        if url == OWN and full is not None:
-            self.recorder: Recorder = full.recorder
-            storage: Storage = full.storage
+        known = _recorder_of(app)
+        if url == OWN and known is not None:
+            self.recorder, storage = known, known.writer.storage
         else:
             settings = Settings.of(app)
             if url != OWN:
                 settings = replace(settings, storage=url)
             storage = plugins.open_storage(settings)
-            redactor = None if full is None else full.recorder.redactor
+            redactor = None if known is None else known.redactor
             self.recorder = Recorder(app, settings, storage, redactor)
         if not isinstance(storage, ResultStorage):
             raise ImproperlyConfigured(
@@ -41,14 +43,20 @@ class Shared:
             )
         self.records = storage
         self.results: ResultStorage = storage
-        # Asked once: of a protocol it takes longer than all else.
+        # Asked once: `isinstance` of a protocol takes 13 µs.
         self.joining: JoiningStorage | None = None
         if isinstance(storage, JoiningStorage):
             self.joining = storage
         self.extended = bool(app.conf.find_value_for_key("extended", "result"))
-        """Whether arguments are shown with results. Asked once, as it takes long."""
+        """`result_extended`: arguments are shown with results. Read once, because it takes long."""
         self.waiter = Waiter(storage, messages=self.extended)
         self.mender = Mender(app, storage, storage)
+
+
+def _recorder_of(app: Celery) -> Recorder | None:
+    """The recorder of `FullResult(app)`; None without one. Celery hands a backend only the app."""
+    parts = getattr(getattr(app, "fullresult", None), "parts", None)
+    return None if parts is None else parts.recorder
 
 
 # Of the module: Celery makes a backend for each thread, and gives it the app and the URL alone.
@@ -56,7 +64,7 @@ _shared: WeakKeyDictionary[Celery, dict[str, Shared]] = WeakKeyDictionary()
 
 
 def shared(app: Celery, url: str) -> Shared:
-    """That of *app* for *url*."""
+    """The one `Shared` of *app* and *url* in this process."""
     mine = _shared.setdefault(app, {})
     found = mine.get(url)
     if found is None:

@@ -74,7 +74,7 @@ def moved_storage(full: FullResult) -> Moved:
     recorder = full.recorder
     moved = Moved(full.storage)
     stored: Any = moved
-    recorder.writer._schedules = recorder.writer._storage = stored
+    recorder.writer._schedules = recorder.writer.storage = stored
     full.parts.opened = stored, recorder
     return moved
 
