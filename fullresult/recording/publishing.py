@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
@@ -130,18 +131,19 @@ class RecordingProducer:
     ) -> None:
         self.let_go()
 
-    def __del__(self) -> None:
-        self._give_back()
-
     def let_go(self) -> None:
         """The call is over. What is published later is recorded nevertheless."""
-        self._is_over = True
-        self._publish.let_go()
-        self._give_back()
+        try:
+            self._is_over = True
+            self._publish.let_go()
+        finally:
+            self._give_back()
 
     def _give_back(self) -> None:
-        self._real = self._given
-        self._stack.close()
+        try:
+            self._real = self._given
+        finally:
+            self._stack.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer(), name)
@@ -149,6 +151,9 @@ class RecordingProducer:
     def _producer(self) -> Any:
         if self._real is None:
             self._real = self._stack.enter_context(self._app.producer_pool.acquire(block=True))
+            if self._is_over:
+                # Not by `__del__`, which every publish would pass: what interrupts it is lost.
+                weakref.finalize(self, self._stack.close).atexit = False
         return self._real
 
     def publish(self, body: Any, **how: Any) -> Any:

@@ -52,8 +52,10 @@ def alarm() -> Iterator[None]:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Any]:
-    app = Celery("shop", broker="memory://", set_as_current=False)
+    # A pool of its own: what is interrupted as it takes or gives back a producer keeps that.
+    app = Celery("shop", broker=f"memory://{uuid4().hex}", set_as_current=False)
     app.conf.update(
+        broker_pool_limit=None,
         task_default_queue=uuid4().hex,
         fullresult_storage=f"sqlite:///{tmp_path}/records.db?synchronous=OFF",
         fullresult_spool_directory=str(tmp_path / "spool"),
