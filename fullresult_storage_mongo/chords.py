@@ -128,7 +128,7 @@ class Joining:
         self, chord_id: str, member: str, size: int | None, expire_at: datetime, call: str
     ) -> None:
         self.may_be_done = False
-        """Whether an answer was lost."""
+        """True once an answer was lost."""
         self._chord_id, self._size, self._expire_at = chord_id, size, expire_at
         self._member, self._call = member, call
         self._missing = {"_id": chord_id, "members": {"$ne": member}, "left": {"$gt": 0}}
@@ -153,7 +153,7 @@ class Joining:
             raise
 
     def join(self, handle: Handle) -> bool:
-        """Whether this call completed the chord. Raises PyMongo's errors."""
+        """True if this call completed the chord. Raises PyMongo's errors."""
         try:
             return self._join(handle)
         except PyMongoError as error:

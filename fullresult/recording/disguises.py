@@ -22,9 +22,9 @@ MOST = 2_000
 MOST_LOOKS = 2_000_000_000
 """Characters compared for one error, about 0.2 s. Texts that are left then are hidden whole."""
 _A_LOOK = 1_000
-"""What a search costs besides: as much as that many characters."""
+"""The fixed cost of one search, in characters."""
 _PREPARING = 32
-"""What each character of the form costs when the search begins."""
+"""The cost of preparing a search, in characters for each character of the form."""
 
 _Quote = Callable[[str], str]
 _QUOTES: tuple[_Quote, ...] = (

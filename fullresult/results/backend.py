@@ -176,12 +176,12 @@ class FullResultBackend(WaitingBackend):
         return lambda encoded: self._body(encoded, given.state, children)
 
     def _start_body(self, request: Context) -> Payload:
-        """What Celery has a backend keep of a task that starts."""
+        """The pid and host that Celery keeps of a task that starts."""
         known = {"pid": os.getpid(), "hostname": request.hostname}
         return Payload(self.encode({"result": known}), self.content_type, self.content_encoding)
 
     def _body(self, result: Any, state: str, children: Any) -> Payload | None:
-        """What is to be given back, serialised; None where the record's own JSON says it all."""
+        """The serialised value; None if the JSON of the record alone gives it back exactly."""
         told_by_record = state == states.SUCCESS and self.content_type == JSON
         if told_by_record and not children and is_plain(result):
             return None
@@ -237,7 +237,7 @@ class FullResultBackend(WaitingBackend):
         self._here.results.forget(encoding.key(task_id))
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        """Whether to try again where `result_backend_always_retry` is set."""
+        """True for errors after which `result_backend_always_retry` tries again."""
         return isinstance(exc, StorageError) and not isinstance(exc, Refused)
 
     # ---- groups and chords
@@ -265,7 +265,7 @@ class FullResultBackend(WaitingBackend):
 
     @cached_property
     def chords(self) -> Chords:
-        """What counts the members of chords and sends their bodies."""
+        """Counts the members of chords and sends their bodies."""
         return Chords(self, self._here.results, self._here.recorder)
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
@@ -352,7 +352,7 @@ class FullResultBackend(WaitingBackend):
         self.chords.count_later(count)
 
     def successes_of(self, keys: Sequence[str]) -> list[Any] | None:
-        """What these tasks returned, in one read. None unless all have succeeded."""
+        """The values that these tasks returned, in one read. None unless all have succeeded."""
         joining = self._here.joining
         found = joining.get_successes(keys) if joining is not None else {}
         if not found.keys() >= {*keys}:

@@ -39,11 +39,11 @@ _AGAIN = (0.1, 0.3, 1.0, 3.0)
 
 
 _CALLED = "errbacks called for "
-"""What they were is kept under this and the id of a body that failed, as a group is."""
+"""Their list is kept as a group is, under this text and the id of the body that failed."""
 
 
 class ChordBackend(Protocol):
-    """What joining a chord asks of the result backend."""
+    """The members of the result backend that joining a chord uses."""
 
     app: Celery
 
@@ -58,7 +58,7 @@ class ChordBackend(Protocol):
         ...
 
     def successes_of(self, keys: Sequence[str]) -> list[Any] | None:
-        """What these tasks returned, in one read. None unless all have succeeded."""
+        """The values that these tasks returned, in one read. None unless all have succeeded."""
         ...
 
     def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
@@ -95,7 +95,7 @@ def ending_of(
     request: Context | None,
     expire_at: datetime | None,
 ) -> Ending | None:
-    """What counts the member *task_id* of a chord; None for others, or if it takes two writes."""
+    """Counts the member *task_id* with its end; None for other tasks, or if it takes two writes."""
     if storage is None or request is None or not (request.chord and request.group):
         return None
     if request.ignore_result or request.id != task_id:
@@ -272,7 +272,7 @@ class Chords:
     # ---- results
 
     def _joined(self, chord_id: str, callback: Any) -> list[Any]:
-        """What the members returned. Raises `MemberError`, `StorageError`, or Celery's timeout."""
+        """The members' values. Raises `MemberError`, `StorageError`, or Celery's timeout."""
         if callback.get(members.SIZE) is None:
             header = self._backend.restore_group(chord_id)
             if header is not None:

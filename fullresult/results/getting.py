@@ -111,7 +111,7 @@ class WaitingBackend(BaseBackend):  # type: ignore[misc]
         return [(key, meta) for key, meta in found if meta and _is_ready(meta)]
 
     def _news(self, ticket: Ticket, last: Collection[str]) -> list[tuple[str, TaskRecord]]:
-        """What has ended; of those asked for *last* also what the thread had no time to find."""
+        """The tasks that ended; those in *last* are asked for here, as the thread may be late."""
         ended: dict[str, TaskRecord] = {}
         try:
             ended |= ticket.take()

@@ -78,7 +78,7 @@ def ids_in(header: GroupResult) -> list[str]:
 
 
 def shaped(header: GroupResult, returned: Iterable[Any]) -> list[Any]:
-    """What the members of *header* returned, as `ids_in` has them, in the shape of *header*."""
+    """The values *returned*, in the order of `ids_in`, put into the shape of *header*."""
     values = iter(returned)
 
     def fill(group: GroupResult) -> list[Any]:

@@ -43,7 +43,7 @@ def goes_on_as(record: TaskRecord) -> str | None:
 
 
 def stored_of(record: TaskRecord) -> Stored | None:
-    """What was stored for the state that is shown; what was stored before is of no interest."""
+    """The value stored for the state that is shown; None for a value stored before it."""
     stored, outcome = record.stored, record.outcome
     if stored is None or outcome is None:
         return None
@@ -79,7 +79,7 @@ def _exception(record: TaskRecord) -> Meta:
 
 
 def details_of(record: TaskRecord, *, extended: bool) -> Meta:
-    """What is shown beside state and result; with the arguments only where that is wanted."""
+    """The rest of Celery's meta; with the arguments if *extended* (`result_extended`)."""
     details: Meta = {
         "traceback": record.traceback,
         "date_done": record.date_done,

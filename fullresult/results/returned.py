@@ -1,4 +1,4 @@
-"""What tasks returned: the part of it that a record's JSON tells by itself, and the stored rest."""
+"""Returned values: those that the JSON of a record gives back exactly, and the stored ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def is_plain(value: object) -> bool:
 
 
 def values_of(found: Sequence[Stored | str], decode: Decode) -> list[Any]:
-    """What each of these tasks returned, in their order."""
+    """The values that these tasks returned, in their order."""
     stored = iter(_decoded([each for each in found if isinstance(each, Stored)], decode))
     return [next(stored) if isinstance(each, Stored) else encoding.loads(each) for each in found]
 
 
 def _decoded(stored: Sequence[Stored], decode: Decode) -> list[Any]:
-    """What was stored. Many JSON texts are read as one, in a third of the time."""
+    """The stored values. Many JSON texts are read as one, in a third of the time."""
     if all(each.content_type == JSON and each.body.startswith(b"{") for each in stored):
         bodies = b",".join(each.body for each in stored)
         with suppress(DecodeError):

@@ -18,19 +18,19 @@ from fullresult.storage import ResultStorage, StorageError
 _SOONEST = 0.002
 _LATEST = 0.5
 _LATENESS = 0.01
-"""A result is seen this part of the time it was waited for late, at most."""
+"""A result is noticed late by at most this fraction of the time already waited for it."""
 _DUTY = 6
-"""Asking takes at most one part in so many of the time."""
+"""Asking takes at most 1/6 of the time."""
 _IDLE = 5.0
-"""Seconds that the thread stays when nobody waits."""
+"""Seconds that the thread stays after its last caller."""
 
 
 class Ticket:
-    """What one caller waits for."""
+    """The tasks that one caller waits for."""
 
     def __init__(self, task_ids: Collection[str]) -> None:
         self.names = {task_id: task_id for task_id in task_ids}
-        """What was asked for, by the id under which it now runs."""
+        """The ids that were asked for, by the ids under which these tasks now run."""
         self.began = time.monotonic()
         self.next_look = self.began
         self.ended: deque[tuple[str, TaskRecord]] = deque()
@@ -38,7 +38,7 @@ class Ticket:
         self.news = threading.Event()
 
     def take(self) -> list[tuple[str, TaskRecord]]:
-        """What ended since this was last asked. Raises the error of who asks."""
+        """The tasks that ended since the last call. Raises the error of the thread that asks."""
         self.news.clear()
         error, self.error = self.error, None
         ended = []
