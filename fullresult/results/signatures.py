@@ -58,7 +58,9 @@ def members_ending(signature: Mapping[str, Any]) -> Iterator[Context]:
 
 def is_group(request: Context) -> bool:
     """True for what Celery makes up of a group in a chain that failed before it."""
-    return request.task == "celery.group" and bool((request.kwargs or {}).get("tasks"))
+    # Celery hands over stand-ins for requests, too, which have neither.
+    name, kwargs = getattr(request, "task", None), getattr(request, "kwargs", None)
+    return name == "celery.group" and bool((kwargs or {}).get("tasks"))
 
 
 def group_of(request: Context) -> Mapping[str, Any]:

@@ -547,8 +547,10 @@ def unnamed(value: Any) -> Any:
     return json.loads(json.dumps(value), object_hook=_without_schedule_id)
 
 
-def _without_schedule_id(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name != SCHEDULE_ID}
+def _without_schedule_id(mapping: dict[str, Any]) -> dict[str, Any] | None:
+    """No headers at all are None in a request."""
+    rest = {name: value for name, value in mapping.items() if name != SCHEDULE_ID}
+    return rest if rest or not mapping else None
 
 
 def settled(scene: Scene, result: Any) -> list[TaskRecord]:

@@ -175,12 +175,18 @@ def test_what_is_no_json_is_kept_as_it_is(storage: MongoStorage) -> None:
     assert known(storage, "a").message == told
 
 
-def test_a_text_with_a_nul_may_be_asked_for(storage: MongoStorage) -> None:
-    storage.write([samples.task("a", exception_message="x\0y"), samples.task("b")])
+def test_a_text_with_a_nul_is_kept_and_found_by_what_stands_beside_it(
+    storage: MongoStorage,
+) -> None:
+    """Of a search for the NUL itself every storage says that it cannot be."""
+    storage.write([samples.task("a", exception_message="xx\0y"), samples.task("b")])
 
-    found = storage.find(TaskQuery(text="X\0Y"))
+    found = storage.find(TaskQuery(text="XX"))
 
     assert [record.task_id for record in found] == ["a"]
+    assert found[0].exception_message == "xx\0y"
+    with pytest.raises(ValueError, match="NUL"):
+        TaskQuery(text="X\0Y")
 
 
 def test_null_is_a_result_and_no_result_is_none(storage: MongoStorage) -> None:
