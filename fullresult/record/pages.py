@@ -66,7 +66,7 @@ def check_texts(query: Any, *names: str) -> None:
         if any(_KEPT_BY_NONE.search(text) for text in texts if isinstance(text, str)):
             kind = type(query).__name__
             raise ValueError(
-                f"{kind}.{name} has a NUL character or a lone surrogate, which cannot be searched for"
+                f"{kind}.{name} has a NUL character or a lone surrogate, which no search takes"
             )
 
 
