@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.scheduling.batch import Swept
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sweeper import Sweeper
-from fullresult.storage import StorageError
+from fullresult.storage import ScheduleStorage, StorageError
 from tests.kit.proxy import Proxy, proxy
 
 PATIENCE = 20.0
@@ -162,6 +163,25 @@ def running(app: Celery) -> Iterator[Sweeper]:
         assert not any(t.name == "fullresult-sweeper" for t in threading.enumerate())
 
 
+C = TypeVar("C")
+
+
+def with_all_methods(proxy: type[C]) -> type[C]:
+    """Give a class that passes on by `__getattr__` the attributes of a storage that schedules.
+
+    From CPython 3.12 on `isinstance` asks a protocol's members of the class alone.
+    """
+    for name in dir(ScheduleStorage):
+        if not name.startswith("_") and name not in vars(proxy):
+            setattr(proxy, name, property(partial(_passed_on, name=name)))
+    return proxy
+
+
+def _passed_on(proxy: Any, name: str) -> Any:
+    return proxy.__getattr__(name)
+
+
+@with_all_methods
 class Flaky:
     """A storage of which some methods fail, as often as `fail` says."""
 

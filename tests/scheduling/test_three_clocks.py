@@ -18,13 +18,14 @@ from kombu.exceptions import OperationalError
 from fullresult import FullResult
 from fullresult.storage import StorageError
 from tests.kit import servers, sweeping, workers
-from tests.kit.scheduling import SECOND, until
+from tests.kit.scheduling import SECOND, until, with_all_methods
 
 COUNTDOWN = 120
 AHEAD, BEHIND = timedelta(minutes=10), timedelta(minutes=-10)
 MakeApp = Callable[..., FullResult]
 
 
+@with_all_methods
 class Moved:
     """A real storage on a server whose clock is wrong; it can fail once."""
 
