@@ -131,9 +131,9 @@ class FullResultBackend(WaitingBackend):
     ) -> Any:
         """Write a state and its result into the record; a storage that fails fails no task.
 
-        What it does not take, after what retries are configured, waits in the spool. A group that
-        a chain which failed would have ended with fails with each of its tasks, which is what
-        those who wait for it ask for.
+        A result that the storage refuses after the configured retries waits in the spool. If a
+        chain that fails would have ended with a group, each task of that group is marked as failed,
+        because callers wait for these tasks.
         """
         if request is not None and is_group(request):
             for end_id in end_ids(group_of(request)):
