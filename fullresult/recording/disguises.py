@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from fullresult.recording.masking import MARK
@@ -47,11 +48,13 @@ def hider(values: Iterable[str]) -> Callable[[str], str]:
         return lambda _: MARK
     search = _Search({_lower(form) for value in known for form in forms(value)})
 
+    @lru_cache  # The keys of many rows are the same few texts.
     def hide(text: str) -> str:
         try:
-            return _marked(text, sorted(search.places(_lower(text))))
+            places = sorted(search.places(_lower(text)))
         except _TooLong:
             return MARK
+        return _marked(text, places) if places else text
 
     return hide
 

@@ -13,7 +13,12 @@ from tests.apps.scenario_app import app_of_worker, task
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PASSWORD, NUMBER, PIN, SSN = "hunter2hunter2", "4111-1111-1111-1111", "pin00pin", "ssn-123-45"
+PASSWORD, NUMBER, PIN, SSN = (
+    "hunter2hunter2",
+    "4111-1111-1111-1111",
+    "pin00pin00pin",
+    "ssn-123-45-6789",
+)
 SECRETS = (PASSWORD, NUMBER, PIN, SSN)
 
 

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+SHORTEST = 8
+"""Characters that no other content of a storage is by chance."""
+
 
 def found(secrets: tuple[str, ...], haystack: bytes) -> list[str]:
     """Those of *secrets* that stand in *haystack*, also as hexadecimal digits or in base64."""
@@ -21,7 +24,10 @@ def _forms(secret: str) -> list[bytes]:
     plain = secret.encode()
     # Base64 depends on where in a group of three a text begins; its edges on what is beside it.
     shifted = [b64encode(b"\0" * shift + plain)[4 * (shift > 0) :] for shift in range(3)]
-    return [plain, plain.hex().encode(), *(text[2:-4] for text in shifted)]
+    forms = [plain, plain.hex().encode(), *(text[2:-4] for text in shifted)]
+    if min(map(len, forms)) < SHORTEST:
+        raise ValueError(f"{secret!r} is so short that chance may write it: take a longer secret")
+    return forms
 
 
 def everything(url: str) -> bytes:
