@@ -13,6 +13,9 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_CELERY, NEWEST_CELERY = "5.4", "5.7"
 OLDEST_KOMBU = "5.3.4"  # Celery 5.4.0's.
 TEST_TOOLS = {"pytest", "hypothesis"}
+# With real servers and two cores, one test of thousands now and then waits in vain. It is run once
+# more, and the summary lists both runs: a test that needs the second is a fault to be mended.
+ONCE_MORE = ("--reruns=1", "--reruns-delay=2", "-raR")
 PACKAGES = ["fullresult", "fullresult_storage_sql", "fullresult_storage_mongo"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -40,6 +43,7 @@ def tests(session: nox.Session) -> None:
     session.run(
         *("python", "-m", "pytest", *side_by_side),
         *("--cov", "--cov-report=term", "--durations=25"),
+        *ONCE_MORE,
         "--maxfail=20",  # What a test waits for in vain, the others may wait for as well.
         *session.posargs,
     )
@@ -50,7 +54,7 @@ def tests(session: nox.Session) -> None:
 def matrix(session: nox.Session, celery: str) -> None:
     """Run all tests with every supported Python, the oldest and the newest Celery."""
     _install_for_tests(session, celery)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *ONCE_MORE, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
