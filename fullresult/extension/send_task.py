@@ -11,7 +11,7 @@ from celery.utils import uuid
 
 from fullresult.recording import beat_entries, retries
 from fullresult.recording.publishing import Publish, RecordingProducer, publishing
-from fullresult.scheduling.diverter import NotDivertible
+from fullresult.scheduling.schedule_maker import NotDivertible
 
 if TYPE_CHECKING:
     from fullresult.extension.parts import Parts

@@ -8,24 +8,21 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from celery import Celery
 from celery.utils.time import maybe_iso8601
-from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from fullresult.config import Settings, is_recorded
 from fullresult.config.router import Outgoing, Router
-from fullresult.record import encoding
 from fullresult.record.dates import to_utc
 from fullresult.record.schedule import Schedule
 from fullresult.recording import message, this_worker
-from fullresult.recording.message import Call, Payload
+from fullresult.recording.message import Call
 from fullresult.recording.publishing import Publish, RecordingProducer
-from fullresult.scheduling import original_ids
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
 from fullresult.scheduling.quiet_backend import quiet_backend
+from fullresult.scheduling.schedule_maker import NotDivertible, ScheduleMaker
 from fullresult.scheduling.withdrawals import Withdrawals
 from fullresult.storage import ScheduleStorage, StorageError, Uncertain
 from fullresult.storage.clock import StorageClock
@@ -35,22 +32,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NOT_STORED = frozenset(
-    {"headers", "serializer", "retry", "retry_policy", "timeout", "confirm_timeout"}
-)
-"""Keywords of `Producer.publish` that do not belong to the message."""
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery does not pass to its routers."""
 _PRODUCERS = {"producer", "publisher", "connection"}
 _TIMES = {"eta", "countdown"}
-_DELAYS = "celery_delayed_"
-"""The exchanges to which Celery publishes what has an ETA, where a queue is a quorum queue."""
-_MOST_QUEUES = 1000
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
-
-
-class NotDivertible(Exception):
-    """The message cannot wait in the storage and goes to the broker; the text says why."""
 
 
 class _Failed(Exception):
@@ -85,7 +71,7 @@ class Diverter:
         self._failures = 0
         self._withdrawals = Withdrawals(storage, recorder.writer.keep)
         self._warned: set[str] = set()
-        self._definitions: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._maker = ScheduleMaker(settings, recorder)
         self._looked = 0.0
 
     def diverts(
@@ -179,7 +165,7 @@ class Diverter:
             raise _Failed(str(error)) from error
         except OverflowError:
             when = to_utc(datetime.max.replace(tzinfo=timezone.utc))
-        schedule = self._schedule(call, when)
+        schedule = self._maker.schedule(call, when)
         try:
             self._recorder.scheduled(call, schedule)
         except Uncertain as error:
@@ -200,66 +186,6 @@ class Diverter:
         if self._settings.track_publish and self._recorder.records(str(call.headers["task"])):
             self._recorder.publishing(call)()
             self._recorder.unsent(call.headers, error)
-
-    def _schedule(self, call: Call, due: datetime) -> Schedule:
-        headers, payload = dict(call.headers), call.payload
-        assert payload is not None
-        self._check(call, payload)
-        headers["eta"] = None
-        how = {
-            name: value
-            for name, value in call.how.items()
-            # No priority at all is not kombu's default of 0.
-            if (value is not None or name == "priority") and name not in _NOT_STORED
-        }
-        how["declare"] = [self._definition(entity) for entity in how.get("declare") or ()]
-        exchange = how.get("exchange")
-        how["exchange"] = getattr(exchange, "name", exchange) or ""
-        how["content_type"] = payload.content_type
-        how["content_encoding"] = payload.content_encoding
-        task_id = encoding.key(headers["id"])
-        plain = _is_plain(call) and self._recorder.records(str(headers["task"]))
-        new_id = self._settings.schedule_new_id and plain and not self._recorder.redacts(call)
-        return Schedule(
-            schedule_id=uuid4().hex,
-            task_id=task_id,
-            namespace=self._settings.namespace,
-            due=due,
-            date_scheduled=to_utc(datetime.now(timezone.utc)),
-            name=encoding.key(headers["task"]),
-            queue=message.queue_of(call.how),
-            body=message.body_bytes(payload),
-            headers=_json("headers", headers),
-            how=_json("properties", how),
-            new_task_id=str(uuid4()) if new_id else None,
-        )
-
-    def _definition(self, entity: Any) -> dict[str, Any]:
-        """The definition of a queue, made once: it takes longer than the rest of a schedule."""
-        known, definition = self._definitions.get(id(entity), (None, {}))
-        if known is not entity:
-            definition = _definition(entity)
-            if len(self._definitions) >= _MOST_QUEUES:
-                self._definitions.clear()
-            self._definitions[id(entity)] = entity, definition
-        return definition
-
-    def _check(self, call: Call, payload: Payload) -> None:
-        """Raise `NotDivertible` if the broker delays it, or the record may not keep all of it."""
-        exchange = call.how.get("exchange")
-        if str(getattr(exchange, "name", exchange)).startswith(_DELAYS):
-            raise NotDivertible("the app's own send_task has RabbitMQ delay it")
-        if self._settings.schedule_redacted:
-            return
-        if message.hides_arguments(call.parts[2]):
-            raise NotDivertible("a link of it has its arguments hidden by a repr of their own")
-        if self._recorder.redacts(call):
-            raise NotDivertible("fullresult_redact hides some of its message")
-        size = len(payload.data)
-        if size > self._settings.max_body:
-            raise NotDivertible(
-                f"its body of {size} is larger than fullresult_max_body = {self._settings.max_body}"
-            )
 
     def _queue_of(
         self, name: str, given: tuple[Any, ...], options: Mapping[str, Any]
@@ -356,32 +282,3 @@ def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
         return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
     except (TypeError, ValueError, OverflowError, AttributeError):
         return None
-
-
-def _is_plain(call: Call) -> bool:
-    """True if only the caller uses this id (no group, chord, chain, retry or replacement).
-
-    Then the task may get a new id when it is sent.
-    """
-    if call.hidden:
-        return False  # the sweeper makes the new record from the message, which would show all
-    headers, embed = call.headers, call.parts[2] or {}
-    member = headers.get("group") or embed.get("chord")
-    in_chain = embed.get("chain") is not None  # the last task of a chain has an empty one
-    if member or in_chain or original_ids.is_awaited(str(headers["id"])):
-        return False
-    again = headers.get("retries") or headers.get("replaced_task_nesting")
-    return not again
-
-
-def _definition(entity: Any) -> dict[str, Any]:
-    if not isinstance(entity, Queue):
-        raise NotDivertible(f"it declares what is no queue: {encoding.safe_repr(entity)}")
-    return dict(entity.as_dict(recurse=True))
-
-
-def _json(part: str, value: Any) -> str:
-    try:
-        return encoding.dumps(value)
-    except encoding.Unstorable as error:
-        raise NotDivertible(f"its {part} cannot be stored: {error}") from None
