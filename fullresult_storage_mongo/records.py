@@ -159,7 +159,7 @@ def returned(found: Document) -> Stored | str | None:
     """A success as it was stored, or else its result as JSON text."""
     if found.get("stored_stamp") == found["outcome_stamp"]:
         return stored(found)
-    return to_json(found.get("result"))
+    return to_json(found.get("result")) if found.get("result_form") == "json" else None
 
 
 def _entry(stamp: str, part: Document) -> Entry:

@@ -18,7 +18,7 @@ from fullresult_storage_mongo.held_connections import Command
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
-_RETURNED = dict.fromkeys(("outcome_stamp", "result", *records.STORED), 1)
+_RETURNED = dict.fromkeys(("outcome_stamp", "result", "result_form", *records.STORED), 1)
 _SHOWN = ("stamp", "name", "queue", "parent_id", "group_id")
 _WITHOUT_MESSAGES = {
     "other_root": 0,

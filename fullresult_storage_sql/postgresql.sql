@@ -125,7 +125,7 @@ SELECT
     t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]) AND t.state = 'SUCCESS'
-    AND (t.stored_stamp = t.outcome_stamp OR t.result IS NOT NULL);
+    AND (t.stored_stamp = t.outcome_stamp OR t.result_form = 'json');
 
 -- name: only_ended
 -- Appended to `get_results` and `get_results_only`: only tasks that have ended.

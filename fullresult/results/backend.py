@@ -30,7 +30,16 @@ from fullresult.recording.running_tasks import failed
 from fullresult.results import members
 from fullresult.results.chords import Chords, Ending, ending_of
 from fullresult.results.getting import WaitingBackend
-from fullresult.results.meta import Meta, details_of, goes_on_as, result_of, state_of, stored_of
+from fullresult.results.meta import (
+    Meta,
+    NotKept,
+    details_of,
+    goes_on_as,
+    has_result,
+    result_of,
+    state_of,
+    stored_of,
+)
 from fullresult.results.returned import JSON, is_plain, values_of
 from fullresult.results.shared import OWN, Shared, shared
 from fullresult.results.signatures import end_ids, group_of, is_group, members_ending
@@ -225,6 +234,8 @@ class FullResultBackend(WaitingBackend):
             }
         details = details_of(record, extended=self._here.extended)
         meta: Meta = {"status": state, "task_id": task_id, **details, **known}
+        if stored is None and not has_result(record, state):
+            meta = NotKept(meta)
         return self.meta_from_decoded(meta)  # type: ignore[no-any-return]
 
     def _decoded(self, body: bytes, content_type: str, content_encoding: str) -> Meta:

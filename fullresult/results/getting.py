@@ -12,7 +12,7 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as TimedOut
 
 from fullresult.record import TaskRecord, encoding
-from fullresult.results.meta import Meta
+from fullresult.results.meta import Meta, NotKept
 from fullresult.results.shared import Shared
 from fullresult.results.waiting import Ticket
 from fullresult.storage import StorageError
@@ -73,6 +73,8 @@ class WaitingBackend(BaseBackend):  # type: ignore[misc]
     ) -> Iterator[tuple[str, Meta]]:
         """Each task id with its meta, as they end. Raises `celery.exceptions.TimeoutError`.
 
+        Raises `BackendGetMetaError` for a result that was not kept as a value.
+
         *interval* says how often `on_interval` is called; how often the storage is asked depends
         on how long it has been waited.
         """
@@ -95,6 +97,8 @@ class WaitingBackend(BaseBackend):  # type: ignore[misc]
                     meta = self._cache_ended(wanted[key], record)
                     if on_message is not None:
                         on_message(meta)
+                    if isinstance(meta, NotKept):
+                        raise meta["result"]
                     yield wanted.pop(key), meta
                 if not wanted or iterations == max_iterations:
                     return
@@ -124,7 +128,7 @@ class WaitingBackend(BaseBackend):  # type: ignore[misc]
 
     def _cache_ended(self, task_id: str, record: TaskRecord) -> Meta:
         meta = self._meta(record, task_id)
-        if meta["status"] == states.SUCCESS:
+        if meta["status"] == states.SUCCESS and meta:
             self._cache[task_id] = meta
         return meta
 

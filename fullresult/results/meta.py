@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import states
+from celery.exceptions import BackendGetMetaError
 
 from fullresult.record import (
     IGNORED,
@@ -22,9 +23,30 @@ from fullresult.record.stamps import CUSTOM_STATE, RANK
 
 Meta = dict[str, Any]
 
+_VALUES = frozenset({None, "json", "text"})
+"""The forms of a result that are the value; the others are texts for people."""
 _WAITING = frozenset({PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT})
 _RANK = slice(9, 11)
 """Where a stamp has the rank of its state."""
+
+
+class NotKept(Meta):
+    """The meta of a task whose result was not kept as a value; an error stands in its place.
+
+    It is false, so that `AsyncResult.get()` asks the backend, which raises the error. It does not
+    raise by itself: the results that follow in a chain look at it as well.
+    """
+
+    def __init__(self, known: Meta) -> None:
+        task_id = known["task_id"]
+        why = (
+            f"task {task_id} ended as {known['status']}, but its result was not kept as a value: "
+            f"its record has a text of it for people"
+        )
+        super().__init__(known, result=BackendGetMetaError(why, task_id=task_id))
+
+    def __bool__(self) -> bool:
+        return False
 
 
 def state_of(record: TaskRecord) -> str:
@@ -53,6 +75,12 @@ def stored_of(record: TaskRecord) -> Stored | None:
     waits_again = outcome.state in _WAITING and rank == RANK[RETRY]
     gave_up = outcome.state == IGNORED and rank == CUSTOM_STATE
     return stored if waits_again or gave_up else None
+
+
+def has_result(record: TaskRecord, state: str) -> bool:
+    """False if `result_of` would answer with a text in place of the value."""
+    told_otherwise = state in states.EXCEPTION_STATES or state in (STARTED, PENDING, RETRY)
+    return told_otherwise or record.result_form in _VALUES
 
 
 def result_of(record: TaskRecord, state: str) -> Any:

@@ -192,8 +192,8 @@ class JoiningStorage(Protocol):
     def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
         """The results of those of these tasks that succeeded, by task id.
 
-        A result is what was stored for that success; if nothing was stored, the JSON text of the
-        record's result; a task with neither is left out.
+        A result is what was stored for that success; if nothing was stored, the JSON text of a
+        result whose form is "json"; a task with neither is left out.
         """
         ...
 

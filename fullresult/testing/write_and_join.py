@@ -162,11 +162,13 @@ class Joining(Fixtures):
         told, null = (
             samples.outcome(SUCCESS, result=text, result_form="json") for text in ("7", "null")
         )
+        forced = samples.outcome(SUCCESS, result='{"value": "x"}', result_form="forced")
         kept = Stored(won.stamp, b"\0\xff", "application/json", "utf-8")
         write(
             storage,
             [
                 samples.event("failed", outcome=lost, stored=kept._replace(stamp=lost.stamp)),
+                samples.event("forced", outcome=forced),
                 samples.event("nothing stored", outcome=won),
                 samples.event("published", outcome=samples.outcome("PENDING")),
                 samples.event("stored before", outcome=won, stored=kept._replace(stamp="0")),
@@ -178,7 +180,15 @@ class Joining(Fixtures):
                 samples.event("won too", outcome=won, stored=kept),
             ],
         )
-        asked = {"failed", "nobody", "nothing stored", "published", "stored before", "won"}
+        asked = {
+            "failed",
+            "forced",
+            "nobody",
+            "nothing stored",
+            "published",
+            "stored before",
+            "won",
+        }
         asked |= {"told", "told null", "told, stored before", "told and stored"}
 
         assert joining.get_successes(asked) == {
