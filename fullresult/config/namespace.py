@@ -1,33 +1,72 @@
-"""The namespace: a name for the broker of an app, made of its URL."""
+"""The namespace: a name for the broker of an app, made of its URL and of what else tells it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from celery import Celery
 
 from fullresult.config import urls
-from fullresult.record import encoding
+
+_TELLING = re.compile("prefix|master_name|virtual_host|database|collection|tablename")
+"""Options of a broker with a host that say which of its keys or queues are used."""
 
 
 def namespace_of(app: Celery) -> str:
-    """The broker's URL without credentials and options; without a host, a digest of the options."""
+    """The broker as Celery connects to it, without credentials.
+
+    Options that say which of its keys or queues are used follow it; of a URL without a host, a
+    digest of all options that are text.
+    """
     conf = app.conf
     url = conf.broker_write_url or conf.broker_url or conf.broker_read_url or "amqp://localhost"
     text = ";".join(map(str, url)) if isinstance(url, (list, tuple)) else str(url)
-    brokers = (urls.without_user(part).rstrip("/") for part in text.split(";"))
-    name = ";".join(brokers)
+    name = ";".join(_broker(part, conf) for part in text.split(";"))
+    options = conf.broker_transport_options or {}
     if name.endswith(":"):  # no host: the options say which broker it is
-        options = conf.broker_transport_options or {}
-        name += f"//{_fingerprint(options)}"
-    return encoding.key(name)
+        return f"{name}//{_fingerprint(options)}"
+    told = "&".join(
+        f"{key}={value}" for key, value in sorted(options.items()) if _tells(key, value)
+    )
+    return f"{name}?{told}" if told else name
+
+
+def _broker(url: str, conf: Any) -> str:
+    """One broker's scheme, host, port and virtual host; what its URL lacks is in the settings."""
+    place = urls.without_user(url)
+    scheme, _, rest = place.rpartition("://")
+    host, _, path = rest.partition("/")
+    asked = parse_qs(url.partition("?")[2]).get("virtual_host")
+    if not host:  # a path, or no place at all
+        vhost = asked[0] if asked else conf.broker_vhost
+        return f"{place.rstrip('/')}?virtual_host={vhost}" if path and vhost else place.rstrip("/")
+    if conf.broker_port and not re.search(r":\d+$", host):
+        host += f":{conf.broker_port}"
+    scheme = scheme or conf.broker_transport or ""
+    vhost = asked[0] if asked else path or conf.broker_vhost or ""
+    return f"{scheme}{'://' if scheme else ''}{host}/{vhost}".rstrip("/")
+
+
+def _tells(key: object, value: object) -> bool:
+    return isinstance(key, str) and isinstance(value, str) and bool(_TELLING.search(key))
 
 
 def _fingerprint(options: Mapping[str, Any]) -> str:
     """A short text, the same for the same folders, regions or prefixes in whatever option."""
     # Not the numbers: they tune and may differ. Not the names: one's folder out is another's in.
-    texts = sorted({value for value in options.values() if isinstance(value, str)})
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+    texts = {value for value in options.values() if isinstance(value, str)}
+    texts |= {*_accounts(options.get("predefined_queues"))}
+    return hashlib.sha256(json.dumps(sorted(texts)).encode()).hexdigest()[:12]
+
+
+def _accounts(queues: object) -> Iterable[str]:
+    """The hosts and accounts of SQS's queues; which queues a process names may differ."""
+    if isinstance(queues, Mapping):
+        for queue in queues.values():
+            if isinstance(queue, Mapping):
+                yield str(queue.get("url", "")).rpartition("/")[0]

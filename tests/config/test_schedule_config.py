@@ -186,6 +186,63 @@ def test_brokers_without_a_host_are_told_apart_by_their_options(app: Celery) -> 
     assert names[3] == names[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "namespace"),
+    [
+        ({"broker_vhost": "3"}, "redis://cache/3"),
+        ({"broker_url": "redis://cache/5", "broker_vhost": "3"}, "redis://cache/5"),
+        ({"broker_url": "redis://cache/5?virtual_host=3"}, "redis://cache/3"),
+        ({"broker_port": 6380}, "redis://cache:6380"),
+        ({"broker_url": "redis://cache:6379", "broker_port": 6380}, "redis://cache:6379"),
+        ({"broker_url": "cache:6379", "broker_transport": "redis"}, "redis://cache:6379"),
+        ({"broker_url": "amqp://rabbit", "broker_vhost": "/"}, "amqp://rabbit"),
+        (
+            {"broker_url": "redis+socket:///tmp/redis.sock?virtual_host=3"},
+            "redis+socket:///tmp/redis.sock?virtual_host=3",
+        ),
+        (
+            {"broker_url": "redis+socket:///tmp/redis.sock", "broker_vhost": "3"},
+            "redis+socket:///tmp/redis.sock?virtual_host=3",
+        ),
+        (
+            {"broker_transport_options": {"global_keyprefix": "staging-", "client_name": "web"}},
+            "redis://cache?global_keyprefix=staging-",
+        ),
+        (
+            {
+                "broker_url": "sentinel://a;sentinel://b",
+                "broker_transport_options": {
+                    "master_name": "shop",
+                    "socket_timeout": 5,
+                    "sentinel_kwargs": {"password": "x"},
+                },
+            },
+            "sentinel://a;sentinel://b?master_name=shop",
+        ),
+    ],
+)
+def test_brokers_of_one_host_are_told_apart_by_what_says_which_queues_are_used(
+    app: Celery, settings: dict[str, Any], namespace: str
+) -> None:
+    app.conf.update({"broker_url": "redis://cache", **settings})
+
+    assert namespace_of(app) == namespace
+
+
+def test_queues_of_two_accounts_are_told_apart_and_not_by_which_are_named(app: Celery) -> None:
+    names = []
+    for account, queues in (("1", "a"), ("1", "ab"), ("2", "a")):
+        predefined = {
+            queue: {"url": f"https://sqs.example.org/{account}/{queue}"} for queue in queues
+        }
+        app.conf.update(
+            broker_url="sqs://", broker_transport_options={"predefined_queues": predefined}
+        )
+        names.append(namespace_of(app))
+
+    assert names[0] == names[1] != names[2]
+
+
 def test_publishers_and_workers_of_one_folder_share_its_name(app: Celery) -> None:
     """What is a publisher's folder out is a worker's folder in, and each polls as it likes."""
     names = set()
