@@ -95,9 +95,17 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
         database = self._prepared()
         if limit < 1:
             return 0
-        for name in ("groups", "chords"):
-            database.run_once(partial(_delete_expired, name=name, now=now, limit=limit))
         return database.run_once(partial(_delete_expired, name="results", now=now, limit=limit))
+
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        database = self._prepared()
+        if limit < 1:
+            return False
+        found = [
+            database.run_once(partial(_delete_expired, name=name, now=now, limit=limit))
+            for name in ("groups", "chords")
+        ]
+        return max(found) >= limit
 
     def _prepared(self) -> Database:
         if not self._ready:

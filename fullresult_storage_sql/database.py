@@ -182,3 +182,7 @@ class Database(Protocol):
     def forget_chord(self, chord_id: str) -> None:
         """`ResultStorage.forget_chord`."""
         ...
+
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        """`ResultStorage.delete_expired_results`."""
+        ...

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from fullresult_storage_sql import postgresql_statements as prepared
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.due_edges import START, Edges, Position
+from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.postgresql_conditions import Conditions
 from fullresult_storage_sql.postgresql_schema import Schema
 from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
@@ -234,15 +236,18 @@ class PostgreSQL(Conditions):
                 ids = [row[0] for row in locked]
                 if ids:
                     session.execute(self.sql["delete"], [ids, ids], prepare=False)
-                session.execute(self.sql["delete_expired_groups"], expired, prepare=False)
-                chords = session.execute(self.sql["delete_expired_chords"], expired, prepare=False)
-                gone = [row[0] for row in chords]
-                session.execute(self.sql["forget_members"], [gone], prepare=False)
-                session.execute(self.sql["forget_bodies"], [gone], prepare=False)
             self._purged = (now, locked[-1][1]) if 0 < limit == len(locked) else None
             return len(ids)
 
         return self._server.run(all_of_them)
+
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        def some_of_them(session: Session) -> bool:
+            with session.transaction():
+                session.execute(self.sql["prefer_index"])
+                return expired_results(self, partial(_rows, session), now, limit)
+
+        return self._server.run(some_of_them)
 
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
         return self._get(prepared.RESULTS, task_ids)
@@ -351,6 +356,10 @@ def _reached(found: Sequence[Sequence[Any]], now: datetime, limit: int) -> Posit
         return Position(rows.date_text(now - timedelta(seconds=1)), "")
     schedule_id, due = max(((row[0], row[3]) for row in found), key=lambda each: each[::-1])
     return Position(rows.date_text(due), schedule_id)
+
+
+def _rows(session: Session, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+    return list(session.execute(sql, values, prepare=False).fetchall())
 
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:

@@ -250,19 +250,34 @@ WHERE group_id = ANY(ARRAY(
     ORDER BY g.expire_at
     LIMIT %s
     FOR UPDATE SKIP LOCKED
-));
-
--- name: delete_expired_chords
--- Delete the counts of the chords that expire first; their members follow by `forget_members`.
-DELETE FROM fullresult_chord
-WHERE chord_id = ANY(ARRAY(
-    SELECT c.chord_id FROM fullresult_chord AS c
-    WHERE c.expire_at <= %s
-    ORDER BY c.expire_at
-    LIMIT %s
-    FOR UPDATE SKIP LOCKED
 ))
-RETURNING chord_id;
+RETURNING 1;
+
+-- name: expired_chords
+-- Lock the chords that expire first, and answer their ids.
+SELECT c.chord_id FROM fullresult_chord AS c
+WHERE c.expire_at <= %s
+ORDER BY c.expire_at
+LIMIT %s
+FOR UPDATE SKIP LOCKED;
+
+-- name: forget_some_members
+-- Delete members of chords that have expired, up to a limit: one chord may have a million.
+DELETE FROM fullresult_chord_member
+WHERE ctid = ANY(ARRAY(
+    SELECT m.ctid FROM fullresult_chord_member AS m WHERE m.chord_id = ANY(%s) LIMIT %s
+))
+RETURNING 1;
+
+-- name: empty_chords
+-- Of chords of which some members are deleted, count none: who adds a member now begins at one.
+UPDATE fullresult_chord SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL
+WHERE chord_id = ANY(%s)
+RETURNING 1;
+
+-- name: forget_chords
+-- Delete the counts of chords that have expired, after their members.
+DELETE FROM fullresult_chord WHERE chord_id = ANY(%s) RETURNING 1;
 
 -- name: session_settings
 -- Dates are text in one form, and a statement sees what was committed before it. No JIT, no parallel
@@ -654,7 +669,7 @@ DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
 
 -- name: forget_bodies
 -- Delete the bodies of chords that were forgotten or have expired.
-DELETE FROM fullresult_chord_body WHERE chord_id = ANY(%s);
+DELETE FROM fullresult_chord_body WHERE chord_id = ANY(%s) RETURNING 1;
 
 -- name: keep_audit
 -- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.

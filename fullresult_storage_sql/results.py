@@ -104,6 +104,9 @@ class SqlResults(Prepared):
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().forget_chord(chord_id)
 
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        return self._prepared().delete_expired_results(now, limit)
+
 
 def _joining(
     chord_id: str, member: str, size: int | None, expire_at: datetime | None, call: str | None

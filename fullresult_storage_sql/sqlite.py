@@ -18,6 +18,7 @@ from fullresult.storage import Refused, StorageError, may_wait
 from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.database import Joining
+from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
 from fullresult_storage_sql.sqlite_turns import in_turn
@@ -218,15 +219,19 @@ class SQLite(Conditions):
             with transaction(session):
                 session.execute(self.sql["delete_entries"].format(found=found), expired)
                 deleted = session.execute(self.sql["delete"].format(found=found), expired)
-                count = len(deleted.fetchall())
-                session.execute(self.sql["delete_expired_groups"], expired)
-                chords = session.execute(self.sql["delete_expired_chords"], expired).fetchall()
-                gone = self.many([row[0] for row in chords])
-                session.execute(self.sql["forget_members"], [gone])
-                session.execute(self.sql["forget_bodies"], [gone])
-            return count
+                return len(deleted.fetchall())
 
         return self._run(all_of_them)
+
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        def some_of_them(session: Session) -> bool:
+            def ask(sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+                return session.execute(sql, values).fetchall()
+
+            with transaction(session):
+                return expired_results(self, ask, now, limit)
+
+        return self._run(some_of_them)
 
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
         return self.ask(self.sql["get_results"], [self.many(task_ids)])

@@ -230,19 +230,36 @@ WHERE group_id IN (
     WHERE g.expire_at <= ?
     ORDER BY g.expire_at
     LIMIT ?
-);
-
--- name: delete_expired_chords
--- Delete the counts of the chords that expire first; their members follow by `forget_members`.
--- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
-DELETE FROM fullresult_chord
-WHERE chord_id IN (
-    SELECT c.chord_id FROM fullresult_chord AS c
-    WHERE c.expire_at <= ?
-    ORDER BY c.expire_at
-    LIMIT ?
 )
-RETURNING chord_id;
+RETURNING 1;
+
+-- name: expired_chords
+-- Answer the ids of the chords that expire first.
+-- Differs from postgresql.sql: one writer at a time, so there is nothing to lock.
+SELECT c.chord_id FROM fullresult_chord AS c
+WHERE c.expire_at <= ?
+ORDER BY c.expire_at
+LIMIT ?;
+
+-- name: forget_some_members
+-- Delete members of chords that have expired, up to a limit: one chord may have a million.
+-- Differs from postgresql.sql: the table has no row ids.
+DELETE FROM fullresult_chord_member
+WHERE (chord_id, member) IN (
+    SELECT m.chord_id, m.member FROM fullresult_chord_member AS m
+    WHERE m.chord_id IN (SELECT value FROM json_each(?)) LIMIT ?
+)
+RETURNING 1;
+
+-- name: empty_chords
+-- Of chords of which some members are deleted, count none: who adds a member now begins at one.
+UPDATE fullresult_chord SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL
+WHERE chord_id IN (SELECT value FROM json_each(?))
+RETURNING 1;
+
+-- name: forget_chords
+-- Delete the counts of chords that have expired, after their members.
+DELETE FROM fullresult_chord WHERE chord_id IN (SELECT value FROM json_each(?)) RETURNING 1;
 
 -- name: json_at
 -- A condition: the value at a path in the JSON of {column} meets {condition}. The path is given as
@@ -546,7 +563,7 @@ DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_ea
 
 -- name: forget_bodies
 -- Delete the bodies of chords that were forgotten or have expired.
-DELETE FROM fullresult_chord_body WHERE chord_id IN (SELECT value FROM json_each(?));
+DELETE FROM fullresult_chord_body WHERE chord_id IN (SELECT value FROM json_each(?)) RETURNING 1;
 
 -- name: keep_audit
 -- Add an entry to the audit log, to be found by each of its tasks; an entry that is there stays.

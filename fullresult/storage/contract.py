@@ -77,9 +77,8 @@ class Storage(Protocol):
     def delete_expired(self, now: datetime, limit: int) -> int:
         """Delete up to *limit* records whose outcome's `expire_at` is *now* or earlier.
 
-        Goes from the earliest `expire_at` on. Their entries go too, and up to as many expired
-        groups and chords in a `ResultStorage`. Returns the number of records. Several callers may
-        do it at once: a record that another deletes or writes at this moment may be left for a
-        later call.
+        Goes from the earliest `expire_at` on. Their entries go too. Returns the number of records.
+        Several callers may do it at once: a record that another deletes or writes at this moment
+        may be left for a later call.
         """
         ...

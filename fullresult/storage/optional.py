@@ -166,6 +166,15 @@ class ResultStorage(Protocol):
         """Delete what is known of the members of this chord, if anything is."""
         ...
 
+    def delete_expired_results(self, now: datetime, limit: int) -> bool:
+        """Delete up to *limit* groups and *limit* chords whose *expire_at* is *now* or earlier.
+
+        True if there may be more. Members go with their chords; of chords with very many members,
+        in portions, one a call. A chord whose deletion has begun is forgotten. Several callers may
+        do it at once.
+        """
+        ...
+
 
 @runtime_checkable
 class JoiningStorage(Protocol):

@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[ResultStorage], object]] = {
     "close_chord": lambda storage: storage.close_chord("a", "b"),
     "take_complete_chords": lambda storage: storage.take_complete_chords(samples.EXPIRY, "a", 1),
     "forget_chord": lambda storage: storage.forget_chord("a"),
+    "delete_expired_results": lambda storage: storage.delete_expired_results(samples.EXPIRY, 1),
 }
 ODD = ("1", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL", '"a"')
 """Ids, some of which have a meaning in one database or another."""
@@ -243,28 +244,58 @@ class Results(Fixtures):
         assert results.restore_group("a") == b"1"
         assert results.join_chord("a", "2", 2, None)
 
-    def test_groups_and_chords_that_expired_are_deleted(
-        self, storage: Storage, results: ResultStorage
-    ) -> None:
+    def test_groups_and_chords_that_expired_are_deleted(self, results: ResultStorage) -> None:
         for name, expire_at in {"a": samples.EXPIRY, "b": samples.LATEST, "c": None}.items():
             results.save_group(name, b"1", expire_at)
             results.join_chord(name, "1", 2, expire_at)
 
-        deleted = storage.delete_expired(samples.expiry(7_200_000), 10)
+        is_more = results.delete_expired_results(samples.expiry(7_200_000), 10)
 
-        assert deleted == 0
+        assert not is_more
         assert [results.restore_group(name) for name in "abc"] == [None, b"1", b"1"]
         assert [results.join_chord(name, "2", 2, None) for name in "abc"] == [False, True, True]
 
+    def test_however_many_groups_and_chords_have_expired_all_are_deleted_in_portions(
+        self, results: ResultStorage
+    ) -> None:
+        names = [f"{number}" for number in range(5)]
+        for name in names:
+            results.save_group(name, b"1", samples.EXPIRY)
+        for name in names[:3]:
+            results.join_chord(name, "1", 2, samples.EXPIRY)
+
+        calls = until_all_are_deleted(results, limit=2)
+
+        assert calls <= 4
+        assert [results.restore_group(name) for name in names] == [None] * 5
+        assert [results.get_members(name) for name in names] == [[]] * 5
+
+    def test_a_chord_with_many_members_is_deleted_with_all_of_them(
+        self, results: ResultStorage
+    ) -> None:
+        for member in range(ALL):
+            results.join_chord("a", f"{member}", ALL * 2, samples.EXPIRY)
+
+        until_all_are_deleted(results, limit=1)
+
+        assert results.get_members("a") == []
+        assert not results.join_chord("a", "1", 2, None)
+        assert results.join_chord("a", "2", 2, None)
+
+    def test_nothing_is_deleted_where_the_limit_is_0(self, results: ResultStorage) -> None:
+        results.join_chord("a", "1", 2, samples.EXPIRY)
+
+        assert not results.delete_expired_results(samples.LATEST, 0)
+
     def test_a_chord_expires_no_earlier_than_any_of_its_members(
-        self, storage: Storage, results: ResultStorage
+        self, results: ResultStorage
     ) -> None:
         day = 86_400_000
         for name, dates in {"a": (day, 0, 1), "b": (0, day, 1), "c": (0, 1, 2)}.items():
             for member, date in enumerate(dates):
                 results.join_chord(name, f"{member}", 4, samples.expiry(date))
 
-        storage.delete_expired(samples.expiry(day // 2), 10)
+        results.delete_expired_results(samples.expiry(day // 2), 10)
 
         assert [results.join_chord(name, "3", 4, None) for name in "abc"] == [True, True, False]
 
@@ -278,6 +309,15 @@ class Results(Fixtures):
 
         with pytest.raises(StorageError, match=r"\w"):
             CALLS[call](storage)
+
+
+def until_all_are_deleted(results: ResultStorage, limit: int) -> int:
+    """Delete all groups and chords, *limit* at once; returns the number of calls."""
+    calls = 1
+    while results.delete_expired_results(samples.LATEST, limit):
+        calls += 1
+        assert calls < 100
+    return calls
 
 
 def by_id(record: TaskRecord) -> str:

@@ -17,6 +17,7 @@ from fullresult.config import Settings
 from fullresult.config.retention import Retention
 from fullresult.record import Outcome
 from fullresult.scheduling.own_entries import PURGE, SWEEP
+from fullresult.storage import ResultStorage, purging
 from tests.kit.scheduling import app_on, later
 
 DAY = timedelta(days=1)
@@ -166,6 +167,23 @@ def test_purging_deletes_what_expired_and_nothing_else(app: Celery) -> None:
     assert full.get(young.task_id) is not None
     assert sum(told) == 1
     assert full.purge() == 0
+
+
+def test_purging_deletes_all_groups_and_chords_that_expired(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: they are not counted among the records."""
+    monkeypatch.setattr(purging, "BATCH", 3)
+    results: ResultStorage = app.fullresult.storage
+    names = [f"{number}" for number in range(10)]
+    for name in names:
+        results.save_group(name, b"", NOW - 400 * DAY)
+        results.join_chord(name, "member", 2, NOW - 400 * DAY)
+
+    assert app.fullresult.purge() == 0
+
+    assert [results.restore_group(name) for name in names] == [None] * 10
+    assert [results.get_members(name) for name in names] == [[]] * 10
 
 
 def test_a_task_that_goes_on_does_not_expire(app: Celery) -> None:
