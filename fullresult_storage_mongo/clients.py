@@ -56,6 +56,8 @@ class Handle(NamedTuple):
     groups: Collection[Document]
     chords: Collection[Document]
     workers: Collection[Document]
+    cards: Collection[Document]
+    names: Collection[Document]
     audit: Collection[Document]
     versions: Collection[Document]
     lines: Lines
@@ -159,16 +161,19 @@ class Clients:
             "read_concern": ReadConcern("local"),
             "write_concern": DURABLE,
         }
+        relaxed = {**primary, "write_concern": RELAXED}
         return Handle(
             client,
             tasks.with_options(write_concern=DURABLE),
             tasks.with_options(write_concern=RELAXED) if self._relaxed else tasks,
             tasks.with_options(**primary),
             database[f"{self.prefix}schedule"].with_options(**primary),
-            database[f"{self.prefix}sweep"].with_options(**{**primary, "write_concern": RELAXED}),
+            database[f"{self.prefix}sweep"].with_options(**relaxed),
             database[f"{self.prefix}group"].with_options(**primary),
             database[f"{self.prefix}chord"].with_options(**primary),
-            database[f"{self.prefix}worker"].with_options(**{**primary, "write_concern": RELAXED}),
+            database[f"{self.prefix}worker"].with_options(**relaxed),
+            database[f"{self.prefix}worker_card"].with_options(**relaxed),
+            database[f"{self.prefix}worker_names"].with_options(**relaxed),
             database[f"{self.prefix}audit"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
             Lines(client, database),

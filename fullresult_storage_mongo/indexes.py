@@ -17,7 +17,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 4
+VERSION = 5
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _SCHEMA = "schema"
@@ -90,7 +90,7 @@ _AUDIT = (
 
 def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     own = (handle.tasks, handle.schedules, handle.sweeps, handle.workers, handle.versions)
-    for collection in (*own, handle.audit):
+    for collection in (*own, handle.cards, handle.names, handle.audit):
         _create(collection)
     for collection in (handle.groups, handle.chords):
         _create(collection)

@@ -516,6 +516,61 @@ SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM 
 -- Delete workers that were last seen at a time or before.
 DELETE FROM fullresult_worker WHERE date_seen <= %s RETURNING 1;
 
+-- name: note_card
+-- Keep a worker's card in place of an older one.
+INSERT INTO fullresult_worker_card AS c (worker_id, date_written, names_id, card)
+VALUES (%s, %s, %s, %s)
+ON CONFLICT (worker_id) DO UPDATE SET
+    date_written = excluded.date_written, names_id = excluded.names_id, card = excluded.card
+    WHERE c.date_written < excluded.date_written
+RETURNING set_config('synchronous_commit', 'off', true);
+
+-- name: note_names
+-- Keep the names of the tasks that a worker knows, and note that they are known now.
+INSERT INTO fullresult_worker_names AS n (names_id, date_noted, names)
+VALUES (%s, %s, %s)
+ON CONFLICT (names_id) DO UPDATE SET date_noted = GREATEST(n.date_noted, excluded.date_noted)
+RETURNING set_config('synchronous_commit', 'off', true);
+
+-- name: find_cards
+-- The cards of some workers.
+SELECT worker_id, date_written, names_id, card FROM fullresult_worker_card
+WHERE worker_id = ANY (%s);
+
+-- name: find_all_cards
+-- The cards of all workers.
+SELECT worker_id, date_written, names_id, card FROM fullresult_worker_card;
+
+-- name: find_names
+-- The names of the tasks that workers know, for some lists of them.
+SELECT names_id, names FROM fullresult_worker_names WHERE names_id = ANY (%s);
+
+-- name: forget_gone
+-- Delete the workers that are gone, but for the last seen. Rows that another deletes are left to it.
+DELETE FROM fullresult_worker WHERE worker_id = ANY (ARRAY(
+    SELECT worker_id FROM fullresult_worker
+    WHERE date_stopped IS NOT NULL OR alive_until < %s
+    ORDER BY date_seen DESC, worker_id OFFSET %s
+    FOR UPDATE SKIP LOCKED
+)) RETURNING 1;
+
+-- name: forget_cards
+-- Delete the cards of workers that are not kept.
+DELETE FROM fullresult_worker_card WHERE worker_id = ANY (ARRAY(
+    SELECT c.worker_id FROM fullresult_worker_card AS c
+    WHERE NOT EXISTS (SELECT 1 FROM fullresult_worker AS w WHERE w.worker_id = c.worker_id)
+    FOR UPDATE OF c SKIP LOCKED
+)) RETURNING 1;
+
+-- name: forget_names
+-- Delete the names that no card has and no worker noted since a time.
+DELETE FROM fullresult_worker_names WHERE names_id = ANY (ARRAY(
+    SELECT n.names_id FROM fullresult_worker_names AS n
+    WHERE n.date_noted <= %s
+        AND NOT EXISTS (SELECT 1 FROM fullresult_worker_card AS c WHERE c.names_id = n.names_id)
+    FOR UPDATE OF n SKIP LOCKED
+)) RETURNING 1;
+
 -- name: save_group
 -- Keep a group's value for a result backend, in place of an older one.
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (%s, %s, %s)

@@ -18,6 +18,7 @@ from fullresult.record import (
     Stored,
     TaskRecord,
     Worker,
+    WorkerCard,
     from_milliseconds,
 )
 
@@ -244,6 +245,12 @@ def worker(row: Sequence[Any]) -> Worker:
 def worker_parameters(worker: Worker) -> list[Parameter]:
     """The values of its fields."""
     return texts(worker)
+
+
+def worker_card(row: Sequence[Any]) -> WorkerCard:
+    """The card of a row of its fields."""
+    worker_id, written, names_id, text = row
+    return WorkerCard(worker_id, known_date(written), names_id, text)
 
 
 def _outcome(values: Sequence[Any]) -> Outcome:

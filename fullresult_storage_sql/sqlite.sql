@@ -435,6 +435,58 @@ SELECT worker_id, name, date_started, date_seen, alive_until, date_stopped FROM 
 -- Delete workers that were last seen at a time or before.
 DELETE FROM fullresult_worker WHERE date_seen <= ? RETURNING 1;
 
+-- name: note_card
+-- Keep a worker's card in place of an older one.
+-- Differs from postgresql.sql: the commit's wait for the disk is set before.
+INSERT INTO fullresult_worker_card AS c (worker_id, date_written, names_id, card)
+VALUES (?, ?, ?, ?)
+ON CONFLICT (worker_id) DO UPDATE SET
+    date_written = excluded.date_written, names_id = excluded.names_id, card = excluded.card
+    WHERE c.date_written < excluded.date_written;
+
+-- name: note_names
+-- Keep the names of the tasks that a worker knows, and note that they are known now.
+-- Differs from postgresql.sql: the commit's wait for the disk is set before.
+INSERT INTO fullresult_worker_names AS n (names_id, date_noted, names)
+VALUES (?, ?, ?)
+ON CONFLICT (names_id) DO UPDATE SET date_noted = max(n.date_noted, excluded.date_noted);
+
+-- name: find_cards
+-- The cards of some workers.
+SELECT worker_id, date_written, names_id, card FROM fullresult_worker_card
+WHERE worker_id IN (SELECT value FROM json_each(?));
+
+-- name: find_all_cards
+-- The cards of all workers.
+SELECT worker_id, date_written, names_id, card FROM fullresult_worker_card;
+
+-- name: find_names
+-- The names of the tasks that workers know, for some lists of them.
+SELECT names_id, names FROM fullresult_worker_names
+WHERE names_id IN (SELECT value FROM json_each(?));
+
+-- name: forget_gone
+-- Delete the workers that are gone, but for the last seen.
+-- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
+DELETE FROM fullresult_worker WHERE worker_id IN (
+    SELECT worker_id FROM fullresult_worker
+    WHERE date_stopped IS NOT NULL OR alive_until < ?
+    ORDER BY date_seen DESC, worker_id LIMIT -1 OFFSET ?
+) RETURNING 1;
+
+-- name: forget_cards
+-- Delete the cards of workers that are not kept.
+-- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
+DELETE FROM fullresult_worker_card
+WHERE worker_id NOT IN (SELECT worker_id FROM fullresult_worker) RETURNING 1;
+
+-- name: forget_names
+-- Delete the names that no card has and no worker noted since a time.
+-- Differs from postgresql.sql: one writer at a time, so nothing is locked that could be skipped.
+DELETE FROM fullresult_worker_names
+WHERE date_noted <= ? AND names_id NOT IN (SELECT names_id FROM fullresult_worker_card)
+RETURNING 1;
+
 -- name: save_group
 -- Keep a group's value for a result backend, in place of an older one.
 INSERT INTO fullresult_group (group_id, value, expire_at) VALUES (?, ?, ?)

@@ -116,6 +116,7 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
         "fullresult_chord_member",
     }
     other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
+    other |= {"fullresult_worker_card", "fullresult_worker_names"}
     other |= {"fullresult_audit", "fullresult_audit_task"}
     # The metrics.
     other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}

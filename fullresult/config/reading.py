@@ -17,6 +17,8 @@ from fullresult.config.urls import without_password
 from fullresult.config.users import User, read_users
 
 _SHORTEST_SECRET = 32
+_LONGEST = 64
+"""Characters of a release, which is kept with each run of a task."""
 
 
 def wrong(key: str, value: object, wanted: str) -> ImproperlyConfigured:
@@ -49,6 +51,12 @@ def _whole_number(key: str, value: object) -> int:
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise wrong(key, value, "text")
+    return value
+
+
+def _release(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST:
+        raise wrong(key, value, f"a text of at most {_LONGEST} printable characters")
     return value
 
 
@@ -158,6 +166,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "retention": _retention,
     "stale_after": read_time,
     "heartbeat": _time_from_zero,
+    "release": _release,
     "schedule_eta": _bool,
     "schedule_min_delay": _time_from_zero,
     "schedule_new_id": _bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -20,6 +21,8 @@ from fullresult.config.retention import Retention
 from fullresult.config.shown_url import hide_passwords
 from fullresult.config.users import User
 
+RELEASE = "FULLRESULT_RELEASE"
+"""The environment variable that names the release where no key does."""
 DEFAULT_SPOOL = "~/.local/state/fullresult"
 """In the user's home; if `XDG_STATE_HOME` is set, in that directory."""
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
@@ -53,6 +56,8 @@ class Settings:
     stale_after: timedelta = timedelta(hours=1)
     heartbeat: timedelta = timedelta(seconds=10)
     """Time between two heartbeats of a worker; 0 for no heartbeats."""
+    release: str | None = None
+    """Names the code that a worker runs; if not set, the environment does."""
     schedule_eta: bool = False
     schedule_min_delay: timedelta = timedelta(0)
     schedule_new_id: bool = False
@@ -96,6 +101,8 @@ class Settings:
                     "spooled",
                     '"direct" where fullresult_spool_directory is None',
                 )
+        if "release" not in given and (release := os.environ.get(RELEASE)):
+            given["release"] = READERS["release"](RELEASE, release)
         if "retention" not in given and (kept := _result_expires(app)) is not None:
             given["retention"] = Retention((("*", kept),))
         if not given.get("namespace"):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 
 from fullresult.outage import flusher
+from fullresult.record import encoding
 from fullresult.recording import this_worker
 from fullresult.recording.heartbeat import Heartbeat
+from fullresult.recording.worker_card import CardMaker
 from fullresult.storage import WorkerStorage
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ class RunningWorker:
     a worker here, and weakly: the app's parts hold it.
     """
 
-    def __init__(self, parts: Parts, name: str) -> None:
+    def __init__(self, parts: Parts, consumer: Any) -> None:
         self._parts = parts
-        self._heartbeat = self._begin_heartbeat(name)
+        self._heartbeat = self._begin_heartbeat(consumer)
         if parts.recorder.writer.flusher is not None:
             parts.recorder.writer.flusher.stay()
         self._sweeps = parts.settings.schedule_eta and parts.settings.sweeper == "worker"
@@ -37,11 +39,12 @@ class RunningWorker:
         signals.worker_shutting_down.connect(self.on_worker_shutting_down)
         signals.worker_shutdown.connect(self.on_worker_shutdown)
 
-    def _begin_heartbeat(self, name: str) -> Heartbeat | None:
+    def _begin_heartbeat(self, consumer: Any) -> Heartbeat | None:
         storage, every = self._parts.storage, self._parts.settings.heartbeat
         if not every or not isinstance(storage, WorkerStorage):
             return None
-        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every)
+        name, maker = encoding.key(consumer.hostname), CardMaker(consumer, self._parts.settings)
+        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every, maker)
         heartbeat.start()
         return heartbeat
 

@@ -17,7 +17,7 @@ from fullresult.extension import receiving
 from fullresult.extension.parts import Parts, parts_of
 from fullresult.extension.running_worker import RunningWorker
 from fullresult.outage import flusher
-from fullresult.record import FAILURE, IGNORED, REJECTED, encoding
+from fullresult.record import FAILURE, IGNORED, REJECTED
 from fullresult.recording import beat_entries, this_worker
 from fullresult.recording.publishing import current_publish
 from fullresult.scheduling import original_ids, own_entries
@@ -166,7 +166,7 @@ def _read_settings(parts: Parts | None) -> None:
 def on_worker_ready(sender: Any, **_: Any) -> None:
     parts = parts_of(sender.app)
     if parts is not None and parts.worker is None:
-        parts.worker = RunningWorker(parts, encoding.key(sender.hostname))
+        parts.worker = RunningWorker(parts, sender)
 
 
 def on_worker_process_shutdown(**_: Any) -> None:

@@ -1,6 +1,7 @@
 """What is kept of a task, as plain values, and how events merge into it."""
 
 from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record.card import Card, WorkerCard
 from fullresult.record.dates import cut, from_milliseconds
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
 from fullresult.record.merging import fold, merge
@@ -51,6 +52,7 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditQuery",
+    "Card",
     "Entry",
     "Execution",
     "Message",
@@ -63,6 +65,7 @@ __all__ = [
     "TaskQuery",
     "TaskRecord",
     "Worker",
+    "WorkerCard",
     "cut",
     "fold",
     "from_milliseconds",

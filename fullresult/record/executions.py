@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fullresult.record.parts import Entry, Execution, Outcome, Start
-from fullresult.record.stamps import Attempt
+from fullresult.record.stamps import Attempt, is_redelivery, named_by, release_in, worker_in
 from fullresult.record.states import FINISHED, RETRY, STARTED
 
 _RAN = FINISHED | {STARTED, RETRY}
@@ -30,7 +30,16 @@ def executions_of(
         else:
             runs[twin] = _one(runs[twin], entry)
     started = (entry for entry in sorted(runs, key=_by_attempt) if entry.date_started)
-    return tuple(Execution(*entry[1:]) for entry in started)
+    return tuple(map(_execution, started))
+
+
+def _execution(entry: Entry) -> Execution:
+    return Execution(
+        *entry[1:],
+        redelivered=is_redelivery(entry.stamp),
+        worker_id=worker_in(entry.stamp) or None,
+        release=release_in(entry.stamp) or None,
+    )
 
 
 def known_of_runs(
@@ -86,6 +95,7 @@ def _same_run(runs: list[Entry], entry: Entry) -> int | None:
 def _one(run: Entry, end: Entry) -> Entry:
     best, other = (end, run) if end.stamp > run.stamp else (run, end)
     return best._replace(
+        stamp=named_by(best.stamp, other.stamp),
         date_started=run.date_started or end.date_started,
         worker=best.worker or other.worker,
         date_done=best.date_done or other.date_done,

@@ -125,3 +125,9 @@ class Execution:
     exception_type: str | None = None
     exception_message: str | None = None
     traceback: str | None = None
+    redelivered: bool = False
+    """True if the broker had delivered its message before."""
+    worker_id: str | None = None
+    """The life of the worker; None if it has no heartbeat."""
+    release: str | None = None
+    """`fullresult_release` of that worker."""

@@ -46,6 +46,10 @@ _FOR = "#"
 """Precedes the id of the schedule that the message of a run was sent for, before the worker's."""
 _BY = "@"
 """Precedes the id of the worker that runs the task. The order never depends on that id."""
+_RELEASE = "~"
+"""Precedes the release of that worker, at the end."""
+_AGAIN = "!"
+"""Follows what makes a stamp unique if the message of the run was delivered before."""
 
 
 class Moment(NamedTuple):
@@ -56,16 +60,23 @@ class Moment(NamedTuple):
     tail: str
     """Microseconds since 1970, a counter, the process: they make a stamp unique."""
 
-    def of_worker(self, worker_id: str) -> Moment:
+    def of_worker(self, worker_id: str, release: str | None = None) -> Moment:
         """The same moment, whose stamps name the worker that runs the task; "" names none."""
-        return Moment(self.at, f"{self.tail}{_BY}{worker_id}") if worker_id else self
+        if not worker_id:
+            return self
+        code = f"{_RELEASE}{release}" if release else ""
+        return Moment(self.at, f"{self.tail}{_BY}{worker_id}{code}")
 
-    def of_schedule(self, schedule_id: str) -> Moment:
-        """The same moment, whose stamps name the schedule that was run; "" names none."""
-        if not schedule_id:
+    def of_delivery(self, schedule_id: str, *, redelivered: bool = False) -> Moment:
+        """The same moment, whose stamps name the schedule that was run; "" names none.
+
+        They also say if the message was delivered before.
+        """
+        if not schedule_id and not redelivered:
             return self
         unique, by, worker_id = self.tail.partition(_BY)
-        return Moment(self.at, f"{unique}{_FOR}{schedule_id}{by}{worker_id}")
+        again, sent = _AGAIN * redelivered, f"{_FOR}{schedule_id}" if schedule_id else ""
+        return Moment(self.at, f"{unique}{again}{sent}{by}{worker_id}")
 
 
 class Clock:
@@ -119,7 +130,23 @@ FIRST = Attempt()
 
 def worker_in(stamp: str) -> str:
     """The id of the worker that *stamp* names; "" for none."""
-    return stamp.partition(_BY)[2]
+    return stamp.partition(_BY)[2].partition(_RELEASE)[0]
+
+
+def release_in(stamp: str) -> str:
+    """The release of the worker that *stamp* names; "" for none."""
+    return stamp.partition(_BY)[2].partition(_RELEASE)[2]
+
+
+def is_redelivery(stamp: str) -> bool:
+    """True if *stamp* is of a run whose message was delivered before."""
+    return stamp.partition(_BY)[0].partition(_FOR)[0].endswith(_AGAIN)
+
+
+def named_by(stamp: str, other: str) -> str:
+    """*stamp*, with the worker that *other* names where it names none itself."""
+    by = other.partition(_BY)[1:]
+    return stamp if _BY in stamp else stamp + "".join(by)
 
 
 def schedule_in(stamp: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from datetime import datetime, timedelta
 
+from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
-from fullresult.storage import Storage, StorageError, WorkerStorage
+from fullresult.recording.worker_card import CardMaker
+from fullresult.storage import CardStorage, Storage, StorageError, WorkerStorage
 from fullresult.storage.threads import ForkGate, Stop
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,10 @@ _SOON = 5
 """After one failed beat the next comes after 1/5 of the interval, after two 2/5, and so on."""
 _KEPT = timedelta(days=30)
 """A worker that was not heard of for 30 days is deleted."""
+_MOST_GONE = 10_000
+"""Of the workers that are gone, those seen last are kept."""
+_DRIFT = 1.0
+"""Seconds by which a clock must have moved before a card is written for that."""
 
 
 class Heartbeat:
@@ -28,8 +35,16 @@ class Heartbeat:
     because a storage that hangs must stop nothing else.
     """
 
-    def __init__(self, storage: Storage, worker_id: str, name: str, every: timedelta) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        worker_id: str,
+        name: str,
+        every: timedelta,
+        maker: CardMaker | None = None,
+    ) -> None:
         self._storage = storage
+        self._cards = KeptCard(worker_id, maker) if maker is not None else None
         self._id, self._name = worker_id, name
         self._every = every
         self._started: datetime | None = None
@@ -74,13 +89,47 @@ class Heartbeat:
     def _note(self, *, ends: bool) -> None:
         storage = self._storage
         assert isinstance(storage, WorkerStorage)
+        asked = time.time()
         now = storage.now()
+        ahead = (asked + time.time()) / 2 - now.timestamp()
         is_first, self._started = self._started is None, self._started or now
         until = now + _LEASE * self._every
         stopped = now if ends else None
         storage.note_worker(Worker(self._id, self._name, self._started, now, until, stopped))
         if is_first:
             storage.forget_workers(now - _KEPT)
+        if isinstance(storage, CardStorage):
+            if is_first:
+                storage.forget_gone(now, _MOST_GONE)
+            if self._cards is not None and not ends:
+                self._cards.keep(storage, now, ahead)
+
+
+class KeptCard:
+    """The card of this worker, written when it changed."""
+
+    def __init__(self, worker_id: str, maker: CardMaker) -> None:
+        self._id = worker_id
+        self._maker = maker
+        self._kept: tuple[Card, str] | None = None
+        self._failed = False
+
+    def keep(self, storage: CardStorage, now: datetime, ahead: float) -> None:
+        """Store the card, unless it is the one stored last. A failure is logged once."""
+        known = self._kept[0].clock_ahead if self._kept else None
+        drifted = known is None or abs(ahead - known) >= _DRIFT
+        card = self._maker.card(round(ahead, 1) if drifted else known or 0.0)
+        names = names_text(self._maker.registered())
+        if (card, names) == self._kept:
+            return
+        try:
+            storage.note_card(WorkerCard(self._id, now, names_id_of(names), card.text), names)
+        except StorageError as error:
+            if not self._failed:
+                logger.warning("fullresult: this worker's card is not kept: %s", error)
+            self._failed = True
+        else:
+            self._kept, self._failed = (card, names), False
 
 
 def _log(error: Exception) -> None:

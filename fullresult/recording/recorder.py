@@ -179,8 +179,8 @@ class Recorder:
 
     def started(self, task_id: str, name: str, request: Context) -> None:
         """A worker begins to run a task."""
-        now = self._clock.moment().of_worker(this_worker.worker_id())
-        now = now.of_schedule(schedule_of(request))
+        now = self._clock.moment().of_worker(this_worker.worker_id(), self.settings.release)
+        now = now.of_delivery(schedule_of(request), redelivered=is_redelivered(request))
         self._starts[request] = now.at
         attempt = attempt_of(request)
         outcome = outcome_of(STARTED, attempt, now, worker=worker_of(request), date_started=now.at)
@@ -300,7 +300,7 @@ class Recorder:
     ) -> tuple[TaskRecord, Describe | None]:
         request, now = given.own_request, self._clock.moment()
         if request is not None and is_open(given.state):
-            now = now.of_worker(this_worker.worker_id())
+            now = now.of_worker(this_worker.worker_id(), self.settings.release)
         outcome = self._given(given, now)
         body = serialise(given.encoded)
         event = TaskRecord(
@@ -345,7 +345,7 @@ class Recorder:
         outcome = outcome_of(
             state,
             attempt_of(request),
-            now.of_schedule(schedule_of(request)),
+            now.of_delivery(schedule_of(request), redelivered=is_redelivered(request)),
             worker=worker_of(request),
             redelivered=is_redelivered(request),
             date_started=self._starts.get(request),

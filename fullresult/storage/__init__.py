@@ -8,6 +8,7 @@ from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few,
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
     AuditStorage,
+    CardStorage,
     CompleteChord,
     IndexedStorage,
     JoiningStorage,
@@ -24,6 +25,7 @@ __all__ = [
     "OPEN",
     "OWN_SECTION",
     "AuditStorage",
+    "CardStorage",
     "CompleteChord",
     "ForkGate",
     "IndexedStorage",

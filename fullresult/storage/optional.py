@@ -15,6 +15,7 @@ from fullresult.record import (
     TaskQuery,
     TaskRecord,
     Worker,
+    WorkerCard,
 )
 
 
@@ -48,6 +49,34 @@ class WorkerStorage(Protocol):
 
     def forget_workers(self, seen_until: datetime) -> None:
         """Delete the workers whose `date_seen` is at this time or earlier."""
+        ...
+
+
+@runtime_checkable
+class CardStorage(Protocol):
+    """Optional, for a `WorkerStorage`: keeps what each worker says of itself. May be lost, too."""
+
+    def note_card(self, card: WorkerCard, names: str) -> None:
+        """Keep *card* in place of one of the same worker that was written earlier.
+
+        *names*, the text that `names_id` names, is kept once for all workers.
+        """
+        ...
+
+    def find_cards(self, worker_ids: Collection[str] | None = None) -> list[WorkerCard]:
+        """The cards of *worker_ids*, or all, in any order; workers without one are left out."""
+        ...
+
+    def find_names(self, names_ids: Collection[str]) -> dict[str, str]:
+        """The texts kept for *names_ids*, by these; those that are not kept are left out."""
+        ...
+
+    def forget_gone(self, now: datetime, most: int) -> None:
+        """Of the workers that are gone at *now*, keep the *most* that were seen last.
+
+        Deletes the cards of workers that are not kept, and the names of a day ago or earlier that
+        no card has.
+        """
         ...
 
 

@@ -7,21 +7,27 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from fullresult.record import STARTED, SUCCESS
+from fullresult.record.card import Card, WorkerCard
 from fullresult.record.stamps import worker_in
 from fullresult.record.worker import Worker
-from fullresult.storage import Storage, StorageError, WorkerStorage
+from fullresult.storage import CardStorage, Storage, StorageError, WorkerStorage
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, known
 from fullresult.testing.processes import OpenStorage
 
-CALLS: dict[str, Callable[[WorkerStorage], object]] = {
+CALLS: dict[str, Callable[[Any], object]] = {
     "note_worker": lambda storage: storage.note_worker(worker("a")),
     "find_workers": lambda storage: storage.find_workers(),
     "forget_workers": lambda storage: storage.forget_workers(samples.NOON),
+    "note_card": lambda storage: storage.note_card(card(), "names"),
+    "find_cards": lambda storage: storage.find_cards(),
+    "find_names": lambda storage: storage.find_names(["n"]),
+    "forget_gone": lambda storage: storage.forget_gone(samples.NOON, 9),
 }
 ODD = ("1", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL")
 
@@ -36,6 +42,12 @@ def worker(worker_id: str = "a", seen: int = 0, stopped: int | None = None) -> W
         samples.after(seen + 25_000),
         None if stopped is None else samples.after(stopped),
     )
+
+
+def card(worker_id: str = "a", written: int = 0, names_id: str = "n", text: str = "") -> WorkerCard:
+    """A card written that many milliseconds after noon."""
+    said = text or Card(queues=("celery",), host=worker_id).text
+    return WorkerCard(worker_id, samples.after(written), names_id, said)
 
 
 class Workers(Fixtures):
@@ -102,6 +114,75 @@ class Workers(Fixtures):
         }
         assert {each.date_started for each in found.values()} == set(map(samples.after, range(4)))
 
+    @pytest.fixture
+    def carded(self, storage: Storage) -> CardStorage:
+        if not isinstance(storage, CardStorage):
+            pytest.skip("this storage does not keep what workers say of themselves")
+        return storage
+
+    def test_every_field_of_a_card_comes_back(self, carded: CardStorage) -> None:
+        told = [card(name, number, f"n{name}", name) for number, name in enumerate(ODD)]
+
+        for each in told:
+            carded.note_card(each, f"names {each.names_id}")
+
+        assert sorted(carded.find_cards()) == sorted(told)
+        assert carded.find_cards([ODD[0], "none"]) == [told[0]]
+        assert carded.find_cards([]) == []
+        ids = [each.names_id for each in told]
+        assert carded.find_names([*ids, "none"]) == {each: f"names {each}" for each in ids}
+        assert carded.find_names([]) == {}
+
+    def test_of_two_cards_of_a_worker_the_one_written_later_is_kept(
+        self, carded: CardStorage
+    ) -> None:
+        told = [card(written=3, names_id="x"), card(written=7, names_id="y"), card(written=5)]
+
+        for each in (*told, *told):
+            carded.note_card(each, each.names_id)
+
+        assert carded.find_cards() == [told[1]]
+        assert carded.find_names(["x", "y", "n"]) == {name: name for name in "xyn"}
+
+    def test_of_the_workers_that_are_gone_those_seen_last_are_kept(
+        self, storage: Storage, carded: CardStorage
+    ) -> None:
+        """With their cards; and names for a day after the last worker that knew them."""
+        assert isinstance(storage, WorkerStorage)
+        for number in range(6):
+            storage.note_worker(worker(f"gone {number}", number, stopped=0 if number % 2 else None))
+            carded.note_card(card(f"gone {number}", number, f"n{number}"), "names")
+        storage.note_worker(worker("alive", 0)._replace(alive_until=samples.after(90_000_000)))
+        carded.note_card(card("alive", 0, "alive"), "names")
+        now = samples.after(86_400_000 + 2)
+
+        carded.forget_gone(now, 2)
+        carded.forget_gone(now, 2)
+
+        kept = {"gone 4", "gone 5", "alive"}
+        assert {each.worker_id for each in storage.find_workers()} == kept
+        assert {each.worker_id for each in carded.find_cards()} == kept
+        names = {"n3", "n4", "n5", "alive"}
+        assert {*carded.find_names(["alive", *(f"n{n}" for n in range(6))])} == names
+
+    def test_many_may_keep_cards_and_forget_at_once(
+        self, storage: Storage, carded: CardStorage
+    ) -> None:
+        assert isinstance(storage, WorkerStorage)
+        for number in range(20):
+            storage.note_worker(worker(f"{number}", number))
+
+        def do(number: int) -> None:
+            carded.note_card(card(f"{number}", number, f"n{number % 3}"), "names")
+            carded.forget_gone(samples.after(60_000), 10)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(do, range(20)))
+        carded.forget_gone(samples.after(60_000), 10)
+
+        assert sorted(int(each.worker_id) for each in storage.find_workers()) == [*range(10, 20)]
+        assert {each.worker_id for each in carded.find_cards()} <= {f"{n}" for n in range(10, 20)}
+
     def test_a_stamp_that_names_its_worker_counts_as_one_that_does_not(
         self, storage: Storage
     ) -> None:
@@ -125,7 +206,7 @@ class Workers(Fixtures):
         self, unreachable_url: str, opener: OpenStorage, call: str
     ) -> None:
         storage = opener(unreachable_url)
-        if not isinstance(storage, WorkerStorage):
+        if not isinstance(storage, WorkerStorage) or not hasattr(storage, call):
             pytest.skip("this storage does not keep which workers are alive")
 
         with pytest.raises(StorageError, match=r"\w"):
@@ -142,6 +223,10 @@ class Workers(Fixtures):
         storage.setup()
 
         storage.note_worker(worker())
+        if isinstance(storage, CardStorage):
+            storage.note_card(card(), "names")
 
         assert storage.find_workers() == [worker()]
+        if isinstance(storage, CardStorage):
+            assert storage.find_cards() == [card()]
         storage.close()

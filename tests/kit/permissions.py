@@ -16,6 +16,7 @@ from celery.app.task import Context
 
 from fullresult import FullResult
 from fullresult.record import RETRY
+from fullresult.record.card import WorkerCard
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
@@ -66,6 +67,9 @@ def work(full: FullResult) -> None:
     storage: Any = full.storage
     storage.note_worker(Worker(uuid4().hex, "w@h", now, now, now + timedelta(minutes=1)))
     storage.forget_workers(now - timedelta(days=30))
+    for seen in (now, now + timedelta(seconds=1)):
+        storage.note_card(WorkerCard("w", seen, "n", "{}"), "{}")
+    storage.forget_gone(now, 10_000)
     good, bad = uuid4().hex, uuid4().hex
     for task_id, retries, error in (
         (good, 0, None),

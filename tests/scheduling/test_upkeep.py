@@ -50,7 +50,7 @@ def began(
 ) -> None:
     """A worker began to run it, from the message of this schedule; None: from another one."""
     at = at or app.fullresult.storage.now()
-    moment = Clock().moment().of_schedule(of.schedule_id if of else "").of_worker("5f0e")
+    moment = Clock().moment().of_delivery(of.schedule_id if of else "").of_worker("5f0e")
     outcome = outcome_of(
         STARTED, Attempt(0, retries), moment, worker="celery@host", date_started=at
     )

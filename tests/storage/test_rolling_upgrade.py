@@ -17,7 +17,7 @@ from pymongo import MongoClient
 
 from fullresult import plugins
 from fullresult.config import Settings
-from fullresult.record import FAILURE, RETRY, AuditEntry, AuditQuery, Worker
+from fullresult.record import FAILURE, RETRY, AuditEntry, AuditQuery, Worker, WorkerCard
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import StorageError, TaskQuery
 from fullresult.testing import samples
@@ -26,7 +26,17 @@ from fullresult_storage_sql import postgresql_schema, sqlite
 from tests.kit.counting import end, publish
 
 TABLES = (
-    *("task", "execution", "schedule", "sweep", "worker", "audit", "audit_task"),
+    *(
+        "task",
+        "execution",
+        "schedule",
+        "sweep",
+        "worker",
+        "worker_card",
+        "worker_names",
+        "audit",
+        "audit_task",
+    ),
     *("group", "chord", "chord_member", "schema"),
 )
 
@@ -64,6 +74,7 @@ def live(storage: Any, *, others: int = 0) -> None:
     storage.withdraw("u")
     storage.note_sweep("n", samples.NOON)
     storage.note_worker(Worker("w", "w", samples.NOON, samples.NOON, samples.NOON, None))
+    storage.note_card(WorkerCard("w", samples.NOON, "n", "{}"), "names")
     storage.keep_audit(AuditEntry("a", samples.NOON, "ada", "cancel", ("1",), {}, "done"))
     storage.save_group("g", b"value", None)
 
@@ -72,6 +83,7 @@ def live(storage: Any, *, others: int = 0) -> None:
     assert [entry.state for entry in first.entries] == [RETRY, FAILURE]
     assert len(storage.find(TaskQuery())) == 5 + others
     assert len(storage.find_workers()) == len(storage.find_audit(AuditQuery())) == 1
+    assert len(storage.find_cards()) == len(storage.find_names(["n"])) == 1
     assert storage.restore_group("g") == b"value"
 
 
