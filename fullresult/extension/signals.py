@@ -66,6 +66,8 @@ def on_task_received(sender: Any, request: Request, **_: Any) -> None:
 
 
 def on_task_prerun(sender: Task, task_id: str, **_: Any) -> None:
+    if sender.request.id is None:
+        return  # a library that runs several tasks as one has made up the id
     if recorder := _recorder(sender.app, sender.name):
         recorder.started(task_id, sender.name, sender.request)
 

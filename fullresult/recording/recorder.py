@@ -387,8 +387,9 @@ class Recorder:
         message_of: Describe | None = None,
         **known: Any,
     ) -> None:
-        event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
-        self.writer.write(event, message_of)
+        if task_id is not None:  # None: of several tasks run as one
+            event = TaskRecord(encoding.key(task_id), now.at, now.at, **known)
+            self.writer.write(event, message_of)
 
     def _kept(self, name: str | None, result: Any) -> Result:
         return encode_result(

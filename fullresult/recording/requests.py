@@ -14,6 +14,27 @@ from fullresult.record.headers import SCHEDULE_ID
 from fullresult.record.stamps import Attempt, attempt_in
 
 _LONGEST_ID = 64
+_OF_STAND_INS = (
+    *("id", "args", "kwargs", "hostname", "delivery_info", "retries", "root_id", "parent_id"),
+    *("group", "group_index", "chord", "chain", "callbacks", "errbacks"),
+    *("ignore_result", "reply_to", "correlation_id"),
+)
+"""Attributes of a stand-in for a request that are taken over, where it has them."""
+
+
+def as_context(request: Any) -> Context | None:
+    """*request*, or a `Context` of the stand-in for one that another library hands over.
+
+    What the stand-in does not say has Celery's default.
+    """
+    if request is None or isinstance(request, Context):
+        return request
+    headers = getattr(request, "request_dict", None)
+    known = dict(headers) if isinstance(headers, Mapping) else {}
+    told = {name: getattr(request, name, None) for name in _OF_STAND_INS}
+    known.update((name, value) for name, value in told.items() if value is not None)
+    name = getattr(request, "task", None) or getattr(request, "name", None)
+    return Context(known, task=name) if isinstance(name, str) else Context(known)
 
 
 class ReceivedRequests:

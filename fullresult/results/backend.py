@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from fullresult.record import TaskRecord, encoding
 from fullresult.record.stamps import RANK
 from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
+from fullresult.recording.requests import as_context
 from fullresult.recording.running_tasks import failed
 from fullresult.results import members
 from fullresult.results.chords import Chords, Ending, ending_of
@@ -33,6 +33,7 @@ from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import (
     Meta,
     NotKept,
+    children_of,
     details_of,
     goes_on_as,
     has_result,
@@ -107,6 +108,7 @@ class FullResultBackend(WaitingBackend):
         state: str = states.SUCCESS,
     ) -> None:
         """Write the end of a task; of a chord's member, count it by the same write if possible."""
+        request = as_context(request)
         known = self._here.joining, task_id, request, self._expire_at()
         ending = store_result and ending_of(*known)
         if not ending:
@@ -126,6 +128,7 @@ class FullResultBackend(WaitingBackend):
         **options: Any,
     ) -> None:
         """Write the failure of a task, and, as Celery does, under the ids of what waits for it."""
+        request = as_context(request)
         with failed(request):
             super().mark_as_failure(task_id, exc, traceback, request, *more, **options)
 
@@ -144,6 +147,9 @@ class FullResultBackend(WaitingBackend):
         chain that fails would have ended with a group, each task of that group is marked as failed,
         because callers wait for these tasks.
         """
+        if not task_id:
+            raise ValueError(f"a result needs the id of its task, and this is {task_id!r}")
+        request = as_context(request)
         if request is not None and is_group(request):
             for end_id in end_ids(group_of(request)):
                 self.store_result(end_id, result, state, traceback)
@@ -226,7 +232,7 @@ class FullResultBackend(WaitingBackend):
         state = state_of(record)
         stored = stored_of(record)
         if stored is None:
-            known = {"result": result_of(record, state), "children": _children(record)}
+            known = {"result": result_of(record, state), "children": children_of(record)}
         else:
             known = {
                 "children": None,
@@ -352,6 +358,7 @@ class FullResultBackend(WaitingBackend):
 
         A group at the end of a chain that failed before it ends with each of its tasks.
         """
+        request = as_context(request) or Context()
         if is_group(request):
             for member in members_ending(group_of(request)):
                 self.chords.member_ended(member, self._expire_at())
@@ -380,17 +387,3 @@ def _set(body: Any, key: str, value: int | None) -> None:
     body.pop(key, None)
     if value is not None:
         body[key] = value
-
-
-def _children(record: TaskRecord) -> list[Any] | None:
-    """The tasks it published, as Celery's tuples."""
-    if record.outcome is None or record.outcome.children is None:
-        return None
-    return [_tuple(child) for child in json.loads(record.outcome.children)]
-
-
-def _tuple(child: Any) -> Any:
-    if isinstance(child, str):
-        return [[child, None], None]
-    group_id, members = child
-    return [[group_id, None], [_tuple(member) for member in members]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,3 +125,17 @@ def details_of(record: TaskRecord, *, extended: bool) -> Meta:
         details |= {"args": record.args, "kwargs": record.kwargs, **record.stamps}
         details["stamped_headers"] = sorted(record.stamps)
     return details
+
+
+def children_of(record: TaskRecord) -> list[Any] | None:
+    """The tasks it published, as Celery's tuples."""
+    if record.outcome is None or record.outcome.children is None:
+        return None
+    return [_tuple(child) for child in json.loads(record.outcome.children)]
+
+
+def _tuple(child: Any) -> Any:
+    if isinstance(child, str):
+        return [[child, None], None]
+    group_id, members = child
+    return [[group_id, None], [_tuple(member) for member in members]]
