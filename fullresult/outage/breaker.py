@@ -127,9 +127,11 @@ class Breaker:
         end, _ = self._try(begin, None, began, keep)
         if end is None:
             return _nothing
+        took = self._monotonic() - began
 
         def finish() -> None:
-            _, heard = self._try(end, None, began, keep)
+            # The time between the halves, which the caller gave its broker, is not the storage's.
+            _, heard = self._try(end, None, self._monotonic() - took, keep)
             if heard:
                 self._answered()
 

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fullresult.outage import adoption
 from fullresult.outage.breaker import Breaker
 from fullresult.outage.directory import directory_of
 from fullresult.outage.flusher_thread import COLLECT, FlusherThread
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY = 3.0
-"""Seconds between two looks for what dead processes have left."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
 _HELD = 0.1
 """Seconds between two looks at a breaker that stays open for a while although probes succeed."""
@@ -66,6 +65,7 @@ class Flusher:
     ) -> None:
         self._storage = storage
         self._spool = spool
+        self._adoption = adoption.Adoption(spool)
         self._breaker = breaker
         self._withdraw = withdraw
         self._count = count
@@ -88,6 +88,8 @@ class Flusher:
         """Forget the load and the thread, which are the parent's."""
         if self._load is not None:
             self._load.segment.close()
+        if self._stays:
+            self._adoption.leave()
         self._load, self._stays = None, False
         self._renew()
 
@@ -109,7 +111,7 @@ class Flusher:
 
     def look(self) -> None:
         """Have the thread write the segments of dead processes, if there are any."""
-        if self._spool.has_any:
+        if self._spool.segments and self._adoption.soon():
             self.wake()
 
     def status(self) -> SpoolStatus:
@@ -203,7 +205,7 @@ class Flusher:
     def _wait(self, thread: FlusherThread) -> None:
         """Wait until an event is added, or until it is time to look for segments of the dead."""
         if self._stays or self._lingers:
-            thread.wait(_LOOK_EVERY if self._stays else None)
+            thread.wait(adoption.LOOK_EVERY if self._stays else None)
 
     def _say(self, error: Exception) -> None:
         # The breaker has logged that the storage does not answer.
@@ -220,6 +222,7 @@ class Flusher:
         """
         total = 0
         self._spool.read_again()
+        self._adoption.soon()
         while (wrote := self._step()) is not None:
             total += wrote
             if advance is not None:
@@ -245,7 +248,7 @@ class Flusher:
             self._spool.done(load.segment, keep=load.unreadable > 0)
 
     def _next(self) -> Load | None:
-        segment = self._spool.take() or self._spool.adopt()
+        segment = self._spool.take() or self._adoption.segment()
         if segment is None:
             return None
         load = Load(segment)

@@ -76,9 +76,9 @@ class Spool:
         return not self._own
 
     @property
-    def has_any(self) -> bool:
-        """True if there is a segment of any process."""
-        return bool(self._paths())
+    def segments(self) -> int:
+        """The number of segments, of all processes."""
+        return len(self._paths())
 
     def append(self, *frames: Frame) -> bool:
         """Keep *frames*, all or nothing. True if they are kept. Neither waits nor raises."""

@@ -42,7 +42,8 @@ class ScheduleEvents:
         now = self._clock.moment()
         outcome = outcome_of(SCHEDULED_SENT, attempt or _attempt(schedule), now)
         if not is_recorded(schedule.name or "", self._ignored):
-            outcome = outcome._replace(open=False)  # no worker will record how it goes on
+            # No worker will record how it goes on: for the record, that is the end.
+            outcome = outcome._replace(open=False, date_done=now.at)
         if schedule.new_task_id is None:
             return [self._event(schedule, now.at, outcome, date_published=now.at)]
         result = json.dumps({"new_task_id": schedule.new_task_id})

@@ -17,6 +17,7 @@ from fullresult.record import encoding
 from fullresult.record.schedule import Schedule, StoredMessage, Unreadable
 from fullresult.recording import message
 from fullresult.recording.message import Payload
+from fullresult.scheduling import client_retries
 from fullresult.scheduling.claim_term import Term, TermOver
 from fullresult.storage import StorageError
 from fullresult.storage.sockets import is_readable
@@ -94,11 +95,9 @@ class Sender:
         elif connection.transport.driver_type == "redis":
             options.setdefault("socket_timeout", _TIMEOUT)
             options.setdefault("socket_connect_timeout", _TIMEOUT)
-        elif connection.transport.driver_type == "sqs":
-            known = options.get("client-config") or {}
-            options["client-config"] = {**known, "retries": {"total_max_attempts": 1}}
-        elif connection.transport_cls == "azureservicebus":
-            options["retry_total"] = 0
+        else:
+            names = {connection.transport.driver_type, connection.transport_cls}
+            client_retries.switch_off(names, options)
         connection.ensure_connection(
             max_retries=1, interval_start=0, interval_step=0, timeout=_TIMEOUT
         )

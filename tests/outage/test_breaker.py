@@ -171,6 +171,26 @@ def test_a_call_in_two_halves_that_fails_opens_it(
     assert storage.calls == 0
 
 
+def test_what_is_done_between_the_two_halves_is_not_the_storages_time(
+    breaker: Breaker, storage: Storage
+) -> None:
+    """A broker that answers late makes no probe rarer."""
+    storage.cost = 0.1
+
+    def begin() -> Callable[[], object]:
+        storage()
+        return storage
+
+    finish = breaker.overlap(begin)
+    storage.away = True
+    storage.now += 30
+    finish()
+    storage.away = False
+    storage.now += 2.1
+
+    assert breaker.call(storage, "otherwise") == "answer"
+
+
 def test_nothing_is_begun_while_it_is_open(breaker: Breaker, storage: Storage) -> None:
     storage.away = True
     breaker.call(storage, None)

@@ -278,7 +278,7 @@ def test_what_others_left_is_written_too(make: Callable[..., Flusher], storage: 
 def test_what_stays_finds_what_others_leave_later(
     make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullresult.outage.flusher._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("fullresult.outage.adoption.LOOK_EVERY", 0.05)
     staying, gone = make(), make()
     staying.stay()
 
@@ -286,6 +286,40 @@ def test_what_stays_finds_what_others_leave_later(
     gone._spool._after_fork_in_child()
 
     assert until(lambda: storage.written == ["a"])
+
+
+def test_an_event_alone_looks_at_no_file_of_other_processes(
+    make: Callable[..., Flusher], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a host with many processes would spend its time on looking."""
+    living, flusher = make(), make()
+    keep_without_thread(living, event("theirs"))
+    flusher.look()
+    assert until(lambda: flusher._thread is None)
+    looks: list[object] = []
+    monkeypatch.setattr(flusher._spool, "adopt", lambda: looks.append(1))
+
+    for number in range(20):
+        flusher.keep(event(f"{number}"))
+        assert until(lambda: flusher.is_idle and flusher._thread is None)
+
+    assert len(storage.written) == 20
+    assert looks == []
+
+
+def test_what_a_fork_of_a_worker_has_to_write_is_its_own(make: Callable[..., Flusher]) -> None:
+    """Its parent looks for what others left."""
+    staying, gone = make(), make()
+    staying.stay()
+    staying.finish(5)
+    staying._stays = True
+    keep_without_thread(gone, event("a"))
+    gone._spool._after_fork_in_child()
+
+    staying.after_fork_in_child()
+    staying.look()
+
+    assert staying._next() is None
 
 
 def test_lines_that_cannot_be_read_are_counted_and_the_others_written(

@@ -839,6 +839,23 @@ def test_a_sent_task_whose_end_will_not_be_recorded_does_not_become_stale(make: 
     assert full.get("ignored").state == "SCHEDULED_SENT"
 
 
+def test_a_sent_task_whose_end_will_not_be_recorded_expires(make: MakeApp) -> None:
+    app = make(
+        fullresult_ignore=["shop.secret"],
+        fullresult_schedule_redacted=True,
+        fullresult_retention="1s",
+    )
+    full = app.fullresult
+    overdue(app, "ignored", name="shop.secret")
+    overdue(app, "recorded")
+
+    sweep(full)
+
+    until(lambda: full.storage.delete_expired(full.storage.now(), 10) or not full.get("ignored"))
+    assert full.get("ignored") is None
+    assert full.get("recorded") is not None
+
+
 def test_what_no_broker_would_take_is_not_rescued_again_and_again(make: MakeApp) -> None:
     app = make(fullresult_rescue_after=60)
     full = app.fullresult
