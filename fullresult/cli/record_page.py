@@ -16,6 +16,7 @@ from fullresult.record.encoding import clip
 from fullresult.record.schedule import Schedule
 
 _LONGEST = 4000
+_CHILDREN = 100
 _LONGEST_TRACEBACK = 20_000
 _SHORT = 76
 _INDENT = "  "
@@ -162,10 +163,16 @@ def _identity(record: TaskRecord, again: Sequence[TaskRecord]) -> Iterator[str]:
             ("group", record.group_id),
             ("re-send of", record.retry_of),
             *(("sent again as", f"{other.task_id}  {other.state}") for other in again),
-            *(("child", child) for child in record.children[:100]),
+            *(("child", child) for child in record.children[:_CHILDREN]),
+            ("more children", _more_children(record)),
             *((f"stamp {name}"[:_LABEL], value) for name, value in record.stamps.items()),
         )
     )
+
+
+def _more_children(record: TaskRecord) -> int | None:
+    more = max(len(record.children) - _CHILDREN, 0) + record.children_left_out
+    return more or None
 
 
 def _routing(record: TaskRecord) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     exception_message: str | None
     traceback: str | None
     children: str | None
-    """JSON: a list of task ids, a group as [group_id, [task ids]]."""
+    """JSON: a list of task ids, a group as [group_id, [task ids]]; last, the number left out."""
     expire_at: datetime | None = None
     """When the record may be deleted; None: never."""
 

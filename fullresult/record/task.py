@@ -219,9 +219,16 @@ class TaskRecord:
     @property
     def children(self) -> Children:
         """The ids of the tasks it published, in order; a group's members one by one."""
-        if self.outcome is None or self.outcome.children is None:
-            return ()
-        return tuple(_flat(json.loads(self.outcome.children)))
+        return tuple(_flat(self._children()))
+
+    @property
+    def children_left_out(self) -> int:
+        """The number of tasks it published that `children` lacks: the first 5,000 are kept."""
+        return sum(each for each in self._children()[-1:] if isinstance(each, int))
+
+    def _children(self) -> list[Any]:
+        known = self.outcome and self.outcome.children
+        return [] if known is None else list(json.loads(known))
 
     @property
     def executions(self) -> tuple[Execution, ...]:
@@ -270,5 +277,5 @@ def _flat(children: Iterable[Any]) -> Iterable[str]:
     for child in children:
         if isinstance(child, str):
             yield child
-        else:
+        elif isinstance(child, list):
             yield from _flat(child[1])

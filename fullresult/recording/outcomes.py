@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Retry
 from celery.result import GroupResult
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import ensure_bytes
@@ -34,6 +36,8 @@ class Failure(NamedTuple):
     traceback: str | None = None
 
 
+MOST_CHILDREN = 5_000
+"""Tasks that are kept of those that a task published."""
 NO_RESULT = Result()
 NO_FAILURE = Failure()
 
@@ -85,7 +89,24 @@ def describe_stored(
 ) -> Failure:
     """The failure that *value* makes, which a result backend gives back as an exception."""
     text = None if traceback is None else encoding.clip(hide(encoding.safe_str(traceback)), limit)
+    if value is None:  # a retry without a cause; Celery stores its result while it handles it
+        value = sys.exc_info()[1]
+        if not isinstance(value, Retry):
+            return NO_FAILURE._replace(traceback=text)
+    if isinstance(value, dict) and "exc_type" in value:
+        return _failure_told(value, limit, hide)._replace(traceback=text)
     return describe(value, None, limit, hide)._replace(traceback=text)
+
+
+def _failure_told(told: dict[Any, Any], limit: int, hide: Callable[[str], str]) -> Failure:
+    """The failure that the meta of `update_state` tells, in the words of Celery's JSON."""
+    module, name = told.get("exc_module"), encoding.safe_str(told["exc_type"])
+    message = told.get("exc_message")
+    if isinstance(message, (list, tuple)) and len(message) == 1:
+        message = message[0]
+    kind = name if module in (None, "builtins") else f"{encoding.safe_str(module)}.{name}"
+    text = None if message is None else encoding.clip(hide(encoding.safe_str(message)), limit)
+    return Failure(encoding.key(kind), text)
 
 
 def _type_name(exception: Any) -> str:
@@ -102,16 +123,48 @@ def _traceback(einfo: Any, limit: int, hide: Callable[[str], str]) -> str | None
 
 
 def describe_children(children: Iterable[Any] | None) -> str | None:
-    """The tasks that a task published, as JSON: ids, and groups as [group_id, [ids]]."""
+    """The tasks that a task published, as JSON: ids, and groups as [group_id, [ids]].
+
+    Of very many the first are kept, and then the number of the others.
+    """
     if not children:
         return None
-    return json.dumps([_child(child) for child in children])
+    first, more = first_children(
+        children,
+        lambda child: child.results if isinstance(child, GroupResult) else None,
+        lambda child, members: _child(child) if members is None else [_child(child), members],
+    )
+    return json.dumps([*first, more] if more else first)
 
 
-def _child(child: Any) -> Any:
-    if isinstance(child, GroupResult):
-        return [encoding.key(child.id), [_child(member) for member in child.results]]
+def _child(child: Any) -> str:
     return encoding.key(child.id)
+
+
+def first_children(
+    children: Iterable[Any],
+    members_of: Callable[[Any], Iterable[Any] | None],
+    made: Callable[[Any, list[Any] | None], Any],
+) -> tuple[list[Any], int]:
+    """What is *made* of the first `MOST_CHILDREN` tasks, and the number of the others."""
+    left = MOST_CHILDREN
+
+    def first(some: Iterable[Any]) -> list[Any]:
+        nonlocal left
+        kept = []
+        for each in some:
+            members = members_of(each)
+            if members is not None:
+                inner = first(members)
+                if inner:
+                    kept.append(made(each, inner))
+            else:
+                left -= 1
+                if left >= 0:
+                    kept.append(made(each, None))
+        return kept
+
+    return first(children), max(-left, 0)
 
 
 def outcome_of(

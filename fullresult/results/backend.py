@@ -33,6 +33,7 @@ from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import (
     Meta,
     NotKept,
+    bounded_children,
     children_of,
     details_of,
     goes_on_as,
@@ -187,7 +188,7 @@ class FullResultBackend(WaitingBackend):
 
     def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
         """Makes what is to be given back of an encoded result in which nothing is left to hide."""
-        children = self.current_task_children(given.request)
+        children = bounded_children(self.current_task_children(given.request) or ())
         return lambda encoded: self._body(encoded, given.state, children)
 
     def _start_body(self, request: Context) -> Payload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from celery import states
@@ -21,6 +21,7 @@ from fullresult.record import (
     TaskRecord,
 )
 from fullresult.record.stamps import CUSTOM_STATE, RANK
+from fullresult.recording.outcomes import MOST_CHILDREN, first_children
 
 Meta = dict[str, Any]
 
@@ -131,7 +132,28 @@ def children_of(record: TaskRecord) -> list[Any] | None:
     """The tasks it published, as Celery's tuples."""
     if record.outcome is None or record.outcome.children is None:
         return None
-    return [_tuple(child) for child in json.loads(record.outcome.children)]
+    known = json.loads(record.outcome.children)
+    return [_tuple(child) for child in known if not isinstance(child, int)]
+
+
+def bounded_children(children: Collection[Any]) -> Collection[Any]:
+    """*children*, Celery's tuples, without parents and but for the first if they are very many.
+
+    The parent of a chord's body has all members of its header.
+    """
+    if sum(map(_size, children)) <= MOST_CHILDREN:
+        return children
+    first, _ = first_children(children, lambda child: child[1], _without_parent)
+    return first
+
+
+def _size(child: Any) -> int:
+    (_, parent), members = child
+    return 1 + (_size(parent) if parent else 0) + sum(map(_size, members or ()))
+
+
+def _without_parent(child: Any, members: list[Any] | None) -> Any:
+    return (child[0][0], None), members
 
 
 def _tuple(child: Any) -> Any:

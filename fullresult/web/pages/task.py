@@ -58,7 +58,7 @@ def task(request: Request) -> Response:
         unsendable=why_not(record),
         finished=record.state in FINISHED,
         children=record.children[:_CHILDREN],
-        more_children=max(len(record.children) - _CHILDREN, 0),
+        more_children=max(len(record.children) - _CHILDREN, 0) + record.children_left_out,
     )
 
 
