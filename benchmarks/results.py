@@ -274,9 +274,9 @@ def chords(here: Place, scale: float) -> dict[str, float]:
 
 
 def large_chords(here: Place, scale: float) -> dict[str, float]:
-    """The same with 10,000 members, of a generator: the first end while the last are made."""
+    """The same with 10,000 members."""
     size = max(int(10_000 * scale), 20)
-    return _chord(here, size, lambda member, _: (member.s() for _ in range(size)))
+    return _chord(here, size, lambda member, _: [member.s() for _ in range(size)])
 
 
 def nested_chords(here: Place, scale: float) -> dict[str, float]:
@@ -357,7 +357,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "cost": ("What a result costs", cost),
     "connections": ("What many waiting threads open", connections),
     "chords": ("When a chord is complete", chords),
-    "large": ("When a chord of a generator is complete", large_chords),
+    "large": ("When a large chord is complete", large_chords),
     "nested": ("When a chord of groups is complete", nested_chords),
     "growing": ("When a chord that is added to is complete", growing_chords),
 }

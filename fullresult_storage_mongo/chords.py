@@ -179,7 +179,9 @@ class Joining:
                 raise
             return None
         found = answer["value"]
-        if "writeConcernError" in answer or found is None or found["size"] is None:
+        if "writeConcernError" in answer or found is None:
+            return None
+        if found["size"] is None and self._size is not None:
             return None
         return bool(found["left"] == 0)
 
