@@ -1,4 +1,4 @@
-"""Chords: which members have ended and how many are missing, in one document for each chord."""
+"""Chords: how many members have ended and how many are missing, in one document for each chord."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from fullresult.storage import CompleteChord, Refused, StorageError, Uncertain
+from fullresult_storage_mongo import chord_members
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import again, is_lost
 from fullresult_storage_mongo.held_connections import Command
@@ -26,6 +28,10 @@ _COUNTED: Document = {
             "$joined",
         ]
     }
+}
+_NEW: Document = {
+    "members": {"$ifNull": ["$members", []]},
+    "moved": {"$ifNull": ["$moved", 0]},
 }
 COMPLETE: Document = {"open": True, "left": {"$lte": 0}}
 """Those whose body is not known to be sent; an index has no others."""
@@ -44,7 +50,6 @@ def begin(handle: Handle, chord_id: str, size: int | None, body: str, expire_at:
         "added": unless_complete("added", 0, 0),
         "last_call": unless_complete("last_call", "", ""),
         "size": unless_complete("size", None, None) if size is None else size,
-        "members": {"$ifNull": ["$members", []]},
         "body": {"$literal": body},
         "open": True,
         "joined_at": "$$NOW",
@@ -63,7 +68,6 @@ def note_size(
         "added": {"$ifNull": ["$added", 0]},
         "last_call": {"$ifNull": ["$last_call", ""]},
         "size": {"$cond": [_IS_COMPLETE, "$size", {"$max": ["$size", size]}]},
-        "members": {"$ifNull": ["$members", []]},
         "open": {"$ifNull": ["$open", True]},
         "joined_at": {"$ifNull": ["$joined_at", "$$NOW"]},
         "expire_at": {"$max": ["$expire_at", expire_at]},
@@ -72,10 +76,11 @@ def note_size(
 
 
 def _note(handle: Handle, which: Document, known: Document) -> Document:
+    new = {**_NEW, "birth": {"$ifNull": ["$birth", uuid4().hex]}}
     found = again(
         lambda: handle.chords.find_one_and_update(
             which,
-            [{"$set": known}, {"$set": _COUNTED}],
+            [{"$set": {**new, **known}}, {"$set": _COUNTED}],
             {"run": 1},
             upsert=True,
             return_document=ReturnDocument.AFTER,
@@ -88,16 +93,8 @@ def _note(handle: Handle, which: Document, known: Document) -> Document:
 def add(handle: Handle, chord_id: str, added: str, expire_at: datetime) -> None:
     """`ResultStorage.add_to_chord`."""
     note_size(handle, chord_id, {"$ifNull": ["$size", None]}, expire_at)
-    handle.chords.update_one(
-        {"_id": chord_id, "members": {"$ne": added}, "left": {"$gt": 0}},
-        {"$push": {"members": added}, "$inc": {"added": 1, "left": 1}},
-    )
-
-
-def members(handle: Handle, chord_id: str) -> list[str]:
-    """`ResultStorage.get_members`."""
-    found = handle.chords.find_one({"_id": chord_id}, {"members": 1}) or {}
-    return [*found.get("members", ())]
+    update = {"$push": {"members": added}, "$inc": {"added": 1, "left": 1}}
+    chord_members.push(handle, chord_id, added, update)
 
 
 def close(handle: Handle, chord_id: str, call: str) -> None:
@@ -122,16 +119,17 @@ def take_complete(handle: Handle, before: datetime, call: str, limit: int) -> li
 
 
 class Joining:
-    """A member that joins a chord: one command, on the document that has all members."""
+    """A member that joins a chord: one command, or two if the chord has segments."""
 
     def __init__(
         self, chord_id: str, member: str, size: int | None, expire_at: datetime, call: str
     ) -> None:
         self.may_be_done = False
         """True once an answer was lost."""
-        self._chord_id, self._size, self._expire_at = chord_id, size, expire_at
+        self.is_due = False
+        """True if `chord_members.settle` has something to do."""
+        self.chord_id, self._size, self._expire_at = chord_id, size, expire_at
         self._member, self._call = member, call
-        self._missing = {"_id": chord_id, "members": {"$ne": member}, "left": {"$gt": 0}}
         self._update: Document = {
             "$push": {"members": member},
             "$inc": {"joined": 1, "left": -1},
@@ -161,55 +159,63 @@ class Joining:
             raise
 
     def join_on(self, send: Command, handle: Handle) -> bool | None:
-        """The same by one command; None where it takes more, or may not be safe yet."""
+        """The same on one line; None where it takes more, or may not be safe yet."""
         self.may_be_done = True
         try:
-            answer = send(
-                {
-                    "findAndModify": handle.chords.name,
-                    "query": self._missing,
-                    "update": self._update,
-                    "fields": {"left": 1, "size": 1},
-                    "new": True,
-                    "writeConcern": handle.concern,
-                }
-            )
+            answer = self._send(send, handle)
         except OperationFailure as error:
             if error.timeout:
                 raise
             return None
-        found = answer["value"]
-        if "writeConcernError" in answer or found is None:
+        found = None if answer is None else answer["value"]
+        if answer is None or "writeConcernError" in answer or found is None:
             return None
         if found["size"] is None and self._size is not None:
             return None
-        return bool(found["left"] == 0)
+        return self._is_last(handle, found)
+
+    def _send(self, send: Command, handle: Handle) -> Document | None:
+        """The answer of the command that counts the member; None if it is in a segment."""
+        moved = handle.moves.of(self.chord_id)
+        if moved.segments:
+            segment = chord_members.segment_with(self._member, moved)
+            one = {"filter": segment, "projection": {"_id": 1}, "limit": 1, "singleBatch": True}
+            if send({"find": handle.segments.name, **one})["cursor"]["firstBatch"]:
+                return None
+        command = {
+            "query": chord_members.lacking(self.chord_id, self._member, moved),
+            "update": self._update,
+            "fields": chord_members.FIELDS,
+            "new": True,
+            "writeConcern": handle.concern,
+        }
+        return send({"findAndModify": handle.chords.name, **command})
 
     def _join(self, handle: Handle) -> bool:
         for _ in range(_TRIES):
-            found = handle.chords.find_one_and_update(
-                self._missing,
-                self._update,
-                {"left": 1, "size": 1},
-                return_document=ReturnDocument.AFTER,
-            )
-            if found is None:
-                known = handle.chords.find_one({"_id": self._chord_id}, {"left": 1, "last_call": 1})
-                if known is None or "left" not in known:
-                    size = {"$ifNull": ["$size", self._size]}
-                    note_size(handle, self._chord_id, size, self._expire_at)
-                    continue
+            found = chord_members.push(handle, self.chord_id, self._member, self._update)
+            if found is not None:
+                is_last = self._is_last(handle, found)
+                return self._tell_size(handle) if found["size"] is None else is_last
+            known = handle.chords.find_one({"_id": self.chord_id}, ("left", "last_call", "moved"))
+            if known is not None and "moved" in known:
                 return bool(known["left"] <= 0 and known["last_call"] == self._call)
-            if found["size"] is None and self._size is not None:
-                return self._tell_size(handle, self._size)
-            return bool(found["left"] == 0)
+            size = {"$ifNull": ["$size", self._size]}
+            note_size(handle, self.chord_id, size, self._expire_at)
         raise DuplicateKeyError("others make and forget this chord all the time")
 
-    def _tell_size(self, handle: Handle, size: int) -> bool:
+    def _is_last(self, handle: Handle, found: Document) -> bool:
+        handle.moves.note(self.chord_id, found)
+        self.is_due = chord_members.is_due(found)
+        return bool(found["left"] == 0)
+
+    def _tell_size(self, handle: Handle) -> bool:
         """Note the size of a chord of which none was known; True if that completes it."""
+        if self._size is None:
+            return False
         found = handle.chords.find_one_and_update(
-            {"_id": self._chord_id, "size": None},
-            [{"$set": {"size": size, "last_call": self._call}}, {"$set": _COUNTED}],
+            {"_id": self.chord_id, "size": None},
+            [{"$set": {"size": self._size, "last_call": self._call}}, {"$set": _COUNTED}],
             {"left": 1},
             return_document=ReturnDocument.AFTER,
         )

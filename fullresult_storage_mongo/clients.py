@@ -18,6 +18,7 @@ from pymongo.read_concern import ReadConcern
 from fullresult.config import without_password
 from fullresult.storage import StorageError
 from fullresult_storage_mongo.held_connections import Lines
+from fullresult_storage_mongo.moves import Moves
 from fullresult_storage_mongo.reachability import reach
 
 Document = dict[str, Any]
@@ -55,11 +56,14 @@ class Handle(NamedTuple):
     sweeps: Collection[Document]
     groups: Collection[Document]
     chords: Collection[Document]
+    segments: Collection[Document]
+    """The members of large chords, but for their newest."""
     workers: Collection[Document]
     cards: Collection[Document]
     names: Collection[Document]
     audit: Collection[Document]
     versions: Collection[Document]
+    moves: Moves
     lines: Lines
     """The kept connections that single events are written on."""
     concern: Document
@@ -171,11 +175,13 @@ class Clients:
             database[f"{self.prefix}sweep"].with_options(**relaxed),
             database[f"{self.prefix}group"].with_options(**primary),
             database[f"{self.prefix}chord"].with_options(**primary),
+            database[f"{self.prefix}chord_member"].with_options(**primary),
             database[f"{self.prefix}worker"].with_options(**relaxed),
             database[f"{self.prefix}worker_card"].with_options(**relaxed),
             database[f"{self.prefix}worker_names"].with_options(**relaxed),
             database[f"{self.prefix}audit"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
+            Moves(),
             Lines(client, database),
             DURABLE.document,
             RELAXED.document if self._relaxed else tasks.write_concern.document,

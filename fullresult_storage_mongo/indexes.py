@@ -17,7 +17,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 5
+VERSION = 6
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _SCHEMA = "schema"
@@ -82,6 +82,7 @@ _SCHEDULES = (
     ),
 )
 _COMPLETE = IndexModel([("joined_at", 1)], name="complete", partialFilterExpression=COMPLETE)
+_MEMBERS = IndexModel([("birth", 1), ("members", 1)], name="members")
 _AUDIT = (
     IndexModel([("at", 1), ("_id", 1)], name="at"),
     *(IndexModel([(n, 1), ("at", 1), ("_id", 1)], name=n) for n in ("actor", "action", "task_ids")),
@@ -92,10 +93,11 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     own = (handle.tasks, handle.schedules, handle.sweeps, handle.workers, handle.versions)
     for collection in (*own, handle.cards, handle.names, handle.audit):
         _create(collection)
-    for collection in (handle.groups, handle.chords):
+    for collection in (handle.groups, handle.chords, handle.segments):
         _create(collection)
         collection.create_indexes([_EXPIRY])
     handle.chords.create_indexes([_COMPLETE])
+    handle.segments.create_indexes([_MEMBERS])
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
     _drop_index(handle.tasks, _OLD_EXPIRY)
     handle.schedules.create_indexes([*_SCHEDULES])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from uuid import uuid4
 
 from fullresult.record import SCHEDULED, SUCCESS, Message, Stored, TaskRecord
-from fullresult.storage import CompleteChord
-from fullresult_storage_mongo import chords, records, writing
+from fullresult.storage import CompleteChord, StorageError
+from fullresult_storage_mongo import chord_members, chords, records, writing
 from fullresult_storage_mongo.chords import Joining
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again, twice
 from fullresult_storage_mongo.held_connections import Command
 
 _NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
+_MOST_IDS = 50_000
+"""Ids in one command, which holds 16 MB."""
 _ENDED: Document = {"open": False, "state": {"$ne": SCHEDULED}}
 _WITHOUT_ENTRIES = {"entries": 0}
 _RETURNED = dict.fromkeys(("outcome_stamp", "result", "result_form", *records.STORED), 1)
@@ -52,12 +56,12 @@ class MongoResults:
     def _documents(
         self, task_ids: Collection[str], asked: Document, fields: Document
     ) -> list[Document]:
-        asked = {"_id": {"$in": [*task_ids]}, **asked}
-        # All in one answer, and no cursor stays behind.
-        size = len(task_ids) + 1
-        return self._prepared().read(
-            lambda handle: [*handle.results.find(asked, fields, batch_size=size)]
-        )
+        ids, database = [*task_ids], self._prepared()
+        found: list[Document] = []
+        for start in range(0, len(ids), _MOST_IDS):
+            portion = ids[start : start + _MOST_IDS]
+            found += database.read(partial(_found, ids=portion, asked=asked, fields=fields))
+        return found
 
     def forget(self, task_id: str) -> None:
         self._prepared().run(lambda handle: handle.results.delete_one({"_id": task_id}))
@@ -101,7 +105,9 @@ class MongoResults:
         joining = Joining(chord_id, member, size, expire_at or _NEVER, call or uuid4().hex)
         database = self._prepared()
         with joining.uncertain():
-            return database.run(lambda handle: twice(handle, lambda: joining.join(handle)))
+            is_last = database.run(lambda handle: twice(handle, lambda: joining.join(handle)))
+        _settle(database, joining)
+        return is_last
 
     def write_and_join(
         self,
@@ -120,13 +126,15 @@ class MongoResults:
 
         database = self._prepared()
         with joining.uncertain():
-            at_once = database.at_once(_write_and_join, (event, joining))
-            if at_once is not None:
-                return at_once
-            return database.run(lambda handle: twice(handle, lambda: one_after_the_other(handle)))
+            done = database.at_once(_write_and_join, (event, joining))
+            if done is None:
+                do = lambda handle: twice(handle, lambda: one_after_the_other(handle))  # noqa: E731
+                done = database.run(do)
+        _settle(database, joining)
+        return done
 
     def get_members(self, chord_id: str) -> list[str]:
-        return self._prepared().run(lambda handle: chords.members(handle, chord_id))
+        return self._prepared().read(lambda handle: chord_members.names(handle, chord_id))
 
     def close_chord(self, chord_id: str, call: str) -> None:
         self._prepared().run(lambda handle: chords.close(handle, chord_id, call))
@@ -136,7 +144,20 @@ class MongoResults:
         return self._prepared().run(lambda handle: chords.take_complete(handle, *known))
 
     def forget_chord(self, chord_id: str) -> None:
-        self._prepared().run(lambda handle: handle.chords.delete_one({"_id": chord_id}))
+        self._prepared().run(lambda handle: chord_members.forget(handle, chord_id))
+
+
+def _found(handle: Handle, ids: list[str], asked: Document, fields: Document) -> list[Document]:
+    # All in one answer, and no cursor stays behind.
+    size = len(ids) + 1
+    return [*handle.results.find({"_id": {"$in": ids}, **asked}, fields, batch_size=size)]
+
+
+def _settle(database: Database, joining: Joining) -> None:
+    """Where it fails, one of the next members does it."""
+    if joining.is_due:
+        with suppress(StorageError):
+            database.run_once(lambda handle: chord_members.settle(handle, joining.chord_id))
 
 
 def _write_and_join(

@@ -103,7 +103,7 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
             return False
         found = [
             database.run_once(partial(_delete_expired, name=name, now=now, limit=limit))
-            for name in ("groups", "chords")
+            for name in ("groups", "chords", "segments")
         ]
         return max(found) >= limit
 

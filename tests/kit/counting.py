@@ -20,10 +20,17 @@ def join(storage: Any, member: str, call: str | None = None) -> bool:
     return bool(storage.join_chord("the chord", member, 2, None, call=call))
 
 
-def end(storage: Any, member: str, call: str | None = None) -> bool:
+def end(
+    storage: Any,
+    member: str,
+    call: str | None = None,
+    *,
+    chord_id: str = "the chord",
+    size: int = 2,
+) -> bool:
     """The same by the write that tells of the end."""
     event = samples.event(member, outcome=samples.outcome(SUCCESS))
-    return bool(storage.write_and_join(event, "the chord", event.task_id, 2, None, call=call)[1])
+    return bool(storage.write_and_join(event, chord_id, event.task_id, size, None, call=call)[1])
 
 
 def publish(storage: Any, task_id: str) -> None:

@@ -195,30 +195,6 @@ def test_the_index_of_an_older_version_is_replaced(
     assert {"expiry", "expire"} & {*tasks.index_information()} == {"expiry"}
 
 
-def test_a_chord_may_have_ten_thousand_members(storage: MongoStorage) -> None:
-    """Each of which costs little more than the first."""
-    members = [f"{number:036}" for number in range(10_000)]
-    first = seconds(lambda: [storage.join_chord("a", m, 10_000, None) for m in members[:500]])
-    storage.forget_chord("a")
-    database = vars(storage)["_database"]
-    known = {"_id": "a", "members": members[:-500], "joined": 9_500, "last_call": "x"}
-    database.run(lambda handle: handle.chords.insert_one(known))
-
-    answers: list[bool] = []
-    last = seconds(
-        lambda: answers.extend(storage.join_chord("a", m, 10_000, None) for m in members[-500:])
-    )
-
-    assert answers == [False] * 499 + [True]
-    assert last < 5 * first
-
-
-def seconds(do: Callable[[], object]) -> float:
-    began = time.monotonic()
-    do()
-    return time.monotonic() - began
-
-
 class TestLostAnswers(LostAnswers):
     words = b"findAndModify"
 

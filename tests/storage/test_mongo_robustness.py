@@ -28,7 +28,7 @@ from fullresult.record import SCHEDULED, SCHEDULED_SENT, STARTED, SUCCESS, Entry
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import Refused, TaskQuery, Uncertain
 from fullresult.testing import samples
-from fullresult_storage_mongo import plugin
+from fullresult_storage_mongo import chord_members, plugin
 from fullresult_storage_mongo.clients import Handle
 from fullresult_storage_mongo.merging import MOST_ENTRIES
 from fullresult_storage_mongo.storage import MongoStorage
@@ -467,9 +467,11 @@ def test_claims_and_marks_are_a_few_commands_for_any_number(
 
 
 def test_every_write_names_the_ids_of_its_documents(
-    storage: MongoStorage, commands: Commands
+    storage: MongoStorage, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is sharded by them is then changed on the shards that have it."""
+    monkeypatch.setattr(chord_members, "SEGMENT", 1)
+    monkeypatch.setattr(chord_members, "_EVERY", 1)
     storage.write([samples.became("known", SUCCESS)])
     storage.write([samples.became("a", SUCCESS), samples.became("b", SUCCESS)])
     storage.schedule(samples.schedule("a"), samples.became("a", SCHEDULED))
@@ -486,7 +488,8 @@ def test_every_write_names_the_ids_of_its_documents(
     storage.delete_expired(samples.EXPIRY, 10)
     storage.save_group("a", b"", None)
     storage.delete_group("a")
-    storage.join_chord("a", "1", 2, None)
+    storage.join_chord("a", "1", 3, samples.NOON)
+    storage.join_chord("a", "2", 3, samples.EXPIRY)
     storage.forget_chord("a")
 
     writes = [
