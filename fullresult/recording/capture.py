@@ -14,6 +14,7 @@ from kombu.message import Message as Delivery
 from fullresult.config.settings import Limits
 from fullresult.record import Message, encoding
 from fullresult.record.interruptions import spare
+from fullresult.recording.given_repr import tells_all
 from fullresult.recording.message import (
     EMBEDS,
     HIDDEN,
@@ -174,13 +175,24 @@ def capture_payload(
 
 
 def hidden_in(request: Context) -> frozenset[str]:
-    """The arguments whose repr in the message is not the one that Celery would have written."""
+    """The arguments that the repr in the message does not tell.
+
+    It tells them if it is the one that Celery writes, or if each value can be read in it.
+    """
     return frozenset(
         part
         for part in ("args", "kwargs")
-        if (given := getattr(request, f"{part}repr", None)) is not None
-        and not _is_repr(str(given), getattr(request, part))
+        if (given := _repr_in(request, part)) is not None
+        and not _is_repr(given, getattr(request, part))
+        and not tells_all(given, getattr(request, part))
     )
+
+
+def _repr_in(request: Context, part: str) -> str | None:
+    given = getattr(request, f"{part}repr", None)
+    if given == "" and getattr(request, "lang", "py") != "py":
+        return None  # of a language whose Celery gives none
+    return None if given is None else str(given)
 
 
 def _is_repr(given: str, value: Any) -> bool:
