@@ -99,6 +99,11 @@ def content_type_of(serializer: str) -> str:
     return str(registry.name_to_type.get(serializer, serializer))
 
 
+def is_json(serializer: str) -> bool:
+    """True if kombu's *serializer* writes JSON."""
+    return content_type_of(serializer) == "application/json"
+
+
 def serializer_of(content_type: str) -> str:
     """The name of kombu's serializer for *content_type*."""
     return str(registry.type_to_name.get(content_type, content_type))

@@ -213,11 +213,14 @@ def entry_of(outcome: Outcome, date_done: datetime | None) -> Entry:
     )
 
 
-def entries_of(outcome: Outcome, now: Moment, *, redelivered: bool) -> tuple[Entry, ...]:
-    """The entry of a run that came to *outcome*; none if it simply succeeded."""
+def entries_of(outcome: Outcome, now: Moment, *, again: bool) -> tuple[Entry, ...]:
+    """The entry of a run that came to *outcome*; none if it simply succeeded.
+
+    *again*: the same message may be run by others too.
+    """
     if outcome.state == SUCCESS:
-        # The first delivery may still be running, and its success would then take the row.
-        kept = redelivered
+        # Another run may not have ended yet, and its success would then take the row.
+        kept = again
     else:
         kept = outcome.state in FINISHED or outcome.state == RETRY
     return (entry_of(outcome, now.at),) if kept else ()

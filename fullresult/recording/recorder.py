@@ -55,6 +55,7 @@ from fullresult.recording.outcomes import (
 )
 from fullresult.recording.redaction import Redactor
 from fullresult.recording.requests import (
+    MayRunAgain,
     ReceivedRequests,
     attempt_of,
     is_redelivered,
@@ -81,10 +82,10 @@ class Recorder:
         self.writer = Writer(app, settings, storage)
         self._limit = settings.limits.text
         self._clock = Clock()
-        is_json = message.content_type_of(app.conf.result_serializer) == "application/json"
-        self._json_results = settings.use_json or is_json
+        self._json_results = settings.use_json or message.is_json(app.conf.result_serializer)
         self._starts: WeakKeyDictionary[Context, datetime] = WeakKeyDictionary()
         self._received = ReceivedRequests()
+        self._may_run_again = MayRunAgain(app)
         self._written = AlreadyWritten()
         self.start_body: Callable[[Context], Payload] | None = None
         """Makes what a result backend is given for a start; None unless ours asked for starts."""
@@ -185,7 +186,7 @@ class Recorder:
         attempt = attempt_of(request)
         outcome = outcome_of(STARTED, attempt, now, worker=worker_of(request), date_started=now.at)
         start = Start(outcome.stamp, outcome.worker, now.at)
-        again = attempt != (0, 0) or is_redelivered(request)
+        again = attempt != (0, 0) or self._may_run_again(request)
         entries = (entry_of(outcome, None),) if again else ()
         stored = self.start_body and stored_of(outcome, self.start_body(request))
         message_of = self._descriptions.of_request(request, name)
@@ -202,7 +203,7 @@ class Recorder:
         kept = NO_RESULT if ignored else self._kept(name, result)
         outcome = self._ended(SUCCESS, request, now, result=kept, runtime=runtime)
         message_of = self._descriptions.of_request(request, name)
-        entries = entries_of(outcome, now, redelivered=is_redelivered(request))
+        entries = entries_of(outcome, now, again=self._may_run_again(request))
         self._write(request.id, now, message_of, outcome=outcome, entries=entries)
 
     def failed(self, task_id: str, name: str, request: Context, exception: Any, einfo: Any) -> None:
@@ -308,7 +309,7 @@ class Recorder:
             now.at,
             now.at,
             outcome=outcome,
-            entries=entries_of(outcome, now, redelivered=is_redelivered(request)),
+            entries=entries_of(outcome, now, again=self._may_run_again(request)),
             stored=body and stored_of(outcome, body),
         )
         name = name_of(request)
@@ -318,8 +319,7 @@ class Recorder:
 
     def _given(self, given: GivenResult, now: Moment) -> Outcome:
         request, state = given.own_request, given.state
-        failed = state in EXCEPTION_STATES
-        name = name_of(request)
+        failed, name = state in EXCEPTION_STATES, name_of(request)
         hide = self._redactor.errors_of(request, name) if failed else ()
         value, traceback = given.value, given.traceback
         failure = describe_stored(value, traceback, self._limit, *hide) if failed else NO_FAILURE

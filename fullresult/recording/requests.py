@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
+from celery import Celery
 from celery.app.task import Context
 from celery.worker.request import Request
 
@@ -72,6 +73,27 @@ def schedule_of(request: Context) -> str:
 
 def is_redelivered(request: Context | None) -> bool:
     return request is not None and bool((request.delivery_info or {}).get("redelivered"))
+
+
+class MayRunAgain:
+    """True for a request whose message others may run too.
+
+    It was delivered before, or every worker has it: it came from a fanout exchange (`Broadcast`).
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def __call__(self, request: Context | None) -> bool:
+        return is_redelivered(request) or self._is_for_all(request)
+
+    def _is_for_all(self, request: Context | None) -> bool:
+        exchange = request is not None and (request.delivery_info or {}).get("exchange")
+        queues = self._app.amqp.queues.values() if exchange else ()
+        return any(
+            q.exchange and (q.exchange.name, q.exchange.type) == (exchange, "fanout")
+            for q in queues
+        )
 
 
 def name_of(request: Context | None) -> str | None:
