@@ -12,11 +12,9 @@ import weakref
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fullresult.outage import adoption
 from fullresult.outage.breaker import Breaker
-from fullresult.outage.directory import directory_of
 from fullresult.outage.flusher_thread import COLLECT, FlusherThread
 from fullresult.outage.lines import Count, Frame
 from fullresult.outage.load import Load
@@ -24,13 +22,8 @@ from fullresult.outage.segment import UNREAD
 from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
-from fullresult.storage import Refused, ScheduleStorage, Storage, StorageError
+from fullresult.storage import Refused, Storage, StorageError
 from fullresult.storage.threads import ForkGate
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-    from fullresult.config import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -334,49 +327,6 @@ class Flusher:
         elif self._spool.append(event):  # behind all other segments
             load.events.popleft()
             self._finish_load(load)
-
-
-def flusher_of(
-    app: Celery, settings: Settings, storage: Storage, breaker: Breaker
-) -> Flusher | None:
-    """The flusher of *app*; None if it is to have no spool."""
-    try:
-        directory = directory_of(settings)
-    except LookupError as error:
-        logger.warning(
-            "fullresult: events that the storage does not take are lost: there is %s", error
-        )
-        return None
-    if directory is None:
-        return None
-    reference = weakref.ref(app)  # the thread must not keep the app alive
-
-    def withdraw(schedule_id: str) -> None:
-        if isinstance(storage, ScheduleStorage):
-            storage.withdraw(schedule_id)
-
-    def count(what: Count) -> None:
-        backend = getattr(reference(), "backend", None)
-        count_later = getattr(backend, "count_later", None)
-        if count_later is None:
-            logger.error(
-                "fullresult: chord %s does not count its member %s: the records are no longer the "
-                "result backend",
-                *(what.chord_id, what.member),
-            )
-            return
-        try:
-            count_later(what)
-        except StorageError:
-            raise
-        except Exception:
-            logger.exception("fullresult: the body of chord %s is not sent", what.chord_id)
-
-    spool = Spool(directory, settings.spool_size)
-    lingers = settings.write_mode == "spooled"
-    flusher = Flusher(storage, spool, breaker, withdraw, count, lingers=lingers)
-    breaker.watched(flusher.wake, directory)
-    return flusher
 
 
 def finish_all(seconds: float = PATIENCE) -> None:

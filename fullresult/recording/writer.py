@@ -11,8 +11,9 @@ from celery import Celery
 
 from fullresult.config import Settings
 from fullresult.outage.breaker import Breaker
-from fullresult.outage.flusher import Flusher, flusher_of
+from fullresult.outage.flusher import Flusher
 from fullresult.outage.lines import Frame
+from fullresult.outage.opening import flusher_of
 from fullresult.record import TaskRecord
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import Clock
