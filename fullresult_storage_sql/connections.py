@@ -171,6 +171,11 @@ class Connections(Generic[C]):
         else:
             self._inherited.append(connection)
 
+    @property
+    def fork_waits(self) -> bool:
+        """True if this process is about to fork, and waits for connections in `use`."""
+        return self._forking
+
     def _lend(self, loan: object) -> None:
         # Noted first, then looked: `before_fork` does it the other way round, and so one of the
         # two sees the other. Only who has to wait needs the lock.

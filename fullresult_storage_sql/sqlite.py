@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path as File
@@ -21,10 +22,11 @@ from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
-from fullresult_storage_sql.sqlite_turns import in_turn
+from fullresult_storage_sql.sqlite_turns import GaveWay, in_turn
 from fullresult_storage_sql.sqlite_updates import Updates
 
 T = TypeVar("T")
+V = TypeVar("V")
 logger = logging.getLogger(__name__)
 
 OLDEST = (3, 35, 0)
@@ -86,7 +88,8 @@ class SQLite(Conditions):
         )
         try:
             switch = partial(session.execute, "PRAGMA journal_mode = WAL")
-            session.has_log = in_turn(session, switch, self._timeout).fetchone() == ("wal",)
+            switched = self._in_turn(session, switch, self._timeout)
+            session.has_log = switched.fetchone() == ("wal",)
             session.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
         except BaseException:
             session.close()
@@ -353,14 +356,22 @@ class SQLite(Conditions):
         self._connections.close()
 
     def _run(self, do: Callable[[Session], T]) -> T:
+        end = time.monotonic() + self._timeout
+
+        def once(session: Session, _: bool) -> T:
+            return self._in_turn(session, lambda: do(session), end - time.monotonic())
+
         try:
-            return self._connections.use(
-                lambda session, _: in_turn(session, lambda: do(session), self._timeout)
-            )
+            while True:
+                with suppress(GaveWay):
+                    return self._connections.use(once)
         except REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{self!r}: {error}") from error
+
+    def _in_turn(self, session: Session, do: Callable[[], V], timeout: float) -> V:
+        return in_turn(session, do, timeout, lambda: self._connections.fork_waits)
 
 
 def _split(sql: str) -> list[str]:

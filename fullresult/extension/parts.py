@@ -87,7 +87,8 @@ class Parts:
 
     def new_sweeper(self) -> Sweeper:
         """A sweeper that is not started. Raises `ImproperlyConfigured`."""
-        return Sweeper(self.app, self.settings, self.schedule_storage)
+        ask = self.recorder.writer.listen
+        return Sweeper(self.app, self.settings, self.schedule_storage, ask)
 
     def start_sweeper(self) -> None:
         """Send due tasks from a thread of this process, until `stop_sweeper`."""

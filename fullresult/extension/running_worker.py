@@ -44,7 +44,8 @@ class RunningWorker:
         if not every or not isinstance(storage, WorkerStorage):
             return None
         name, maker = encoding.key(consumer.hostname), CardMaker(consumer, self._parts.settings)
-        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every, maker)
+        ask = self._parts.recorder.writer.listen
+        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every, maker, ask)
         heartbeat.start()
         return heartbeat
 

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
+from fullresult.outage.notice import Notice
 from fullresult.storage import Refused, StorageError
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,12 @@ _HOLD = 1.0
 _LONGEST_HOLD = 8.0
 _PROBE_COST = 10
 """The pause before a probe is at least 10 times as long as the failed call took."""
+_LOOK = 0.1
+"""Seconds between two looks for the notice of another process."""
+_TRUST = 5.0
+"""Seconds for which a notice of another process spares this one a probe of its own."""
+_DISTRUST = 60.0
+"""Seconds for which notices are ignored after one that stood while the storage answered here."""
 
 
 class Breaker:
@@ -52,6 +59,10 @@ class Breaker:
         self._kept = self._lost = 0
         self._watch: Callable[[], bool] | None = None
         self._place: object = None
+        self._notice: Notice | None = None
+        self._looked = self._heard = self._distrusted_until = float("-inf")
+        self._told_at: float | None = None
+        """When a notice opened it; None if a call here had no answer."""
         reference = weakref.ref(self)  # a registration at fork is for the life of the process
 
         def renew() -> None:
@@ -64,24 +75,34 @@ class Breaker:
         # Re-entrant, for a signal handler may publish.
         self._lock = threading.RLock()
 
-    def watched(self, watch: Callable[[], bool], place: object) -> None:
+    def watched(
+        self, watch: Callable[[], bool], place: object, notice: Notice | None = None
+    ) -> None:
         """Let no call through while the breaker is open and *watch* answers that a thread probes.
 
-        Events are kept in *place* meanwhile.
+        Events are kept in *place* meanwhile. By *notice* the processes of a host tell each other.
         """
-        self._watch, self._place = watch, place
+        self._watch, self._place, self._notice = watch, place, notice
 
     @property
     def is_open(self) -> bool:
         """True if the storage is not asked."""
         return self._open_until is not None
 
+    @property
+    def leaves_probes_to_others(self) -> bool:
+        """True if another process has just found that the storage does not answer."""
+        if self._told_at is None or self._notice is None:
+            return False
+        now = self._monotonic()
+        return now - self._told_at < _TRUST and self._notice.read(now) is not None
+
     def call(self, do: Callable[[], T], otherwise: T, keep: Keep | None = None) -> T:
         """`do()`; *otherwise* if the storage does not answer or is not asked.
 
         In that case *keep* is called, to keep the event for later.
         """
-        if self._open_until is not None and not self._may_probe():
+        if self._is_shut() and not self._may_probe():
             self._missed(keep)
             return otherwise
         began = self._monotonic()
@@ -92,7 +113,7 @@ class Breaker:
 
     def ask(self, do: Callable[[], T]) -> T:
         """`do()`. Raises its `StorageError`, or one at once if the storage is not asked."""
-        if self._open_until is not None and not self.answers and not self._may_probe():
+        if self._is_shut() and not self.answers and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
         return self.probe(do)
 
@@ -113,6 +134,20 @@ class Breaker:
         self._answered()
         return answer
 
+    def watch_for_silence(self, do: Callable[[], T]) -> T:
+        """`do()`, even while the breaker is open, which an error opens and an answer leaves as is.
+
+        For threads whose questions a storage may answer while it takes no events.
+        """
+        began = self._monotonic()
+        try:
+            return do()
+        except Refused:
+            raise
+        except StorageError as error:
+            self._failed(error, self._monotonic() - began)
+            raise
+
     def overlap(
         self, begin: Callable[[], Callable[[], object]], keep: Keep | None = None
     ) -> Callable[[], None]:
@@ -120,7 +155,7 @@ class Breaker:
 
         Only the end says if the storage answers. *keep* is as for `call`.
         """
-        if self._open_until is not None and not self._may_probe():
+        if self._is_shut() and not self._may_probe():
             self._missed(keep)
             return _nothing
         began = self._monotonic()
@@ -144,6 +179,33 @@ class Breaker:
                 self._kept += 1
             else:
                 self._lost += 1
+
+    def _is_shut(self) -> bool:
+        """True if the breaker is open, also because a notice of another process says so."""
+        if self._open_until is None and self._notice is not None:
+            self._look(self._notice)
+        return self._open_until is not None
+
+    def _look(self, notice: Notice) -> None:
+        now = self._monotonic()
+        if now - self._looked < _LOOK or now < self._distrusted_until:
+            return
+        self._looked = now
+        away = notice.read(now)
+        # An answer since then is newer than what the other process knows.
+        if away is None or self._heard > away.since:
+            return
+        with self._lock:
+            if self._open_until is not None:
+                return
+            self._open_until, self._told_at = now + _SHORTEST, now
+            self.answers = False
+            self._held_until = now
+        logger.warning(
+            "fullresult: another process had no answer from the storage; events are kept in %s "
+            "until there is",
+            self._place,
+        )
 
     def _missed(self, keep: Keep | None) -> None:
         self.note(kept=keep is not None and keep())
@@ -183,6 +245,7 @@ class Breaker:
                 self._open_until = self._monotonic() + _SHORTEST
 
     def _answered(self) -> None:
+        self._heard = self._monotonic()
         if self._open_until is not None:
             self._recovered()
 
@@ -204,12 +267,15 @@ class Breaker:
             was_open, now = self._open_until is not None, self._monotonic()
             pause = min(max(_SHORTEST, took * _PROBE_COST), _LONGEST)
             self._open_until = now + pause
+            self._told_at = None
             self.answers = False
             self.failures += 1
             if not was_open:
                 again = now - self._closed_at < _CALM
                 self._hold = min(max(self._hold * 2, _HOLD), _LONGEST_HOLD) if again else 0.0
                 self._held_until = now + self._hold
+        if self._notice is not None:
+            self._notice.post(now, took)
         if was_open:
             return
         if self._watch is None:
@@ -233,6 +299,8 @@ class Breaker:
             kept, lost = self._kept, self._lost
             self._kept = self._lost = 0
             self._open_until, self._closed_at = None, now
+            told, self._told_at = self._told_at is not None, None
+        self._take_down(now, told=told)
         if self._watch is None:
             logger.warning("fullresult: the storage answers again; %d events were lost", lost)
         else:
@@ -242,6 +310,14 @@ class Breaker:
                 kept,
                 lost,
             )
+
+    def _take_down(self, now: float, *, told: bool) -> None:
+        """Have the other processes ask the storage again."""
+        if self._notice is not None:
+            if told and self._notice.read(now) is not None:
+                # Either the storage is back, or it is only away for the one that posted it.
+                self._distrusted_until = now + _DISTRUST
+            self._notice.take_down()
 
 
 def _nothing() -> None:

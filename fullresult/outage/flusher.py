@@ -75,6 +75,7 @@ class Flusher:
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+        self._turn = threading.RLock()
         self._thread: FlusherThread | None = None
 
     def after_fork_in_child(self) -> None:
@@ -144,7 +145,8 @@ class Flusher:
         self._stays = False
         thread = self._thread
         if thread is not None:
-            thread.end(seconds)
+            # In an outage it may be asking the storage, for which nothing here need wait.
+            thread.end(seconds, unless=lambda: self._breaker.is_open)
             with self._lock:
                 if self._thread is thread:
                     self._thread = None
@@ -159,13 +161,15 @@ class Flusher:
         pause = _SHORTEST_PAUSE
         while True:
             began = time.monotonic()
+            if self._breaker.leaves_probes_to_others and not thread.is_ending:
+                thread.rest(_HELD)
+                continue
             try:
                 wrote = self._step()
             except Exception as error:  # noqa: BLE001  (a thread that ends would write nothing more)
                 self._say(error)
                 if self._is_over(thread, failed=True):
                     return
-                # A fork waits for a batch, so there must be pauses between them.
                 took = time.monotonic() - began
                 thread.rest(max(pause * random.uniform(0.8, 1.2), took / 2))  # noqa: S311
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -223,14 +227,13 @@ class Flusher:
         return total
 
     def _step(self) -> int | None:
-        """Write one batch, for which a fork waits. Returns its size, None if there is nothing."""
-        with self._gate:
+        """Write one batch. Returns its size, None if there is nothing."""
+        with self._turn:  # `flush` may be called beside the thread
             load = self._load or self._next()
             if load is None:
                 if self._breaker.is_open:
                     self._breaker.probe(self._storage.now)
                 return None
-            self._load = load
             wrote = self._write_some(load)
             self._finish_load(load)
             return wrote
@@ -241,6 +244,12 @@ class Flusher:
             self._spool.done(load.segment, keep=load.unreadable > 0)
 
     def _next(self) -> Load | None:
+        # Else a child could inherit a file, and with it the lock, of which it does not know.
+        with self._gate:
+            self._load = self._open_load()
+        return self._load
+
+    def _open_load(self) -> Load | None:
         segment = self._spool.take() or self._adoption.segment()
         if segment is None:
             return None

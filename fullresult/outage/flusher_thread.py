@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fullresult.storage.threads import Stop
 
+_TICK = 0.05
 COLLECT = 0.03
 """Seconds for which events come together before they are written."""
 
@@ -36,10 +37,14 @@ class FlusherThread:
             self._will_look = True
             self._stop.wake()
 
-    def end(self, seconds: float) -> None:
-        """Let it come to an end, and wait at most *seconds* for that."""
+    def end(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
+        """Let it come to an end, and wait at most *seconds* for that, and not while *unless*."""
         self._stop.set()
-        self._thread.join(seconds)
+        deadline = time.monotonic() + seconds
+        while (
+            not unless() and self._thread.is_alive() and (left := deadline - time.monotonic()) > 0
+        ):
+            self._thread.join(min(left, _TICK))
 
     def wait(self, seconds: float | None) -> None:
         """Wait until it is woken, at most *seconds*, and then a moment for more events to come."""

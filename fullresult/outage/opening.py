@@ -10,6 +10,7 @@ from fullresult.outage.breaker import Breaker
 from fullresult.outage.directory import directory_of
 from fullresult.outage.flusher import Flusher
 from fullresult.outage.lines import Count
+from fullresult.outage.notice import Notice
 from fullresult.outage.spool import Spool
 from fullresult.storage import ScheduleStorage, Storage, StorageError
 
@@ -60,5 +61,5 @@ def flusher_of(
     spool = Spool(directory, settings.spool_size)
     lingers = settings.write_mode == "spooled"
     flusher = Flusher(storage, spool, breaker, withdraw, count, lingers=lingers)
-    breaker.watched(flusher.wake, directory)
+    breaker.watched(flusher.wake, directory, Notice(directory))
     return flusher

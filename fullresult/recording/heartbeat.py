@@ -12,7 +12,8 @@ from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
 from fullresult.recording.worker_card import CardMaker
 from fullresult.storage import CardStorage, Storage, StorageError, WorkerStorage
-from fullresult.storage.threads import ForkGate, Stop
+from fullresult.storage.clock import AskTime, plainly
+from fullresult.storage.threads import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +43,15 @@ class Heartbeat:
         name: str,
         every: timedelta,
         maker: CardMaker | None = None,
+        ask: AskTime = plainly,
     ) -> None:
         self._storage = storage
         self._cards = KeptCard(worker_id, maker) if maker is not None else None
+        self._ask = ask
         self._id, self._name = worker_id, name
         self._every = every
         self._started: datetime | None = None
         self._failures = 0
-        self._gate = ForkGate()
         self._stop = Stop()
         self._thread: threading.Thread | None = None
 
@@ -76,8 +78,7 @@ class Heartbeat:
         # Scattered, so that many workers do not beat at the same moment.
         seconds = self._every.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
         try:
-            with self._gate:
-                self._note(ends=ends)
+            self._note(ends=ends)
         except Exception as error:  # noqa: BLE001  (a heartbeat that stops makes orphans of healthy tasks)
             self._failures += 1
             if self._failures == 1:
@@ -90,7 +91,7 @@ class Heartbeat:
         storage = self._storage
         assert isinstance(storage, WorkerStorage)
         asked = time.time()
-        now = storage.now()
+        now = self._ask(storage.now)
         ahead = (asked + time.time()) / 2 - now.timestamp()
         is_first, self._started = self._started is None, self._started or now
         until = now + _LEASE * self._every

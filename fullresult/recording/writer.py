@@ -119,6 +119,13 @@ class Writer:
         """The storage's time. Raises `StorageError`, at once while the storage is not asked."""
         return self._breaker.ask(self.storage.now)
 
+    def listen(self, ask: Callable[[], T]) -> T:
+        """`ask()`, for threads that ask for themselves; if there is no answer no event waits.
+
+        Raises `StorageError`.
+        """
+        return self._breaker.watch_for_silence(ask)
+
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None:
         """Store *schedule* and *event* in one. Raises `StorageError`."""
         storage = self._schedules or with_schedules(self.storage)

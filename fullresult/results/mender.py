@@ -15,7 +15,7 @@ from celery import Celery, signals
 
 from fullresult.results import bodies
 from fullresult.storage import CompleteChord, ResultStorage, Storage, StorageError
-from fullresult.storage.threads import ForkGate, Stop
+from fullresult.storage.threads import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ class Mender:
         self._app = ref(app)
         self._storage = storage
         self._results = results
-        self._gate = ForkGate()
         self._stop = Stop()
         self._thread: threading.Thread | None = None
 
@@ -52,8 +51,7 @@ class Mender:
             if self._stop.wait(lease / 3 * random.uniform(0.8, 1)):  # noqa: S311
                 return
             try:
-                with self._gate:
-                    mend(app.backend.chords.mend, self._storage, self._results, lease)
+                mend(app.backend.chords.mend, self._storage, self._results, lease)
             except StorageError:
                 continue
             except Exception:

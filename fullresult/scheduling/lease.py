@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta
 
 from fullresult.storage import ScheduleStorage
+from fullresult.storage.clock import AskTime, plainly
 
 _SEATS = 3
 _RENEW = 2.0
@@ -27,8 +28,9 @@ class Lease:
     finds another time there has lost it; a time in the future binds nobody.
     """
 
-    def __init__(self, storage: ScheduleStorage, namespace: str) -> None:
+    def __init__(self, storage: ScheduleStorage, namespace: str, ask: AskTime = plainly) -> None:
         self._storage = storage
+        self._ask = ask
         self._namespace = namespace
         self._seat: int | None = None
         self._noted: datetime | None = None
@@ -56,7 +58,7 @@ class Lease:
         return max(self._next_look - time.monotonic(), 0.0)
 
     def _look(self) -> None:
-        now = self._storage.now()
+        now = self._ask(self._storage.now)
         self._seat = next((seat for seat in range(_SEATS) if self._takes(seat, now)), None)
         self._sweeps = self._seat == 0 or self._is_behind(now)
 

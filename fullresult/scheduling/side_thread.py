@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 
 from fullresult.storage import StorageError
-from fullresult.storage.threads import ForkGate
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +15,6 @@ class SideThread:
     """Does one thing at a time while its caller does another."""
 
     def __init__(self) -> None:
-        self._gate = ForkGate()
         self._thread: threading.Thread | None = None
 
     def start(self, do: Callable[[], None]) -> None:
@@ -30,13 +28,12 @@ class SideThread:
             self._thread = thread
 
     def _run(self, do: Callable[[], None]) -> None:
-        with self._gate:
-            try:
-                do()
-            except StorageError:
-                return
-            except Exception:
-                logger.exception("fullresult: the sweeper's second thread failed")
+        try:
+            do()
+        except StorageError:
+            return
+        except Exception:
+            logger.exception("fullresult: the sweeper's second thread failed")
 
     def join(self) -> None:
         """Wait until it is done."""

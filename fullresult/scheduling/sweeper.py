@@ -30,8 +30,8 @@ from fullresult.scheduling.sender import (
 from fullresult.scheduling.side_thread import SideThread
 from fullresult.scheduling.upkeep import Upkeep
 from fullresult.storage import StorageError
-from fullresult.storage.clock import StorageClock
-from fullresult.storage.threads import ForkGate, Stop
+from fullresult.storage.clock import AskTime, StorageClock, plainly
+from fullresult.storage.threads import Stop
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -67,7 +67,13 @@ class Sweeper:
     schedule is due, at most for `fullresult_sweep_interval`.
     """
 
-    def __init__(self, app: Celery, settings: Settings, storage: ScheduleStorage) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: ScheduleStorage,
+        ask: AskTime = plainly,
+    ) -> None:
         self._app = app
         self._storage = storage
         self._settings = settings
@@ -75,7 +81,6 @@ class Sweeper:
         self._sender = Sender(app)
         # Only its pauses are measured by it: every claim asks the storage.
         self._clock = StorageClock(storage.now, every=_ASK_EVERY)
-        self._gate = ForkGate()
         self._stop = Stop()
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, settings.sweep_limit)
@@ -86,7 +91,7 @@ class Sweeper:
         self._side = SideThread()
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
-        self._lease = Lease(storage, settings.namespace)
+        self._lease = Lease(storage, settings.namespace, ask)
         self._refusal: QueueRefused | None = None
         self._logged = -_LOG_EVERY
         self.swept = Swept()
@@ -133,16 +138,14 @@ class Sweeper:
 
     def _is_to_sweep(self) -> bool:
         """True if no other sweeper does. If one does, what this one had is marked before."""
-        with self._gate:
-            if self._lease.sweeps():
-                return True
-            self._give_back_next()
-            self._mark_what_was_sent()
-            return False
+        if self._lease.sweeps():
+            return True
+        self._give_back_next()
+        self._mark_what_was_sent()
+        return False
 
     def _step(self) -> Swept:
-        with self._gate:
-            self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
+        self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         return self._batch(self._size, ahead=True)
 
     def _rest(self, seconds: float) -> None:
@@ -161,11 +164,10 @@ class Sweeper:
         """Seconds until the next task is due, or until it is time to look again."""
         # Scattered, so that many sweepers do not look at the same moment.
         interval = self._settings.sweep_interval.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
-        with self._gate:
-            due = self._storage.next_due(self._settings.namespace)
-            if due is None:
-                return interval
-            return min((due - self._clock.now()).total_seconds(), interval)
+        due = self._storage.next_due(self._settings.namespace)
+        if due is None:
+            return interval
+        return min((due - self._clock.now()).total_seconds(), interval)
 
     def _refused_for(self, refusal: QueueRefused) -> float:
         """Seconds until a queue that refused its messages is tried again."""
@@ -189,8 +191,7 @@ class Sweeper:
         the storage fails, and `BrokerDown` if the broker does. Each claimed task is then sent and
         marked, or given back, or left claimed if it may have been sent.
         """
-        with self._gate:
-            self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
+        self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)
@@ -200,9 +201,8 @@ class Sweeper:
                 raise BrokerDown(str(self._refusal)) from self._refusal
             if not some.claimed:
                 break
-        with self._gate:
-            self._give_back_next()
-            self._mark_what_was_sent()
+        self._give_back_next()
+        self._mark_what_was_sent()
         return swept
 
     def _batch(self, size: int, *, ahead: bool) -> Swept:
@@ -211,15 +211,13 @@ class Sweeper:
         They are marked then, or while the next batch is sent. With *ahead*, that one is claimed
         meanwhile.
         """
-        with self._gate:
-            if not self._may_wait():
-                self._mark_what_was_sent()
-            self._get_ready()
-            batch = self._take_next() or self._claim(size)
+        if not self._may_wait():
+            self._mark_what_was_sent()
+        self._get_ready()
+        batch = self._take_next() or self._claim(size)
         self._refusal = None
         if batch is None:
-            with self._gate:
-                self._mark_what_was_sent()
+            self._mark_what_was_sent()
             return Swept()
         more = self._size if ahead and batch.full and self._smooth and self._sender.confirms else 0
         sent = False
@@ -235,8 +233,7 @@ class Sweeper:
                 self._give_back_next()
             self._unmarked.append(batch)
             if not (batch.full and self._sender.confirms and self._may_wait()):
-                with self._gate:
-                    self._mark_what_was_sent()
+                self._mark_what_was_sent()
             self.swept += batch.done
         return batch.done
 
@@ -295,8 +292,7 @@ class Sweeper:
             if self._stop.is_set() and time.monotonic() - began > _CLAIM * 10:
                 break  # the rest is given back
             try:
-                with self._gate:
-                    self._send_one(batch)
+                self._send_one(batch)
             except TermOver:
                 break
         self._pace(count - len(batch.waiting), time.monotonic() - began)
@@ -388,10 +384,9 @@ class Sweeper:
 
     def close(self) -> None:
         """Close the connection. Sent schedules that cannot be marked stay claimed."""
-        with self._gate:
-            self._give_back_next()
-            try:
-                self._mark_what_was_sent()
-            except Exception as error:  # noqa: BLE001  (the connection is to be closed)
-                logger.error("fullresult: tasks that were just sent stay claimed: %s", error)  # noqa: TRY400
-            self._sender.close()
+        self._give_back_next()
+        try:
+            self._mark_what_was_sent()
+        except Exception as error:  # noqa: BLE001  (the connection is to be closed)
+            logger.error("fullresult: tasks that were just sent stay claimed: %s", error)  # noqa: TRY400
+        self._sender.close()

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+AskTime = Callable[[Callable[[], datetime]], datetime]
+"""Asks a storage for its time, and tells the process if there is no answer."""
 _RESOLUTION = timedelta(milliseconds=1)
 """Storages truncate their time to the millisecond."""
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
@@ -26,6 +28,10 @@ def unstopped(ask: Callable[[], datetime]) -> Callable[[], float]:
     if _BOOTTIME is None:
         return lambda: ask().timestamp()
     return host_clock
+
+
+def plainly(ask: Callable[[], datetime]) -> datetime:
+    return ask()
 
 
 class StorageClock:

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 
-_PATIENCE = 5.0
+_PATIENCE = 0.2
 """Seconds that a fork waits for a thread inside a gate."""
 
 
 class ForkGate(AbstractContextManager["ForkGate"]):
     """A lock that forks wait for: no fork happens while a thread is inside a `with` block of it.
 
-    Without it a child could inherit a socket or a lock in the middle of a thread's work, but not
-    the thread that would finish it.
+    Without it a child could inherit a file or a lock in the middle of a thread's work, but not the
+    thread that would finish it. A fork waits 0.2 s at most, so nothing inside may wait for a
+    network.
     """
 
     def __init__(self) -> None:

@@ -84,6 +84,8 @@ def test_what_is_raised_inside_opens_it_again() -> None:
 def test_a_fork_waits_for_the_thread_inside(tmp_path: object) -> None:
     """And neither side finds the gate closed afterwards."""
     body = """
+    import fullresult.storage.threads
+    fullresult.storage.threads._PATIENCE = 30
     gate, inside, done = ForkGate(), threading.Event(), []
     def work():
         with gate:
