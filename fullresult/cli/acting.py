@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def deeds_of(full: FullResult) -> Deeds:
     """The deeds of the user of this process."""
-    return full.acting(actor_here("command line", unwritten=_say_unwritten))
+    return full.acting(actor_here("command line", unwritten=say_unwritten))
 
 
-def _say_unwritten(why: str) -> None:
+def say_unwritten(why: str) -> None:
     say(f"What was done stays done, but the audit log does not say so: {one_line(why)}", err=True)

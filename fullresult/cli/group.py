@@ -7,6 +7,7 @@ import click
 from fullresult.cli.commands.audit import audit
 from fullresult.cli.commands.cancel import cancel
 from fullresult.cli.commands.delete import delete
+from fullresult.cli.commands.import_ import import_
 from fullresult.cli.commands.list_and_count import count, list_
 from fullresult.cli.commands.mend import release, resend_scheduled
 from fullresult.cli.commands.orphans import orphans
@@ -34,6 +35,7 @@ __all__ = ["fullresult"]
         *(list_, show, count, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, audit),
+        import_,
         spool,
         web,
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,13 +13,30 @@ from fullresult.cli.terminal import is_terminal
 
 
 @contextmanager
-def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number that was done since the last call."""
+def progress(total: int, label: str, unit: str | None = None) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number that was done since the last call.
+
+    With a *unit* the bar also says how many of them are done in a second.
+    """
     if not is_terminal(err=True):
         yield lambda _: None
         return
-    with click.progressbar(length=total, label=label, show_pos=True, file=sys.stderr) as bar:
-        yield bar.update
+    began, done = time.monotonic(), 0
+
+    def rate(_: object) -> str | None:
+        passed = time.monotonic() - began
+        return f"{done / passed:,.0f} {unit}s/s" if unit and passed else None
+
+    with click.progressbar(
+        length=total, label=label, show_pos=True, item_show_func=rate, file=sys.stderr
+    ) as bar:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(more, more)
+
+        yield advance
 
 
 @contextmanager

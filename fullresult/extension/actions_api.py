@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,8 @@ from fullresult.actions.missing import WAYS
 from fullresult.actions.schedules import utc_of
 from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import whole_query_of
+from fullresult.importers.deed import Import, Wish
+from fullresult.importers.importing import Imported
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 
@@ -178,6 +180,36 @@ class ActionsAPI:
         return self._deeds(actor).find_and_resend_missing(
             ways, narrowed, age, limit, dry_run=dry_run
         )
+
+    def importing(self, wish: Wish, actor: Actor) -> Import:
+        """An import that has not begun: the command shows what it is of. Raises `CannotImport`."""
+        parts = self.parts
+        return Import(parts.app, parts.settings, parts.storage, parts.recorder, actor, wish)
+
+    def import_records(
+        self,
+        source: str = "backend",
+        url: str | None = None,
+        *,
+        since: datetime | None = None,
+        table: str | None = None,
+        zone: tzinfo = timezone.utc,
+        batch: int = 500,
+        dry_run: bool = False,
+        advance: Callable[[int], None] | None = None,
+        actor: str | None = None,
+    ) -> Imported:
+        """Take over what another program recorded, as the command `import` does.
+
+        *source* is `backend` (the app's own result backend), `django-celery-results`,
+        `fulldbresult`, `celery` or `flower`; *url* says where it is. Only rows changed at *since*
+        or later are read, *batch* at a time; dates without a time zone are in *zone*. A *dry_run*
+        writes nothing. *advance* is called with the size of each batch. A row that
+        cannot be read is counted and logged, and the others go on. An import that was interrupted
+        is gone on with. Raises `CannotImport` if the source cannot be read at all; `StorageError`.
+        """
+        wish = Wish(source, url, since, table, zone, batch, dry_run=dry_run)
+        return self.importing(wish, actor_here("python", actor)).run(advance)
 
     def trigger(
         self, name: str, scheduler: str | None = None, *, actor: str | None = None

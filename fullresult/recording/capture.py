@@ -68,6 +68,17 @@ def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None
     return _message(stamp, call, notes, limits, redact)
 
 
+def capture_known(
+    call: Call,
+    known: Mapping[str, str],
+    stamp: str,
+    limits: Limits,
+    redact: Redact | None = None,
+) -> Message:
+    """A message as another program kept it; the notes *known* say what is missing."""
+    return _message(stamp, call, dict(known), limits, redact)
+
+
 def without_content(known: Message) -> Message:
     """*known* of a task that is not to be recorded: only its name and where it goes."""
     lost: dict[str, Any] = dict.fromkeys(

@@ -27,6 +27,9 @@ class RedactedArguments:
         self._functions = list(functions)
         self.paths_of = lru_cache(4096)(self._find_paths)
 
+    def has_rules_for(self, name: str | None) -> bool:
+        return bool(self._functions or self.paths_of(name))
+
     def of_task(self, name: str | None, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments of a task called *name*, as they may be kept."""
         if paths := self.paths_of(name):

@@ -153,6 +153,10 @@ class Redactor:
             spare(error)
             return MARK
 
+    def may_hide_arguments(self, name: str | None) -> bool:
+        """True if some rule looks for arguments of tasks called *name*, or of any if it is None."""
+        return self._arguments.has_rules_for(name)
+
     def covers(self, signature: Any) -> bool:
         """True if something of *signature* is not to be kept."""
         try:

@@ -18,6 +18,7 @@ LAYERS = (
     {"scheduling"},
     {"results", "insight"},
     {"actions"},
+    {"importers"},
     {"extension"},
     {CORE},  # The face, `fullresult/__init__.py`.
     {"web"},

@@ -1,0 +1,1 @@
+"""What other programs recorded, read from their tables and files and merged into the records."""

@@ -1,0 +1,63 @@
+"""The table of Celery's `database` result backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fullresult.importers.row import Row, date, number, text
+from fullresult.importers.source import Column, Table
+from fullresult.importers.values import (
+    UNKNOWN,
+    Given,
+    children_of,
+    failed_of,
+    from_any,
+    given_plain,
+)
+from fullresult.record.states import SUCCESS
+
+_EXCEPTIONS = ("FAILURE", "RETRY", "REVOKED")
+
+
+class CeleryDatabase(Table):
+    """Results of Celery 5.4 to 5.7, extended or not. Before 5.7 they are pickles."""
+
+    name = "celery"
+    missing = "links, headers, priority, ETA, limits, when it was published and started"
+    default_table = "celery_taskmeta"
+    needed = ("id", "task_id", "status", "result", "date_done")
+
+    def row(self, column: Column) -> Row:
+        state = str(column["status"])
+        row = Row(
+            task_id=column["task_id"],
+            state=state,
+            changed=date(column["date_done"], self.options.zone),
+            name=text(column.get("name")),
+            worker=text(column.get("worker")),
+            queue=text(column.get("queue")),
+            retries=number(column.get("retries")),
+            traceback=column.get("traceback") or None,
+            children=children_of(_value(column, "children")),
+        )
+        row.args, row.kwargs = _argument(column, "args"), _argument(column, "kwargs")
+        stamps = _value(column, "stamps")
+        if isinstance(stamps, dict) and isinstance(stamps.get("stamps"), dict):
+            row.stamps = stamps["stamps"]
+        value = _value(column, "result")
+        if state in _EXCEPTIONS:
+            row.exception_type, row.exception_message = failed_of(value)
+        elif value is not None or state == SUCCESS:
+            row.result = Given.of(value)
+        return row
+
+
+def _value(column: Column, part: str) -> Any:
+    content = column.get(part)
+    return None if content in (None, b"", "") else from_any(content)
+
+
+def _argument(column: Column, part: str) -> Given:
+    if column.get(part) in (None, b"", ""):
+        return UNKNOWN
+    return given_plain(_value(column, part))

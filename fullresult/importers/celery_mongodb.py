@@ -1,0 +1,129 @@
+"""The collection of Celery's `mongodb` result backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from fullresult.config.urls import without_password
+from fullresult.importers.errors import CannotImport
+from fullresult.importers.row import Row, Unreadable, date, number, text
+from fullresult.importers.source import Options, Read, read_one
+from fullresult.importers.values import Given, children_of, failed_of, from_any, given_plain
+from fullresult.record.states import SUCCESS
+
+_EXCEPTIONS = ("FAILURE", "RETRY", "REVOKED")
+_OPEN = {"$nin": ["SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"]}
+
+
+class CeleryMongoDB:
+    """Results of Celery 5.4 to 5.7, extended or not."""
+
+    name = "celery-mongodb"
+    missing = "links, headers, priority, ETA, limits, when it was published and started"
+
+    def __init__(self, url: str, database: str | None, options: Options) -> None:
+        try:
+            import pymongo
+            from pymongo.errors import PyMongoError
+        except ImportError as error:
+            raise CannotImport('MongoDB needs PyMongo: pip install "fullresult[mongo]"') from error
+
+        self._error = PyMongoError
+        self._options = options
+        collection = options.table or "celery_taskmeta"
+        self.shown = f"{without_password(url)} {collection}"
+        try:
+            self._client: Any = pymongo.MongoClient(
+                url, serverSelectionTimeoutMS=10_000, tz_aware=False
+            )
+            found = self._client.get_default_database(database or "celery")
+            self._collection = found[collection]
+            if not self._collection.find_one({}, {"_id": 1}) and collection not in (
+                found.list_collection_names()
+            ):
+                raise CannotImport(
+                    f"{self.shown}: the database {found.name} has no collection {collection}, "
+                    "in which Celery keeps results"
+                )
+        except PyMongoError as error:
+            raise self._told(error) from error
+
+    def count(self) -> int:
+        try:
+            if not self._since():
+                return int(self._collection.estimated_document_count())
+            return int(self._collection.count_documents(self._since()))
+        except self._error as error:
+            raise self._told(error) from error
+
+    def pages(self, after: Any) -> Iterator[list[Read]]:
+        yield from self._walk(self._since(), after)
+
+    def changed(self, since: datetime) -> Iterator[list[Read]]:
+        # A task that is not over has no date.
+        moved = {"$or": [{"date_done": {"$gte": self._naive(since)}}, {"status": _OPEN}]}
+        yield from self._walk(moved, None)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _since(self) -> dict[str, Any]:
+        since = self._options.since
+        if since is None:
+            return {}
+        return {"$or": [{"date_done": {"$gte": self._naive(since)}}, {"date_done": None}]}
+
+    def _naive(self, when: datetime) -> datetime:
+        return when.astimezone(self._options.zone).replace(tzinfo=None)
+
+    def _walk(self, where: Mapping[str, Any], after: Any) -> Iterator[list[Read]]:
+        while True:
+            behind = where if after is None else {"$and": [{"_id": {"$gt": after}}, where]}
+            try:
+                page = self._collection.find(behind).sort("_id", 1).limit(self._options.page)
+                found = list(page)
+            except self._error as error:
+                raise self._told(error) from error
+            if not found:
+                return
+            after = found[-1]["_id"]
+            yield [read_one(self._row, document, "_id") for document in found]
+
+    def _row(self, document: Mapping[str, Any]) -> Row:
+        task_id, state = document["_id"], str(document["status"])
+        if not isinstance(task_id, str):
+            raise Unreadable(f"its id is no text: {task_id!r}")
+        parent = text(document.get("parent_id"))
+        row = Row(
+            task_id=task_id,
+            state=state,
+            position=task_id,
+            changed=date(document.get("date_done"), self._options.zone),
+            name=text(document.get("name")),
+            worker=text(document.get("worker")),
+            queue=text(document.get("queue")),
+            retries=number(document.get("retries")),
+            group_id=text(document.get("group_id")),
+            parent_id=None if parent == task_id else parent,  # a retry is its own parent
+            traceback=document.get("traceback") or None,
+            children=children_of(document.get("children")),
+        )
+        row.args, row.kwargs = (
+            given_plain(document.get("args")),
+            given_plain(document.get("kwargs")),
+        )
+        stamped = document.get("stamped_headers")
+        if isinstance(stamped, list):
+            row.stamps = {name: document[name] for name in stamped if name in document}
+        content = document.get("result")
+        value = from_any(content) if isinstance(content, (str, bytes)) else content
+        if state in _EXCEPTIONS:
+            row.exception_type, row.exception_message = failed_of(value)
+        elif value is not None or state == SUCCESS:
+            row.result = Given.of(value)
+        return row
+
+    def _told(self, error: Exception) -> CannotImport:
+        return CannotImport(f"{self.shown}: {without_password(str(error))}")

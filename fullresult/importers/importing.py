@@ -1,0 +1,200 @@
+"""Importing: the rows of a source become records, page by page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from fullresult.config import Settings
+from fullresult.importers.events import Events, Ignored, adds
+from fullresult.importers.routes import Routes
+from fullresult.importers.row import Row
+from fullresult.importers.source import OVERLAP, Broken, Read, Source
+from fullresult.record import TaskRecord, encoding, fold
+from fullresult.recording.redaction import Redactor
+from fullresult.storage import Refused, ResultStorage, Storage
+
+logger = logging.getLogger(__name__)
+
+_MOST_PROBLEMS = 1_000
+_SHARE = 10
+"""A follower rests at least so many times as long as its last look took."""
+Advance = Callable[[int], None]
+
+
+@dataclass
+class Imported:
+    """What an import has done so far."""
+
+    source: str = ""
+    read: int = 0
+    """Rows."""
+    new: int = 0
+    """Tasks that were not recorded before."""
+    changed: int = 0
+    """Tasks that were recorded, and of which a row said more."""
+    known: int = 0
+    """Tasks of which nothing new was said."""
+    skipped: int = 0
+    """Tasks that `fullresult_ignore` names, or that `fullresult_retention` would delete."""
+    unreadable: int = 0
+    """Rows that could not be read, or that the storage refused."""
+    resendable: int = 0
+    """Tasks whose arguments are known exactly."""
+    states: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, str] = field(default_factory=dict)
+    """Why rows could not be read, by task id: the first 1,000."""
+    finished: bool = False
+    """False if it was interrupted."""
+    position: Any = None
+    """Where it was interrupted."""
+
+    def broken(self, task_id: str, why: str) -> None:
+        self.unreadable += 1
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems[task_id] = why
+            logger.warning(
+                "fullresult: task %s of %s is not imported: %s", task_id, self.source, why
+            )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    events: list[TaskRecord]
+    known: dict[str, TaskRecord]
+    position: Any
+
+
+class _Written(NamedTuple):
+    new: int
+    changed: int
+    known: int
+    refused: dict[str, str]
+    position: Any
+
+
+class Importer:
+    """Imports from one source into one storage."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        storage: Storage,
+        redactor: Redactor | None,
+        routes: Routes,
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        self._source = source
+        self._storage = storage
+        self._events = Events(source.name, source.missing, settings, redactor, routes)
+        self._dry_run = dry_run
+        self.done = Imported(source.shown)
+
+    def run(self, after: Any, advance: Advance) -> Imported:
+        """Import all rows behind the position *after*."""
+        self._import(self._source.pages(after), advance)
+        self.done.finished = True
+        return self.done
+
+    def catch_up(self, since: datetime, advance: Advance) -> None:
+        """Import what has changed at *since* or later."""
+        self._import(self._source.changed(since), advance)
+
+    def follow(self, advance: Advance, every: timedelta, until_idle: timedelta | None) -> Imported:
+        """Go on with what changes, until nothing has for *until_idle*; None: for ever."""
+        moved = time.monotonic()
+        since = self._storage.now() - OVERLAP
+        while until_idle is None or time.monotonic() - moved < until_idle.total_seconds():
+            began, look = time.monotonic(), self._storage.now()
+            before = self.done.new, self.done.changed
+            self._import(self._source.changed(since), advance)
+            since = look - OVERLAP
+            if before != (self.done.new, self.done.changed):
+                moved = time.monotonic()
+            took = time.monotonic() - began
+            time.sleep(max(every.total_seconds(), _SHARE * took))
+        return self.done
+
+    def _import(self, pages: Iterator[list[Read]], advance: Advance) -> None:
+        """One page is written while the next is read. An interruption waits for what is begun."""
+        writing: Future[_Written] | None = None
+        with ThreadPoolExecutor(1, "fullresult-import") as pool:
+            try:
+                for page in pages:
+                    batch = self._batch(page, self._known(page))
+                    self._note(writing)
+                    writing = pool.submit(self._write, batch)
+                    advance(len(page))
+            finally:
+                self._note(writing)
+
+    def _note(self, writing: Future[_Written] | None) -> None:
+        if writing is None:
+            return
+        written = writing.result()
+        self.done.new += written.new
+        self.done.changed += written.changed
+        self.done.known += written.known
+        for task_id, why in written.refused.items():
+            self.done.broken(task_id, why)
+        self.done.position = written.position
+
+    def _known(self, page: Iterable[Read]) -> dict[str, TaskRecord]:
+        ids = list({encoding.key(row.task_id) for row in page if isinstance(row, Row)})
+        if isinstance(self._storage, ResultStorage):
+            return {record.task_id: record for record in self._storage.get_results(ids)}
+        found = map(self._storage.get, ids)
+        return {record.task_id: record for record in found if record is not None}
+
+    def _batch(self, page: list[Read], known: dict[str, TaskRecord]) -> _Batch:
+        now = self._storage.now()
+        self.done.read += len(page)
+        events, position = [], None
+        for row in page:
+            if isinstance(row, Broken):
+                self.done.broken(*row)
+                continue
+            position = row.position
+            event = self._event(row, known.get(encoding.key(row.task_id)), now)
+            if event is not None:
+                events.append(event)
+        return _Batch(fold(events), known, position)
+
+    def _event(self, row: Row, known: TaskRecord | None, now: datetime) -> TaskRecord | None:
+        try:
+            event = self._events.of(row, known, now)
+        except Ignored:
+            self.done.skipped += 1
+            return None
+        except (ValueError, TypeError, RecursionError) as error:
+            self.done.broken(row.task_id, str(error))
+            return None
+        self.done.states[event.state] += 1
+        if event.message is not None and event.message.body is not None:
+            self.done.resendable += 1
+        return event
+
+    def _write(self, batch: _Batch) -> _Written:
+        news = [event for event in batch.events if adds(event, batch.known.get(event.task_id))]
+        refused = {} if self._dry_run or not news else self._refused(news)
+        new = sum(e.task_id not in batch.known and e.task_id not in refused for e in news)
+        changed = sum(e.task_id in batch.known and e.task_id not in refused for e in news)
+        return _Written(new, changed, len(batch.events) - len(news), refused, batch.position)
+
+    def _refused(self, events: list[TaskRecord]) -> dict[str, str]:
+        """Write *events*; returns why some could not be."""
+        try:
+            self._storage.write(events)
+        except Refused as error:
+            if len(events) == 1:
+                return {events[0].task_id: str(error)}
+            return {k: v for event in events for k, v in self._refused([event]).items()}
+        return {}

@@ -1,0 +1,83 @@
+"""One task as another program recorded it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from fullresult.importers.values import UNKNOWN, Given
+from fullresult.record import encoding
+from fullresult.record.dates import to_utc
+
+
+class Unreadable(ValueError):
+    """The row says no task; the error says why."""
+
+
+@dataclass
+class Row:
+    """What a source knows of one task. Dates are aware; what it does not know is None."""
+
+    task_id: str
+    state: str
+    position: Any = None
+    """Where the row stands in its source."""
+    changed: datetime | None = None
+    """When the source last wrote it."""
+    name: str | None = None
+    args: Given = UNKNOWN
+    kwargs: Given = UNKNOWN
+    result: Given = UNKNOWN
+    exception_type: str | None = None
+    exception_message: str | None = None
+    traceback: str | None = None
+    children: list[Any] | None = None
+    worker: str | None = None
+    retries: int = 0
+    runtime: float | None = None
+    created: datetime | None = None
+    published: datetime | None = None
+    started: datetime | None = None
+    queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    priority: int | None = None
+    eta: datetime | None = None
+    expires: datetime | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+    periodic_entry: str | None = None
+    stamps: dict[str, Any] | None = None
+
+
+def text(value: Any) -> str | None:
+    """*value* as the text of an id, name or queue; None for nothing."""
+    return encoding.key(value) if value not in (None, "", b"") else None
+
+
+def number(value: Any) -> int:
+    """*value* as a count; 0 for what is none."""
+    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0  # noqa: PLR2004
+
+
+def date(value: Any, zone: tzinfo) -> datetime | None:
+    """*value* in UTC; a date without a time zone is in *zone*. Raises `Unreadable`."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, (int, float)):
+        value = datetime.fromtimestamp(value, zone)
+    if isinstance(value, str):
+        value = _parsed(value)
+    if not isinstance(value, datetime):
+        raise Unreadable(f"no date: {encoding.safe_repr(value)[:100]}")
+    return to_utc(value if value.tzinfo else value.replace(tzinfo=zone))
+
+
+def _parsed(value: str) -> datetime:
+    try:
+        # Python 3.10 reads neither a Z nor a fraction of other than 3 or 6 digits.
+        return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise Unreadable(f"no date: {value[:100]!r}") from None

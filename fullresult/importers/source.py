@@ -1,0 +1,179 @@
+"""A source of rows, and one that is a table of an SQL database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Any, NamedTuple, Protocol
+
+from fullresult.importers.databases import Database
+from fullresult.importers.errors import CannotImport
+from fullresult.importers.row import Row
+
+OVERLAP = timedelta(minutes=10)
+"""What was written so long before the last look is looked at again: clocks differ, and a
+transaction may last."""
+_TABLE = re.compile(r"\w+(\.\w+)?\Z")
+_IDS = 500
+Column = Mapping[str, Any]
+
+
+class Broken(NamedTuple):
+    """A row that could not be read."""
+
+    task_id: str
+    why: str
+
+
+Read = Row | Broken
+
+
+class Options(NamedTuple):
+    """How a source is read."""
+
+    table: str | None = None
+    zone: tzinfo = timezone.utc
+    """Of dates without a time zone."""
+    since: datetime | None = None
+    """Rows last changed before are left out."""
+    page: int = 500
+
+
+class Source(Protocol):
+    """Gives rows in pages. Raises `CannotImport`."""
+
+    name: str
+    """As it stands in the notes of records: `django-celery-results`."""
+    shown: str
+    """Where it is, without a password."""
+    missing: str
+    """What of a task it never knows, for the notes of records."""
+
+    def count(self) -> int:
+        """The number of rows that `pages` gives, about."""
+        ...
+
+    def pages(self, after: Any) -> Iterator[list[Read]]:
+        """All rows behind the position *after*; None: from the beginning."""
+        ...
+
+    def changed(self, since: datetime) -> Iterator[list[Read]]:
+        """The rows that are new or have changed at *since* or later, and perhaps others."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Table:
+    """A table with a numeric key `id`, one row a task."""
+
+    name = ""
+    missing = ""
+    default_table = ""
+    needed: tuple[str, ...] = ()
+    """Columns without which it is not the table that it should be."""
+    date_column = "date_done"
+    id_column = "task_id"
+
+    def __init__(self, database: Database, options: Options) -> None:
+        self.database = database
+        self.options = options
+        self.table = options.table or self.default_table
+        if not _TABLE.match(self.table):
+            raise CannotImport(f"--table {self.table!r} is no name of a table")
+        self.columns = database.columns(self.table)
+        if lacking := [column for column in self.needed if column not in self.columns]:
+            what = f"has no column {lacking[0]}" if self.columns else "does not exist"
+            raise CannotImport(
+                f"{database.shown}: the table {self.table}, in which {self.name} keeps results, "
+                f"{what}"
+            )
+        self.shown = f"{database.shown} {self.table}"
+        self._last = 0
+        self._open: dict[Any, str] = {}
+
+    def row(self, column: Column) -> Row:
+        """The row of a task. Raises `ValueError`."""
+        raise NotImplementedError
+
+    def count(self) -> int:
+        where, values = self._since()
+        sql = f"SELECT count(*) AS n FROM {self.table}{where}"  # noqa: S608
+        return int(self._ask(sql, values)[0]["n"])
+
+    def pages(self, after: Any) -> Iterator[list[Read]]:
+        where, values = self._since()
+        yield from self._walk(where, values, after or 0)
+
+    def changed(self, since: datetime) -> Iterator[list[Read]]:
+        if self.date_column in self.database.indexed(self.table):
+            values = {"since": self._naive(since)}
+            yield from self._walk(f" WHERE {self.date_column} >= :since", values, 0)
+            return
+        # Without an index of dates: the newest rows, and those that were not over.
+        ids = list(self._open)
+        for start in range(0, len(ids), _IDS):
+            yield self._of_ids(ids[start : start + _IDS])
+        yield from self._walk("", {}, max(self._last - _IDS, 0))
+
+    def close(self) -> None:
+        self.database.close()
+
+    def _since(self) -> tuple[str, dict[str, Any]]:
+        if self.options.since is None:
+            return "", {}
+        return f" WHERE {self.date_column} >= :since", {"since": self._naive(self.options.since)}
+
+    def _naive(self, when: datetime) -> datetime | str:
+        """*when* as the column has it: SQLite compares texts."""
+        if "with time zone" in self.columns[self.date_column]:
+            return when
+        local = when.astimezone(self.options.zone).replace(tzinfo=None)
+        sqlite = self.database.shown.partition("://")[0].endswith("sqlite")
+        return str(local) if sqlite else local
+
+    def _walk(self, where: str, values: Mapping[str, Any], after: int) -> Iterator[list[Read]]:
+        condition = f"{where} AND " if where else " WHERE "
+        sql = (
+            f"SELECT * FROM {self.table}{condition}id > :after "  # noqa: S608
+            f"ORDER BY id LIMIT {self.options.page:d}"
+        )
+        while found := self._ask(sql, {**values, "after": after}):
+            after = found[-1]["id"]
+            self._last = max(self._last, after)
+            yield self._read(found)
+
+    def _of_ids(self, ids: list[Any]) -> list[Read]:
+        names = {f"i{number}": each for number, each in enumerate(ids)}
+        places = ", ".join(f":{name}" for name in names)
+        sql = f"SELECT * FROM {self.table} WHERE id IN ({places})"  # noqa: S608
+        return self._read(self._ask(sql, names))
+
+    def _ask(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self.database.ask(sql, values)
+
+    def _read(self, found: Iterable[Column]) -> list[Read]:
+        read = [read_one(self.row, column, self.id_column) for column in found]
+        for column, row in zip(found, read, strict=True):
+            if isinstance(row, Row):
+                row.position = column["id"]
+            self._note_open(column)
+        return read
+
+    def _note_open(self, column: Column) -> None:
+        if column["status"] in _OVER:
+            self._open.pop(column["id"], None)
+        else:
+            self._open[column["id"]] = ""
+
+
+_OVER = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED", "SCHEDULED_SENT"})
+
+
+def read_one(read: Callable[[Any], Row], item: Column, key: str) -> Read:
+    """The row of *item*, or why there is none."""
+    try:
+        return read(item)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        return Broken(str(item.get(key)), str(error) or type(error).__name__)
