@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 
 from fullresult.record import AuditEntry, AuditQuery
 from fullresult_storage_mongo import queries
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again
+
+_OLDEST = [("at", 1), ("_id", 1)]
 
 
 class MongoAudit:
@@ -38,6 +41,17 @@ class MongoAudit:
             return [*map(_entry, found)]
 
         return database.read(find)
+
+    def forget_audit(self, until: datetime, limit: int) -> int:
+        if limit < 1:
+            return 0
+
+        def forget(handle: Handle) -> int:
+            old = handle.audit.find({"at": {"$lte": until}}, {"_id": 1}, sort=_OLDEST, limit=limit)
+            ids = [each["_id"] for each in old]
+            return handle.audit.delete_many({"_id": {"$in": ids}}).deleted_count
+
+        return self._prepared().run_once(forget)
 
 
 def _document(entry: AuditEntry) -> Document:

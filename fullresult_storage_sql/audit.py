@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from fullresult.record import AuditEntry, AuditQuery
@@ -38,6 +39,9 @@ class SqlAudit(Prepared):
         limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
         page = f"{f' WHERE {where}' if where else ''} ORDER BY a.at DESC, a.entry_id DESC{limit}"
         return [*map(_entry, database.ask(f"{database.sql['audit']}{page}", values))]
+
+    def forget_audit(self, until: datetime, limit: int) -> int:
+        return self._prepared().forget_audit(rows.date_text(until), max(limit, 0))
 
 
 def _conditions(database: Database, query: AuditQuery) -> Iterator[Condition]:

@@ -183,6 +183,10 @@ class Database(Protocol):
         """`ResultStorage.forget_chord`."""
         ...
 
+    def forget_audit(self, until: str, limit: int) -> int:
+        """`AuditStorage.forget_audit`."""
+        ...
+
     def delete_expired_results(self, now: datetime, limit: int) -> bool:
         """`ResultStorage.delete_expired_results`."""
         ...

@@ -249,6 +249,9 @@ class PostgreSQL(Conditions):
 
         return self._server.run(some_of_them)
 
+    def forget_audit(self, until: str, limit: int) -> int:
+        return len(self.ask(self.sql["forget_audit"], [until, limit]))
+
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
         return self._get(prepared.RESULTS, task_ids)
 

@@ -745,6 +745,25 @@ RETURNING 1;
 SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
 FROM fullresult_audit AS a;
 
+-- name: forget_audit
+-- Delete the oldest entries of the audit log, and the rows of their tasks.
+WITH gone AS (
+    DELETE FROM fullresult_audit
+    WHERE entry_id = ANY(ARRAY(
+        SELECT a.entry_id FROM fullresult_audit AS a
+        WHERE a.at <= %s
+        ORDER BY a.at, a.entry_id
+        LIMIT %s
+    ))
+    RETURNING entry_id, task_ids
+),
+tasks AS (
+    DELETE FROM fullresult_audit_task AS d
+    USING gone, jsonb_array_elements_text(gone.task_ids::jsonb) AS task(id)
+    WHERE d.task_id = task.id AND d.entry_id = gone.entry_id
+)
+SELECT entry_id FROM gone;
+
 -- name: audit_of_task
 -- A condition on the audit log: the entry names a task.
 a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = %s);

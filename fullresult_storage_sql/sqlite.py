@@ -236,6 +236,14 @@ class SQLite(Conditions):
 
         return self._run(some_of_them)
 
+    def forget_audit(self, until: str, limit: int) -> int:
+        def forget(session: Session) -> int:
+            with transaction(session):
+                session.execute(self.sql["forget_audited_tasks"], [until, limit])
+                return len(session.execute(self.sql["forget_audit"], [until, limit]).fetchall())
+
+        return self._run(forget)
+
     def get_results(self, task_ids: Collection[str]) -> list[Sequence[Any]]:
         return self.ask(self.sql["get_results"], [self.many(task_ids)])
 

@@ -629,6 +629,26 @@ ON CONFLICT (entry_id) DO NOTHING;
 SELECT a.entry_id, a.at, a.actor, a.action, a.task_ids, a.details, a.outcome
 FROM fullresult_audit AS a;
 
+-- name: forget_audit
+-- Delete the oldest entries of the audit log, after the rows of their tasks.
+-- Differs from postgresql.sql: `forget_audited_tasks` is a statement of its own.
+DELETE FROM fullresult_audit
+WHERE entry_id IN (
+    SELECT a.entry_id FROM fullresult_audit AS a WHERE a.at <= ? ORDER BY a.at, a.entry_id LIMIT ?
+)
+RETURNING entry_id;
+
+-- name: forget_audited_tasks
+-- Delete the rows of the tasks that the oldest entries of the audit log name.
+-- Not in postgresql.sql, where it is a part of `forget_audit`.
+DELETE FROM fullresult_audit_task
+WHERE (task_id, entry_id) IN (
+    SELECT task.value, a.entry_id
+    FROM (
+        SELECT entry_id, task_ids FROM fullresult_audit WHERE at <= ? ORDER BY at, entry_id LIMIT ?
+    ) AS a, json_each(a.task_ids) AS task
+);
+
 -- name: audit_of_task
 -- A condition on the audit log: the entry names a task.
 a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = ?);

@@ -325,7 +325,7 @@ class Deeds:
                 advance(some)
 
         try:
-            purging.purge(self._storage, count)
+            purging.purge(self._storage, count, audit_kept=self._settings.audit_retention)
         except BaseException:
             # Also after Ctrl-C.
             if deleted:

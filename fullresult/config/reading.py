@@ -164,6 +164,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "spool_directory": _directory,
     "spool_size": _whole_number,
     "retention": _retention,
+    "audit_retention": read_time,
     "stale_after": read_time,
     "heartbeat": _time_from_zero,
     "release": _release,

@@ -21,14 +21,21 @@ class Retention:
     def of(self, outcome: Outcome, name: str | None) -> Outcome:
         """*outcome* of a task called *name*, with the date when its record may be deleted.
 
-        Only the outcome of a task that has ended, under this or another id, gets a date.
+        A task that has ended, under this or another id, has its date from the end. One that is open
+        has it from when it last moved, and only by a rule that names its state.
         """
-        if outcome.open or outcome.state == SCHEDULED or outcome.date_done is None:
+        if outcome.state == SCHEDULED:
             return outcome
-        kept = self._of(outcome.state, name or "")
-        if kept is None:
+        since = outcome.stale_from if outcome.open else outcome.date_done
+        kept = (
+            self._of_state(outcome.state) if outcome.open else self._of(outcome.state, name or "")
+        )
+        if kept is None or since is None:
             return outcome
-        return outcome._replace(expire_at=_later(outcome.date_done, kept))
+        return outcome._replace(expire_at=_later(since, kept))
+
+    def _of_state(self, state: str) -> timedelta | None:
+        return next((kept for pattern, kept in self.rules if pattern == state), None)
 
     def _of(self, state: str, name: str) -> timedelta | None:
         for pattern, kept in self.rules:

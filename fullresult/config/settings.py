@@ -53,6 +53,7 @@ class Settings:
     spool_directory: str | None = DEFAULT_SPOOL
     spool_size: int = 256 * 1024 * 1024
     retention: Retention | None = None
+    audit_retention: timedelta | None = None
     stale_after: timedelta = timedelta(hours=1)
     heartbeat: timedelta = timedelta(seconds=10)
     """Time between two heartbeats of a worker; 0 for no heartbeats."""

@@ -32,7 +32,7 @@ def register(parts: Parts) -> None:
             idle.append(sweeper)
 
     def purge() -> int:
-        return purging.purge(parts.storage)
+        return purging.purge(parts.storage, audit_kept=parts.settings.audit_retention)
 
     for name, body in ((SWEEP, sweep_due), (PURGE, purge)):
         parts.app.task(name=name, shared=False, ignore_result=True)(body)

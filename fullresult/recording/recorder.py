@@ -121,7 +121,7 @@ class Recorder:
         now = self._clock.moment()
         attempt = attempt_in(headers)
         described = message_of(attempt.stamp(PENDING, now))
-        outcome = outcome_of(PENDING, attempt, now, eta=described.eta)
+        outcome = self._dated(outcome_of(PENDING, attempt, now, eta=described.eta), None)
         event = TaskRecord(
             encoding.key(headers["id"]),
             now.at,
@@ -165,7 +165,7 @@ class Recorder:
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
         described = self._of_schedule(call, schedule)(attempt.stamp(UNSENT, now))
-        outcome = self._unsent(attempt, now, error, call)
+        outcome = self._dated(self._unsent(attempt, now, error, call), call.headers["task"])
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
     def _of_schedule(self, call: Call, schedule: Schedule) -> Describe:
@@ -190,8 +190,8 @@ class Recorder:
         entries = (entry_of(outcome, None),) if again else ()
         stored = self.start_body and stored_of(outcome, self.start_body(request))
         message_of = self._descriptions.of_request(request, name)
-        known = {"outcome": outcome, "start": start, "entries": entries, "stored": stored or None}
-        self._write(task_id, now, message_of, **known)
+        known = {"start": start, "entries": entries, "stored": stored or None}
+        self._write(task_id, now, message_of, outcome=self._dated(outcome, None), **known)
 
     def succeeded(
         self, request: Context, name: str, result: Any, runtime: float | None, ignored: bool

@@ -28,7 +28,7 @@ def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
     wanted = {}
     if settings.schedule_eta and settings.sweeper == "beat":
         wanted[SWEEP] = settings.sweep_interval
-    if settings.retention is not None:
+    if settings.retention is not None or settings.audit_retention is not None:
         wanted[PURGE] = _HOUR
     return {
         task: _entry(task, interval)

@@ -56,7 +56,7 @@ class ScheduleEvents:
         stored = schedule.message
         payload = Payload(stored.body, stored.content_type, stored.content_encoding)
         how = {**stored.how, "declare": [Queue(each["name"]) for each in stored.how["declare"]]}
-        outcome = outcome_of(PENDING, FIRST, now)
+        outcome = self._dated(outcome_of(PENDING, FIRST, now), schedule)
         described = capture_payload(payload, stored.headers, how, outcome.stamp, self._limits)
         return TaskRecord(
             task_id, now.at, now.at, outcome=outcome, message=described, date_published=now.at
@@ -77,9 +77,12 @@ class ScheduleEvents:
     def _event(
         self, schedule: Schedule, at: datetime, outcome: Outcome, **known: Any
     ) -> TaskRecord:
-        if self._retention is not None:
-            outcome = self._retention.of(outcome, schedule.name)
+        outcome = self._dated(outcome, schedule)
         return TaskRecord(schedule.task_id, at, at, outcome=outcome, **known)
+
+    def _dated(self, outcome: Outcome, schedule: Schedule) -> Outcome:
+        kept = self._retention
+        return outcome if kept is None else kept.of(outcome, schedule.name)
 
 
 def _attempt(schedule: Schedule) -> Attempt:

@@ -272,7 +272,7 @@ class IndexedStorage(Protocol):
 
 @runtime_checkable
 class AuditStorage(Protocol):
-    """Optional: keeps an audit log, who did what and when. No entry is ever changed or deleted."""
+    """Optional: keeps an audit log, who did what and when. No entry is ever changed."""
 
     def keep_audit(self, entry: AuditEntry) -> None:
         """Keep *entry*; if its id is kept already, that entry stays as it is.
@@ -286,5 +286,12 @@ class AuditStorage(Protocol):
 
         Entries of one moment are ordered by id, compared by code point, the greatest first.
         Following `after` from page to page returns each entry once, even while others are kept.
+        """
+        ...
+
+    def forget_audit(self, until: datetime, limit: int) -> int:
+        """Delete up to *limit* entries dated *until* or earlier, the oldest first.
+
+        Returns how many.
         """
         ...

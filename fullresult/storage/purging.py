@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from fullresult.storage.contract import Storage
-from fullresult.storage.optional import ResultStorage
+from fullresult.storage.optional import AuditStorage, ResultStorage
 
 T = TypeVar("T")
 
 BATCH = 500
+_ENTRIES = 50
+"""Of the audit log, whose entries may name thousands of tasks."""
 _REST = 8
 """A rest is this many times as long as the batch took: writers on a busy database notice little."""
 
 
-def purge(storage: Storage, advance: Callable[[int], None] | None = None) -> int:
+def purge(
+    storage: Storage,
+    advance: Callable[[int], None] | None = None,
+    *,
+    audit_kept: timedelta | None = None,
+) -> int:
     """Delete all that has expired by now: records with their entries, groups and chords.
 
-    Returns the number of records. After each batch of them *advance* is given its number, and
-    writers get a rest. Several processes may purge at once. Raises `StorageError`.
+    With *audit_kept*, also the entries of the audit log that are older. Returns the number of
+    records. After each batch of them *advance* is given its number, and writers get a rest. Several
+    processes may purge at once. Raises `StorageError`.
     """
     now = storage.now()
     total = 0
@@ -28,13 +39,22 @@ def purge(storage: Storage, advance: Callable[[int], None] | None = None) -> int
         total += deleted
         if advance is not None:
             advance(deleted)
-    if isinstance(storage, ResultStorage):
-        results: ResultStorage = storage
-        for _ in _in_turns(
-            lambda: results.delete_expired_results(now, BATCH), lambda more: not more
-        ):
-            pass
+    _purge_results(storage, now)
+    if audit_kept is not None:
+        _purge_audit(storage, now - audit_kept)
     return total
+
+
+def _purge_results(storage: Storage, now: datetime) -> None:
+    if isinstance(storage, ResultStorage):
+        for _ in _in_turns(partial(storage.delete_expired_results, now, BATCH), operator.not_):
+            pass
+
+
+def _purge_audit(storage: Storage, until: datetime) -> None:
+    if isinstance(storage, AuditStorage):
+        for _ in _in_turns(partial(storage.forget_audit, until, _ENTRIES), lambda n: n < _ENTRIES):
+            pass
 
 
 def _in_turns(delete: Callable[[], T], is_last: Callable[[T], bool]) -> Iterator[T]:

@@ -18,6 +18,7 @@ from fullresult.testing.processes import OpenStorage
 CALLS: dict[str, Callable[[AuditStorage], object]] = {
     "keep_audit": lambda storage: storage.keep_audit(entry("a")),
     "find_audit": lambda storage: storage.find_audit(AuditQuery()),
+    "forget_audit": lambda storage: storage.forget_audit(samples.NOON, 1),
 }
 ODD = ("", "é 中🎉 '\"`\\ $a.b %_*?[x] {}|,/\n", "x" * 255, "  a  ", "NULL")
 DETAILS: dict[str, Any] = {
@@ -131,6 +132,18 @@ class Auditing(Fixtures):
         storage.delete(TaskQuery(limit=None))
 
         assert found(log, task_id="a") == ["1"]
+
+    def test_old_entries_are_deleted_the_oldest_first_up_to_a_limit(
+        self, log: AuditStorage
+    ) -> None:
+        for number in (3, 1, 4, 0, 2):
+            log.keep_audit(entry(f"{number}", number, task_ids=("a", f"task {number}")))
+
+        deleted = [log.forget_audit(samples.after(3), limit) for limit in (0, 3, 3, 3)]
+
+        assert deleted == [0, 3, 1, 0]
+        assert found(log) == found(log, task_id="a") == ["4"]
+        assert found(log, task_id="task 0") == []
 
     def test_many_may_keep_entries_at_once(self, log: AuditStorage) -> None:
         told = [entry(f"{number % 40}", number % 40) for number in range(80)]

@@ -182,6 +182,12 @@ def purge(full: FullResult) -> None:
     full.delete(name="shop.*", order="oldest", limit=1)
 
 
+def purge_audit(full: FullResult) -> None:
+    """Delete what is old in the audit log."""
+    storage: Any = full.storage
+    storage.forget_audit(samples.NOON, 10)
+
+
 JOBS: dict[str, Job] = {
     "publisher": publish,
     "publisher of later tasks": publish_for_later,
@@ -191,4 +197,5 @@ JOBS: dict[str, Job] = {
     "reader": read,
     "operator": operate,
     "purger": purge,
+    "purger of the audit log": purge_audit,
 }

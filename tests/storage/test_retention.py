@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app.task import Context
 from celery.exceptions import Ignore, ImproperlyConfigured
 from click.testing import CliRunner
 
@@ -135,6 +137,67 @@ def test_what_was_ignored_cancelled_or_not_sent_has_ended(app: Celery) -> None:
 
     assert expiry(run(app, "shop.ignoring"))
     assert expiry(app.fullresult.get("cancelled"))
+
+
+@pytest.mark.parametrize("state", ["PENDING", "UNSENT", "STARTED", "RETRY"])
+def test_a_task_that_went_missing_expires_by_a_rule_for_its_state(state: str, app: Celery) -> None:
+    app.conf.fullresult_retention = {state: "1h", "*": "1d"}
+    with recorded_again(app) as full:
+        record = went_missing(full, state)
+
+    assert record.state == state
+    assert record.outcome is not None
+    assert expiry(record) == record.outcome.stale_from + DAY / 24
+
+
+@pytest.mark.parametrize("state", ["PENDING", "UNSENT", "STARTED", "RETRY"])
+def test_a_task_that_went_missing_is_kept_where_no_rule_names_its_state(
+    state: str, app: Celery
+) -> None:
+    app.conf.fullresult_retention = {"FAILURE": "1h", "*": "1d"}
+    with recorded_again(app) as full:
+        assert expiry(went_missing(full, state)) is None
+
+
+def test_a_task_that_moves_on_expires_no_more(app: Celery) -> None:
+    app.conf.fullresult_retention = {"PENDING": "1s"}
+    with recorded_again(app) as full:
+        full.app.send_task("shop.fine", task_id="a")
+        with_date = expiry(full.get("a"))
+        request = Context({"id": "a", "task": "shop.fine", "args": [], "kwargs": {}})
+        full.recorder.started("a", "shop.fine", request)
+
+        assert with_date is not None
+        assert expiry(full.get("a")) is None
+        assert full.storage.delete_expired(NOW + 9 * DAY, 10) == 0
+
+
+def went_missing(full: FullResult, state: str) -> TaskRecord:
+    """A task that got as far as *state*, and no further."""
+    request = Context({"id": "a", "task": "shop.fine", "args": [], "kwargs": {}, "hostname": "w"})
+    if state == "UNSENT":
+        full.recorder.unsent({"id": "a", "task": "shop.fine"}, OSError("no broker"))
+    elif state == "PENDING":
+        full.app.send_task("shop.fine", task_id="a")
+    else:
+        full.recorder.started("a", "shop.fine", request)
+    if state == "RETRY":
+        full.recorder.retried(request, OSError("again"), None)
+    record = full.get("a")
+    assert record is not None
+    return record
+
+
+@contextmanager
+def recorded_again(app: Celery) -> Iterator[FullResult]:
+    """An app like *app*, with what its configuration says now."""
+    other = Celery("shop", set_as_current=False, broker="memory://")
+    for key in ("fullresult_storage", "fullresult_retention"):
+        other.conf[key] = app.conf[key]
+    other.task(work, name="shop.fine")
+    with closing(FullResult(other)) as full:
+        yield full
+    other.close()
 
 
 def test_a_scheduled_task_never_expires(app: Celery) -> None:
