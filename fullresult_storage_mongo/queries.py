@@ -79,6 +79,8 @@ def _conditions(query: TaskQuery, names: Sequence[str] | None) -> Iterator[Docum
         yield {"name": _one_of(names)}
     elif query.name is not None:
         yield {"name": _regex(query.name) if query.name_is_glob else {"$eq": query.name}}
+    if query.task_ids is not None:
+        yield {"_id": {"$in": sorted(set(map(encoding.key, query.task_ids)))}}
     if query.root_id is not None:
         root = encoding.key(query.root_id)
         yield {"$or": [{"_id": root, "root_id": root}, {"other_root": {"$eq": root}}]}

@@ -148,6 +148,8 @@ def _conditions(
                 [query.name],
             )
         )
+    if query.task_ids is not None:
+        yield database.any_of("t.task_id", sorted(set(map(encoding.key, query.task_ids))))
     if query.root_id is not None:
         # Its index leaves out the many tasks that are their own root.
         root = encoding.key(query.root_id)

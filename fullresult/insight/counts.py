@@ -9,7 +9,10 @@ from fullresult.record import STATES
 from fullresult.storage import StatisticsStorage, Storage, TaskQuery
 
 MOST = 1000
-_SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
+_SLOW = (
+    *("task_ids", "name", "queue", "worker", "root_id", "group_id", "retry_of"),
+    *("text", "args", "kwargs"),
+)
 """A query with one of these is not counted: no index has it beside the state."""
 
 

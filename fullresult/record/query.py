@@ -16,6 +16,8 @@ class TaskQuery:
 
     state: str | Collection[str] | None = None
     """This state, or any of these."""
+    task_ids: Collection[str] | None = None
+    """One of these ids."""
     name: str | None = None
     """A glob as in `fnmatch.fnmatchcase`; without `*`, `?` and `[…]`, the exact name."""
     queue: str | None = None
@@ -59,6 +61,8 @@ class TaskQuery:
     def __post_init__(self) -> None:
         pages.check(self, "since", "until", "moved_before")
         pages.check_texts(self, "state", "not_state", "name", "text")
+        if isinstance(self.task_ids, str):
+            raise TypeError(f"TaskQuery.task_ids must be several ids, not {self.task_ids!r}")
         if self.order not in ("newest", "oldest"):
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
 

@@ -11,7 +11,7 @@ OWN_SECTION = FINISHED - {SUCCESS} | {SCHEDULED}
 """The states that have a section of their own name."""
 _ALL = OWN_SECTION | {SCHEDULED_SENT, OPEN}
 
-_FEW = ("root_id", "group_id", "retry_of")
+_FEW = ("task_ids", "root_id", "group_id", "retry_of")
 """Fields whose every value only a few records have, whatever a database estimates."""
 
 

@@ -112,6 +112,9 @@ def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
     yield from _date_conditions(query)
     if (name := query.name) is not None:
         yield lambda r: r.name is not None and fnmatchcase(r.name, name)
+    if query.task_ids is not None:
+        ids = frozenset(map(encoding.key, query.task_ids))
+        yield lambda r: r.task_id in ids
     for field in (*_OF_OUTCOME, *_OF_MESSAGE):
         if (value := getattr(query, field)) is not None:
             yield _is(field, encoding.key(value))

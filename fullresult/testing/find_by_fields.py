@@ -173,6 +173,21 @@ class Finding(Fixtures):
         for number, word in enumerate(words):
             assert self.found(storage, **{field: word}) == [f"{number}"]
 
+    def test_ids_are_one_of_these(self, storage: Storage) -> None:
+        write(storage, [samples.task(task_id) for task_id in ("a", "A", "b", "a ", "%", "x" * 512)])
+
+        assert self.found(storage, task_ids=["a"]) == ["a"]
+        assert self.found(storage, task_ids=("b", "%", "b", "unknown")) == ["%", "b"]
+        assert self.found(storage, task_ids=["x" * 512], state="FAILURE") == []
+        assert self.found(storage, task_ids=[]) == []
+
+    def test_what_is_deleted_by_id_is_deleted_alone(self, storage: Storage) -> None:
+        self.three(storage)
+
+        assert storage.delete(TaskQuery(task_ids=["1", "3", "unknown"], limit=None)) == 2
+
+        assert ids(storage.find(TaskQuery())) == ["2"]
+
     @pytest.mark.parametrize("at", [samples.EPOCH, samples.NOON, samples.LATEST], ids=str)
     def test_since_is_from_then_on(self, storage: Storage, at: datetime) -> None:
         self.three(storage)
