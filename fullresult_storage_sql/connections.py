@@ -53,6 +53,8 @@ class Connections(Generic[C]):
         timeout: float,
         close_before_fork: bool = False,
     ) -> None:
+        self.keeps_idle = True
+        """False: a connection that is given back is closed, if nobody waits for it."""
         self._connect = connect
         self._size, self._timeout = size, timeout
         self._idle: list[C] = []
@@ -158,6 +160,9 @@ class Connections(Generic[C]):
         try:
             waiter = self._waiting.popleft()
         except IndexError:
+            if not self.keeps_idle:
+                self._drop(connection)
+                return
             self._idle.append(connection)
             if self._waiting:  # since a moment ago
                 self._serve()

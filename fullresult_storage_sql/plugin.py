@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
@@ -11,8 +12,11 @@ from fullresult.config import Settings, is_escaped, urls, without_password
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 from fullresult_storage_sql import statements
-from fullresult_storage_sql.database import Database
 from fullresult_storage_sql.storage import SqlStorage
+
+if TYPE_CHECKING:
+    from fullresult_storage_sql.postgresql import PostgreSQL
+    from fullresult_storage_sql.sqlite import SQLite
 
 _POSTGRESQL = ("postgresql", "postgres")
 _OURS = {"prepare": ("on", "off"), "synchronous": ("NORMAL", "FULL")}
@@ -21,12 +25,16 @@ _OURS = {"prepare": ("on", "off"), "synchronous": ("NORMAL", "FULL")}
 
 @hookimpl
 def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
-    scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        return SqlStorage(_sqlite(url, settings), auto_setup=settings.auto_setup)
-    if scheme in _POSTGRESQL:
-        return SqlStorage(_postgresql(url, settings), auto_setup=settings.auto_setup)
-    return None
+    if urlsplit(url).scheme not in ("sqlite", *_POSTGRESQL):
+        return None
+    return SqlStorage(database(url, settings), auto_setup=settings.auto_setup)
+
+
+def database(url: str, settings: Settings) -> PostgreSQL | SQLite:
+    """The database at *url*, not yet connected. Raises `ImproperlyConfigured`."""
+    if urlsplit(url).scheme == "sqlite":
+        return _sqlite(url, settings)
+    return _postgresql(url, settings)
 
 
 @hookimpl
@@ -48,7 +56,7 @@ def _versions_sql(sqlite: bool) -> str:
     return statements.read("postgresql.sql")["create_schema"] + ";"
 
 
-def _sqlite(url: str, settings: Settings) -> Database:
+def _sqlite(url: str, settings: Settings) -> SQLite:
     from fullresult_storage_sql.sqlite import SYNCHRONOUS, SQLite
 
     parts = urlsplit(url)
@@ -87,7 +95,7 @@ def _absolute(url: str, path: Path) -> Path:
         ) from error
 
 
-def _postgresql(url: str, settings: Settings) -> Database:
+def _postgresql(url: str, settings: Settings) -> PostgreSQL:
     try:
         from fullresult_storage_sql.postgresql import PostgreSQL
     except ImportError as error:

@@ -343,6 +343,10 @@ class PostgreSQL(Conditions):
     def close(self) -> None:
         self._server.connections.close()
 
+    def keep_no_connection(self) -> None:
+        """Close each connection after its use: a database may be dropped at any time."""
+        self._server.connections.keeps_idle = False
+
 
 @contextmanager
 def _durable(session: Session) -> Iterator[None]:

@@ -363,6 +363,10 @@ class SQLite(Conditions):
     def close(self) -> None:
         self._connections.close()
 
+    def keep_no_connection(self) -> None:
+        """Close each connection after its use: the file may be deleted at any time."""
+        self._connections.keeps_idle = False
+
     def _run(self, do: Callable[[Session], T]) -> T:
         end = time.monotonic() + self._timeout
 

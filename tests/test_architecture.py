@@ -39,7 +39,7 @@ PACKAGES = {
 CORE = PACKAGES["fullresult"]
 OF_ADAPTERS = [module for name in (*ADAPTERS, EXAMPLE) for module in PACKAGES[name]]
 
-ROOMS_WITH_A_FACE = {"record", "storage", "config", "extension", "web", "testing"}
+ROOMS_WITH_A_FACE = {"record", "storage", "config", "extension", "web", "django", "testing"}
 LOOSE_MODULES = {"__init__", "__main__", "hookspecs", "plugins"}
 
 

@@ -18,6 +18,7 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
         if self.examples:
+            typed = getattr(ctx.find_root().obj, "typed", "celery -A proj fullresult")
             with formatter.section("Examples"):
                 for example in self.examples:
-                    formatter.write(f"  celery -A proj fullresult {example}\n")
+                    formatter.write(f"  {typed} {example}\n")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -36,6 +37,8 @@ class Parts:
         """None until the configuration was read."""
         self.worker: object | None = None
         """The `RunningWorker` of this app in this process; None outside one."""
+        self.adjust: Callable[[Settings], Settings] = _as_they_are
+        """Changes the settings when they are read."""
         self._openings: list[tuple[Storage, Recorder]] = []
         self._diverter: Diverter | None = None
         self._sweeper: Sweeper | None = None
@@ -114,8 +117,21 @@ class Parts:
                 recorder.writer.flusher.finish()
             storage.close()
 
+    def check_tables(self) -> None:
+        """Raise `StorageError` if the storage's tables are missing or old."""
+        storage = plugins.open_storage(replace(self.settings, auto_setup=False))
+        try:
+            storage.get("")
+        finally:
+            storage.close()
+
+    def reopen(self) -> None:
+        """Close the storage; read the configuration anew when it is next needed."""
+        self.close()
+        self._openings, self.opened, self._diverter = [], None, None
+
     def _open(self) -> tuple[Storage, Recorder]:
-        settings = Settings.of(self.app)
+        settings = self.adjust(Settings.of(self.app))
         storage = plugins.open_storage(settings)
         if settings.schedule_eta and not isinstance(storage, ScheduleStorage):
             raise ImproperlyConfigured(
@@ -129,3 +145,7 @@ class Parts:
         self._openings.append(opened)
         self.opened = self._openings[0]
         return self.opened
+
+
+def _as_they_are(settings: Settings) -> Settings:
+    return settings

@@ -23,7 +23,7 @@ LAYERS = (
     {CORE},  # The face, `fullresult/__init__.py`.
     {"web"},
     {"cli"},
-    {"__main__"},
+    {"django", "__main__"},
 )
 _IN_A_FACE = 2
 """The dots in the name of what a room hands on, or of a module of it."""
@@ -32,7 +32,7 @@ OF_ADAPTERS = {"record", "storage", "config", "hookspecs"}
 APART = {"testing": OF_ADAPTERS | {"plugins"}}
 # Reads only: nothing of it may reach the broker.
 FOREIGN_TO_INSIGHT = ("kombu", f"{CORE}.scheduling.sender")
-DOORS = {"cli", "web"}
+DOORS = {"cli", "web", "django"}
 
 
 def room_of(module: str) -> str:

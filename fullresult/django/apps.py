@@ -1,0 +1,61 @@
+"""The Django app: finds the Celery app, and does what `migrate`, checks and tests ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import AppConfig
+from django.core.signals import setting_changed
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
+
+from fullresult.django.site import find_app
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from fullresult.extension import FullResult
+
+
+class FullResultConfig(AppConfig):
+    name = "fullresult.django"
+    label = "fullresult"
+    verbose_name = "Tasks"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    pages: Any = None
+    """The web pages as an ASGI app, once they were asked for."""
+    _app: Celery | None = None
+
+    @property
+    def app(self) -> Celery | None:
+        """The Celery app of this site; None if there is none with `FullResult`."""
+        if self._app is None and (found := find_app()) is not None:
+            self._app = found
+            _prepare(found.fullresult)
+        return self._app
+
+    def ready(self) -> None:
+        # Not at the top: models and checks may be imported only now.
+        from fullresult.django import checks, following
+        from fullresult.django.fields import read_dates
+
+        checks.register()
+        post_migrate.connect(following.set_up, sender=self)
+        setting_changed.connect(following.follow_setting)
+        connection_created.connect(read_dates)
+        self.find()
+
+    def find(self) -> Celery | None:
+        """Look for the app: now if the project imports it, else again when it is needed."""
+        return self.app
+
+
+def _prepare(full: FullResult) -> None:
+    """Have *full* keep its hands off the real site while tests run."""
+    from fullresult.django.following import settings_in_tests
+    from fullresult.django.staying import stay_in_tests
+
+    full.parts.adjust = settings_in_tests
+    app: Any = full.app
+    app.send_task = stay_in_tests(app, app.send_task)

@@ -1,0 +1,58 @@
+"""What the storage does when Django migrates, runs tests, or overrides a setting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult.django.site import alias_of, app_of_site
+from fullresult.django.staying import tests_run
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from fullresult.config import Settings
+
+
+def settings_in_tests(settings: Settings) -> Settings:
+    """*settings*; while tests run without a spool, which outlives a test and its database."""
+    if not tests_run():
+        return settings
+    return replace(settings, spool_directory=None, write_mode="direct")
+
+
+def set_up(using: str, **_: Any) -> None:
+    """Make or upgrade the tables after `migrate`, if they are in the database *using*."""
+    app = app_of_site()
+    if app is None:
+        return
+    full = app.fullresult
+    try:
+        if tests_run():
+            full.parts.reopen()
+        is_here = alias_of(full.settings.storage) == using
+    except ImproperlyConfigured:
+        return  # the checks say so
+    if is_here:
+        full.setup()
+        full.close()
+
+
+def follow_setting(setting: str, **_: Any) -> None:
+    """Read the configuration anew if `override_settings` changed a key of ours."""
+    app = app_of_site()
+    if app is not None and "FULLRESULT_" in setting.upper():
+        _forget_shown(app)
+        app.fullresult.parts.reopen()
+
+
+def _forget_shown(app: Celery) -> None:
+    """Take back what hides passwords: it stands before Django's settings."""
+    from fullresult.config.shown_url import ShownUrl
+
+    for layer in app.conf.maps:
+        if isinstance(layer, dict):
+            for key in [key for key, value in layer.items() if isinstance(value, ShownUrl)]:
+                del layer[key]

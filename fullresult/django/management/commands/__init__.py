@@ -1,0 +1,1 @@
+"""The modules are the names of the commands."""

@@ -1,0 +1,1 @@
+"""Tests that Django's runner runs in the example project: see tests/django/test_manage.py."""

@@ -1,0 +1,62 @@
+"""What `manage.py check` finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import run_checks
+from django.test import TestCase, override_settings
+from proj.celery import app
+
+
+def found(**settings: Any) -> dict[str, str]:
+    """The messages of ours with these *settings*, by their ids."""
+    with override_settings(**settings):
+        said = [m for m in run_checks(databases=["default"]) if str(m.id).startswith("fullresult.")]
+    return {str(message.id): f"{message.msg} {message.hint or ''}" for message in said}
+
+
+class Checks(TestCase):
+    def test_a_mistyped_key_names_its_neighbour(self) -> None:
+        said = found(CELERY_FULLRESULT_STORGE="x")
+
+        assert "the nearest is CELERY_FULLRESULT_STORAGE" in said["fullresult.W003"]
+        assert "fullresult.E002" not in said
+
+    def test_wrong_values_are_errors(self) -> None:
+        for settings, sentence in (
+            ({"CELERY_FULLRESULT_STORAGE": "postgresql"}, "it must be a URL"),
+            ({"CELERY_FULLRESULT_STORAGE": "django://x"}, "DATABASES has default, and no 'x'"),
+            ({"CELERY_FULLRESULT_STORAGE": "oracle://x"}, "no installed adapter serves"),
+            ({"CELERY_FULLRESULT_POOL_SIZE": 0}, "a whole number of at least 1"),
+        ):
+            assert sentence in found(**settings)["fullresult.E002"]
+
+    def test_old_settings_name_their_successors(self) -> None:
+        said = found(DJANGO_CELERY_FULLDBRESULT_SCHEDULE_ETA=True)
+
+        assert "Its successor is CELERY_FULLRESULT_SCHEDULE_ETA" in said["fullresult.W004"]
+
+    def test_a_storage_elsewhere_has_no_models(self) -> None:
+        said = found(CELERY_FULLRESULT_STORAGE="mongodb://127.0.0.1:1/x")
+
+        assert "the models and the admin do not" in said["fullresult.I008"]
+
+    def test_atomic_requests_want_an_outbox(self) -> None:
+        assert "ATOMIC_REQUESTS is on" in found()["fullresult.W006"]
+
+    def test_an_app_without_fullresult_is_an_error(self) -> None:
+        config, full = apps.get_app_config("fullresult"), app.fullresult
+        try:
+            del app.fullresult
+            config._app = None
+            assert list(found()) == ["fullresult.E001"]
+        finally:
+            app.fullresult, config._app = full, app
+
+    def test_passwords_are_not_shown(self) -> None:
+        said = found(CELERY_FULLRESULT_STORAGE="postgresql://u:secret@127.0.0.1/x")
+
+        assert "secret" not in str(said)
+        assert "***" in said["fullresult.I008"]

@@ -1,0 +1,79 @@
+"""The commands of `manage.py`: the original's, and ours."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import TestCase
+from orders.tasks import charge, remind
+from proj.celery import app
+
+
+def said(*arguments: str) -> str:
+    """What a command prints."""
+    out = StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        call_command(*arguments, **({} if arguments[0] == "fullresult" else {"stdout": out}))
+    return out.getvalue()
+
+
+class TheOriginals(TestCase):
+    def setUp(self) -> None:
+        self.charge = charge.delay(1).id
+        self.remind = remind.apply_async((1,), countdown=60).id
+        app.fullresult.reschedule(self.remind, "60s ago")
+
+    def test_stale_tasks_line_for_line(self) -> None:
+        head, line = said("find_stale_tasks").splitlines()
+
+        when = app.fullresult.get(self.charge).date_updated
+        assert head == "Stale tasks:"
+        assert line == f"  {when} - {self.charge}: orders.tasks.charge"
+        assert said("find_stale_tasks", "--hours", "1") == "Stale tasks:\n"
+
+    def test_terminal_states_take_the_place_of_the_finished_ones(self) -> None:
+        assert self.charge in said("find_stale_tasks", "--terminal-state", "SUCCESS")
+        assert self.remind not in said("find_stale_tasks", "--terminal-state", "SUCCESS")
+        several = ("--terminal-state", "PENDING", "--terminal-state", "FAILURE")
+        assert said("find_stale_tasks", *several) == "Stale tasks:\n"
+
+    def test_stale_scheduled_tasks_line_for_line(self) -> None:
+        head, line = said("find_stale_scheduled_tasks", "--seconds", "30").splitlines()
+
+        (schedule,) = app.fullresult.scheduled()
+        assert head == "Stale scheduled tasks:"
+        assert line == f"  {schedule.date_scheduled} - {self.remind}: orders.tasks.remind"
+        assert said("find_stale_scheduled_tasks", "--minutes", "9") == "Stale scheduled tasks:\n"
+
+    def test_units_add_up(self) -> None:
+        units = [f"--{unit}" for unit in ("weeks", "days", "hours", "minutes", "microseconds")]
+
+        assert said("find_stale_tasks", *(part for unit in units for part in (unit, "0")))
+        assert self.charge not in said("find_stale_tasks", "--weeks", "1", "--microseconds", "1")
+
+
+class Ours(TestCase):
+    def test_all_are_there(self) -> None:
+        sent, waiting = charge.delay(1).id, remind.apply_async((1,), countdown=60).id
+
+        assert sent in said("fullresult", "list")
+        assert "orders.tasks.charge" in said("fullresult", "show", sent)
+        said("fullresult", "cancel", waiting, "--yes")
+        assert "REVOKED" in said("fullresult", "show", waiting)
+
+    def test_exit_codes_are_errors_of_call_command(self) -> None:
+        charge.delay(1)
+        for code, arguments in (
+            (3, ("stale", "--seconds", "0", "--fail")),
+            (1, ("show", "nobody")),
+            (2, ("list", "--nothing")),
+        ):
+            with pytest.raises(CommandError) as error:
+                said("fullresult", *arguments)
+            assert error.value.returncode == code
+
+    def test_examples_of_help_can_be_typed(self) -> None:
+        assert "  manage.py fullresult list --state" in said("fullresult", "list", "--help")

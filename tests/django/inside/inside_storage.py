@@ -1,0 +1,185 @@
+"""`django://default` in Django's tests: what follows, what is rolled back, what is closed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from orders.models import Order
+from orders.tasks import charge, remind
+from proj.celery import app
+
+from fullresult.django import captured_tasks
+from fullresult.django.models import Schedule, TaskRecord
+from fullresult.storage import StorageError
+
+
+class Rolled(TestCase):
+    def test_reads_and_writes_are_in_the_tests_transaction(self) -> None:
+        result = charge.delay(1)
+
+        assert app.fullresult.get(result.id).name == "orders.tasks.charge"
+        assert app.fullresult.count() == TaskRecord.objects.count() == 1
+
+    def test_a_rolled_back_block_takes_its_records_with_it(self) -> None:
+        with transaction.atomic():
+            charge.delay(1)
+            remind.apply_async((1,), countdown=60)
+            transaction.set_rollback(True)
+
+        assert not TaskRecord.objects.exists()
+        assert not Schedule.objects.exists()
+
+    def test_a_failing_statement_does_not_spoil_the_tests_transaction(self) -> None:
+        with pytest.raises(StorageError):
+            app.fullresult.storage._database.ask("SELECT nonsense", ())
+
+        assert Order.objects.count() == 0
+
+    def test_a_write_before_publishing_keeps_nothing_waiting(self) -> None:
+        """A storage with a connection of its own waits for SQLite's lock, for 5 seconds."""
+        Order.objects.create(item="a lamp")
+        began = time.monotonic()
+
+        charge.delay(1)
+
+        assert time.monotonic() - began < 2
+        assert TaskRecord.objects.count() == 1
+
+    def test_cancelling_and_moving_are_rolled_back_too(self) -> None:
+        first, second = (remind.apply_async((n,), countdown=60) for n in range(2))
+
+        assert app.fullresult.cancel(first.id)
+        assert app.fullresult.reschedule(second.id, "in 2h")
+
+        assert Schedule.objects.get().task_id == second.id
+
+    @override_settings(CELERY_TASK_ALWAYS_EAGER=True)
+    def test_eager_tasks_are_recorded_in_the_transaction(self) -> None:
+        order = Order.objects.create(item="a lamp")
+
+        result = charge.apply((order.id,))
+
+        assert TaskRecord.objects.get(task_id=result.id).state == "SUCCESS"
+
+
+class Overridden(TestCase):
+    def test_override_settings_is_followed_and_ends(self) -> None:
+        with override_settings(CELERY_FULLRESULT_TRACK_PUBLISH=False):
+            assert not app.fullresult.settings.track_publish
+            charge.delay(1)
+            assert not TaskRecord.objects.exists()
+
+        assert app.fullresult.settings.track_publish
+
+    def test_another_storage_is_opened_and_closed_again(self) -> None:
+        with override_settings(CELERY_FULLRESULT_STORAGE="postgresql://u:secret@127.0.0.1:1/x"):
+            assert "u:***@" in repr(app.fullresult.storage)
+
+        assert "django://default" in repr(app.fullresult.storage)
+
+    def test_no_event_waits_in_a_spool(self) -> None:
+        with override_settings(CELERY_FULLRESULT_WRITE_MODE="spooled"):
+            charge.delay(1)
+
+            assert app.fullresult.spool_status() is None
+            assert TaskRecord.objects.count() == 1
+
+
+class Committed(TransactionTestCase):
+    def test_connections_are_closed_after_each_use(self) -> None:
+        """Else the test database could not be dropped."""
+        with captured_tasks():
+            charge.delay(1)
+
+        assert _others() == 0
+        assert TaskRecord.objects.count() == 1
+
+    def test_outside_of_captured_tasks_it_is_sent(self) -> None:
+        with app.connection_for_write() as broker:
+            broker.default_channel.queue_declare("celery")
+            broker.default_channel.queue_purge("celery")
+
+        charge.delay(1)
+
+        with app.connection_for_read() as broker:
+            message = broker.default_channel.basic_get("celery", no_ack=True)
+        assert message.headers["task"] == "orders.tasks.charge"
+
+
+class WithoutDatabase(SimpleTestCase):
+    def test_neither_recorded_nor_sent_nor_an_outage(self) -> None:
+        with self.assertNoLogs("fullresult"):
+            charge.delay(1)
+
+        assert not app.fullresult.recorder.writer.is_away
+
+    def test_captured_tasks_are_seen(self) -> None:
+        with captured_tasks() as tasks:
+            sent = charge.apply_async((), {"order_id": 1}, countdown=9, queue="slow")
+
+        (task,) = tasks
+        assert (task.name, task.args, task.kwargs) == (
+            "orders.tasks.charge",
+            (),
+            {"order_id": 1},
+        )
+        assert task.task_id == sent.id
+        assert (task.options["countdown"], task.options["queue"]) == (9, "slow")
+
+
+class Captured(TestCase):
+    def test_they_run_in_their_order_with_what_they_publish(self) -> None:
+        with captured_tasks() as tasks:
+            orders = [Order.objects.create(item="a lamp") for _ in range(2)]
+            for order in orders:
+                charge.delay(order.id)
+
+            assert tasks.run() == [{"paid": order.id} for order in orders]
+            assert not tasks
+
+    def test_an_error_goes_on(self) -> None:
+        with captured_tasks() as tasks:
+            app.send_task("orders.tasks.fail", (3,))
+
+        with pytest.raises(ValueError, match="order 3 is broken"):
+            tasks.run()
+
+    def test_on_commit_answers_the_result(self) -> None:
+        with captured_tasks() as tasks, self.captureOnCommitCallbacks() as callbacks:
+            result = charge.delay_on_commit(1)
+            assert not tasks
+        with captured_tasks() as tasks:
+            for callback in callbacks:
+                callback()
+
+        assert [task.task_id for task in tasks] == [result.id]
+
+
+def _others() -> int:
+    """The connections of others to this database."""
+    if connection.vendor == "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        number: Any = cursor.fetchone()[0]
+    return int(number)
+
+
+class Queries(TestCase):
+    def test_the_models_ask_one_query(self) -> None:
+        charge.delay(1)
+
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            list(TaskRecord.objects.all())
+
+        assert len(queries) == 1

@@ -1,0 +1,87 @@
+"""`manage.py` of a real project: migrate, check, test and the commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.kit.django_site import ROOT, Site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PUBLISH = """
+from orders.models import Order
+from orders.tasks import charge, remind
+order = Order.objects.create(item="a book")
+charged, reminded = charge.delay(order.id), remind.apply_async((order.id,), countdown=60)
+from proj.celery import app
+app.fullresult.reschedule(reminded.id, "60s ago")
+print(charged.id, reminded.id)
+"""
+_ACTS = "cancel_taskrecord delete_taskrecord retry_taskrecord trigger_taskrecord"
+INSIDE = (str(ROOT / "tests/django/inside"), "-t", str(ROOT), "--pattern", "inside_*.py")
+
+
+def test_migrate_makes_the_tables_and_the_permissions(site: Site) -> None:
+    said = site.python(
+        """
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from fullresult.django.models import Execution, Schedule, TaskRecord
+print(all(model.objects.count() >= 0 for model in (TaskRecord, Execution, Schedule)))
+ours = Permission.objects.filter(content_type__app_label="fullresult")
+print(*sorted(ours.values_list("codename", flat=True)))
+call_command("makemigrations", "--check")
+"""
+    ).splitlines()
+
+    assert said == [
+        "True",
+        f"{_ACTS} view_execution view_schedule view_taskrecord",
+        "No changes detected",
+    ]
+
+
+def test_before_migrate_a_check_says_so_and_stops_nothing(tmp_path: Path) -> None:
+    site = Site(f"sqlite://{tmp_path / 'new.db'}", tmp_path / "broker")
+
+    said = site.manage("check", "--database", "default").stderr
+
+    assert "the tables of records in the database 'default' are missing or old" in said
+
+
+def test_parallel_tests_leave_the_real_database_and_the_broker_untouched(site: Site) -> None:
+    charge, remind = site.python(PUBLISH).split()
+    before, sent = site.rows(), site.messages()
+
+    said = site.manage("test", "orders", "--parallel", "2").stderr
+
+    assert "Ran 10 tests" in said
+    assert "in use" not in said
+    assert "not recorded" not in said
+    assert site.rows() == before
+    assert site.messages() == sent
+    assert min(before.values()) == len(sent) == 1
+    assert charge in site.manage("find_stale_tasks").stdout
+    shown = site.manage("fullresult", "stale-scheduled", "--seconds", "1", code=3).stdout
+    assert remind in shown
+
+
+def test_tests_without_a_test_database_leave_the_real_one_alone(site: Site) -> None:
+    """Then the runner makes none, and the settings still name the real one."""
+    before, sent = site.rows(), site.messages()
+
+    said = site.manage("test", "orders.tests.test_orders.WithoutADatabase").stderr
+
+    assert "Ran 1 test" in said
+    assert (site.rows(), site.messages()) == (before, sent)
+
+
+def test_inside_the_project(site: Site) -> None:
+    """The tests of `tests/django/inside`, which Django's own runner runs."""
+    before = site.rows()
+
+    said = site.manage("test", *INSIDE).stderr
+
+    assert "\nOK" in said
+    assert site.rows() == before
