@@ -283,7 +283,7 @@ def test_an_unknown_scheme_lists_the_known_ones(app: Celery) -> None:
     message = str(raised.value)
     assert "fullresult_storage" in message
     assert "'oracle'" in message
-    assert "known schemes: mongodb, mongodb+srv, postgres, postgresql, sqlite" in message
+    assert "known schemes: django, mongodb, mongodb+srv, postgres, postgresql, sqlite" in message
     assert "secret" not in message
 
 
