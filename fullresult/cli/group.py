@@ -7,6 +7,7 @@ import click
 from fullresult.cli.commands.audit import audit
 from fullresult.cli.commands.cancel import cancel
 from fullresult.cli.commands.delete import delete
+from fullresult.cli.commands.explain import explain
 from fullresult.cli.commands.import_ import import_
 from fullresult.cli.commands.list_and_count import count, list_
 from fullresult.cli.commands.mend import release, resend_scheduled
@@ -32,7 +33,7 @@ __all__ = ["fullresult"]
 @click.group(
     cls=Commands,
     commands=[
-        *(list_, show, count, stale, orphans, resend, delete, purge, setup),
+        *(list_, show, explain, count, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, audit),
         import_,
@@ -42,6 +43,7 @@ __all__ = ["fullresult"]
     examples=[
         "list --state FAILURE --since 2h",
         "show 3f0c9a4e-…",
+        "explain 3f0c9a4e-…",
         "resend --state FAILURE --name 'shop.*' --since 2h",
         "stale --hours 1",
         "scheduled --due-until 'in 2h'",

@@ -21,6 +21,7 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
+    from fullresult.insight.explain.explanation import Explanation
     from fullresult.insight.periodic import Periodic, PeriodicTask
 
 _A_DAY = timedelta(days=1)
@@ -116,6 +117,18 @@ class QuestionsAPI:
         """
         found = Orphans(self.parts.storage, gone_for).find(TaskQuery(**filters))
         return [orphan.record for orphan in islice(found, limit)]
+
+    def explain(self, task_id: str, *, offline: bool = False) -> Explanation:
+        """Why the task is as it is: a sentence, how sure it is, the evidence, and what to do.
+
+        Workers and the broker are asked where that can tell, for about a second; with *offline*
+        only the storage is. Changes nothing. Raises `StorageError`.
+        """
+        from fullresult.extension.asking import Asking  # few processes need what explains
+        from fullresult.insight.explain.explain import explain
+
+        live = None if offline else Asking(self.parts.app)
+        return explain(self.parts.storage, self.parts.settings, task_id, live)
 
     def scheduled(
         self,

@@ -149,6 +149,9 @@ def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
 
 def on_worker_init(sender: Any, **_: Any) -> None:
     this_worker.became_worker(sender)
+    from fullresult.extension.worker_command import register  # only workers need it
+
+    register()
 
 
 def on_celeryd_after_setup(instance: Any, **_: Any) -> None:

@@ -12,7 +12,8 @@ from fullresult.record.stamps import worker_in
 from fullresult.record.worker import Worker
 from fullresult.storage import Storage, StorageError, TaskQuery, WorkerStorage
 
-_NOT_RUNNING = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT, RETRY})
+NOT_RUNNING = frozenset({SCHEDULED, SCHEDULED_SENT, PENDING, UNSENT, RETRY})
+"""States in which no worker has the task."""
 _PAGE = 100
 
 
@@ -45,7 +46,7 @@ class Orphans:
         """
         if not any(map(self._is_gone, self._workers.values())):
             return
-        not_state = frozenset({*query.not_state, *_NOT_RUNNING})
+        not_state = frozenset({*query.not_state, *NOT_RUNNING})
         page = replace(
             query, open=True, not_state=not_state, order="oldest", limit=_PAGE, after=None
         )
@@ -69,7 +70,7 @@ class Orphans:
 
     def _worker_of(self, record: TaskRecord) -> Worker | None:
         outcome = record.outcome
-        if outcome is None or not outcome.open or outcome.state in _NOT_RUNNING:
+        if outcome is None or not outcome.open or outcome.state in NOT_RUNNING:
             return None
         return self._workers.get(worker_in(outcome.stamp))
 

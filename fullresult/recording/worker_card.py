@@ -35,7 +35,7 @@ class CardMaker:
         """The card as of now. The worker's clock is *clock_ahead* seconds ahead."""
         consumer, settings, conf = self._consumer, self._settings, self._consumer.app.conf
         return Card(
-            queues=tuple(sorted(_known(lambda: [q.name for q in consumer.task_consumer.queues]))),
+            queues=queues_of(consumer),
             pool=pool_of(consumer),
             processes=processes_of(consumer),
             prefetch=getattr(consumer, "initial_prefetch_count", None),
@@ -55,6 +55,11 @@ class CardMaker:
         """The tasks that the worker knows."""
         tasks = dict(self._consumer.app.tasks)
         return {name: _options(task) for name, task in tasks.items()}
+
+
+def queues_of(consumer: Any) -> tuple[str, ...]:
+    """The queues that it consumes now."""
+    return tuple(sorted(_known(lambda: [q.name for q in consumer.task_consumer.queues])))
 
 
 def pool_of(consumer: Any) -> str:

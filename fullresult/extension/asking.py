@@ -1,0 +1,117 @@
+"""Asks workers and the broker what they have now, in about a second, and changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from celery import Celery
+
+from fullresult.extension.asking_queues import ask_queues
+from fullresult.insight.live import COMMAND, Answer, Now, QueueNow, WorkersNow
+
+T = TypeVar("T")
+
+_WAIT = 1.0
+"""Seconds in which workers must answer."""
+_PATIENCE = 1.5
+"""Seconds after which a broker that does not answer is left alone."""
+
+
+class Asking:
+    """A `fullresult.insight.live.Live` for one app.
+
+    Each question has a connection of its own, in a thread that is left behind where the broker does
+    not answer: a client may wait for minutes, whatever timeout it is given.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def ask(
+        self,
+        ids: Collection[str],
+        expected: Collection[str],
+        queues: Collection[str],
+        *,
+        seek: str | None = None,
+    ) -> Now:
+        silent = f"the broker did not answer within {_PATIENCE} s"
+        workers = _Later(lambda: self._ask_workers(ids, expected), WorkersNow((), (), silent))
+        names = tuple(queues)
+        unasked = tuple(QueueNow(name, problem=silent) for name in names)
+        broker = _Later(lambda: self._ask_broker(names, seek), unasked)
+        deadline = threading.Event()
+        timer = threading.Timer(_PATIENCE, deadline.set)
+        timer.daemon = True
+        timer.start()
+        try:
+            return Now(workers.result(deadline), broker.result(deadline))
+        finally:
+            timer.cancel()
+
+    def _ask_workers(self, ids: Collection[str], expected: Collection[str]) -> WorkersNow:
+        said: dict[str, Any] = {}
+        missing = {*expected}
+
+        def hear(reply: dict[str, Any]) -> None:
+            said.update(reply)
+            missing.difference_update(reply)
+            if expected and not missing:
+                raise _AllAnswered
+
+        try:
+            with self._app.connection_for_write() as connection, suppress(_AllAnswered):
+                self._app.control.broadcast(
+                    COMMAND,
+                    arguments={"ids": [*ids]},
+                    connection=connection,
+                    reply=True,
+                    timeout=_WAIT,
+                    callback=hear,
+                )
+        except Exception as error:  # noqa: BLE001  (whatever a broker's client raises)
+            return WorkersNow((), (), f"the broker cannot be asked: {error}")
+        return WorkersNow(
+            tuple(Answer.of(name, each) for name, each in sorted(said.items()) if _is_ours(each)),
+            tuple(name for name, each in sorted(said.items()) if not _is_ours(each)),
+        )
+
+    def _ask_broker(self, names: tuple[str, ...], seek: str | None) -> tuple[QueueNow, ...]:
+        try:
+            with self._app.connection_for_write() as connection:
+                return ask_queues(connection, names, seek)
+        except Exception as error:  # noqa: BLE001  (whatever a broker's client raises)
+            problem = f"the broker cannot be asked: {error}"
+            return tuple(QueueNow(name, problem=problem) for name in names)
+
+
+def _is_ours(reply: Any) -> bool:
+    return isinstance(reply, dict) and "worker_id" in reply
+
+
+class _AllAnswered(Exception):
+    """Every worker that was expected has answered."""
+
+
+class _Later:
+    """A call in a thread of its own."""
+
+    def __init__(self, call: Callable[[], T], otherwise: T) -> None:
+        self._call, self._answer = call, otherwise
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="fullresult-asking", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._call()
+        finally:
+            self._done.set()
+
+    def result(self, deadline: threading.Event) -> Any:
+        """The answer, or what stands for none once the *deadline* is over."""
+        while not self._done.wait(0.02) and not deadline.is_set():
+            pass
+        return self._answer

@@ -1,0 +1,83 @@
+"""The inspect command by which a worker says at once what it knows of some tasks.
+
+Celery's own commands are one question each, and none of them sees the tasks that a rate limit holds
+back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from celery.worker import state as worker_state
+from celery.worker.control import inspect_command
+from celery.worker.request import Request
+
+from fullresult.insight.live import COMMAND
+from fullresult.recording import this_worker
+from fullresult.recording.worker_card import pool_of, processes_of, queues_of
+
+_MOST = 20
+"""Running tasks that are named."""
+
+
+def register() -> None:
+    """Have the workers of this process answer the command."""
+    inspect_command(name=COMMAND, args=[("ids", list)], visible=False)(answer)
+
+
+def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
+    """All that the worker knows of the tasks *ids*, and what it is doing."""
+    consumer, wanted = state.consumer, {*ids}
+    running = sorted(worker_state.active_requests, key=_since)
+    return {
+        "worker_id": this_worker.worker_id(),
+        "at": time.time(),
+        "queues": queues_of(consumer),
+        "pool": pool_of(consumer),
+        "processes": processes_of(consumer),
+        "running": [[each.id, each.name, _since(each)] for each in running[:_MOST]],
+        "running_count": len(running),
+        "reserved_count": len(worker_state.reserved_requests) - len(running),
+        "eta_count": sum(1 for _ in _waiting(consumer)),
+        "held": dict(_held(consumer, wanted)),
+        "revoked": [task_id for task_id in wanted if task_id in worker_state.revoked],
+    }
+
+
+def _since(request: Any) -> float:
+    return float(request.time_start or 0)
+
+
+def _held(consumer: Any, ids: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tasks of *ids* that the worker has, the surest answer last."""
+    for request in worker_state.reserved_requests:
+        if request.id in ids:
+            yield request.id, {"as": "reserved"}
+    for request in _waiting(consumer):
+        if request.id in ids:
+            yield request.id, {"as": "eta", "eta": request.eta.isoformat()}
+    yield from _limited(consumer, ids)
+    for request in worker_state.active_requests:
+        if request.id in ids:
+            yield request.id, {"as": "running", "since": _since(request)}
+
+
+def _waiting(consumer: Any) -> Iterator[Any]:
+    """The requests that wait for their ETA in the worker."""
+    for timed in list(consumer.timer.schedule.queue):
+        arguments = getattr(timed.entry, "args", None) or (None,)
+        if isinstance(arguments[0], Request) and arguments[0].eta is not None:
+            yield arguments[0]
+
+
+def _limited(consumer: Any, ids: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tasks that a rate limit holds back, each with the number of those before it."""
+    for bucket in list(consumer.task_buckets.values()):
+        contents = bucket.contents if bucket is not None else ()
+        for ahead, (request, _) in enumerate(list(contents)):
+            if request.id in ids:
+                rate = getattr(request.type, "rate_limit", None)
+                named = str(getattr(request.task, "rate_limit", rate) or rate)
+                yield request.id, {"as": "limited", "ahead": ahead, "rate": named}

@@ -1,0 +1,176 @@
+"""The case: all that is known of one task, gathered before any rule looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import NamedTuple
+
+from fullresult.config import Settings
+from fullresult.insight.explain.explanation import Confidence, Evidence, at
+from fullresult.insight.explain.reading import Reading
+from fullresult.insight.live import Answer, Now, QueueNow
+from fullresult.record import FINISHED, SCHEDULED, TaskRecord
+from fullresult.record.card import Card, WorkerCard
+from fullresult.record.schedule import Schedule
+from fullresult.record.worker import Worker
+
+
+class Life(NamedTuple):
+    """A worker's life, and its card if it left one."""
+
+    worker: Worker
+    card: Card | None
+    names_id: str = ""
+    """Names the list of the tasks that it knows."""
+
+    @classmethod
+    def of(cls, worker: Worker, kept: WorkerCard | None) -> Life:
+        return cls(worker, None, "") if kept is None else cls(worker, kept.card, kept.names_id)
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that is known of one task."""
+
+    task_id: str
+    now: datetime
+    """By the storage's clock."""
+    record: TaskRecord | None
+    schedules: tuple[Schedule, ...]
+    lives: tuple[Life, ...]
+    """Every worker that is known, the last seen first."""
+    keeps_workers: bool
+    """False if the storage cannot say which workers live."""
+    live: Now | None
+    """None if nothing was asked."""
+    unknown: tuple[str, ...]
+    settings: Settings
+    reading: Reading
+
+    # ---- the record
+
+    @property
+    def name(self) -> str:
+        return (self.record.name if self.record else None) or "its task"
+
+    @property
+    def queue(self) -> str | None:
+        return self.record.queue if self.record else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if it was published, or is to be tried again, and no run of it is known to go on."""
+        record = self.record
+        return record is not None and record.state in ("PENDING", "RETRY")
+
+    @property
+    def is_open(self) -> bool:
+        record = self.record
+        return record is not None and record.state not in (*FINISHED, SCHEDULED, "SCHEDULED_SENT")
+
+    @property
+    def published(self) -> datetime | None:
+        """When it was last given to the broker, as far as is known."""
+        if self.record is None:
+            return None
+        again = self.record.date_updated if self.record.state == "RETRY" else None
+        return again or self.record.date_published or self.record.date_created
+
+    # ---- workers
+
+    @cached_property
+    def alive(self) -> tuple[Life, ...]:
+        """The workers that live and are on this app's broker, as far as their cards say."""
+        mine = self.settings.namespace
+        return tuple(
+            life for life in self.living if life.card is None or life.card.namespace == mine
+        )
+
+    @cached_property
+    def living(self) -> tuple[Life, ...]:
+        """The workers that live, on whatever broker."""
+        return tuple(life for life in self.lives if not life.worker.is_gone(self.now))
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        return self.live.workers.answers if self.live else ()
+
+    @cached_property
+    def silent(self) -> tuple[Life, ...]:
+        """Of `alive`, those that did not answer, if they were asked."""
+        heard = {answer.worker_id for answer in self.answers}
+        named = {answer.worker for answer in self.answers}
+        return tuple(
+            life
+            for life in self.alive
+            if self.live and life.worker.worker_id not in heard and life.worker.name not in named
+        )
+
+    def queues_of(self, life: Life) -> tuple[str, ...]:
+        """The queues that a worker consumes: as it answers, else as its card says."""
+        for answer in self.answers:
+            if answer.worker_id == life.worker.worker_id:
+                return answer.queues
+        return life.card.queues if life.card else ()
+
+    @cached_property
+    def consumed(self) -> tuple[str, ...]:
+        """All queues that a living worker consumes."""
+        found = {queue for answer in self.answers for queue in answer.queues}
+        found |= {queue for life in self.alive for queue in self.queues_of(life)}
+        return tuple(sorted(found))
+
+    def life_of(self, worker_id: str | None) -> Life | None:
+        return next((life for life in self.lives if life.worker.worker_id == worker_id), None)
+
+    # ---- the broker
+
+    @property
+    def queue_now(self) -> QueueNow | None:
+        """What the broker says of its queue."""
+        if self.live is None:
+            return None
+        return next((each for each in self.live.queues if each.name == self.queue), None)
+
+    # ---- words
+
+    def at(self, when: datetime) -> str:
+        return at(when, self.now)
+
+    @property
+    def by_exclusion(self) -> Confidence:
+        """How sure is what nothing contradicts."""
+        return "possible" if self.unknown else "likely"
+
+    def of_record(self, said: str, when: datetime | None = None) -> Evidence:
+        return Evidence("record", when, said)
+
+    def of_broker(self, said: str) -> Evidence:
+        return Evidence("broker", self.now, said)
+
+    def of_life(self, life: Life) -> Evidence:
+        worker = life.worker
+        if worker.date_stopped:
+            return Evidence(
+                f"worker {worker.name}", worker.date_stopped, "it told that it had ended"
+            )
+        return Evidence(f"worker {worker.name}", worker.date_seen, "it was last heard of")
+
+    def of_card(self, life: Life) -> Evidence:
+        card = life.card or Card()
+        said = f"consumes {', '.join(card.queues) or 'no queue'} on {card.namespace}"
+        return Evidence(f"card of {life.worker.name}", life.worker.date_seen, said)
+
+    def of_answer(self, answer: Answer, said: str) -> Evidence:
+        return Evidence(f"worker {answer.worker}", from_epoch(answer.at), said)
+
+
+def from_epoch(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def since(seconds: float, answer: Answer) -> timedelta:
+    """How long something lasts that began at *seconds* by the clock of the worker that answers."""
+    return timedelta(seconds=max(answer.at - seconds, 0.0))

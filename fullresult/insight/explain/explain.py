@@ -1,0 +1,201 @@
+"""`explain`: gathers the evidence of one task, asks each rule, and says what they found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from fullresult.config import Settings
+from fullresult.insight.explain import (
+    ended,
+    history,
+    on_the_broker,
+    on_workers,
+    waits_in_storage,
+    workflow,
+)
+from fullresult.insight.explain.case import Case, Life
+from fullresult.insight.explain.explanation import Explanation, Finding
+from fullresult.insight.explain.reading import Reading
+from fullresult.insight.live import Live, Now
+from fullresult.insight.overdue import schedules_of
+from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord, encoding
+from fullresult.storage import CardStorage, Storage, WorkerStorage
+
+Rule = Callable[[Case], Finding | None]
+
+RULES: tuple[Rule, ...] = (
+    workflow.never_published,
+    ended.without_a_start,
+    ended.not_registered,
+    ended.content_disallowed,
+    ended.revoked,
+    ended.unsent,
+    waits_in_storage.not_due,
+    waits_in_storage.not_sent,
+    on_workers.held,
+    on_workers.will_be_dropped,
+    on_workers.no_worker,
+    on_workers.elsewhere,
+    on_the_broker.gone,
+    on_the_broker.delayed,
+    on_workers.silent,
+    on_the_broker.not_consumed,
+    on_the_broker.waits_in_queue,
+    on_the_broker.taken,
+    on_the_broker.lost,
+    on_workers.interrupted,
+    on_workers.runs,
+    on_the_broker.waits,
+    ended.ended,
+    history.ran_twice,
+    ended.late,
+    history.tried_again,
+    history.made_by,
+)
+"""The first that finds something is the verdict, the others say what is also true."""
+_BY_EXCLUSION: tuple[Rule, ...] = (
+    on_workers.silent,
+    on_the_broker.taken,
+    on_the_broker.lost,
+    on_workers.interrupted,
+    on_workers.runs,
+    on_the_broker.waits,
+)
+"""Rules that hold only if nothing before them says where the task is."""
+_DECISIVE: tuple[Rule, ...] = (waits_in_storage.not_due, on_workers.held, on_the_broker.delayed)
+"""Rules after which it is known where the task is."""
+_PLACES = frozenset(RULES[RULES.index(on_workers.held) : RULES.index(ended.ended)])
+_QUICK = 0.7
+"""Seconds: if the answers took longer, they are not asked for twice."""
+_SETTLED = frozenset({*FINISHED, SCHEDULED, SCHEDULED_SENT})
+
+
+def explain(
+    storage: Storage, settings: Settings, task_id: str, live: Live | None = None
+) -> Explanation:
+    """Why the task is as it is. Without *live*, from the storage alone. Raises `StorageError`."""
+    began = time.monotonic()
+    case = _case(storage, settings, encoding.key(task_id), live)
+    found = list(_findings(case)) or [_UNKNOWN]
+    if found[0].verdict == on_the_broker.LOST and time.monotonic() - began < _QUICK:
+        # It may have been between the queue and a worker: not twice.
+        case = _case(storage, settings, encoding.key(task_id), live)
+        found = list(_findings(case)) or [_UNKNOWN]
+    first, also = found[0], tuple(found[1:])
+    return Explanation(
+        task_id=case.task_id,
+        at=case.now,
+        known=first is not _UNKNOWN,
+        verdict=first.verdict,
+        sentence=first.sentence,
+        confidence=first.confidence,
+        evidence=first.evidence,
+        commands=first.commands,
+        also=also,
+        unknown=case.unknown,
+    )
+
+
+_UNKNOWN = Finding(
+    "unknown",
+    "No record and no schedule has this id, and nothing that is open or failed names it: its "
+    "publisher is not recorded, or the record was deleted.",
+    "possible",
+)
+
+
+def _findings(case: Case) -> Iterator[Finding]:
+    silent: frozenset[Rule] = frozenset()
+    for rule in RULES:
+        finding = None if rule in silent else rule(case)
+        if finding is not None:
+            silent |= _PLACES if rule in _DECISIVE else frozenset(_BY_EXCLUSION)
+            yield finding
+
+
+def _case(storage: Storage, settings: Settings, task_id: str, live: Live | None) -> Case:
+    now, record = storage.now(), storage.get(task_id)
+    schedules = tuple(schedules_of(storage, task_id))
+    lives = lives_of(storage)
+    asked = _Asked(live, record, lives, now, settings)
+    waits = record is None and not schedules
+    answers = asked.ask(task_id) if waits or asked.is_open else None
+    return Case(
+        task_id=task_id,
+        now=now,
+        record=record,
+        schedules=schedules,
+        lives=lives,
+        keeps_workers=isinstance(storage, WorkerStorage),
+        live=answers,
+        unknown=tuple(asked.not_answered(answers)) if asked.is_open or answers else (),
+        settings=settings,
+        reading=Reading(storage, now),
+    )
+
+
+def lives_of(storage: Storage) -> tuple[Life, ...]:
+    """Every worker that the storage knows, the last seen first, each with its card."""
+    if not isinstance(storage, WorkerStorage):
+        return ()
+    found = sorted(storage.find_workers(), key=lambda each: each.date_seen, reverse=True)
+    cards = storage.find_cards() if isinstance(storage, CardStorage) else []
+    known = {card.worker_id: card for card in cards}
+    return tuple(Life.of(worker, known.get(worker.worker_id)) for worker in found)
+
+
+class _Asked(NamedTuple):
+    """Who is to be asked about a task."""
+
+    live: Live | None
+    record: TaskRecord | None
+    lives: tuple[Life, ...]
+    now: datetime
+    settings: Settings
+
+    @property
+    def is_open(self) -> bool:
+        """True if something may still be going on with it outside the storage."""
+        record = self.record
+        return record is not None and record.state not in _SETTLED
+
+    @property
+    def expected(self) -> list[str]:
+        """The workers that should answer."""
+        mine = (None, self.settings.namespace)
+        return [
+            life.worker.name
+            for life in self.lives
+            if (life.card and life.card.namespace) in mine and not life.worker.is_gone(self.now)
+        ]
+
+    def ask(self, task_id: str) -> Now | None:
+        if self.live is None:
+            return None
+        queue = self.record.queue if self.record else None
+        queues = () if queue is None else (queue,)
+        return self.live.ask([task_id], self.expected, queues, seek=task_id)
+
+    def not_answered(self, answers: Now | None) -> Iterator[str]:
+        """What could not be asked, and why."""
+        if answers is None:
+            yield "workers: they were not asked"
+            yield "broker: it was not asked"
+            return
+        workers = answers.workers
+        if workers.problem:
+            yield f"workers: {workers.problem}"
+        heard = {*(each.worker for each in workers.answers), *workers.strangers}
+        for name in self.expected:
+            if name not in heard:
+                yield f"worker {name}: it lives, and did not answer within 1 s"
+        for name in workers.strangers:
+            yield f"worker {name}: it has no FullResult, and does not know the question"
+        for queue in answers.queues:
+            if queue.problem:
+                yield f"queue {queue.name}: {queue.problem}"
+            elif queue.ready is None and queue.exists is None:
+                yield f"queue {queue.name}: this broker does not say what is in it"

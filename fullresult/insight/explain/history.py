@@ -1,0 +1,128 @@
+"""Rules about its past: who made it, and why it ran more than once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from fullresult.insight.explain.case import Case
+from fullresult.insight.explain.explanation import Evidence, Finding, names
+from fullresult.insight.words import span
+from fullresult.record import Execution
+
+_SCAN = 120.0
+"""Seconds within which Redis looks again for what is to be delivered anew."""
+
+
+def ran_twice(case: Case) -> Finding | None:
+    """Several executions of one attempt."""
+    runs = case.record.executions if case.record else ()
+    for first, second in pairwise(runs):
+        if first.retries == second.retries:
+            return _twice(case, first, second)
+    return None
+
+
+def _twice(case: Case, first: Execution, second: Execution) -> Finding | None:
+    if first.date_started is None or second.date_started is None:
+        return None
+    between = (second.date_started - first.date_started).total_seconds()
+    evidence = [
+        case.of_record(f"begun on {run.worker or '?'}{_again(run)}", run.date_started)
+        for run in (first, second)
+    ]
+    begin = f"It ran twice: {first.worker} began it at {case.at(first.date_started)}"
+    life = case.life_of(first.worker_id)
+    if life and life.worker.is_gone(case.now) and life.worker.date_seen <= second.date_started:
+        sentence = (
+            f"{begin} and was gone at {case.at(life.worker.gone_since)} before it ended; the "
+            f"broker gave it to {second.worker} at {case.at(second.date_started)}."
+        )
+        evidence.append(case.of_life(life))
+        return Finding("ran twice", sentence, "likely", tuple(evidence))
+    card = life.card if life else None
+    timeout = card.visibility_timeout if card else None
+    if timeout and timeout <= between + 1 and between < timeout + _SCAN:
+        took = _took(first)
+        ran = f", and it ran for {took}" if took else ""
+        sentence = (
+            f"{begin}, and {second.worker} {span(between)} later, when the visibility timeout of "
+            f"{span(timeout)} was over{ran}."
+        )
+        if life:
+            evidence.append(
+                Evidence(f"card of {life.worker.name}", None, f"visibility timeout {timeout:.0f} s")
+            )
+        advice = "set broker_transport_options visibility_timeout above the longest run"
+        return Finding("ran twice", sentence, "certain", tuple(evidence), (advice,))
+    delivered = "the broker delivered it again" if second.redelivered else "it was delivered twice"
+    sentence = f"{begin}, and {second.worker} {span(between)} later: {delivered}."
+    return Finding("ran twice", sentence, "likely", tuple(evidence))
+
+
+def _again(run: Execution) -> str:
+    return ", redelivered" if run.redelivered else ""
+
+
+def _took(run: Execution) -> str:
+    if run.date_started is None or run.date_done is None:
+        return ""
+    return span((run.date_done - run.date_started).total_seconds())
+
+
+def tried_again(case: Case) -> Finding | None:
+    """Several attempts of its own, or re-sends by people."""
+    record = case.record
+    if record is None:
+        return None
+    parts, evidence = [], []
+    if record.retries:
+        errors = [run.exception_type for run in record.executions if run.state == "RETRY"]
+        kinds = names(sorted({each.rpartition(".")[2] for each in errors if each}))
+        after = f", after {kinds}" if kinds else ""
+        times = "once" if record.retries == 1 else f"{record.retries} times"
+        parts.append(f"it retried itself {times}{after}")
+        evidence.append(case.of_record(f"attempt {record.retries + 1}"))
+    for again in case.reading.resends(record.task_id):
+        who = next(
+            (e for e in case.reading.audit(record.task_id) if e.action.startswith("resend")), None
+        )
+        by = f" by {who.actor}" if who else ""
+        parts.append(f"it was sent again{by} as {again.task_id}, which is {again.state}")
+        evidence.append(Evidence("record", again.date_created, f"{again.task_id} re-sends it"))
+    if not parts:
+        return None
+    sentence = "; ".join(parts)
+    return Finding(
+        "several attempts", f"{sentence[0].upper()}{sentence[1:]}.", evidence=tuple(evidence)
+    )
+
+
+def made_by(case: Case) -> Finding | None:
+    """Who made it."""
+    record = case.record
+    if record is None or (record.message is None and record.date_published is None):
+        return None
+    when = record.date_published or record.date_created
+    by = f" by {record.origin}" if record.origin else ""
+    sentence = f"Published{by} at {case.at(when)}"
+    evidence = [case.of_record(f"published{by}", when)]
+    if record.periodic_entry:
+        who = "a person, for" if record.triggered else "beat, for"
+        sentence += f", by {who} the entry {record.periodic_entry!r}"
+    elif record.periodic:
+        sentence += ", by beat"
+    if record.retry_of:
+        sentence += f", to send {record.retry_of} again"
+        sender = next(
+            (e for e in case.reading.audit(record.retry_of) if e.action.startswith("resend")), None
+        )
+        if sender:
+            sentence += f" ({sender.actor})"
+            evidence.append(Evidence("audit log", sender.at, f"{sender.actor}: {sender.action}"))
+    elif record.parent_id and record.parent_id != record.task_id:
+        parent = case.reading.get(record.parent_id)
+        named = f"{parent.name} " if parent and parent.name else ""
+        sentence += f", by the task {named}({record.parent_id})"
+    if record.root_id and record.root_id not in (record.task_id, record.parent_id):
+        sentence += f", in the workflow of {record.root_id}"
+    return Finding("made by", f"{sentence}.", evidence=tuple(evidence))

@@ -1,0 +1,216 @@
+"""Rules about its queue: who consumes it, and if the message is still there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from fullresult.insight.explain.case import Case, from_epoch
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.live import QueueNow
+from fullresult.insight.words import count_of, span
+from fullresult.record import TaskRecord
+
+_YOUNG = timedelta(seconds=3)
+"""A message that was published less than this ago may be on its way."""
+_DELAYED = "celery_delayed"
+LOST = "lost"
+"""The verdict of `lost`."""
+
+
+def gone(case: Case) -> Finding | None:
+    """RabbitMQ knows no queue of this name."""
+    queue = case.queue_now
+    if not case.is_waiting or queue is None or queue.exists is not False:
+        return None
+    if _delayed_until(case) is not None:
+        return None
+    sentence = f"The queue {queue.name} is gone, and with it what waited there."
+    return Finding(
+        "queue is gone",
+        sentence,
+        evidence=(case.of_broker(f"no queue {queue.name}"),),
+        commands=(f"{COMMAND}resend {case.task_id}",),
+    )
+
+
+def delayed(case: Case) -> Finding | None:
+    """RabbitMQ itself holds it until its ETA, as Celery has it do with quorum queues."""
+    until = _delayed_until(case)
+    if until is None:
+        return None
+    left = span((until - case.now).total_seconds())
+    sentence = f"It waits in RabbitMQ's own delay until {case.at(until)}, for {left} more."
+    assert case.record is not None
+    said = f"published to {case.record.exchange} with the ETA {case.at(until)}"
+    return Finding("delayed by RabbitMQ", sentence, "likely", (case.of_record(said),))
+
+
+def _delayed_until(case: Case) -> datetime | None:
+    record = case.record
+    if not case.is_waiting or record is None or record.eta is None or record.eta <= case.now:
+        return None
+    return record.eta if _DELAYED in (record.exchange or "") else None
+
+
+def not_consumed(case: Case) -> Finding | None:
+    """Workers live, and none of them consumes its queue."""
+    queue, now = case.queue, case.queue_now
+    if not case.is_waiting or queue is None or not case.consumed or queue in case.consumed:
+        return None
+    if now is not None and now.consumers:
+        return None
+    if case.live and case.live.workers.strangers:
+        return None
+    counted = now is not None and now.consumers == 0
+    heard = bool(case.answers) and not case.silent
+    sentence = f"No living worker consumes {queue}; {_who(case)} {names([*case.consumed])}."
+    evidence = [case.of_answer(a, f"consumes {names([*a.queues])}") for a in case.answers]
+    evidence += [case.of_card(life) for life in case.silent if life.card]
+    if not evidence:
+        evidence = [case.of_card(life) for life in case.alive if life.card]
+    if counted:
+        evidence.append(case.of_broker(f"{queue} has 0 consumers"))
+    commands = (
+        f"celery -A proj control add_consumer {queue}",
+        f"{COMMAND}resend {case.task_id} --queue {case.consumed[0]}",
+    )
+    return Finding(
+        "nobody consumes its queue",
+        sentence,
+        "certain" if counted or heard else "likely",
+        tuple(evidence),
+        commands,
+    )
+
+
+def _who(case: Case) -> str:
+    known = {answer.worker for answer in case.answers}
+    known |= {life.worker.name for life in case.alive}
+    return f"{names(sorted(known), 3)} {'consumes' if len(known) == 1 else 'consume'}"
+
+
+def waits_in_queue(case: Case) -> Finding | None:
+    """It is in the queue, or nothing says that it is not."""
+    queue, record = case.queue_now, case.record
+    if not case.is_waiting or queue is None or record is None or queue.ready is None:
+        return None
+    usual = case.reading.median_wait(record)
+    than = f"; half of the tasks of this name wait {span(usual)} at most" if usual else ""
+    if queue.found:
+        ahead = queue.ahead or 0
+        pace = case.reading.begun_per_second
+        soon = f"; at {pace:.2g} a second, {span(ahead / pace)}" if pace and ahead else ""
+        sentence = (
+            f"It waits in {queue.name}, with {count_of(ahead, 'message')} before it{soon}{than}."
+        )
+        said = f"found in {queue.name}, {ahead} of {queue.ready} before it"
+        return Finding("waits in its queue", sentence, evidence=(case.of_broker(said),))
+    if queue.found is False or not queue.ready or _overtaken(case, record, queue):
+        return None
+    workers = "" if queue.consumers is None else f" and {count_of(queue.consumers, 'consumer')}"
+    sentence = (
+        f"It waits in {queue.name}, which has {count_of(queue.ready, 'message')}{workers}{than}."
+    )
+    said = f"{queue.ready} ready in {queue.name}{workers}"
+    return Finding("waits in its queue", sentence, case.by_exclusion, (case.of_broker(said),))
+
+
+def taken(case: Case) -> Finding | None:
+    """On Redis: a worker took it and did not acknowledge it, and none has it."""
+    queue = case.queue_now
+    if not case.is_waiting or queue is None or queue.taken_at is None:
+        return None
+    when = from_epoch(queue.taken_at)
+    timeout = next((life.card.visibility_timeout for life in case.lives if life.card), None)
+    again = when + timedelta(seconds=timeout) if timeout else from_epoch(queue.again_at or 0)
+    silent = names([life.worker.name for life in case.silent])
+    lost = f"{silent} may have it" if silent else "that worker is gone"
+    sentence = (
+        f"A worker took it at {case.at(when)}, and none that answers has it: {lost}. The broker "
+        f"delivers it again after {case.at(again)} (visibility timeout)."
+    )
+    said = f"not acknowledged since {case.at(when)}"
+    return Finding(
+        "taken by a worker that is gone",
+        sentence,
+        case.by_exclusion,
+        (case.of_broker(said), *_gone_after(case, when)),
+        (f"{COMMAND}resend {case.task_id}",),
+    )
+
+
+def _gone_after(case: Case, when: datetime) -> list[Evidence]:
+    found = [
+        life
+        for life in case.lives
+        if life.worker.is_gone(case.now) and life.worker.date_seen > when - timedelta(minutes=1)
+    ]
+    return [case.of_life(life) for life in found[:3]]
+
+
+def lost(case: Case) -> Finding | None:
+    """It is nowhere: not in its queue, and no worker has it."""
+    queue, record = case.queue_now, case.record
+    if not case.is_waiting or queue is None or record is None or queue.ready is None:
+        return None
+    published = case.published
+    if published is not None and case.now - published < _YOUNG:
+        return None
+    if queue.problem or queue.found or (case.live and case.live.workers.problem):
+        return None
+    if queue.found is None and queue.ready and not _overtaken(case, record, queue):
+        return None
+    evidence = [case.of_broker(_depth(queue))]
+    evidence += [case.of_answer(answer, "does not have it") for answer in case.answers]
+    where = "the queue is empty" if not queue.ready else f"it is not among the {queue.ready} there"
+    over = _overtaken(case, record, queue)
+    if case.reading.get(case.task_id) != record:
+        return None  # it moved while it was looked for
+    if over:
+        evidence.append(
+            Evidence("record", over.date_published, f"{over.task_id} came later and was begun")
+        )
+    overtaken = f", a later task of {queue.name} was begun" if over else ""
+    sentence = (
+        f"It is lost: {where}{overtaken}, and no worker has it. {queue.name} was purged, or the "
+        "broker was started anew without it."
+    )
+    strangers = case.live and case.live.workers.strangers
+    return Finding(
+        LOST,
+        sentence,
+        "possible" if strangers or not case.answers else case.by_exclusion,
+        tuple(evidence),
+        (f"{COMMAND}resend {case.task_id}",),
+    )
+
+
+def _depth(queue: QueueNow) -> str:
+    return f"{queue.name} has {count_of(queue.ready or 0, 'message')} ready"
+
+
+def _overtaken(case: Case, record: TaskRecord, queue: QueueNow) -> TaskRecord | None:
+    """A later task of its queue that was begun; or the head of the line, if it is later."""
+    if queue.oldest_id is not None and queue.oldest_id != record.task_id:
+        head = case.reading.get(queue.oldest_id)
+        mine = record.date_published or datetime.max.replace(tzinfo=timezone.utc)
+        if head is not None and head.date_published and head.date_published > mine:
+            return head
+    return case.reading.overtaken_by(record)
+
+
+def waits(case: Case) -> Finding | None:
+    """All that is known is that it was published."""
+    record = case.record
+    if not case.is_waiting or record is None or case.published is None:
+        return None
+    lasts = span((case.now - case.published).total_seconds())
+    over = case.reading.overtaken_by(record)
+    sentence = f"It was given to the broker {lasts} ago, and no worker has begun it."
+    evidence = [case.of_record(record.state, case.published)]
+    if over:
+        sentence = (
+            f"{sentence[:-1]}, but {over.task_id}, a later task of {record.queue}, was begun."
+        )
+        evidence.append(Evidence("record", over.date_published, f"{over.task_id} was begun"))
+    return Finding("not begun", sentence, "possible", tuple(evidence))

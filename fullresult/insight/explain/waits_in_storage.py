@@ -1,0 +1,84 @@
+"""Rules about tasks that wait in the storage until they are due."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fullresult.insight.explain.case import Case
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding
+from fullresult.insight.words import span
+from fullresult.record.schedule import Schedule
+
+_LATE = timedelta(seconds=30)
+"""A sweeper that is later than this is taken to be gone."""
+
+
+def not_due(case: Case) -> Finding | None:
+    first = _first(case)
+    if first is None or first.due <= case.now:
+        return None
+    left = span((first.due - case.now).total_seconds())
+    return Finding(
+        "not due",
+        f"It waits in the storage and is due in {left}, at {case.at(first.due)}.",
+        evidence=(_of(case, first),),
+        commands=(f"{COMMAND}reschedule {case.task_id} --in …",),
+    )
+
+
+def not_sent(case: Case) -> Finding | None:
+    """Due, and not sent: foreign, claimed, or without a sweeper."""
+    first = _first(case)
+    if first is None or first.due > case.now:
+        return None
+    overdue = span((case.now - first.due).total_seconds())
+    evidence = (_of(case, first),)
+    if first.namespace != case.settings.namespace:
+        sentence = (
+            f"It has been due for {overdue}, and is for another broker, {first.namespace}: "
+            f"sweepers of {case.settings.namespace} do not send it."
+        )
+        return Finding("for another broker", sentence, evidence=evidence)
+    if first.claimed and first.date_claimed:
+        return _claimed(case, first, evidence)
+    return _not_swept(case, first, overdue)
+
+
+def _claimed(case: Case, first: Schedule, evidence: tuple[Evidence, ...]) -> Finding:
+    assert first.date_claimed is not None
+    why = f": {first.problem}" if first.problem else ""
+    if not first.problem and case.now - first.date_claimed < timedelta(minutes=1):
+        sentence = f"A sweeper took it at {case.at(first.date_claimed)} and is about to send it."
+        return Finding("being sent", sentence, evidence=evidence)
+    sentence = (
+        f"A sweeper took it at {case.at(first.date_claimed)} and did not say that it was sent"
+        f"{why}: maybe it was sent, maybe not."
+    )
+    commands = (f"{COMMAND}release {case.task_id}", f"{COMMAND}stale-scheduled")
+    return Finding("claimed", sentence, evidence=evidence, commands=commands)
+
+
+def _not_swept(case: Case, first: Schedule, overdue: str) -> Finding:
+    last = case.reading.last_sweep(case.settings.namespace)
+    if last is None or case.now - last > _LATE:
+        none = "no sweeper has ever been at work"
+        if last is not None:
+            none = f"no sweeper has been at work since {case.at(last)}"
+        sentence = f"It has been due for {overdue}, and {none}."
+        told = Evidence("sweepers", last, "last at work" if last else "never at work")
+        commands = (f"{COMMAND}sweep --loop",)
+        return Finding("no sweeper", sentence, evidence=(_of(case, first), told), commands=commands)
+    sentence = (
+        f"It has been due for {overdue}; a sweeper was at work at {case.at(last)} and has not "
+        "reached it yet."
+    )
+    return Finding("sweeper is behind", sentence, "likely", (_of(case, first),))
+
+
+def _first(case: Case) -> Schedule | None:
+    return case.schedules[0] if case.schedules else None
+
+
+def _of(case: Case, schedule: Schedule) -> Evidence:
+    claimed = f", claimed {case.at(schedule.date_claimed)}" if schedule.date_claimed else ""
+    return Evidence("schedule", schedule.date_scheduled, f"due {case.at(schedule.due)}{claimed}")

@@ -1,0 +1,113 @@
+"""Rules about tasks that were never published: later steps of chains, bodies of chords."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fullresult.insight.explain.case import Case
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding
+from fullresult.insight.words import brief, count_of
+from fullresult.record import FAILURE, FINISHED, SUCCESS, TaskRecord
+
+_FAILED = FINISHED - {SUCCESS}
+
+
+def never_published(case: Case) -> Finding | None:
+    """No record: it is a later step, or the body, of something that is open or failed."""
+    if case.record is not None or case.schedules:
+        return None
+    found = case.reading.naming(case.task_id)
+    if found is None:
+        return None
+    record, embed = found
+    body = _body(embed)
+    if _id(body) == case.task_id or case.task_id in str(body):
+        return _chord(case, record, body)
+    return _step(case, record, embed)
+
+
+def _step(case: Case, record: TaskRecord, embed: Mapping[str, Any]) -> Finding:
+    chain = [*reversed(_list(embed.get("chain")))]
+    place = next((n for n, each in enumerate(chain, 1) if _mentions(each, case.task_id)), 0)
+    name = _name(chain[place - 1]) if place else "a link"
+    what = f"step {place} after" if place else "linked to"
+    before = f"{record.name} ({record.task_id})"
+    if record.state == FAILURE:
+        when = f" at {case.at(record.date_done)}" if record.date_done else ""
+        sentence = (
+            f"It is {name}, {what} {before}, which failed{when} with {_error(record)}: so it was "
+            "never published."
+        )
+        commands: tuple[str, ...] = (f"{COMMAND}resend {record.task_id}",)
+    else:
+        sentence = f"It is {name}, {what} {before}, which is {record.state}: it comes after that."
+        commands = (f"{COMMAND}explain {record.task_id}",)
+    said = f"{record.state}, and its links name {case.task_id}"
+    evidence = (Evidence("record", record.date_updated, f"{record.task_id}: {said}"),)
+    return Finding("never published", sentence, evidence=evidence, commands=commands)
+
+
+def _chord(case: Case, record: TaskRecord, body: Any) -> Finding:
+    group_id = record.group_id
+    members = case.reading.group(group_id) if group_id else [record]
+    if record.task_id not in {each.task_id for each in members}:
+        members.append(record)
+    size = body.get("chord_size") if isinstance(body, Mapping) else None
+    whole = size if isinstance(size, int) and size >= len(members) else len(members)
+    ended = [each for each in members if each.state == SUCCESS]
+    failed = [each for each in members if each.state in _FAILED]
+    open_ = [each for each in members if each.state not in FINISHED]
+    waits = whole - len(ended)
+    parts = [f"{each.task_id} failed ({_error(each)})" for each in failed[:3]]
+    states = Counter(each.state for each in open_)
+    parts += [f"{count} {state}" for state, count in sorted(states.items())]
+    if whole > len(members):
+        parts.append(f"{whole - len(members)} not recorded")
+    told = f": {', '.join(parts)}" if parts else ""
+    of = f"{waits} of {count_of(whole, 'member')}"
+    sentence = f"It is {_name(body)}, the body of a chord, and waits for {of}{told}."
+    if failed:
+        sentence += " A member that failed fails the chord: the body is not sent."
+    evidence = tuple(
+        Evidence("record", each.date_updated, f"{each.task_id}: {each.state}")
+        for each in (*failed[:3], *open_[:3])
+    )
+    commands = [f"{COMMAND}resend {each.task_id}" for each in failed[:1]]
+    commands += [f"{COMMAND}explain {each.task_id}" for each in open_[:1]]
+    return Finding("body of a chord", sentence, evidence=evidence, commands=tuple(commands))
+
+
+def _body(embed: Mapping[str, Any]) -> Any:
+    """The body that the task is counted for: its own, or that of the last step of its chain."""
+    if embed.get("chord"):
+        return embed["chord"]
+    chain = _list(embed.get("chain"))
+    last = chain[0] if chain else None
+    options = last.get("options") if isinstance(last, Mapping) else None
+    return options.get("chord") if isinstance(options, Mapping) else None
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _id(signature: Any) -> str | None:
+    options = signature.get("options") if isinstance(signature, Mapping) else None
+    found = options.get("task_id") if isinstance(options, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def _mentions(signature: Any, task_id: str) -> bool:
+    return _id(signature) == task_id or task_id in str(signature)
+
+
+def _name(signature: Any) -> str:
+    found = signature.get("task") if isinstance(signature, Mapping) else None
+    return found if isinstance(found, str) else "a task"
+
+
+def _error(record: TaskRecord) -> str:
+    kind = (record.exception_type or record.state).rpartition(".")[2]
+    return brief(f"{kind}: {record.exception_message or ''}").removesuffix(": ")

@@ -1,0 +1,281 @@
+"""Explanations from the storage alone: what is scheduled, never published, sent again, unknown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery, chain, chord, signature
+from celery.app.task import Context
+
+from fullresult import FullResult
+from fullresult.insight.explain.explanation import Explanation, Finding, names
+from fullresult.record.worker import Worker
+from fullresult.recording.given_result import GivenResult
+from tests.kit.commands import run
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def full(storage_url: str) -> Iterator[FullResult]:
+    """An app whose broker takes everything, and has no worker."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(fullresult_storage=storage_url, fullresult_schedule_eta=True)
+    app.conf.result_backend = "fullresult://"
+    with closing(FullResult(app)) as full, closing(app):
+        full.setup()
+        yield full
+
+
+def why(full: FullResult, task_id: str) -> Explanation:
+    return full.explain(task_id, offline=True)
+
+
+def also(found: Explanation, verdict: str) -> Finding:
+    return next(each for each in found.also if each.verdict == verdict)
+
+
+def send(full: FullResult, name: str = "shop.pay", **options: Any) -> str:
+    return str(full.app.send_task(name, [1], **options).id)
+
+
+def request(task_id: str, name: str = "shop.pay", retries: int = 0) -> Context:
+    known = {"id": task_id, "task": name, "retries": retries, "hostname": "w1@host"}
+    return Context({**known, "args": [1], "kwargs": {}})
+
+
+def fail(full: FullResult, task_id: str, name: str = "shop.pay") -> None:
+    run = request(task_id, name)
+    full.recorder.started(task_id, name, run)
+    full.recorder.failed(task_id, name, run, ValueError("no stock"), None)
+
+
+def test_an_id_that_nothing_names_is_unknown(full: FullResult) -> None:
+    found = why(full, "nobody")
+
+    assert (found.known, found.verdict, found.confidence) == (False, "unknown", "possible")
+    assert found.sentence.startswith("No record and no schedule has this id")
+
+
+def test_what_is_not_due_says_when_it_is(full: FullResult) -> None:
+    task_id = send(full, countdown=7200)
+
+    found = why(full, task_id)
+
+    assert found.verdict == "not due"
+    assert found.sentence.startswith("It waits in the storage and is due in 1 h 59 m, at ")
+    assert found.unknown == ()
+    assert [each.verdict for each in found.also] == ["made by"]
+
+
+def overdue(full: FullResult) -> str:
+    task_id = send(full, countdown=7200)
+    assert full.reschedule(task_id, full.storage.now() - HOUR)
+    return task_id
+
+
+def test_what_is_due_and_swept_by_nobody(full: FullResult) -> None:
+    task_id = overdue(full)
+
+    found = why(full, task_id)
+    assert found.sentence == ("It has been due for 1 h 00 m, and no sweeper has ever been at work.")
+    assert found.commands == ("celery -A proj fullresult sweep --loop",)
+
+    storage, namespace = full.parts.schedule_storage, full.settings.namespace
+    storage.note_sweep(namespace, full.storage.now() - HOUR)
+    assert "no sweeper has been at work since " in why(full, task_id).sentence
+
+    storage.note_sweep(namespace, full.storage.now())
+    assert why(full, task_id).verdict == "sweeper is behind"
+
+
+def test_what_is_claimed_and_not_marked_sent(full: FullResult) -> None:
+    task_id = overdue(full)
+    storage, namespace = full.parts.schedule_storage, full.settings.namespace
+    [claimed] = storage.claim_due(namespace, full.storage.now(), "claim", 1)
+
+    assert why(full, task_id).verdict == "being sent"
+
+    storage.mark_problem("claim", claimed.schedule_id, "the broker went away")
+    found = why(full, task_id)
+    assert found.verdict == "claimed"
+    assert "the broker went away: maybe it was sent, maybe not" in found.sentence
+
+
+def test_what_is_for_another_broker(full: FullResult) -> None:
+    task_id = overdue(full)
+    other = Celery("shop", broker="memory://", set_as_current=False)
+    url = full.app.conf.fullresult_storage
+    other.conf.update(fullresult_storage=getattr(url, "whole", url), fullresult_schedule_eta=True)
+    other.conf.fullresult_namespace = "redis://elsewhere/0"
+    with closing(FullResult(other)) as elsewhere, closing(other):
+        found = why(elsewhere, task_id)
+
+    assert found.verdict == "for another broker"
+    assert f"is for another broker, {full.settings.namespace}: sweepers of " in found.sentence
+
+
+def test_a_step_of_a_chain_that_was_never_published(full: FullResult) -> None:
+    steps = [signature(f"shop.step{n}", app=full.app, immutable=True) for n in range(4)]
+    last = chain(*steps, app=full.app).apply_async()
+    third = last.parent
+    first = third.parent.parent
+
+    found = why(full, third.id)
+    assert found.sentence == (
+        f"It is shop.step2, step 2 after shop.step0 ({first.id}), which is PENDING: it comes "
+        "after that."
+    )
+
+    fail(full, first.id, "shop.step0")
+    found = why(full, last.id)
+    assert found.verdict == "never published"
+    assert found.sentence.startswith(f"It is shop.step3, step 3 after shop.step0 ({first.id}), ")
+    assert "with ValueError: no stock: so it was never published" in found.sentence
+    assert found.commands == (f"celery -A proj fullresult resend {first.id}",)
+
+
+def test_a_step_that_a_result_backend_has_fail(full: FullResult) -> None:
+    """Celery stores the failure for all later steps, which no worker ever had."""
+    error = ValueError("no stock")
+    full.recorder.result(
+        GivenResult("later", "FAILURE", error, {}, "Traceback", None), lambda _: None
+    )
+
+    found = why(full, "later")
+
+    assert found.verdict == "step before it failed"
+    assert found.sentence.startswith("It never ran: a step before it failed")
+
+
+def test_the_body_of_a_chord_says_what_it_waits_for(full: FullResult) -> None:
+    members = [signature(f"shop.part{n}", app=full.app) for n in range(4)]
+    body = signature("shop.whole", app=full.app)
+    result = chord(members, app=full.app)(body)
+    published = full.find(name="shop.part*", order="oldest")
+    assert len(published) == 4
+    ok = request(published[0].task_id, "shop.part0")
+    full.recorder.started(ok.id, "shop.part0", ok)
+    full.recorder.succeeded(ok, "shop.part0", 1, 0.1, ignored=False)
+    fail(full, published[1].task_id, "shop.part1")
+
+    found = why(full, result.id)
+
+    assert found.verdict == "body of a chord"
+    assert found.sentence.startswith(
+        "It is shop.whole, the body of a chord, and waits for 3 of 4 members: "
+        f"{published[1].task_id} failed (ValueError: no stock), 2 PENDING"
+    )
+    assert "the body is not sent" in found.sentence
+
+
+def test_attempts_and_who_sent_it_again(full: FullResult) -> None:
+    task_id = send(full)
+    for retries in range(2):
+        attempt = request(task_id, retries=retries)
+        full.recorder.started(task_id, "shop.pay", attempt)
+        full.recorder.retried(attempt, OSError("busy"), None)
+    last = request(task_id, retries=2)
+    full.recorder.started(task_id, "shop.pay", last)
+    full.recorder.failed(task_id, "shop.pay", last, OSError("busy"), None)
+    again = full.resend(task_id, actor="ada")
+
+    found = why(full, task_id)
+    assert found.verdict == "failed"
+    assert "attempt 3 on w1@host ended at" in found.sentence
+    told = also(found, "several attempts").sentence
+    assert told.startswith("It retried itself 2 times, after OSError; it was sent again by ada as ")
+
+    made = also(why(full, again.id), "made by").sentence
+    assert f"to send {task_id} again (ada)" in made
+
+
+def test_who_made_it(full: FullResult) -> None:
+    parent = send(full, "shop.order")
+    task_id = send(full, parent_id=parent, root_id="root")
+    by_beat = send(full, headers={"celery_beat_task": True, "periodic_task_name": "nightly"})
+
+    made = also(why(full, task_id), "made by").sentence
+    assert f"by the task shop.order ({parent}), in the workflow of root." in made
+    assert "by beat, for the entry 'nightly'" in also(why(full, by_beat), "made by").sentence
+
+
+def test_a_storage_that_knows_no_worker_says_so(full: FullResult) -> None:
+    found = why(full, send(full))
+
+    assert (found.verdict, found.confidence) == ("no worker", "possible")
+    assert found.unknown == ("workers: they were not asked", "broker: it was not asked")
+
+
+def test_a_worker_without_a_card_is_no_proof_of_anything(full: FullResult) -> None:
+    now = full.storage.now()
+    worker = Worker("id", "w1@host", now, now, now + HOUR)
+    full.storage.note_worker(worker)  # type: ignore[attr-defined]
+
+    found = why(full, send(full))
+
+    assert (found.verdict, found.confidence) == ("not begun", "possible")
+    assert "no worker has begun it" in found.sentence
+
+
+def test_a_revoked_task_says_who_did_it(full: FullResult) -> None:
+    task_id = send(full, countdown=7200)
+    full.cancel(task_id, actor="ada")
+
+    found = why(full, task_id)
+
+    assert found.verdict == "revoked"
+    assert found.sentence.startswith("It was revoked by ada at ")
+
+
+def test_a_broker_that_does_not_say_is_named(full: FullResult) -> None:
+    """`memory://` has no evidence; the question is asked all the same."""
+    task_id = send(full)
+
+    found = full.explain(task_id)
+
+    assert "queue celery: this broker does not say what is in it" in found.unknown
+    assert found.confidence == "possible"
+
+
+def test_the_command_says_it_and_its_exit_code(full: FullResult) -> None:
+    task_id = send(full, countdown=7200)
+
+    said = run(full.app, "explain", task_id)
+    assert said.exit_code == 0
+    lines = said.stdout.splitlines()
+    assert lines[0].startswith("It waits in the storage and is due in 1 h 59 m")
+    assert lines[1] == "  not due, certain"
+    assert "What to do" in lines
+    assert "Evidence" in lines
+
+    told = json.loads(run(full.app, "explain", task_id, "--json", "--offline").stdout)
+    assert told["verdict"] == "not due"
+    assert told["evidence"][0]["source"] == "schedule"
+    assert told["also"][0]["verdict"] == "made by"
+
+    unknown = run(full.app, "explain", "nobody", "--offline")
+    assert unknown.exit_code == 1
+    assert "No record and no schedule has this id" in unknown.stdout
+
+
+def test_text_of_a_task_cannot_move_the_terminal(full: FullResult) -> None:
+    task_id = send(full, "shop.\x1b[2Jpay\nIt succeeded")
+
+    said = run(full.app, "explain", task_id, "--offline")
+
+    assert "\x1b" not in said.stdout
+    assert not any(line.startswith("It succeeded") for line in said.stdout.splitlines())
+
+
+def test_names_are_listed_as_people_do() -> None:
+    assert names([]) == ""
+    assert names(["a"]) == "a"
+    assert names(["a", "b"]) == "a and b"
+    assert names(["a", "b", "c"]) == "a, b and c"
+    assert names(["a", "b", "c"], most=2) == "a, b and 1 more"
