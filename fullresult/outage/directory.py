@@ -45,6 +45,29 @@ def _digest(url: str) -> str:
     return hashlib.sha256(without_password(url).encode(errors="replace")).hexdigest()[:16]
 
 
+def writable_by_others(directory: Path) -> Path | None:
+    """The nearest directory above *directory* in which others may replace what is there; or None.
+
+    Root may. A group counts as others, but not one whose number is its only user's.
+    """
+    us = os.geteuid()
+    for above in Path(os.path.realpath(directory)).parents:
+        try:
+            known = above.stat()
+        except OSError:  # it is not made yet, or not ours to see
+            continue
+        if known.st_uid not in {0, us}:
+            return above
+        if not known.st_mode & stat.S_ISVTX and known.st_mode & _others(known):
+            return above
+    return None
+
+
+def _others(known: os.stat_result) -> int:
+    is_private = known.st_gid in {0, known.st_uid}
+    return stat.S_IWOTH if is_private else stat.S_IWOTH | stat.S_IWGRP
+
+
 def make_directory(directory: Path) -> None:
     """Make *directory* for this user alone. Raises `OSError` if others may use it."""
     try:

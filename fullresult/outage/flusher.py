@@ -123,6 +123,7 @@ class Flusher:
 
     def stay(self) -> None:
         """Look for segments of dead processes, now and then, until `finish`."""
+        self._spool.look_above()
         self._stays = True
         self.wake()
 
@@ -156,6 +157,7 @@ class Flusher:
                     self._step()
             except Exception as error:  # noqa: BLE001  (a process that ends must not be kept from it)
                 self._say(error)
+        self._spool.close()
 
     def _run(self, thread: FlusherThread) -> None:
         pause = _SHORTEST_PAUSE

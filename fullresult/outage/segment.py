@@ -25,30 +25,48 @@ _LARGEST_REMEMBERED = 2 * 1024 * 1024
 
 
 class Segment:
-    """One file of frames, locked by this process."""
+    """One file of frames, locked by this process.
+
+    It may end with NULs: room that is reserved for more lines, and counts as used.
+    """
 
     def __init__(self, path: Path, descriptor: int, size: int = 0) -> None:
         self.path = path
         self.size = size
+        """Bytes without what is reserved."""
+        self.reserved = size
+        """Bytes with it."""
         self.remembered: list[Frame] | None = None
         """Its frames, if they are known without reading it."""
         self._descriptor = descriptor
 
+    def reserve(self, size: int) -> None:
+        """Reserve room up to *size*, or give back what is beyond. Raises `OSError`."""
+        os.ftruncate(self._descriptor, size)
+        self.reserved = size
+
+    def trim(self) -> None:
+        """Give back the room that is reserved, and append no more."""
+        if self.reserved > self.size and self._descriptor >= 0:
+            with suppress(OSError):
+                self.reserve(self.size)
+
     def append(self, lines: bytes) -> None:
         """Write *lines* whole or not at all. Raises `OSError`."""
-        written = os.write(self._descriptor, lines)
+        written = os.pwrite(self._descriptor, lines, self.size)
         if written != len(lines):
             # The next line must not be glued to half a line.
-            os.ftruncate(self._descriptor, self.size)
+            self.reserve(self.size)
             raise OSError(28, "no space left on device")
         self.size += written
+        self.reserved = max(self.reserved, self.size)
 
     def read(self) -> tuple[list[Frame], int]:
         """Its frames, and the number of lines that cannot be read. Raises `OSError`."""
         found: list[Frame] = []
         unreadable = 0
         for line in self._content().split(b"\n"):
-            if not line:
+            if not (line := line.strip(b"\0")):
                 continue
             try:
                 found.append(decode(line))

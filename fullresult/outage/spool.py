@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fullresult.outage.directory import make_directory
+from fullresult.outage.directory import make_directory, writable_by_others
 from fullresult.outage.lines import Frame, encode
 from fullresult.outage.segment import UNREAD, Segment, adopt, begun, lock, open_segment
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _SUFFIX = ".spool"
 _SEGMENT = 8 * 1024 * 1024
 """Bytes after which another segment is begun."""
+_PIECE = 64 * 1024
+"""Bytes that a process reserves at a time."""
 _PAUSE = 1.0
 """Seconds until a directory that is full or cannot be used is tried again."""
 _TRIES = 100
@@ -62,10 +64,16 @@ class Spool:
         self._lock = threading.RLock()  # re-entrant, for a signal handler may publish
         self._own: deque[Segment] = deque()
         self._open: Segment | None = None
-        self._summed = 0.0
-        self._total = 0
+        self._piece = max(min(_PIECE, limit // 64), 1)
+        self._appending = False
         self._unusable_until = 0.0
         self._problem: str | None = None
+        self._refused_until = 0.0
+        self._refused = 0
+        """The size of the smallest event for which there was no room."""
+        self._said: int | None = None
+        """The same of those of which the log has told."""
+        self._has_looked = False
         _watch_forks(self)
 
     # ---- appending
@@ -89,24 +97,38 @@ class Spool:
         except (TypeError, ValueError, RecursionError) as error:
             logger.error("fullresult: an event cannot be kept: %s", error)  # noqa: TRY400
             return False
+        if self._refused_until and self._refuses(len(lines)):
+            return False
         with self._lock:
             try:
-                self._append(frames, lines)
+                self._append_alone(frames, lines)
             except OSError as error:
                 self._unusable(error.strerror or str(error))
                 return False
             except _Full as error:
-                self._unusable(str(error))
+                self._is_full(len(lines), error)
                 return False
-        if self._problem is not None:
-            self._usable()
+        if self._problem is not None or self._said is not None:
+            self._usable(len(lines))
         return True
+
+    def _append_alone(self, frames: tuple[Frame, ...], lines: bytes) -> None:
+        if self._appending:
+            # A signal handler publishes while its thread is in here: it has another segment.
+            self._open = None
+        outer, self._appending = self._appending, True
+        try:
+            self._append(frames, lines)
+        finally:
+            self._appending = outer
 
     def _append(self, frames: tuple[Frame, ...], lines: bytes) -> None:
         segment = self._open
         if segment is None or segment.size + len(lines) > self._segment_size:
             self._seal()
             segment = self._new(len(lines))
+        elif segment.size + len(lines) > segment.reserved:
+            self._reserve(segment, len(lines))
         # Remembered first: if a signal raises in between, a frame must not be in the file alone.
         segment.remember(frames)
         try:
@@ -115,19 +137,29 @@ class Spool:
             segment.remembered = None
             self._seal()
             raise
-        self._total += len(lines)
+        except BaseException:
+            self._open = None  # for the next line must not be written over this one
+            raise
+        if segment is not self._open:
+            segment.trim()
 
     def _new(self, needed: int) -> Segment:
-        self._check_room(needed)
+        self._check(self._total() + needed)
         make_directory(self.directory)
+        self.look_above()
         segment = self._create()
+        try:
+            self._reserve(segment, needed)
+        except BaseException:
+            segment.delete()
+            raise
         segment.remembered = []
         self._own.append(segment)
         self._open = segment
         return segment
 
     def _create(self) -> Segment:
-        how = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
+        how = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW
         for _ in range(_TRIES):
             name = f"{time.time_ns():016x}-{os.getpid()}-{os.urandom(3).hex()}{_SUFFIX}"
             path = self.directory / name
@@ -138,18 +170,37 @@ class Spool:
             os.close(descriptor)
         raise OSError(11, "no file of it can be locked")
 
-    def _check_room(self, needed: int) -> None:
-        """Raise `_Full` if there is no room for a whole segment. Checked once for each segment."""
-        now, segment = time.monotonic(), max(needed, self._segment_size)
-        if now - self._summed > _PAUSE or (self._total + segment) * 2 > self._limit:
-            self._total, self._summed = sum(size for _, size in self._sizes()), now
-        if self._total + segment > self._limit:
-            raise _Full(f"it holds {self._total} bytes, and fullresult_spool_size is {self._limit}")
+    def _reserve(self, segment: Segment, needed: int) -> None:
+        """Reserve room for *needed* bytes and some more in *segment*. Raises `_Full`, `OSError`.
 
-    def _sizes(self) -> Iterator[tuple[Path, int]]:
+        The room is taken first, and the sum made then: of two processes that take the last room at
+        once one or none has it.
+        """
+        before = segment.reserved
+        try:
+            for size in (-(-needed // self._piece) * self._piece, needed):
+                segment.reserve(segment.size + size)
+                if (total := self._total()) <= self._limit:
+                    return
+            self._check(total)
+        except BaseException:
+            segment.reserve(before)
+            raise
+
+    def _check(self, total: int) -> None:
+        if total > self._limit:
+            raise _Full(
+                f"with it there would be {total} bytes, and fullresult_spool_size is {self._limit}"
+            )
+
+    def _total(self) -> int:
+        """The bytes of all processes, with what is reserved."""
+        return sum(self._sizes())
+
+    def _sizes(self) -> Iterator[int]:
         for path in self._paths((_SUFFIX, UNREAD)):
             with suppress(OSError):
-                yield path, path.stat(follow_symlinks=False).st_size
+                yield path.stat(follow_symlinks=False).st_size
 
     def _paths(self, suffix: str | tuple[str, ...] = _SUFFIX) -> list[Path]:
         """The segments of all processes, the oldest first."""
@@ -162,6 +213,8 @@ class Spool:
     def _seal(self) -> None:
         """Append no more to the open segment."""
         segment, self._open = self._open, None
+        if segment is not None:
+            segment.trim()
         if segment is not None and segment.size > self._segment_size // 2:
             segment.remembered = None  # in a long outage, memory must not grow
 
@@ -171,9 +224,41 @@ class Spool:
             logger.error("fullresult: no events can be kept in %s: %s", self.directory, why)
         self._problem = why
 
-    def _usable(self) -> None:
-        self._problem, self._unusable_until = None, 0.0
+    def _refuses(self, size: int) -> bool:
+        """True if there was no room for a smaller event a moment ago."""
+        return size >= self._refused and time.monotonic() < self._refused_until
+
+    def _is_full(self, size: int, why: _Full) -> None:
+        is_smaller = time.monotonic() >= self._refused_until or size < self._refused
+        if is_smaller:
+            self._refused = size
+        self._refused_until = time.monotonic() + _PAUSE
+        if self._said is None or size <= self._said // 2:
+            self._said = size
+            logger.error(
+                "fullresult: an event of %d bytes cannot be kept in %s: %s",
+                *(size, self.directory, why),
+            )
+
+    def _usable(self, size: int) -> None:
+        """An event of *size* bytes was kept."""
+        if self._problem is None and size < (self._said or 0):
+            return  # a smaller one fits all the time
+        self._problem, self._unusable_until, self._said = None, 0.0, None
         logger.warning("fullresult: events can be kept in %s again", self.directory)
+
+    def look_above(self) -> None:
+        """Say, once, that others may put something else in the place of the directory."""
+        if self._has_looked:
+            return
+        self._has_looked = True
+        if (above := writable_by_others(self.directory)) is not None:
+            logger.warning(
+                "fullresult: others may write to %s, and so put something else in the place of %s, "
+                "where events are kept; fullresult_spool_directory had better be below directories "
+                "that are this user's alone",
+                *(above, self.directory),
+            )
 
     # ---- flushing
 
@@ -185,6 +270,7 @@ class Spool:
             segment = self._own[0]
             if segment is self._open:
                 self._open = None
+            segment.trim()
             return segment
 
     def done(self, segment: Segment, *, keep: bool = False) -> None:
@@ -196,8 +282,13 @@ class Spool:
                 segment.delete()
             if self._own and self._own[0] is segment:
                 self._own.popleft()
-            self._total = max(self._total - segment.size, 0)
-            self._unusable_until = 0.0
+            self._unusable_until = self._refused_until = 0.0
+
+    def close(self) -> None:
+        """Give back the room that is reserved: this process is about to end."""
+        with self._lock:
+            if not self._appending:
+                self._seal()
 
     def read_again(self) -> None:
         """Have files that were set aside adopted: this may be the version that can read them."""
@@ -226,10 +317,12 @@ class Spool:
             return None
         try:
             lives = not lock(descriptor)
-            lines = size = 0
-            while piece := os.pread(descriptor, _SEGMENT, size):
+            lines = size = offset = 0
+            while piece := os.pread(descriptor, _SEGMENT, offset):
                 lines += piece.count(b"\n")
-                size += len(piece)
+                if written := len(piece.rstrip(b"\0")):
+                    size = offset + written
+                offset += len(piece)
         except OSError:
             return None
         finally:

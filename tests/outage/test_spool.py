@@ -6,17 +6,20 @@ import errno
 import logging
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from fullresult.config import DEFAULT_SPOOL, Settings
 from fullresult.outage import lines
-from fullresult.outage.directory import directory_of
+from fullresult.outage.directory import directory_of, writable_by_others
 from fullresult.outage.segment import Segment
 from fullresult.outage.spool import Spool
 from fullresult.record import TaskRecord
@@ -40,6 +43,7 @@ def spool(place: Path) -> Iterator[Spool]:
 
 def close(spool: Spool) -> None:
     """As if its process had ended."""
+    spool.close()
     spool._after_fork_in_child()
 
 
@@ -171,7 +175,8 @@ def test_what_others_keep_counts_too(place: Path) -> None:
 
     kept = [spool.append(event(str(number), "x" * 1000)) for number in range(10)]
 
-    assert 0 < sum(kept) < 6
+    assert 0 < sum(kept) < 10
+    assert spool.status().bytes <= 20_000
     close(other)
     close(spool)
 
@@ -221,6 +226,151 @@ def test_that_nothing_can_be_kept_is_said_once(
     assert "fullresult_spool_size is 1000" in line.getMessage()
 
 
+def test_an_event_that_does_not_fit_takes_no_small_ones_along(place: Path) -> None:
+    spool = Spool(place, 20_000)
+
+    kept = [spool.append(event("a", "x" * size)) for size in (1, 50_000, 1, 50_000, 40_000, 1)]
+
+    assert kept == [True, False, True, False, False, True]
+    close(spool)
+
+
+def test_events_that_do_not_fit_are_said_once_for_each_order_of_size(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And none of those is that fits again, before one as large does."""
+    spool = Spool(place, 20_000)
+    for size in (50_000, 1, 45_000, 60_000, 1, 10_000, 9_000, 1):
+        spool._refused_until = 0
+        spool.append(event("a", "x" * size))
+    fill(spool)
+    caplog.clear()
+    for size in (50_000, 1, 45_000, 60_000):
+        spool._refused_until = 0
+        spool.append(event("a", "x" * size))
+
+    assert len(caplog.records) <= 2
+    close(spool)
+
+
+def fill(spool: Spool) -> None:
+    while spool.append(event("a", "x" * 100)):
+        pass
+
+
+def test_it_is_said_when_there_is_room_again(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool(place, 20_000)
+    fill(spool)
+    segment = spool.take()
+    assert segment is not None
+
+    spool.done(segment)
+    spool.append(event("a", "x" * 100))
+
+    assert [record.getMessage()[:30] for record in caplog.records] == [
+        "fullresult: an event of " + caplog.records[0].getMessage()[24:30],
+        "fullresult: events can be kept",
+    ]
+    close(spool)
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_the_bound_is_that_of_all_processes_together(place: Path, size: int) -> None:
+    """However many append at once, and to the last byte."""
+    limit = 2 * 1024 * 1024
+    ready, go = os.pipe()
+    hogs = []
+    for _ in range(8):
+        if not (pid := os.fork()):
+            with suppress(BaseException):
+                os.close(go)
+                os.read(ready, 1)  # until the parent closes it
+                hog(Spool(place, limit), event("a", "x" * size))
+            os._exit(0)
+        hogs.append(pid)
+    os.close(ready)
+    os.close(go)
+    for pid in hogs:
+        os.waitpid(pid, 0)
+
+    spool = Spool(place, limit)
+    assert sum(file.stat().st_size for file in files(place)) <= limit
+    assert limit / 2 < spool.status().bytes <= limit
+
+
+def hog(spool: Spool, event: TaskRecord) -> None:
+    misses = 0
+    while misses < 20:
+        spool._refused_until = 0
+        misses += not spool.append(event)
+
+
+def test_what_was_reserved_is_no_line_and_is_given_back(place: Path, spool: Spool) -> None:
+    """By an end that is clean; of a killed process it stays until its file is adopted."""
+    gone = Spool(place, 100 * LIMIT)
+    for number in range(10):
+        gone.append(event(str(number)))
+    (file,) = files(place)
+    reserved, events, size = file.stat().st_size, gone.status().events, gone.status().bytes
+    gone._after_fork_in_child()  # as if it had been killed
+
+    segment = spool.adopt()
+
+    assert ids_in(segment) == [str(number) for number in range(10)]
+    assert segment is not None
+    assert segment.read()[1] == 0
+    assert reserved > size
+    assert events == 10
+
+
+def test_an_end_gives_back_what_was_reserved(place: Path) -> None:
+    spool = Spool(place, 100 * LIMIT)
+    spool.append(event("a"))
+
+    spool.close()
+
+    (file,) = files(place)
+    assert file.stat().st_size == spool.status().bytes
+    spool.append(event("b"))
+    assert spool.status().events == 2
+    close(spool)
+
+
+@pytest.mark.parametrize("at", range(40))
+def test_a_signal_handler_that_appends_in_the_middle_of_an_append_writes_over_nothing(
+    place: Path, at: int
+) -> None:
+    """At each line of an append another one happens, as in a handler of a signal."""
+    spool = Spool(place, LIMIT)
+    spool.append(event("before"))
+    lines = 0
+
+    def trace(frame: FrameType, what: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename.endswith(("spool.py", "segment.py")):
+            lines += what == "line"
+            if lines == at and what == "line":
+                sys.settrace(None)
+                lines += 1
+                spool.append(event("handler"))
+        return trace
+
+    sys.settrace(trace)
+    try:
+        spool.append(event("outer"))
+    finally:
+        sys.settrace(None)
+    spool.append(event("after"))
+
+    found = []
+    for segment in list(spool._own):
+        found += ids_in(segment)
+        assert segment.read()[1] == 0
+    assert {"before", "outer", "after"} <= {*found}
+    assert ("handler" in found) == (lines > at > 0)
+    close(spool)
+
+
 # --- Disks
 
 
@@ -228,8 +378,8 @@ def test_of_a_full_disk_no_half_line_remains(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool.append(event("a"))
-    real = os.write
-    monkeypatch.setattr("os.write", lambda to, data: real(to, data[: len(data) // 2]))
+    real = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda to, data, at: real(to, data[: len(data) // 2], at))
 
     kept = spool.append(event("b"))
 
@@ -267,6 +417,48 @@ def test_a_directory_that_others_may_use_is_not_used(place: Path, mode: int) -> 
 
     assert not Spool(place, LIMIT).append(event("a"))
     assert files(place) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_said"), [(0o777, True), (0o1777, False), (0o755, False), (0o700, False)]
+)
+def test_it_is_said_if_others_may_put_something_in_its_place(
+    tmp_path: Path, mode: int, is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(mode)
+    spool = Spool(above / "spool" / "of-a-storage", LIMIT)
+
+    kept = [spool.append(event("a")) for _ in range(3)]
+
+    assert kept == [True] * 3
+    assert [f"others may write to {above}" in line for line in caplog.messages] == [True] * is_said
+    close(spool)
+
+
+def test_of_a_directory_that_is_not_made_yet_those_above_count(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(0o777)
+
+    assert writable_by_others(above / "not" / "yet" / "made") == above
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory away")
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "is_said"),
+    [(1, 1, 0o755, True), (0, 1, 0o775, True), (0, 0, 0o775, False), (0, 1, 0o755, False)],
+)
+def test_a_directory_of_another_user_or_group_is_one_in_which_others_may_write(
+    tmp_path: Path, owner: int, group: int, mode: int, is_said: bool
+) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(mode)
+    os.chown(above, owner, group)
+
+    assert (writable_by_others(above / "spool") == above) == is_said
 
 
 def test_a_link_in_the_place_of_the_directory_is_not_followed(place: Path, tmp_path: Path) -> None:

@@ -34,10 +34,15 @@ def recycle(broker_url: str, storage_url: str, directory: Path, *, tasks: int) -
                     scene.send("nothing", i, countdown=0.05 + i * 0.005 if i % 2 else None)
                 done += some
 
-                finished = workers.until(lambda: scene.full.count(state="SUCCESS") >= done, 60)  # noqa: B023
+                before, finished = -1, 0
+                # A machine that is slow is no child that hangs.
+                while before < finished < done:
+                    before = finished
+                    workers.until(lambda: scene.full.count(state="SUCCESS") >= done, 60)  # noqa: B023
+                    finished = scene.full.count(state="SUCCESS")
 
                 told = f"{scene.full.count(state='SUCCESS')} of {done}: a child hangs"
-                assert finished, f"{told}\n{scene.logs()}"
+                assert finished >= done, f"{told}\n{scene.logs()}"
         assert not scene.full.scheduled()
         assert "Traceback" not in scene.logs()
         assert "before fork" not in scene.logs()  # what PyMongo warns of
