@@ -8,14 +8,24 @@ if TYPE_CHECKING:
     from fullresult.actions.errors import CannotResend
     from fullresult.extension import FullResult
     from fullresult.record import Execution, TaskRecord
+    from fullresult.scheduling.outbox_publisher import NotStorable
     from fullresult.storage import StorageError, TaskQuery
 
-__all__ = ["CannotResend", "Execution", "FullResult", "StorageError", "TaskQuery", "TaskRecord"]
+__all__ = [
+    "CannotResend",
+    "Execution",
+    "FullResult",
+    "NotStorable",
+    "StorageError",
+    "TaskQuery",
+    "TaskRecord",
+]
 
 _HOMES = {
     "CannotResend": "actions.errors",
     "Execution": "record",
     "FullResult": "extension",
+    "NotStorable": "scheduling.outbox_publisher",
     "StorageError": "storage",
     "TaskQuery": "storage",
     "TaskRecord": "record",

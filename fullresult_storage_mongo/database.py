@@ -22,6 +22,7 @@ from pymongo.errors import (
 
 from fullresult.storage import Refused, StorageError
 from fullresult_storage_mongo.broken_connections import Breaks
+from fullresult_storage_mongo.caller_sessions import Place
 from fullresult_storage_mongo.clients import Clients, Document, Handle
 from fullresult_storage_mongo.reachability import reach
 
@@ -49,6 +50,11 @@ class Database:
     def timeout(self) -> float | None:
         """Seconds for one call; None where the URL says how long to wait."""
         return self._clients.timeout
+
+    @property
+    def place(self) -> Place:
+        """Its collections, wherever a client leads."""
+        return Place(self._clients.database, self._clients.prefix)
 
     def close(self) -> None:
         self._clients.close()

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from fullresult_storage_mongo.caller_sessions import SCHEMA
 from fullresult_storage_mongo.chords import COMPLETE
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 6
+VERSION = 7
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
-_SCHEMA = "schema"
 _WITHDRAWN_FOR = 7 * 86_400
 """Seven days: no schedule is on its way as long, so its withdrawal may be forgotten."""
 _EXISTS, _NOT_FOUND = 48, 27
@@ -103,7 +104,9 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     handle.schedules.create_indexes([*_SCHEDULES])
     handle.audit.create_indexes([*_AUDIT])
     update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
-    handle.versions.update_one({"_id": _SCHEMA}, update, upsert=True)
+    handle.versions.update_one({"_id": SCHEMA}, update, upsert=True)
+    nameless = {"_id": SCHEMA, "identity": None}
+    handle.versions.update_one(nameless, {"$set": {"identity": uuid4().hex}})
 
 
 class State(NamedTuple):
@@ -116,7 +119,7 @@ class State(NamedTuple):
 
 
 def state(handle: Handle, index_kwargs: Sequence[str]) -> State:
-    found = handle.versions.find_one({"_id": _SCHEMA}) or {}
+    found = handle.versions.find_one({"_id": SCHEMA}) or {}
     is_current = found.get("version", 0) >= VERSION
     has_kwargs = {*_fit(index_kwargs)} <= {*found.get("kwargs", ())}
     is_complete = is_current and has_kwargs

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
 from fullresult.record import TaskRecord
-from fullresult.storage import StorageError, TaskQuery, is_indexed
+from fullresult.storage import Identity, OutboxWriter, StorageError, TaskQuery, is_indexed
 from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
+from fullresult_storage_mongo.caller_sessions import SCHEMA, SessionWriter, identity_of
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.outbox import Outbox
@@ -106,6 +108,15 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
             for name in ("groups", "chords", "segments")
         ]
         return max(found) >= limit
+
+    def identity(self) -> Identity:
+        """`fullresult.storage.OutboxStorage`."""
+        known = {"_id": SCHEMA}
+        return identity_of(self._prepared().run(lambda handle: handle.versions.find_one(known)))
+
+    def writer(self, connection: object) -> OutboxWriter | None:
+        place = self._database.place
+        return SessionWriter(connection, place) if isinstance(connection, ClientSession) else None
 
     def _prepared(self) -> Database:
         if not self._ready:

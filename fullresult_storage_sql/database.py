@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from fullresult.record import Schedule, TaskRecord
-from fullresult.storage import TaskQuery
+from fullresult.storage import Identity, TaskQuery
+from fullresult_storage_sql.outbox_channels import Dialect
+from fullresult_storage_sql.outbox_statements import Outlet
 
 Condition = tuple[str, list[Any]]
 """SQL, and the values of its placeholders."""
@@ -147,6 +149,21 @@ class Database(Protocol):
 
     def next_due(self, namespace: str) -> list[Sequence[Any]]:
         """The due time of the first unclaimed schedule, as the only value of the only row."""
+        ...
+
+    # The outbox
+
+    @property
+    def dialect(self) -> Dialect:
+        """The kind of database that a caller's connection has to lead to."""
+        ...
+
+    def identity(self) -> Identity:
+        """`OutboxStorage.identity`."""
+        ...
+
+    def outlet(self) -> Outlet:
+        """Its statements on a connection of a caller's."""
         ...
 
     # Results

@@ -20,6 +20,7 @@ from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.due_edges import START, Edges, Position
 from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.postgresql_conditions import Conditions
+from fullresult_storage_sql.postgresql_home import Home
 from fullresult_storage_sql.postgresql_schema import Schema
 from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
 from fullresult_storage_sql.postgresql_session import REFUSALS, Session
@@ -29,7 +30,7 @@ _SKIPPING = 600.0
 it is vacuumed. After ten million of them that takes longer than the timeout."""
 
 
-class PostgreSQL(Conditions):
+class PostgreSQL(Conditions, Home):
     """One PostgreSQL database, of version 14 or newer."""
 
     def __init__(

@@ -348,7 +348,7 @@ kept AS (
 -- Schedules; conditions, order and limit are appended.
 SELECT
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
-    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem, s.at_least_once
 FROM fullresult_schedule AS s;
 
 -- name: page_of_schedules
@@ -383,10 +383,66 @@ page AS (
 )
 SELECT
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
-    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem, s.at_least_once
 FROM page AS s
 ORDER BY s.due, s.schedule_id
 LIMIT {limit};
+
+-- name: outbox
+-- Tasks that are to commit with the caller's data, by a connection of the caller's: schedules, and
+-- the first events of their records, in one JSON parameter. ON CONFLICT DO NOTHING without a target,
+-- so that nobody waits for the caller's transaction and INSERT is the only right that is needed.
+-- Not in sqlite.sql: there, each row is a statement.
+WITH given AS (SELECT %s::json AS rows),
+kept AS (
+    INSERT INTO {schema}.fullresult_schedule (
+        schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+        at_least_once
+    )
+    SELECT
+        s.schedule_id, s.task_id, s.namespace,
+        date_trunc('milliseconds', COALESCE(
+            clock_timestamp() + make_interval(secs => (e.item ->> 'delay')::float8), s.due
+        )),
+        s.date_scheduled, s.name, s.queue, s.body, s.headers, s.how, s.at_least_once
+    FROM given
+    CROSS JOIN LATERAL json_array_elements(given.rows -> 'schedules') AS e(item)
+    CROSS JOIN LATERAL json_populate_record(NULL::{schema}.fullresult_schedule, e.item) AS s
+    ON CONFLICT DO NOTHING
+),
+recorded AS (
+    INSERT INTO {schema}.fullresult_task ({columns})
+    SELECT {values}
+    FROM given
+    CROSS JOIN LATERAL json_populate_recordset(
+        NULL::{schema}.fullresult_task, given.rows -> 'events'
+    ) AS e
+    ON CONFLICT DO NOTHING
+)
+SELECT pg_notify('fullresult', given.rows ->> 'wake') FROM given
+WHERE given.rows ->> 'wake' IS NOT NULL;
+
+-- name: home
+-- The schema in which this connection finds our tables.
+-- Not in sqlite.sql: there, it is the file that tells.
+SELECT quote_ident(n.nspname) FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.oid = 'fullresult_schedule'::regclass;
+
+-- name: has_tables
+-- The table of schedules in that schema, as the caller's connection sees it; NULL without one.
+-- Not in sqlite.sql: there, it is the file that tells.
+SELECT CASE WHEN to_regclass('{quoted}.fullresult_schema') IS NOT NULL
+    THEN to_regclass('{quoted}.fullresult_schedule')::oid::text END;
+
+-- name: identity
+-- What tells this database from others: also from a copy of it, if the role may read that. By way
+-- of JSON, for in an old schema the column is missing, and an error would end the transaction.
+SELECT
+    max(to_jsonb(s) ->> 'identity'), to_regclass('{quoted}.fullresult_schedule')::oid::text,
+    CASE WHEN has_function_privilege('pg_control_system()', 'execute')
+    THEN (SELECT c.system_identifier::text FROM pg_control_system() AS c) END
+FROM {schema}.fullresult_schema AS s;
 
 -- name: of_tasks
 -- A condition on schedules: the record of its task meets {where}.
@@ -416,7 +472,7 @@ WHERE s.schedule_id = ANY(ARRAY(
 ))
 RETURNING
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
-    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem;
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem, s.at_least_once;
 
 -- name: take_over
 -- Claim one schedule for a person, if its claim is still the one that was seen.
@@ -425,7 +481,7 @@ SET claim = %s, date_claimed = %s, problem = NULL
 WHERE schedule_id = %s AND claim IS NOT DISTINCT FROM %s AND date_withdrawn IS NULL
 RETURNING
     schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
-    new_task_id, claim, date_claimed, problem;
+    new_task_id, claim, date_claimed, problem, at_least_once;
 
 -- name: close
 -- Delete the schedules of a claim that were sent. Not `claim =`: PostgreSQL might read the whole

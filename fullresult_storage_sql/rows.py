@@ -117,10 +117,10 @@ def _texts_but(kept: frozenset[object], values: Iterable[Any]) -> list[Any]:
 def events_json(events: Sequence[TaskRecord], kind: Kind) -> str:
     """Events as a JSON array of objects of the `columns` of this kind."""
     names = columns(kind)
-    return json.dumps([_object(names, parameters(event, kind)) for event in events])
+    return json.dumps([as_object(names, parameters(event, kind)) for event in events])
 
 
-def _object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, str]:
+def as_object(columns: Sequence[str], values: Sequence[Parameter]) -> dict[str, str]:
     return {
         column: value if isinstance(value, str) else f"\\x{value.hex()}"
         for column, value in zip(columns, values, strict=True)
@@ -227,6 +227,7 @@ def schedule(row: Sequence[Any]) -> Schedule:
         due=known_date(schedule.due),
         date_scheduled=known_date(schedule.date_scheduled),
         date_claimed=_date(schedule.date_claimed),
+        at_least_once=None if schedule.at_least_once is None else bool(schedule.at_least_once),
     )
 
 

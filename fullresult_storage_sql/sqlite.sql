@@ -305,8 +305,34 @@ ON CONFLICT (schedule_id) DO NOTHING;
 -- Schedules; conditions, order and limit are appended.
 SELECT
     s.schedule_id, s.task_id, s.namespace, s.due, s.date_scheduled, s.name, s.queue, s.body,
-    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem
+    s.headers, s.how, s.new_task_id, s.claim, s.date_claimed, s.problem, s.at_least_once
 FROM fullresult_schedule AS s;
+
+-- name: outbox_schedule
+-- A task that is to commit with the caller's data, by a connection of the caller's. The file may be
+-- attached there under any name.
+-- Not in postgresql.sql: there, `outbox` is one statement for all.
+INSERT INTO {schema}.fullresult_schedule (
+    schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
+    at_least_once
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: outbox_event
+-- The first event of its record.
+-- Not in postgresql.sql: there, `outbox` is one statement for all.
+INSERT INTO {schema}.fullresult_task ({columns}) {values} ON CONFLICT DO NOTHING;
+
+-- name: attached
+-- The files that a connection has, each with its name.
+-- Not in postgresql.sql: there are no files.
+PRAGMA database_list;
+
+-- name: identity
+-- What tells this database from others.
+-- Differs from postgresql.sql: a copy of the file is told by its place.
+SELECT max(identity) FROM {schema}.fullresult_schema;
 
 -- name: of_tasks
 -- A condition on schedules: the record of its task meets {where}.
@@ -335,7 +361,7 @@ WHERE schedule_id IN (
 )
 RETURNING
     schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
-    new_task_id, claim, date_claimed, problem;
+    new_task_id, claim, date_claimed, problem, at_least_once;
 
 -- name: take_over
 -- Claim one schedule for a person, if its claim is still the one that was seen.
@@ -344,7 +370,7 @@ SET claim = ?, date_claimed = ?, problem = NULL
 WHERE schedule_id = ? AND claim IS ? AND date_withdrawn IS NULL
 RETURNING
     schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,
-    new_task_id, claim, date_claimed, problem;
+    new_task_id, claim, date_claimed, problem, at_least_once;
 
 -- name: close
 -- Delete the schedules of a claim that were sent.

@@ -11,6 +11,7 @@ from fullresult.record import TaskRecord, cut
 from fullresult.storage import StorageError, TaskQuery, is_indexed
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.audit import SqlAudit
+from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
 from fullresult_storage_sql.statistics import SqlStatistics
@@ -19,7 +20,7 @@ from fullresult_storage_sql.workers import SqlWorkers
 logger = logging.getLogger(__name__)
 
 
-class SqlStorage(SqlSchedules, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
+class SqlStorage(SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
     def __repr__(self) -> str:

@@ -139,6 +139,16 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _aliases(key: str, value: object) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        value = (value,)
+    if not (isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)):
+        raise wrong(key, value, "True, False, or aliases of Django's databases")
+    return tuple(value)
+
+
 def _rules(key: str, value: object) -> tuple[Rule, ...]:
     try:
         return read_rules(value)
@@ -177,6 +187,9 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "sweep_limit": _whole_number,
     "rescue_after": read_time,
     "on_divert_error": _one_of("raise", "broker"),
+    "outbox": _aliases,
+    "outbox_wake": _one_of("notify", "poll"),
+    "outbox_poll": read_time,
     "namespace": _text,
     "web_users": _users,
     "web_secret": _secret,

@@ -68,11 +68,20 @@ class Settings:
     sweep_limit: int = 500
     rescue_after: timedelta | None = None
     on_divert_error: str = "raise"
+    outbox: bool | tuple[str, ...] = False
+    """True, or the aliases of Django's databases whose transactions every publish waits for."""
+    outbox_wake: str = "notify"
+    outbox_poll: timedelta = timedelta(milliseconds=100)
     namespace: str = ""
     """By default that of the broker's URL."""
     web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
     web_secret: str | None = field(default=None, repr=False)
     """Signs the sessions of the web pages; None: a random one of each process."""
+
+    @property
+    def sweeps(self) -> bool:
+        """True if tasks wait in the storage, so that workers look for what is due."""
+        return self.schedule_eta or bool(self.outbox)
 
     @property
     def limits(self) -> Limits:
@@ -89,9 +98,10 @@ class Settings:
             if value is not None:
                 given[setting.name] = READERS[setting.name](key, value)
         hide_passwords(app)
-        if given.get("schedule_eta") and "storage" not in given:
+        waits = next((key for key in ("schedule_eta", "outbox") if given.get(key)), None)
+        if waits and "storage" not in given:
             raise ImproperlyConfigured(
-                "fullresult_schedule_eta needs fullresult_storage: the default is a file in each "
+                f"fullresult_{waits} needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
             )
         if app.conf.get("fullresult_spool_directory", DEFAULT_SPOOL) is None:

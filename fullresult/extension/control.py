@@ -54,7 +54,7 @@ def _watched(parts: Parts, broadcast: Callable[..., Any]) -> Callable[..., Any]:
         command: str, arguments: Mapping[str, Any] | None = None, *given: Any, **options: Any
     ) -> Any:
         try:
-            if command in _CANCELS and parts.settings.schedule_eta:
+            if command in _CANCELS and parts.settings.sweeps:
                 if command == "revoke" and arguments and parts.settings.schedule_new_id:
                     arguments = {**arguments, "task_id": _all_ids(parts, arguments)}
                 _CANCELS[command](parts, {**(arguments or {}), **options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 from celery import Celery
 from celery.local import Proxy
@@ -19,6 +20,7 @@ from fullresult.extension.send_task import watch
 from fullresult.outage.spool import SpoolStatus
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
+from fullresult.scheduling.outbox_box import AsyncOutbox, Direct, SyncOutbox
 from fullresult.storage import Storage
 
 
@@ -80,6 +82,25 @@ class FullResult(QuestionsAPI, ActionsAPI):
     def diverter(self) -> Diverter:
         """Stores the tasks that are to run later. Raises `ImproperlyConfigured`."""
         return self.parts.diverter
+
+    def outbox(
+        self, connection: Any, *, at_least_once: bool | None = None, autocommit: bool = False
+    ) -> SyncOutbox | AsyncOutbox:
+        """A block in which tasks commit with what *connection* writes, or never were.
+
+        *connection* is to the storage's own database, of any of the kinds in `docs/outbox.md`. Use
+        `async with` for an asynchronous one. With *at_least_once*, a task may be sent twice rather
+        than not at all. Without *autocommit*, a transaction must be open at each publish. Raises
+        `ValueError` for a connection that cannot lead there, and `ImproperlyConfigured`. A publish
+        raises `NotStorable`, `ValueError`, and the errors of the connection's driver.
+        """
+        return self.parts.outboxes.outbox(
+            connection, at_least_once=at_least_once, autocommit=autocommit
+        )
+
+    def direct(self) -> Direct:
+        """A block in which tasks are published as if no outbox were around."""
+        return self.parts.outboxes.direct()
 
     def start_sweeper(self) -> None:
         """Send due tasks from a thread of this process, until `stop_sweeper`."""

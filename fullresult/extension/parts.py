@@ -17,6 +17,7 @@ from fullresult.config import Settings
 from fullresult.recording.recorder import Recorder
 from fullresult.scheduling.diverter import Diverter
 from fullresult.scheduling.original_ids import OriginalIds
+from fullresult.scheduling.outbox_publisher import OutboxPublisher
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sweeper import Sweeper
 from fullresult.storage import ScheduleStorage, Storage, with_schedules
@@ -41,6 +42,7 @@ class Parts:
         """Changes the settings when they are read."""
         self._openings: list[tuple[Storage, Recorder]] = []
         self._diverter: Diverter | None = None
+        self._outboxes: OutboxPublisher | None = None
         self._sweeper: Sweeper | None = None
         self._plugins: list[object] = []
 
@@ -82,6 +84,14 @@ class Parts:
                 self.app, recorder.settings, with_schedules(storage), recorder, router
             )
         return self._diverter
+
+    @property
+    def outboxes(self) -> OutboxPublisher:
+        """Publishes into outboxes. Raises `ImproperlyConfigured`."""
+        if self._outboxes is None:
+            storage, recorder = self.opened or self._open()
+            self._outboxes = OutboxPublisher(self.app, recorder.settings, storage, recorder)
+        return self._outboxes
 
     @property
     def schedules(self) -> Scheduled:
@@ -133,10 +143,11 @@ class Parts:
     def _open(self) -> tuple[Storage, Recorder]:
         settings = self.adjust(Settings.of(self.app))
         storage = plugins.open_storage(settings)
-        if settings.schedule_eta and not isinstance(storage, ScheduleStorage):
+        if settings.sweeps and not isinstance(storage, ScheduleStorage):
+            key = "schedule_eta" if settings.schedule_eta else "outbox"
             raise ImproperlyConfigured(
-                f"fullresult_schedule_eta = True: {storage!r} keeps no schedules; choose another "
-                "fullresult_storage, or leave tasks with an ETA to the broker"
+                f"fullresult_{key} = True: {storage!r} keeps no schedules; choose another "
+                "fullresult_storage, or leave all tasks to the broker"
             )
         redactor = plugins.redactor(self.app, settings, self._plugins)
         opened = storage, Recorder(self.app, settings, storage, redactor)

@@ -33,7 +33,7 @@ class RunningWorker:
         self._heartbeat = self._begin_heartbeat(consumer)
         if parts.recorder.writer.flusher is not None:
             parts.recorder.writer.flusher.stay()
-        self._sweeps = parts.settings.schedule_eta and parts.settings.sweeper == "worker"
+        self._sweeps = parts.settings.sweeps and parts.settings.sweeper == "worker"
         if self._sweeps:
             parts.start_sweeper()
         signals.worker_shutting_down.connect(self.on_worker_shutting_down)

@@ -29,7 +29,8 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
         name = str(given[0] if given else options.get("name"))
         settings, recorder = parts.settings, parts.recorder
         recorded = settings.track_publish and recorder.records(name)
-        if not (recorded or settings.schedule_eta):
+        box = parts.outboxes.box() if settings.sweeps else None
+        if not (recorded or settings.schedule_eta or box):
             return send_task(*given, **options)
         # As Celery calls it: an app's own send_task may take no more than these by position.
         options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
@@ -37,6 +38,8 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
         options = beat_entries.named(name, options)
         options["task_id"] = options.get("task_id") or uuid()
         options.update(retries.hidden_before(name, options))
+        if box is not None and parts.outboxes.takes(given, options):
+            return parts.outboxes.send_task(send_task, given, options, box)
         diverter = parts.diverter if settings.schedule_eta else None
         due = diverter.diverts(name, given, options) if diverter else None
         if diverter and due is not None:

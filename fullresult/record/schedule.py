@@ -41,6 +41,14 @@ class Schedule(NamedTuple):
     date_claimed: datetime | None = None
     problem: str | None = None
     """Why it is claimed and not marked sent, if that is known."""
+    at_least_once: bool | None = None
+    """Of a task in an outbox: True if it may rather be sent twice than not at all. None for a task
+    that was in no outbox."""
+
+    @property
+    def is_in_outbox(self) -> bool:
+        """True if it committed with the caller's own data."""
+        return self.at_least_once is not None
 
     @property
     def claimed(self) -> bool:

@@ -34,8 +34,8 @@ class Descriptions:
             known, call, stamp, self._limits, self._redactor.call
         )._replace(retry_of=task_id)
 
-    def of_schedule(self, call: Call, due: datetime, *, with_content: bool) -> Describe:
-        """The message of *call*, which waits in the storage until *due*."""
+    def of_schedule(self, call: Call, due: datetime | None, *, with_content: bool) -> Describe:
+        """The message of *call*, which waits in the storage until *due*, or for its commit."""
 
         def describe(stamp: str) -> Message:
             described = self.of_call(call)(stamp)._replace(eta=due)

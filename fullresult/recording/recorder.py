@@ -151,26 +151,25 @@ class Recorder:
 
     # ---- schedules
 
-    def scheduled(self, call: Call, schedule: Schedule) -> None:
-        """Store *schedule*, which holds the message of *call*. Raises `StorageError`."""
+    def scheduled(self, call: Call, schedule: Schedule, eta: datetime | None) -> TaskRecord:
+        """The event that *schedule* keeps the message of *call*, to be run at *eta* or at once."""
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
-        described = self._of_schedule(call, schedule)(attempt.stamp(SCHEDULED, now))
-        outcome = outcome_of(SCHEDULED, attempt, now, eta=schedule.due)
-        event = TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
-        self.writer.schedule(schedule, event)
+        described = self._of_schedule(call, eta)(attempt.stamp(SCHEDULED, now))
+        outcome = outcome_of(SCHEDULED, attempt, now, eta=eta)
+        return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
     def not_scheduled(self, call: Call, schedule: Schedule, error: BaseException) -> TaskRecord:
         """The event that *schedule* was withdrawn. *error* goes on to the caller."""
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
-        described = self._of_schedule(call, schedule)(attempt.stamp(UNSENT, now))
+        described = self._of_schedule(call, schedule.due)(attempt.stamp(UNSENT, now))
         outcome = self._dated(self._unsent(attempt, now, error, call), call.headers["task"])
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
-    def _of_schedule(self, call: Call, schedule: Schedule) -> Describe:
+    def _of_schedule(self, call: Call, eta: datetime | None) -> Describe:
         is_recorded = self.records(str(call.headers["task"]))
-        return self._descriptions.of_schedule(call, schedule.due, with_content=is_recorded)
+        return self._descriptions.of_schedule(call, eta, with_content=is_recorded)
 
     # ---- runs
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.utils.time import maybe_iso8601
 from kombu.exceptions import OperationalError
 
 from fullresult.config import Settings, is_recorded
@@ -21,6 +20,7 @@ from fullresult.recording import message, this_worker
 from fullresult.recording.message import Call
 from fullresult.recording.publishing import Publish, RecordingProducer
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
+from fullresult.scheduling.options import PRODUCERS, TIMES, due_in, is_stock
 from fullresult.scheduling.quiet_backend import quiet_backend
 from fullresult.scheduling.schedule_maker import NotDivertible, ScheduleMaker
 from fullresult.scheduling.withdrawals import Withdrawals
@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 _NOT_ROUTED = frozenset(inspect.signature(Celery.send_task).parameters)
 """Options of `send_task` that Celery does not pass to its routers."""
-_PRODUCERS = {"producer", "publisher", "connection"}
-_TIMES = {"eta", "countdown"}
 _SWEEPERS_ARE_LATE = timedelta(minutes=1)
 
 
@@ -81,7 +79,7 @@ class Diverter:
 
         A `timedelta` counts from the storage's now.
         """
-        due = _due_in(options)
+        due = due_in(options)
         if due is None or self._app.conf.task_protocol != 2:  # noqa: PLR2004
             return None
         if not is_recorded(name, ()):
@@ -130,7 +128,7 @@ class Diverter:
         "raise".
         """
         # An app's own may publish later, and is to know then when the task is due.
-        dropped = _PRODUCERS | (_TIMES if _is_stock(send_task) else set())
+        dropped = PRODUCERS | (TIMES if is_stock(send_task) else set())
         options = {name: value for name, value in options.items() if name not in dropped}
         hidden = message.hidden_by(options)
         publish = Publish(self._recorder, options["task_id"], options)
@@ -167,7 +165,8 @@ class Diverter:
             when = to_utc(datetime.max.replace(tzinfo=timezone.utc))
         schedule = self._maker.schedule(call, when)
         try:
-            self._recorder.scheduled(call, schedule)
+            event = self._recorder.scheduled(call, schedule, when)
+            self._recorder.writer.schedule(schedule, event)
         except Uncertain as error:
             raise _Failed(str(error), call, schedule) from error
         except StorageError as error:
@@ -258,27 +257,3 @@ class Diverter:
             self._settings.namespace,
             last or "never",
         )
-
-
-def _is_stock(send_task: Callable[..., Any]) -> bool:
-    return getattr(send_task, "__func__", None) is Celery.send_task
-
-
-def _due_in(options: Mapping[str, Any]) -> timedelta | datetime | None:
-    """The time at which a call of `send_task` wants its task to run.
-
-    None if that is at once, or if Celery is to raise an error of it.
-    """
-    countdown, eta = options.get("countdown"), options.get("eta")
-    try:
-        if countdown:
-            wait = timedelta(seconds=countdown)
-            datetime.now(timezone.utc) + wait  # past the year 9999 this raises, as Celery will
-            return wait
-        if not eta:
-            return None
-        when: datetime = maybe_iso8601(eta)
-        # A naive date in a message is UTC to Celery's workers.
-        return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-    except (TypeError, ValueError, OverflowError, AttributeError):
-        return None

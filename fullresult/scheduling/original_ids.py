@@ -20,7 +20,7 @@ from fullresult.record.headers import ORIGINAL_ID
 
 logger = logging.getLogger(__name__)
 
-_UNLOCK = "celery.chord_unlock"
+UNLOCK = "celery.chord_unlock"
 
 
 class OriginalIds:
@@ -105,8 +105,8 @@ def is_awaited(task_id: str) -> bool:
     request = current_task.request if current_task else None
     if request is None:
         return False
-    given = (request.args, request.kwargs) if getattr(request, "task", None) == _UNLOCK else ()
-    return _mentions([request.chord, given], task_id)
+    given = (request.args, request.kwargs) if getattr(request, "task", None) == UNLOCK else ()
+    return mentions([request.chord, given], task_id)
 
 
 # ---- receivers
@@ -121,17 +121,17 @@ def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None
     if not pointer or ORIGINAL_ID in headers:
         return
     new_id = pointer.partition(" ")[0]
-    after = body if headers.get("task") == _UNLOCK else body[2] if headers else None
-    if headers.get("id") == new_id or _mentions(after, new_id):
+    after = body if headers.get("task") == UNLOCK else body[2] if headers else None
+    if headers.get("id") == new_id or mentions(after, new_id):
         headers[ORIGINAL_ID] = pointer
 
 
-def _mentions(value: Any, task_id: str) -> bool:
+def mentions(value: Any, task_id: str) -> bool:
     """True if there is a signature with this id in *value*."""
     if isinstance(value, Mapping):
-        return value.get("task_id") == task_id or _mentions(list(value.values()), task_id)
+        return value.get("task_id") == task_id or mentions(list(value.values()), task_id)
     if isinstance(value, (list, tuple)):
-        return any(_mentions(each, task_id) for each in value)
+        return any(mentions(each, task_id) for each in value)
     return False
 
 

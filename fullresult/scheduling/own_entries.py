@@ -26,7 +26,7 @@ def own_entries(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
     Each only if the settings need it and `beat_schedule` has none of that name.
     """
     wanted = {}
-    if settings.schedule_eta and settings.sweeper == "beat":
+    if settings.sweeps and settings.sweeper == "beat":
         wanted[SWEEP] = settings.sweep_interval
     if settings.retention is not None or settings.audit_retention is not None:
         wanted[PURGE] = _HOUR

@@ -17,6 +17,15 @@ from fullresult.storage.optional import (
     StatisticsStorage,
     WorkerStorage,
 )
+from fullresult.storage.outbox import (
+    Addressed,
+    AsyncOutboxWriter,
+    Identity,
+    OutboxRow,
+    OutboxStorage,
+    OutboxWriter,
+    is_same,
+)
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
 from fullresult.storage.sockets import is_readable
 from fullresult.storage.threads import ForkGate
@@ -24,12 +33,18 @@ from fullresult.storage.threads import ForkGate
 __all__ = [
     "OPEN",
     "OWN_SECTION",
+    "Addressed",
+    "AsyncOutboxWriter",
     "AuditStorage",
     "CardStorage",
     "CompleteChord",
     "ForkGate",
+    "Identity",
     "IndexedStorage",
     "JoiningStorage",
+    "OutboxRow",
+    "OutboxStorage",
+    "OutboxWriter",
     "OverlappingStorage",
     "Refused",
     "ResultStorage",
@@ -44,6 +59,7 @@ __all__ = [
     "is_indexed",
     "is_of_few",
     "is_readable",
+    "is_same",
     "may_wait",
     "sections_of",
     "with_schedules",

@@ -1,0 +1,234 @@
+"""Publishing into an outbox: the message goes where the caller's transaction goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, current_task
+from celery.exceptions import ImproperlyConfigured
+
+from fullresult.config import Settings
+from fullresult.record.dates import to_utc
+from fullresult.recording import message
+from fullresult.recording.message import Call
+from fullresult.recording.publishing import Publish, RecordingProducer
+from fullresult.recording.running_tasks import request_of
+from fullresult.scheduling import original_ids
+from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
+from fullresult.scheduling.options import PRODUCERS, TIMES, due_in, is_stock
+from fullresult.scheduling.outbox_box import (
+    AsyncOutbox,
+    Block,
+    Direct,
+    Outbox,
+    SyncOutbox,
+    is_async,
+)
+from fullresult.scheduling.quiet_backend import quiet_backend
+from fullresult.scheduling.schedule_maker import NotDivertible, ScheduleMaker
+from fullresult.storage import OutboxRow, OutboxStorage, is_same
+
+if TYPE_CHECKING:
+    from fullresult.recording.recorder import Recorder
+    from fullresult.storage import Addressed, AsyncOutboxWriter, Identity, OutboxWriter, Storage
+
+_WAKE_EVERY = 0.1
+"""Seconds between two notices of one process: each costs the server a lock at the commit."""
+_LATEST = datetime.max.replace(tzinfo=timezone.utc)
+_A_WHILE = timedelta(days=2)
+
+
+class NotStorable(ValueError):
+    """A task cannot wait in an outbox; the text says why, and what to do. Nothing was published."""
+
+
+class OutboxPublisher:
+    """The outboxes of one app."""
+
+    def __init__(
+        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._recorder = recorder
+        self._maker = ScheduleMaker(settings, recorder)
+        self._checked: set[str] = set()
+        self._woke = 0.0
+
+    # ---- blocks
+
+    def outbox(
+        self, connection: Any, *, at_least_once: bool | None = None, autocommit: bool = False
+    ) -> SyncOutbox | AsyncOutbox:
+        """`FullResult.outbox`."""
+        writer = self._writer(connection)
+        how = {"at_least_once": bool(at_least_once), "autocommit": autocommit}
+        if is_async(writer):
+            return AsyncOutbox(self, writer, **how)
+        return SyncOutbox(self, writer, **how)
+
+    def direct(self) -> Direct:
+        """`FullResult.direct`."""
+        return Direct(self)
+
+    def box(self) -> Outbox[Any] | None:
+        """The outbox that a publish now goes into; None if it goes to the broker."""
+        block = Block.around(self)
+        return block if isinstance(block, Outbox) else None
+
+    def _writer(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter:
+        if not self._settings.sweeps:
+            raise ImproperlyConfigured(
+                "no worker would send what is in the outbox: set fullresult_outbox = True, in the "
+                "configuration of the workers too"
+            )
+        if not isinstance(self._storage, OutboxStorage):
+            raise ImproperlyConfigured(
+                f"{self._storage!r} has no outbox: choose another fullresult_storage"
+            )
+        writer = self._storage.writer(connection)
+        if writer is None:
+            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+            raise ValueError(
+                f"a {kind} cannot lead to {self._storage!r}: an outbox is in the database of your "
+                "data, and fullresult_storage must name that database"
+            )
+        return writer
+
+    # ---- for the boxes
+
+    def is_checked(self, writer: Addressed) -> bool:
+        """True if the database of *writer* is known to be the storage's."""
+        return writer.address in self._checked
+
+    def check(self, writer: Addressed, identity: Callable[[], Identity]) -> None:
+        """Raise `ValueError` unless the database of *writer* is the storage's. Asked once."""
+        address = writer.address
+        if address in self._checked:
+            return
+        assert isinstance(self._storage, OutboxStorage)
+        found = identity()
+        if not is_same(found, self._storage.identity()):
+            what = "another database" if found else "a database without the tables of fullresult"
+            raise ValueError(
+                f"the connection leads to {address}, which is {what}: nobody would send its tasks; "
+                f"fullresult_storage is {self._storage!r}"
+            )
+        self._checked.add(address)
+
+    def wake(self) -> str | None:
+        """The namespace whose sweepers are to be told of a commit; None if that was just done."""
+        if self._settings.outbox_wake != "notify":
+            return None
+        now = time.monotonic()
+        if now - self._woke < _WAKE_EVERY:
+            return None
+        self._woke = now
+        return self._settings.namespace
+
+    # ---- publishing
+
+    def takes(self, given: tuple[Any, ...], options: dict[str, Any]) -> bool:
+        """False for what goes on under the id of the task that runs here.
+
+        That is a retry or a replacement. It must go out although the block ends with an error.
+        """
+        if request_of(options["task_id"]) is not None:
+            return False
+        running = current_task.request.id if current_task else None
+        if running is None:
+            return True
+        after = [options.get("chain"), options.get("chord")]
+        if given and given[0] == original_ids.UNLOCK:
+            after += [given[1:], options.get("args"), options.get("kwargs")]
+        return not original_ids.mentions(after, running)
+
+    def send_task(
+        self,
+        send_task: Callable[..., Any],
+        given: tuple[Any, ...],
+        options: dict[str, Any],
+        box: Outbox[Any],
+    ) -> Any:
+        """Put the message that *send_task* would publish into *box*. Returns its answer.
+
+        Raises `NotStorable`, and the errors of the caller's connection.
+        """
+        name = str(given[0] if given else options.get("name"))
+        self._check_call(name, options)
+        due = due_in(options)
+        # What is no time stays, for Celery to raise an error of it.
+        dropped = PRODUCERS | (TIMES if due is not None and is_stock(send_task) else set())
+        options = {key: value for key, value in options.items() if key not in dropped}
+        hidden = message.hidden_by(options)
+        producer = CapturingProducer(
+            hidden,
+            partial(self._keep, box, due),
+            _leave_it,
+            _Refusing(self._app, None, Publish(self._recorder, options["task_id"], options)),
+        )
+        token = capturing.set(producer)
+        try:
+            with quiet_backend(self._app):
+                result = send_task(*given, **options, producer=producer)
+        finally:
+            capturing.reset(token)
+            producer.let_go()
+        if producer.announced and not producer.captured:
+            raise RuntimeError(
+                f"task {options['task_id']} was to wait in the outbox, and was sent at once: the "
+                "app's own send_task published it by a producer of its own"
+            )
+        return result
+
+    def _check_call(self, name: str, options: dict[str, Any]) -> None:
+        if self._app.conf.task_protocol != 2:  # noqa: PLR2004
+            raise _not_storable(name, "task_protocol is 1", "set it to 2")
+        if message.hidden_by(options) and not self._settings.schedule_redacted:
+            raise _not_storable(name, "its arguments are hidden by a repr of their own")
+
+    def _keep(self, box: Outbox[Any], due: timedelta | datetime | None, call: Call) -> None:
+        now = to_utc(datetime.now(timezone.utc))
+        delay = timedelta(0) if due is None else due
+        if isinstance(delay, datetime):
+            when, left = to_utc(delay), None
+        elif delay > _LATEST - now - _A_WHILE:
+            when, left = to_utc(_LATEST), None
+        else:
+            when, left = now + delay, delay
+        name = str(call.headers["task"])
+        try:
+            schedule = self._maker.schedule(call, when, may_rename=False)
+        except NotDivertible as why:
+            raise _not_storable(name, str(why)) from None
+        schedule = schedule._replace(at_least_once=box.at_least_once)
+        event = None
+        if self._settings.track_publish and self._recorder.records(name):
+            event = self._recorder.scheduled(call, schedule, None if due is None else when)
+        box.add(OutboxRow(schedule, event, left))
+
+
+class _Refusing(RecordingProducer):
+    """Stands for the broker when the call is over: what an outbox was to have goes nowhere else."""
+
+    def publish(self, body: Any, **how: Any) -> Any:  # noqa: ARG002
+        headers = how.get("headers") or {}
+        name = str(headers.get("task") or "of the app's own")
+        raise _not_storable(name, "the app's own send_task publishes it when the call is over")
+
+
+def _leave_it(call: Call, error: Exception) -> None:
+    """The caller is told that a message cannot be serialised: its record would commit alone."""
+
+
+def _not_storable(name: str, why: str, remedy: str = "") -> NotStorable:
+    remedy = remedy or "set fullresult_schedule_redacted = True if the database may have all of it"
+    return NotStorable(
+        f"task {name} cannot wait in the outbox: {why}; {remedy}, or publish it in `with "
+        "full.direct():`, which does not wait for the commit"
+    )
