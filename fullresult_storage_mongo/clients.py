@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Collection as Names
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timezone
@@ -16,7 +14,7 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from fullresult.config import without_password
-from fullresult.storage import StorageError
+from fullresult.storage import StorageError, notice_fork, watch_forks
 from fullresult_storage_mongo.held_connections import Lines
 from fullresult_storage_mongo.moves import Moves
 from fullresult_storage_mongo.reachability import reach
@@ -104,19 +102,14 @@ class Clients:
         self._handle: Handle | None = None
         self._inherited: list[Handle] = []
         self._lock = threading.RLock()  # a signal handler may publish
-        reference = weakref.ref(self)  # what is registered stays so for good
-
-        def leave() -> None:
-            if (clients := reference()) is not None:
-                clients._leave()  # noqa: SLF001  (its own)
-
-        os.register_at_fork(after_in_child=leave)
+        watch_forks(self, in_child=Clients._leave)
 
     def __repr__(self) -> str:
         return without_password(self.url)
 
     def handle(self) -> Handle:
         """Raises PyMongo's errors, and `StorageError` for a server that is too old."""
+        notice_fork()
         if self._handle is None:
             with self._lock:
                 if self._handle is None:

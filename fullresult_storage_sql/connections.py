@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from fullresult.storage import StorageError
+from fullresult.storage import StorageError, notice_fork, watch_forks
 
 
 class Closable(Protocol):
@@ -68,7 +68,12 @@ class Connections(Generic[C]):
         self._forking = False
         self._turn = threading.Condition()
         if close_before_fork:
-            _watch_forks(self)
+            watch_forks(
+                self,
+                before=Connections.before_fork,
+                in_parent=Connections.after_fork_in_parent,
+                in_child=Connections.after_fork_in_child,
+            )
 
     def use(self, do: Callable[[C, bool], T]) -> T:
         """`do(connection, used before)`. A connection that does not survive an error is closed."""
@@ -209,6 +214,7 @@ class Connections(Generic[C]):
             self._drop(self._idle.pop())
 
     def _leave_parents(self) -> None:
+        notice_fork()
         if self._pid != os.getpid():
             # Closing one here would end the parent's session with the server, or drop its locks
             # on the file; keeping a reference keeps Python from doing so.
@@ -256,17 +262,3 @@ class _Waiter(Generic[C]):
 
     def is_told(self) -> bool:
         return self._told.acquire(timeout=_LOOK)
-
-
-def _watch_forks(connections: Connections[Any]) -> None:
-    reference = weakref.ref(connections)  # a registered function is never freed
-
-    def tell(name: str) -> None:
-        if (alive := reference()) is not None:
-            getattr(alive, name)()
-
-    os.register_at_fork(
-        before=lambda: tell("before_fork"),
-        after_in_parent=lambda: tell("after_fork_in_parent"),
-        after_in_child=lambda: tell("after_fork_in_child"),
-    )

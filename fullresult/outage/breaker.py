@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
 from fullresult.outage.notice import Notice
-from fullresult.storage import Refused, StorageError
+from fullresult.storage import Refused, StorageError, notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,13 +61,7 @@ class Breaker:
         self._looked = self._heard = self._distrusted_until = float("-inf")
         self._told_at: float | None = None
         """When a notice opened it; None if a call here had no answer."""
-        reference = weakref.ref(self)  # a registration at fork is for the life of the process
-
-        def renew() -> None:
-            if (breaker := reference()) is not None:
-                breaker._renew()  # noqa: SLF001  (its own)
-
-        os.register_at_fork(after_in_child=renew)
+        watch_forks(self, in_child=Breaker._renew)
 
     def _renew(self) -> None:
         # Re-entrant, for a signal handler may publish.
@@ -102,6 +94,7 @@ class Breaker:
 
         In that case *keep* is called, to keep the event for later.
         """
+        notice_fork()
         if self._is_shut() and not self._may_probe():
             self._missed(keep)
             return otherwise
@@ -119,6 +112,7 @@ class Breaker:
 
     def probe(self, do: Callable[[], T]) -> T:
         """`do()`, even while the breaker is open. Raises its `StorageError`."""
+        notice_fork()
         began = self._monotonic()
         try:
             answer = do()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import random
 import threading
 import time
@@ -23,6 +22,7 @@ from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
 from fullresult.storage import Refused, Storage, StorageError
+from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.threads import ForkGate
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class Flusher:
         self._stays = False
         self._load: Load | None = None
         self._renew()
+        watch_forks(self, in_child=Flusher.after_fork_in_child)
         _flushers().add(self)
 
     def _renew(self) -> None:
@@ -115,6 +116,7 @@ class Flusher:
 
     def wake(self) -> bool:
         """Have the thread look at what there is to write. True if there is a thread."""
+        notice_fork()
         thread = self._thread or self._begin()
         if thread is None:
             return False
@@ -351,11 +353,5 @@ def finish_all(seconds: float = PATIENCE) -> None:
 def _flushers() -> weakref.WeakSet[Flusher]:
     """The flushers of this process, held weakly: a registration at exit is for its whole life."""
     flushers: weakref.WeakSet[Flusher] = weakref.WeakSet()
-
-    def forked() -> None:
-        for flusher in list(flushers):
-            flusher.after_fork_in_child()
-
-    os.register_at_fork(after_in_child=forked)
     atexit.register(finish_all)
     return flushers

@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from pathlib import Path
 from fullresult.outage.directory import make_directory, writable_by_others
 from fullresult.outage.lines import Frame, encode
 from fullresult.outage.segment import UNREAD, Segment, adopt, begun, lock, open_segment
+from fullresult.storage import notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Spool:
         self._said: int | None = None
         """The same of those of which the log has told."""
         self._has_looked = False
-        _watch_forks(self)
+        watch_forks(self, in_child=Spool._after_fork_in_child)
 
     # ---- appending
 
@@ -90,6 +90,7 @@ class Spool:
 
     def append(self, *frames: Frame) -> bool:
         """Keep *frames*, all or nothing. True if they are kept. Neither waits nor raises."""
+        notice_fork()
         if self._unusable_until and time.monotonic() < self._unusable_until:
             return False
         try:
@@ -358,13 +359,3 @@ def _sum(
         min(filter(None, (known.oldest_left, left)), default=None),
         known.unread,
     )
-
-
-def _watch_forks(spool: Spool) -> None:
-    reference = weakref.ref(spool)  # a registration at fork is for the life of the process
-
-    def forked() -> None:
-        if (alive := reference()) is not None:
-            alive._after_fork_in_child()  # noqa: SLF001  (its own)
-
-    os.register_at_fork(after_in_child=forked)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -13,7 +11,7 @@ from celery.states import READY_STATES
 
 from fullresult.record import TaskRecord
 from fullresult.results.meta import goes_on_as
-from fullresult.storage import ResultStorage, StorageError
+from fullresult.storage import ResultStorage, StorageError, notice_fork, watch_forks
 
 _SOONEST = 0.002
 _LATEST = 0.5
@@ -57,13 +55,7 @@ class Waiter:
         self._storage = storage
         self._messages = messages
         self._renew()
-        reference = weakref.ref(self)
-
-        def renew() -> None:
-            if (waiter := reference()) is not None:
-                waiter._renew()  # noqa: SLF001  (its own)
-
-        os.register_at_fork(after_in_child=renew)
+        watch_forks(self, in_child=Waiter._renew)
 
     def _renew(self) -> None:
         self._changed = threading.Condition()
@@ -72,6 +64,7 @@ class Waiter:
 
     def enter(self, task_ids: Collection[str]) -> Ticket:
         """Begin to wait for the ends of these tasks; to be left with `leave`."""
+        notice_fork()
         ticket = Ticket(task_ids)
         with self._changed:
             self._tickets.append(ticket)

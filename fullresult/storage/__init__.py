@@ -4,6 +4,7 @@ from fullresult.record import TaskQuery
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import Refused, StorageError, Uncertain
+from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
@@ -61,6 +62,8 @@ __all__ = [
     "is_readable",
     "is_same",
     "may_wait",
+    "notice_fork",
     "sections_of",
+    "watch_forks",
     "with_schedules",
 ]

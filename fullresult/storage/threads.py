@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
-import weakref
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
+
+from fullresult.storage.forks import notice_fork, watch_forks
 
 _PATIENCE = 0.2
 """Seconds that a fork waits for a thread inside a gate."""
@@ -25,9 +23,12 @@ class ForkGate(AbstractContextManager["ForkGate"]):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._forking = threading.local()  # several threads may fork at once
-        gates = _watched_gates()
-        key = id(self)
-        gates[key] = weakref.ref(self, lambda _: gates.pop(key, None))
+        watch_forks(
+            self,
+            before=ForkGate._before,
+            in_parent=ForkGate._in_parent,
+            in_child=ForkGate._in_child,
+        )
 
     def _before(self) -> None:
         self._forking.holds = self._lock.acquire(timeout=_PATIENCE)
@@ -42,32 +43,12 @@ class ForkGate(AbstractContextManager["ForkGate"]):
         self._lock, self._forking = threading.RLock(), threading.local()
 
     def __enter__(self) -> ForkGate:  # noqa: PYI034
+        notice_fork()
         self._lock.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-@cache
-def _watched_gates() -> dict[int, weakref.ref[ForkGate]]:
-    """The gates that a fork waits for. A hook for forks can be registered, but never removed."""
-    gates: dict[int, weakref.ref[ForkGate]] = {}
-
-    def tell(what: Callable[[ForkGate], None]) -> Callable[[], None]:
-        def tell_all() -> None:
-            for reference in list(gates.values()):
-                if (gate := reference()) is not None:
-                    what(gate)
-
-        return tell_all
-
-    os.register_at_fork(
-        before=tell(ForkGate._before),  # noqa: SLF001
-        after_in_parent=tell(ForkGate._in_parent),  # noqa: SLF001
-        after_in_child=tell(ForkGate._in_child),  # noqa: SLF001
-    )
-    return gates
 
 
 class Stop:
