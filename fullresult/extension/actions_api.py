@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import Any
@@ -196,6 +197,7 @@ class ActionsAPI:
         zone: tzinfo = timezone.utc,
         batch: int = 500,
         dry_run: bool = False,
+        take_scheduled: bool = False,
         advance: Callable[[int], None] | None = None,
         actor: str | None = None,
     ) -> Imported:
@@ -204,12 +206,16 @@ class ActionsAPI:
         *source* is `backend` (the app's own result backend), `django-celery-results`,
         `fulldbresult`, `celery` or `flower`; *url* says where it is. Only rows changed at *since*
         or later are read, *batch* at a time; dates without a time zone are in *zone*. A *dry_run*
-        writes nothing. *advance* is called with the size of each batch. A row that
+        writes nothing. *take_scheduled* makes schedules of the tasks that wait in the table of
+        django-celery-fulldbresult. *advance* is called with the size of each batch. A row that
         cannot be read is counted and logged, and the others go on. An import that was interrupted
         is gone on with. Raises `CannotImport` if the source cannot be read at all; `StorageError`.
         """
-        wish = Wish(source, url, since, table, zone, batch, dry_run=dry_run)
-        return self.importing(wish, actor_here("python", actor)).run(advance)
+        wish = Wish(
+            source, url, since, table, zone, batch, dry_run=dry_run, take_scheduled=take_scheduled
+        )
+        with closing(self.importing(wish, actor_here("python", actor))) as job:
+            return job.run(advance)
 
     def trigger(
         self, name: str, scheduler: str | None = None, *, actor: str | None = None

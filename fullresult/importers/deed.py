@@ -8,12 +8,17 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import Actor, AuditLog, Trail
+from fullresult.importers.errors import CannotImport
+from fullresult.importers.events import Events
+from fullresult.importers.fulldbresult import FullDbResult
 from fullresult.importers.importing import Imported, Importer
 from fullresult.importers.routes import Routes
 from fullresult.importers.source import OVERLAP, Options
 from fullresult.importers.sources import open_source
+from fullresult.importers.taking import Taking
 from fullresult.record.audit import AuditEntry, AuditQuery
-from fullresult.storage import AuditStorage, Storage
+from fullresult.scheduling.schedule_maker import ScheduleMaker
+from fullresult.storage import AuditStorage, Storage, with_schedules
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -41,6 +46,7 @@ class Wish:
     zone: tzinfo = timezone.utc
     batch: int = 500
     dry_run: bool = False
+    take_scheduled: bool = False
     follow: bool = False
     every: timedelta = timedelta(seconds=2)
     until_idle: timedelta | None = None
@@ -54,22 +60,47 @@ class Import:
     """One import of one actor. Raises `CannotImport` if the source cannot be read."""
 
     def __init__(
-        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, actor: Actor,
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: Storage,
+        recorder: Recorder,
+        actor: Actor,
         wish: Wish,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._storage = storage
         self._wish = wish
-        self._source = open_source(app, wish.source, wish.url, wish.options)
+        writes = wish.take_scheduled
+        if writes and not settings.schedule_eta:
+            raise CannotImport(
+                "--take-scheduled needs fullresult_schedule_eta = True: without it no worker sends "
+                "what waits here"
+            )
+        self._source = open_source(app, wish.source, wish.url, wish.options, writes=writes)
         self.shown = self._source.shown
         """The source, as it may be shown."""
         redactor = recorder.redactor
         details = {"source": self.shown, "since": wish.since and wish.since.isoformat()}
         self._trail = Trail(storage, redactor, actor, _ACTION, details)
+        self._taking = self._taking_of(settings, storage, recorder, Routes(app))
         self._importer = Importer(
             self._source, settings, storage, redactor, Routes(app), dry_run=wish.dry_run
         )
         self.interrupted = None if wish.dry_run else _interrupted(storage, details)
         """The entry of the import that this one goes on with."""
+
+    def _taking_of(
+        self, settings: Settings, storage: Storage, recorder: Recorder, routes: Routes
+    ) -> Taking | None:
+        source = self._source
+        if not self._wish.take_scheduled:
+            return None
+        if not isinstance(source, FullDbResult) or "scheduled_id" not in source.columns:
+            source.close()
+            raise CannotImport(f"{source.shown} has no tasks that wait")
+        events = Events(source.name, source.missing, settings, recorder.redactor, routes)
+        maker = ScheduleMaker(settings, recorder)
+        return Taking(source, with_schedules(storage), events, maker)
 
     @property
     def done(self) -> Imported:
@@ -81,28 +112,49 @@ class Import:
 
     def run(self, advance: Callable[[int], None] | None = None) -> Imported:
         """Import. *advance* is called with the size of each page. Raises `StorageError`."""
-        began = self._storage.now()
+        began = self._storage.now().isoformat()
+        if self.interrupted is not None:
+            began = self.interrupted.details["began"]
         try:
             self._run(advance or _nothing)
         except BaseException:
-            # Also after Ctrl-C.
-            self._write(_INTERRUPTED, began=began.isoformat(), position=self.done.position)
+            # Also after Ctrl-C, which is how one ends that follows.
+            if self.done.finished:
+                self._write("done")
+            else:
+                self._write(_INTERRUPTED, began=began, position=self.done.position)
             raise
-        finally:
-            self._source.close()
         self._write("done")
         return self.done
+
+    def close(self) -> None:
+        self._source.close()
 
     def _run(self, advance: Callable[[int], None]) -> None:
         wish, after = self._wish, None
         if self.interrupted is not None:
             after = self.interrupted.details["position"]
+        if self._taking is not None:
+            self._take(self._taking)
         self._importer.run(after, advance)
         if self.interrupted is not None:
             began = datetime.fromisoformat(self.interrupted.details["began"])
             self._importer.catch_up(began - OVERLAP, advance)
         if wish.follow and not wish.dry_run:
             self._importer.follow(advance, wish.every, wish.until_idle)
+
+    def _take(self, taking: Taking) -> None:
+        """Before the rows are read, so that what waits here is not also said to wait there."""
+        done = self.done
+        if self._wish.dry_run:
+            done.taken = taking.count()
+            return
+        taken = taking.run()
+        done.taken, done.uncertain = len(taken.ids), taken.uncertain
+        if taken.ids:
+            self._trail.write(taken.ids, {"taken": done.taken})
+        for broken in taken.broken:
+            done.broken(*broken)
 
     def _write(self, outcome: str, **more: Any) -> None:
         if not self._wish.dry_run and self.done.read:

@@ -19,7 +19,7 @@ from fullresult.record import (
     TaskRecord,
     encoding,
 )
-from fullresult.record.dates import to_milliseconds
+from fullresult.record.dates import from_milliseconds, to_milliseconds
 from fullresult.record.headers import ENTRY_NAME
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import FINISHED, is_open
@@ -44,6 +44,8 @@ class Ignored(Exception):
 class Events:
     """Makes events of the rows of one source."""
 
+    NO_MOMENT = Moment(from_milliseconds(0), "")
+
     def __init__(
         self,
         source: str,
@@ -66,6 +68,8 @@ class Events:
         """
         if not row.task_id:
             raise Unreadable("no task id")
+        if row.waits_here:
+            raise Ignored("it was taken over")
         if not is_recorded(row.name or "", self._settings.ignore):
             raise Ignored("fullresult_ignore names it")
         created, updated = _dates(row, known, now)
@@ -164,6 +168,13 @@ class Events:
             parent_id=row.parent_id,
             group_id=row.group_id,
         )
+
+    def call_to_send(self, row: Row) -> Call:
+        """The publish of a task whose arguments are known. Raises `Unreadable`."""
+        if not (row.args.exact and row.kwargs.exact):
+            raise Unreadable("its arguments are not known")
+        call, _ = self._call(row)
+        return call._replace(how={**call.how, "correlation_id": row.task_id})
 
     def _call(self, row: Row) -> tuple[Call, dict[str, str]]:
         notes = {"encoding": self._note}

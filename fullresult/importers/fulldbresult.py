@@ -19,6 +19,12 @@ from fullresult.importers.values import (
 )
 from fullresult.record.states import SCHEDULED, SCHEDULED_SENT, SUCCESS
 
+TAKING = "66756c6c726545738100000000000001"
+"""The `scheduled_id` of rows that are about to become schedules: its sweeper passes them."""
+TAKEN = "66756c6c726545738100000000000002"
+"""The `scheduled_id` of rows that have become schedules."""
+NOT_CLAIMED = (None, TAKING, TAKEN)
+"""Marks of rows that the original has not begun to send."""
 _EXCEPTIONS = ("FAILURE", "RETRY", "REVOKED")
 
 
@@ -59,7 +65,9 @@ class FullDbResult(Table):
             task_id=column["task_id"],
             state=state,
             changed=date(column["date_done"], zone),
-            published=date(column.get("date_submitted"), zone),
+            created=date(column.get("date_submitted"), zone),
+            published=None if state == SCHEDULED else date(column.get("date_submitted"), zone),
+            waits_here=mark_of(column) == TAKEN,
             eta=date(column.get("eta"), zone),
             expires=date(column.get("expires"), zone),
             name=text(column["task"]),
@@ -71,8 +79,6 @@ class FullDbResult(Table):
             traceback=column.get("traceback") or None,
             parent_id=text(self._parents.get(str(column["task_id"]))),
         )
-        if state == SCHEDULED:
-            row.published = None
         meta = from_base64(column["meta"]) if column.get("meta") else None
         if isinstance(meta, dict):
             row.children = children_of(meta.get("children"))
@@ -82,6 +88,12 @@ class FullDbResult(Table):
         elif value is not None or state == SUCCESS:
             row.result = Given.of(value)
         return row
+
+
+def mark_of(column: Column) -> str | None:
+    """The `scheduled_id` of a row, which another database has as text; None for none."""
+    mark = column.get("scheduled_id")
+    return str(mark).replace("-", "") if mark else None
 
 
 def _new_id(result: Any) -> str | None:

@@ -47,6 +47,10 @@ class Imported:
     """Rows that could not be read, or that the storage refused."""
     resendable: int = 0
     """Tasks whose arguments are known exactly."""
+    taken: int = 0
+    """Tasks that waited in the source until they are due, and now wait here."""
+    uncertain: list[str] = field(default_factory=list)
+    """Tasks that the source had begun to send: perhaps they were sent."""
     states: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
     """Why rows could not be read, by task id: the first 1,000."""

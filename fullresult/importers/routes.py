@@ -33,10 +33,10 @@ class Routes:
         self, name: str | None, queue: str | None, exchange: str | None, routing_key: str | None
     ) -> dict[str, Any]:
         if routing_key is not None:
-            return self._as_it_was(exchange or "", routing_key)
+            return self._as_it_was(name, exchange or "", routing_key)
         return _into(self._by_name(queue) if queue is not None else self._of_today(name))
 
-    def _as_it_was(self, exchange: str, routing_key: str) -> dict[str, Any]:
+    def _as_it_was(self, name: str | None, exchange: str, routing_key: str) -> dict[str, Any]:
         if not exchange:
             return _into(self._by_name(routing_key))
         bound = [
@@ -44,6 +44,8 @@ class Routes:
             for each in self._app.amqp.queues.values()
             if each.exchange.name == exchange and each.routing_key == routing_key
         ]
+        if not bound:
+            return _into(self._of_today(name))  # the exchange may be gone with the old program
         return {"exchange": exchange, "routing_key": routing_key, "declare": bound[:1]}
 
     def _by_name(self, name: str) -> Queue:

@@ -50,6 +50,8 @@ class Row:
     group_id: str | None = None
     periodic_entry: str | None = None
     stamps: dict[str, Any] | None = None
+    waits_here: bool = False
+    """True if it was taken over, and its record tells the rest."""
 
 
 def text(value: Any) -> str | None:

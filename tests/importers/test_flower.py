@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,7 +105,10 @@ def test_flowers_file_cannot_be_followed(full: FullResult, file: Path) -> None:
     from fullresult.actions.audit import actor_here
     from fullresult.importers.deed import Wish
 
-    job = full.importing(Wish("flower", str(file), follow=True), actor_here("python"))
+    wish = Wish("flower", str(file), follow=True)
 
-    with pytest.raises(CannotImport, match="as a whole"):
+    with (
+        closing(full.importing(wish, actor_here("python"))) as job,
+        pytest.raises(CannotImport, match="as a whole"),
+    ):
         job.run()

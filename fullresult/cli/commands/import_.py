@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,6 +24,7 @@ from fullresult.importers.sources import BACKEND, NAMES
 from fullresult.insight.document import dumps, plain
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of, local
+from fullresult.record import SCHEDULED
 
 if TYPE_CHECKING:
     from fullresult.importers.importing import Imported
@@ -45,6 +46,7 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
     examples=[
         "import --dry-run",
         "import --from django-celery-results postgresql://db/shop --since 30d",
+        "import --from fulldbresult postgresql://db/shop --take-scheduled",
         "import --from flower /var/lib/flower/flower.db",
     ],
 )
@@ -74,6 +76,7 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
     show_default=True,
     help="Read and write so many rows at a time.",
 )
+@click.option("--take-scheduled", is_flag=True, help="Take over the tasks that wait there.")
 @click.option("--follow", is_flag=True, help="Go on with what changes there, until Ctrl-C.")
 @click.option(
     "--until-idle",
@@ -96,22 +99,28 @@ def import_(
     nothing: what was recorded here counts more than what was imported. What was interrupted goes on
     where it was.
 
+    --take-scheduled makes schedules of the tasks that wait in the table of
+    django-celery-fulldbresult, and marks its rows, so that each is sent once.
+
     A row that cannot be read is reported, the others go on, and the exit code is 1.
     """
     full, wish = full_of(context), _wish(url, options)
     try:
-        job = full.importing(wish, actor_here("command line", unwritten=say_unwritten))
-        total = job.total()
-        _announce(job, total, wish)
-        if not (yes or wish.dry_run):
-            click.confirm("Import?", abort=True, err=True)
-        done = _run(job, total)
+        actor = actor_here("command line", unwritten=say_unwritten)
+        with closing(full.importing(wish, actor)) as job:
+            total = job.total()
+            _announce(job, total, wish)
+            if not (yes or wish.dry_run):
+                click.confirm("Import?", abort=True, err=True)
+            done = _run(job, total)
     except CannotImport as error:
         raise Failure(str(error)) from error
     _report(done, wish, as_json=as_json)
 
 
 def _wish(url: str | None, options: dict[str, Any]) -> Wish:
+    if options["take_scheduled"] and options["source"] != "fulldbresult":
+        raise click.UsageError("--take-scheduled is for --from fulldbresult")
     if options["until_idle"] is not None and not options["follow"]:
         raise click.UsageError("--until-idle is for --follow")
     return Wish(url=url, **options)
@@ -139,14 +148,31 @@ def _run(job: Import, total: int) -> Imported:
 
 def _report(done: Imported, wish: Wish, *, as_json: bool) -> None:
     if as_json:
-        say(dumps(plain({**asdict(done), "dry_run": wish.dry_run})))
+        say(dumps(plain({**vars(done), "dry_run": wish.dry_run})))
     else:
         for line in _lines(done, wish):
             say(line)
     for task_id, why in list(done.problems.items())[:_SHOWN]:
         say(one_line(f"task {task_id}: {why}"), err=True)
+    _say_what_waits(done, wish)
     if done.unreadable:
         raise Failure(f"{count_of(done.unreadable, 'row')} could not be read")
+
+
+def _say_what_waits(done: Imported, wish: Wish) -> None:
+    waiting = done.states.get(SCHEDULED, 0)
+    if waiting and not wish.take_scheduled:
+        say(
+            f"{count_of(waiting)} wait there until they are due, and still do: --take-scheduled "
+            "takes them over.",
+            err=True,
+        )
+    if done.uncertain:
+        say(
+            f"{count_of(len(done.uncertain))} had been claimed there and perhaps sent: they are "
+            "PENDING, and `stale` lists them.",
+            err=True,
+        )
 
 
 def _lines(done: Imported, wish: Wish) -> list[str]:
@@ -158,4 +184,6 @@ def _lines(done: Imported, wish: Wish) -> list[str]:
         f"{number:,} {one_line(state)}" for state, number in done.states.most_common()
     )
     lines.append(f"States: {states or 'none'}; {done.resendable:,} can be sent again")
+    if done.taken:
+        lines.append(f"{count_of(done.taken)} {would}taken over, to be sent when due")
     return lines
