@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import time
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,6 +16,7 @@ from fullresult.record.stamps import attempt_in
 from fullresult.scheduling.batch import Batch, Swept
 from fullresult.scheduling.claim_term import Term, TermOver
 from fullresult.scheduling.lease import Lease
+from fullresult.scheduling.rest import Rest
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.scheduling.sender import (
@@ -30,7 +30,7 @@ from fullresult.scheduling.sender import (
 from fullresult.scheduling.side_thread import SideThread
 from fullresult.scheduling.upkeep import Upkeep
 from fullresult.storage import StorageError
-from fullresult.storage.clock import AskTime, StorageClock, plainly
+from fullresult.storage.clock import AskTime, plainly
 from fullresult.storage.threads import Stop
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ made meanwhile.
 _AHEAD = 1.0
 """Seconds after which a batch that was claimed ahead is given back, not sent."""
 _FIRST_CLAIM = 10
-_ASK_EVERY = timedelta(seconds=30)
 _LOG_EVERY = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
@@ -79,8 +78,6 @@ class Sweeper:
         self._settings = settings
         self._events = ScheduleEvents(settings)
         self._sender = Sender(app)
-        # Only its pauses are measured by it: every claim asks the storage.
-        self._clock = StorageClock(storage.now, every=_ASK_EVERY)
         self._stop = Stop()
         self._thread: threading.Thread | None = None
         self._size = min(_FIRST_CLAIM, settings.sweep_limit)
@@ -92,6 +89,7 @@ class Sweeper:
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
         self._lease = Lease(storage, settings.namespace, ask)
+        self._rest = Rest(settings, storage, self._lease, self._stop)
         self._refusal: QueueRefused | None = None
         self._logged = -_LOG_EVERY
         self.swept = Swept()
@@ -120,19 +118,19 @@ class Sweeper:
             try:
                 if not self._is_to_sweep():
                     pause = self._recovered(pause)
-                    self._sleep(self._lease.pause)
+                    self._rest.sleep(self._lease.pause)
                     continue
                 swept = self._step()
                 if self._refusal is not None and not swept.sent:
-                    self._sleep(self._refused_for(self._refusal))
+                    self._rest.sleep(self._refused_for(self._refusal))
                 elif not swept.claimed:
                     self._lease.is_done()
-                    self._rest(self._idle_for())
+                    self._rest.until_due(self._is_to_sweep)
                 pause = self._recovered(pause)
             except Exception as error:  # noqa: BLE001  (a sweeper that ends would send nothing more)
                 if pause == _SHORTEST_PAUSE:  # logged once
                     _log(error)
-                self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+                self._rest.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
         self.close()
 
@@ -147,27 +145,6 @@ class Sweeper:
     def _step(self) -> Swept:
         self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
         return self._batch(self._size, ahead=True)
-
-    def _rest(self, seconds: float) -> None:
-        """Sleep, but renew the lease meanwhile."""
-        until = time.monotonic() + seconds
-        while not self._stop.is_set() and self._is_to_sweep():
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            self._sleep(min(left, self._lease.pause))
-
-    def _sleep(self, seconds: float) -> None:
-        self._stop.wait(max(seconds, 0.001))
-
-    def _idle_for(self) -> float:
-        """Seconds until the next task is due, or until it is time to look again."""
-        # Scattered, so that many sweepers do not look at the same moment.
-        interval = self._settings.sweep_interval.total_seconds() * random.uniform(0.8, 1)  # noqa: S311
-        due = self._storage.next_due(self._settings.namespace)
-        if due is None:
-            return interval
-        return min((due - self._clock.now()).total_seconds(), interval)
 
     def _refused_for(self, refusal: QueueRefused) -> float:
         """Seconds until a queue that refused its messages is tried again."""
