@@ -57,5 +57,4 @@ def _prepare(full: FullResult) -> None:
     from fullresult.django.staying import stay_in_tests
 
     full.parts.adjust = settings_in_tests
-    app: Any = full.app
-    app.send_task = stay_in_tests(app, app.send_task)
+    stay_in_tests(full.app)

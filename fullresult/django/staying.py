@@ -13,11 +13,10 @@ from celery.utils import uuid
 from django.core import mail
 from django.db import connections
 
+from fullresult.django.no_broker import NoProducer, no_broker
 from fullresult.scheduling.quiet_backend import quiet_backend
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from fullresult.django.captured_calls import CapturedTasks
 
 capturing: ContextVar[CapturedTasks | None] = ContextVar("fullresult_captured", default=None)
@@ -48,9 +47,27 @@ def _has_no_database(connection: Any) -> bool:
     return type(connection.connect).__name__ == "_DatabaseFailure"
 
 
-def stay_in_tests(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any]:
-    """*send_task*, whose messages go no further in `captured_tasks` and in tests that roll back."""
+def stay_in_tests(app: Any) -> None:
+    """Have what *app* sends go no further in `captured_tasks` and in tests that roll back."""
+    app.send_task = _staying(app, app.send_task)
+    # Re-sends and scheduled messages go past send_task.
+    producer_or_acquire, connection_for_write = app.producer_or_acquire, app.connection_for_write
 
+    def staying_producer(producer: Any = None) -> Any:
+        stays_here = producer is None and _must_stay()
+        return NoProducer() if stays_here else producer_or_acquire(producer)
+
+    def staying_connection(*given: Any, **options: Any) -> Any:
+        return no_broker() if _must_stay() else connection_for_write(*given, **options)
+
+    app.producer_or_acquire, app.connection_for_write = staying_producer, staying_connection
+
+
+def _must_stay() -> bool:
+    return capturing.get() is not None or stays()
+
+
+def _staying(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any]:
     def staying_send_task(*given: Any, **options: Any) -> Any:
         captured = capturing.get()
         if captured is None and not stays():
@@ -65,25 +82,6 @@ def stay_in_tests(app: Celery, send_task: Callable[..., Any]) -> Callable[..., A
         if any(map(_has_no_database, connections.all(initialized_only=True))):
             send = partial(Celery.send_task, app)  # not recorded either
         with quiet_backend(app):
-            return send(*given, **{**options, "producer": _NoProducer(app)})
+            return send(*given, **{**options, "producer": NoProducer()})
 
     return staying_send_task
-
-
-class _NoProducer:
-    """Stands in for kombu's producer, and sends nothing."""
-
-    serializer = compression = None
-    auto_declare = False
-
-    def __init__(self, app: Celery) -> None:
-        self.connection = app.connection_for_write()  # never opened
-
-    def publish(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass

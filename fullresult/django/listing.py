@@ -1,0 +1,48 @@
+"""Fast lists in the admin: counts that stop, and names without reading every record."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db import connections
+
+CAP = 10_000
+"""The number at which a count stops."""
+MOST_NAMES = 100
+
+_NAMES = """
+WITH RECURSIVE known (name) AS (
+    SELECT min(name) FROM fullresult_task WHERE name >= %s
+    UNION ALL
+    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name)
+    FROM known WHERE known.name IS NOT NULL
+)
+SELECT name FROM known WHERE name IS NOT NULL LIMIT %s
+"""
+"""From name to name along the index: DISTINCT would read all of it."""
+
+
+class AtLeast(int):
+    """A count that stopped; it is shown with a plus."""
+
+    def __str__(self) -> str:
+        return f"{int(self)}+"
+
+
+class CappedPaginator(Paginator):
+    """Pages of at most `CAP` records: further ones are found by filters."""
+
+    @cached_property
+    def count(self) -> int:
+        found = self.object_list.order_by()[: CAP + 1].count()
+        return AtLeast(CAP) if found > CAP else found
+
+
+def task_names(alias: str, prefix: str = "", most: int = MOST_NAMES) -> list[str]:
+    """The names of recorded tasks that begin with *prefix*, sorted; at most *most*."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_NAMES, [prefix, most])
+        names: list[Any] = [row[0] for row in cursor.fetchall()]
+    return [name for name in names if name.startswith(prefix)]
