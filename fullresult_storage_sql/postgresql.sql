@@ -166,6 +166,13 @@ SELECT found.task_id FROM (
     LIMIT {limit}
 ) AS found;
 
+-- name: small_or_large
+-- A condition that every record meets, to stand beside one on arguments: one index has the records
+-- whose arguments are small, by their arguments, and another the others. These are its predicates.
+-- Not in sqlite.sql, where all arguments of `fullresult_index_kwargs` are in its indexes.
+COALESCE(octet_length(t.body), octet_length(t.args::text) + octet_length(t.kwargs::text), 0) <= 8192
+OR COALESCE(octet_length(t.body), octet_length(t.args::text) + octet_length(t.kwargs::text), 0) > 8192;
+
 -- name: page_by_walk_then_names
 -- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
 -- matches do not fill the page, takes the first records of each name that matches (`found`). An

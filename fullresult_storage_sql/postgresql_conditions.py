@@ -26,6 +26,7 @@ class Conditions:
 
     def contains(self, column: str, value: Any) -> Iterator[Condition]:
         yield f"{column} @> %s::jsonb", [json.dumps(value)]
+        yield self.sql["small_or_large"], []
         # A list in the filter means the whole list; @> would take any that has its items.
         for path, leaf in queries.leaves(value):
             if isinstance(leaf, list):
@@ -33,6 +34,7 @@ class Conditions:
 
     def item_is(self, column: str, path: Path, value: Any) -> Iterator[Condition]:
         yield f"{column} @> %s::jsonb", [json.dumps([value])]
+        yield self.sql["small_or_large"], []
         for inner, leaf in queries.leaves(value):
             yield self._exactly(column, (*path, *inner), leaf)
 

@@ -105,10 +105,9 @@ class Schema:
 
     def _build_indexes(self, session: Session) -> None:
         """Build those that are missing or were not finished, beside writers."""
-        for _, sql in statements.migrations("postgresql"):
-            for index in statements.new_indexes(sql):
-                while not self._is_built(session, index):
-                    time.sleep(_PAUSE)
+        for index in statements.late_indexes("postgresql"):
+            while not self._is_built(session, index):
+                time.sleep(_PAUSE)
 
     def _is_built(self, session: Session, index: statements.Index) -> bool:
         row = session.execute(SQL["state_of_index"], [index.name]).fetchone()

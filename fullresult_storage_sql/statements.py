@@ -23,6 +23,7 @@ LATEST, FIRST = Rule(">", ""), Rule("<", "~")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _CREATE_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _CREATE_INDEX = re.compile(r"^CREATE INDEX (\w+) ON (\w+)[^;]*;\n?", re.MULTILINE)
+_DROP_INDEX = re.compile(r"^DROP INDEX (?:IF EXISTS )?(\w+);", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -62,6 +63,16 @@ def new_indexes(sql: str) -> list[Index]:
     own = set(_CREATE_TABLE.findall(sql))
     found = [Index(each[1], each[2], each[0].strip()) for each in _CREATE_INDEX.finditer(sql)]
     return [index for index in found if index.table not in own]
+
+
+def late_indexes(dialect: str) -> list[Index]:
+    """The `new_indexes` of all migrations, without those that a later one drops."""
+    found: dict[str, Index] = {}
+    for _, sql in migrations(dialect):
+        for name in _DROP_INDEX.findall(sql):
+            found.pop(name, None)
+        found |= {index.name: index for index in new_indexes(sql)}
+    return [*found.values()]
 
 
 def newest(dialect: str) -> int:

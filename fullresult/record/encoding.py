@@ -165,6 +165,11 @@ def searchable(value: Any, limit: int) -> Searchable:
     return Searchable(text, None) if reason is None else Searchable(None, reason)
 
 
+def is_readable(content_type: str | None) -> bool:
+    """True if `decode_body` reads bodies of this type."""
+    return content_type in _READABLE
+
+
 def decode_body(
     body: bytes | None, content_type: str | None, content_encoding: str | None
 ) -> Any | None:

@@ -59,6 +59,7 @@ class Message(NamedTuple):
     """JSON text for searching; None if JSON cannot hold it, and then `notes` says why."""
     kwargs: str | None
     embed: str | None
+    """JSON text of the links, where `body` does not tell them."""
     body: bytes | None
     """The exact serialised body, before compression. It is never unpickled."""
     content_type: str | None

@@ -80,7 +80,14 @@ class TaskRecord:
     @property
     def embed(self) -> dict[str, Any]:
         """Links, errbacks, chain and chord: Celery's signatures as plain dicts."""
-        return _mapping(self.message and self.message.embed)
+        sent = self.message
+        if sent is None or sent.embed is not None:
+            return _mapping(sent and sent.embed)
+        parts = encoding.decode_body(sent.body, sent.content_type, sent.content_encoding)
+        links = parts[2] if parts else None
+        if isinstance(links, dict) and any(each is not None for each in links.values()):
+            return links
+        return {}
 
     @property
     def headers(self) -> dict[str, Any]:

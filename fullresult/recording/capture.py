@@ -46,6 +46,8 @@ _CUT_REPR = 1000
 """Celery cuts a repr at about 1,024 characters."""
 _LONGEST_REPR = 16 * 1024
 """Celery takes quadratic time for a longer one: 4 s for 0.9 MB."""
+_LINKS = 64 * 1024
+"""Characters of links that are kept without their body, however little of a body is."""
 _BRACKETS = str.maketrans("()", "[]")
 _HEADERS = (
     *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
@@ -241,14 +243,18 @@ def _message(
         notes.setdefault("body", HIDDEN)
     if "body" in call.redacted:
         notes["body"] = call.redacted["body"]
+    content_type = _content_type(call)
+    body = None if "body" in notes else _body(payload, limits, notes)
+    if body is not None and encoding.is_readable(content_type):
+        embeds = False  # the body has them: a chain's links are most of what is kept of it
     return Message(
         stamp=stamp,
         name=text_or_none(headers.get("task")),
         args=_argument("args", shown, limits, call.hidden, notes),
         kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
-        embed=_json("embed", embed, notes) if embeds and "embed" not in notes else None,
-        body=None if "body" in notes else _body(payload, limits, notes),
-        content_type=_content_type(call),
+        embed=_links(embed, limits, notes) if embeds and "embed" not in notes else None,
+        body=body,
+        content_type=content_type,
         content_encoding=text_or_none(payload.content_encoding) if payload else None,
         headers=_json("headers", headers, notes),
         properties=_json("properties", _properties(how, headers), notes),
@@ -290,6 +296,15 @@ def _argument(
     text, reason = encoding.searchable(shown[part], limits.text)
     if reason is not None:
         notes[part] = reason
+    return text
+
+
+def _links(embed: Any, limits: Limits, notes: dict[str, str]) -> str | None:
+    text = _json("embed", embed, notes)
+    most = max(limits.body, _LINKS)
+    if text is not None and len(text) > most:
+        notes["embed"] = f"cut: {len(text)} characters, of which {most} are kept at most"
+        return None
     return text
 
 

@@ -9,14 +9,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chain
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import EncodeError
 
 from fullresult import FullResult
 from fullresult.recording.recorder import Recorder
 from fullresult.storage import Storage
-from tests.kit.scheduling import received
+from tests.kit.scheduling import app_on, received
 
 
 class Brief(Celery):  # type: ignore[misc]  # Celery has no types
@@ -208,3 +208,32 @@ def test_a_later_publish_that_fails_is_unsent(on_commit: OnCommit) -> None:
         on_commit.commit()
 
     assert on_commit.fullresult.get(result.id).state == "UNSENT"
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "pickle"])
+def test_links_are_kept_once(storage_url: str, serializer: str) -> None:
+    """Each message of a chain has the rest of the chain: of 1,000 tasks that is 100 MB."""
+    pytest.importorskip("msgpack")
+    with app_on({"broker_url": "memory://"}, storage_url, task_serializer=serializer) as app:
+        work = app.signature("shop.work", immutable=True)
+        first = chain(*[work.clone() for _ in range(20)]).apply_async()
+        while first.parent is not None:
+            first = first.parent
+
+        record = app.fullresult.get(first.id)
+
+    assert len(record.embed["chain"]) == 19
+    assert {link["task"] for link in record.embed["chain"]} == {"shop.work"}
+    assert (record.message.embed is None) == (serializer != "pickle")
+
+
+def test_links_that_are_kept_without_their_body_are_bounded(storage_url: str) -> None:
+    settings = {"fullresult_max_body": 1_000, "task_serializer": "pickle"}
+    with app_on({"broker_url": "memory://"}, storage_url, **settings) as app:
+        link = app.signature("shop.work", args=["x" * 70_000])
+        task_id = app.send_task("shop.work", link=link).id
+
+        record = app.fullresult.get(task_id)
+
+    assert record.embed == {}
+    assert record.notes["embed"].startswith("cut: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,8 @@ BUCKET = "fullresult_task_bucket"
 OPEN = "fullresult_task_open"
 """SQLite's own; on PostgreSQL, what is open is a bucket."""
 NAME = "fullresult_task_name"
-ARGUMENTS = "fullresult_task_arguments"
+ARGUMENTS = "fullresult_task_small_arguments"
+LARGE_ARGUMENTS = "fullresult_task_large_arguments"
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,33 @@ def test_an_index_answers_for_arguments_on_postgresql(
     plan = explain(postgresql, query)
 
     assert ARGUMENTS in plan
+    assert LARGE_ARGUMENTS in plan
     assert not reads_the_table(plan)
+
+
+def test_large_arguments_are_found_and_in_no_index(postgresql_url: str) -> None:
+    """Of 200 kB an index would have 600, and each write of it log 1.9 MB."""
+    storage = ready(postgresql_url)
+    many = {f"key {number}": f"value {number}" for number in range(6_000)}
+    for number in range(5):
+        kwargs = {**many, "order": number}
+        body = json.dumps([[], kwargs, {}]).encode()
+        message = samples.message(args=[], kwargs=kwargs, body=body)
+        hidden = message._replace(body=None)
+        small = samples.message(args=[], kwargs={"order": number}, body=b"[[], {}, {}]")
+        for name, each in {"large": message, "no body": hidden, "small": small}.items():
+            outcome = samples.outcome(PENDING)
+            storage.write([samples.event(f"{name} {number}", outcome=outcome, message=each)])
+
+    found = storage.find(TaskQuery(kwargs={"order": 3}))
+
+    assert {record.task_id for record in found} == {"large 3", "no body 3", "small 3"}
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute("SELECT gin_clean_pending_list(%s::regclass)", [ARGUMENTS])
+        row = connection.execute("SELECT pg_relation_size(%s::regclass)", [ARGUMENTS]).fetchone()
+    assert row is not None
+    assert row[0] < 100_000
+    storage.close()
 
 
 @pytest.mark.parametrize("kwargs", [{"order_id": 7}, {"flag": True}, {"order_id": 7, "x": 1}])
