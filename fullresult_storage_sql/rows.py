@@ -212,8 +212,8 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
 
 def sample(row: Sequence[Any]) -> Sample:
     """The sample of a row. There are up to 5,000, so dates are read the fastest way."""
-    name, state, retries, *dates, runtime = row
-    return Sample._make((name, state, retries, *map(_date_in_any_zone, dates), runtime))
+    name, state, retries, *dates, runtime, queue = row
+    return Sample._make((name, state, retries, *map(_date_in_any_zone, dates), runtime, queue))
 
 
 def _date_in_any_zone(value: Any) -> Any:

@@ -201,7 +201,7 @@ SELECT count(*) FROM ({found}) AS found;
 -- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT
     t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
-    t.date_started, t.date_done, t.runtime
+    t.date_started, t.date_done, t.runtime, t.queue
 FROM fullresult_task AS t
 WHERE t.date_created >= ? AND t.date_created < ?
 ORDER BY t.date_created DESC, t.task_id DESC

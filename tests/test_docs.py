@@ -123,6 +123,9 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}
     other |= {"fullresult_recent_tasks", "fullresult_recent_share"}
     other |= {"fullresult_recent_wait_seconds", "fullresult_recent_run_seconds"}
+    other |= {"fullresult_workers_alive", "fullresult_workers_gone", "fullresult_orphaned_tasks"}
+    of_queues = ("ready", "recorded", "oldest_seconds", "consumers", "unconsumed")
+    other |= {f"fullresult_queue_{n}" for n in (*of_queues, "in_per_minute", "out_per_minute")}
     pages = [path for path in PAGES if path.name != "design.md"]
 
     named = {

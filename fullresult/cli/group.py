@@ -15,6 +15,7 @@ from fullresult.cli.commands.orphans import orphans
 from fullresult.cli.commands.overview import overview
 from fullresult.cli.commands.periodic import periodic, trigger
 from fullresult.cli.commands.purge import purge
+from fullresult.cli.commands.queues import queues
 from fullresult.cli.commands.reschedule import reschedule
 from fullresult.cli.commands.resend import resend
 from fullresult.cli.commands.scheduled import scheduled
@@ -25,6 +26,7 @@ from fullresult.cli.commands.stale import stale
 from fullresult.cli.commands.stale_scheduled import stale_scheduled
 from fullresult.cli.commands.sweep import sweep
 from fullresult.cli.commands.web import web
+from fullresult.cli.commands.workers import workers
 from fullresult.cli.errors import Commands
 
 __all__ = ["fullresult"]
@@ -35,7 +37,7 @@ __all__ = ["fullresult"]
     commands=[
         *(list_, show, explain, count, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
-        *(periodic, trigger, overview, audit),
+        *(periodic, trigger, overview, workers, queues, audit),
         import_,
         spool,
         web,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from celery import Celery
 
@@ -18,6 +19,7 @@ _WAIT = 1.0
 """Seconds in which workers must answer."""
 _PATIENCE = 1.5
 """Seconds after which a broker that does not answer is left alone."""
+_SILENT = f"the broker did not answer within {_PATIENCE} s"
 
 
 class Asking:
@@ -38,19 +40,14 @@ class Asking:
         *,
         seek: str | None = None,
     ) -> Now:
-        silent = f"the broker did not answer within {_PATIENCE} s"
-        workers = _Later(lambda: self._ask_workers(ids, expected), WorkersNow((), (), silent))
-        names = tuple(queues)
-        unasked = tuple(QueueNow(name, problem=silent) for name in names)
-        broker = _Later(lambda: self._ask_broker(names, seek), unasked)
-        deadline = threading.Event()
-        timer = threading.Timer(_PATIENCE, deadline.set)
-        timer.daemon = True
-        timer.start()
-        try:
-            return Now(workers.result(deadline), broker.result(deadline))
-        finally:
-            timer.cancel()
+        names, until = tuple(queues), time.monotonic() + _PATIENCE
+        workers = _Later(lambda: self._ask_workers(ids, expected), WorkersNow((), (), _SILENT))
+        broker = _Later(lambda: self._ask_broker(names, seek), _silent(names))
+        return Now(workers.result(until), broker.result(until))
+
+    def queues(self, names: Collection[str]) -> tuple[QueueNow, ...]:
+        wanted, until = tuple(names), time.monotonic() + _PATIENCE
+        return _Later(lambda: self._ask_broker(wanted, None), _silent(wanted)).result(until)
 
     def _ask_workers(self, ids: Collection[str], expected: Collection[str]) -> WorkersNow:
         said: dict[str, Any] = {}
@@ -88,6 +85,10 @@ class Asking:
             return tuple(QueueNow(name, problem=problem) for name in names)
 
 
+def _silent(names: tuple[str, ...]) -> tuple[QueueNow, ...]:
+    return tuple(QueueNow(name, problem=_SILENT) for name in names)
+
+
 def _is_ours(reply: Any) -> bool:
     return isinstance(reply, dict) and "worker_id" in reply
 
@@ -96,7 +97,7 @@ class _AllAnswered(Exception):
     """Every worker that was expected has answered."""
 
 
-class _Later:
+class _Later(Generic[T]):
     """A call in a thread of its own."""
 
     def __init__(self, call: Callable[[], T], otherwise: T) -> None:
@@ -110,8 +111,7 @@ class _Later:
         finally:
             self._done.set()
 
-    def result(self, deadline: threading.Event) -> Any:
-        """The answer, or what stands for none once the *deadline* is over."""
-        while not self._done.wait(0.02) and not deadline.is_set():
-            pass
+    def result(self, until: float) -> T:
+        """The answer, or what stands for none if there is none by this time."""
+        self._done.wait(max(until - time.monotonic(), 0))
         return self._answer

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import AuditLog
 from fullresult.extension.parts import Parts
+from fullresult.insight.fleet import Fleet, fleet_of
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
 from fullresult.insight.overview import CAP, Overview, Overviews
+from fullresult.insight.queues import Queues, queues_of
 from fullresult.insight.stale import find_stale
 from fullresult.insight.statistics import Statistics
 from fullresult.record import TaskRecord, encoding
@@ -129,6 +131,24 @@ class QuestionsAPI:
 
         live = None if offline else Asking(self.parts.app)
         return explain(self.parts.storage, self.parts.settings, task_id, live)
+
+    def workers(self) -> Fleet:
+        """Every worker that is known: if it lives, what it is, and what it runs.
+
+        From the storage alone. Raises `StorageError`, also if the storage keeps no workers.
+        """
+        return fleet_of(self.parts.storage)
+
+    def queues(self, *, offline: bool = False) -> Queues:
+        """Every queue that is known: what waits in it, since when, and who consumes it.
+
+        The broker is asked, for 1.5 s at most; with *offline* only the storage is. Raises
+        `StorageError`.
+        """
+        from fullresult.extension.asking import Asking  # few processes need what asks
+
+        live = None if offline else Asking(self.parts.app)
+        return queues_of(self.parts.storage, self.parts.settings, live)
 
     def scheduled(
         self,

@@ -111,3 +111,7 @@ class Live(Protocol):
         look for in the queues.
         """
         ...
+
+    def queues(self, names: Collection[str]) -> tuple[QueueNow, ...]:
+        """Ask the broker alone about the queues *names*."""
+        ...

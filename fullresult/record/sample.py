@@ -23,6 +23,7 @@ class Sample(NamedTuple):
     """When the latest execution started."""
     date_done: datetime | None
     runtime: float | None
+    queue: str | None = None
 
     @property
     def wait(self) -> float | None:

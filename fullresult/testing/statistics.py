@@ -37,6 +37,7 @@ def sampled(record: TaskRecord) -> Sample:
         outcome.date_started if outcome else None,
         outcome.date_done if outcome else None,
         outcome.runtime if outcome else None,
+        message.queue if message else None,
     )
 
 
@@ -52,6 +53,7 @@ def made_up(number: int) -> TaskRecord:
         name=chance.choice(["shop.pay", "shop.ship", "é", None]),
         runtime=chance.choice([None, chance.random()]),
         eta=chance.choice([None, samples.after(90_000)]),
+        queue=chance.choice(["mail", "é", None]),
     )
     if chance.random() < 0.5:
         begun = samples.after(60_000 + chance.randrange(1_000))

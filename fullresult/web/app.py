@@ -32,6 +32,7 @@ from fullresult.web.pages import (
     orphans,
     overview,
     periodic,
+    queues,
     retry,
     scheduled,
     stale,
@@ -39,6 +40,8 @@ from fullresult.web.pages import (
     suggest,
     task,
     tasks,
+    why,
+    workers,
 )
 from fullresult.web.sessions import Ended, Sessions
 from fullresult.web.site import STATIC, Authenticate, Site, site_of
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
-    *(audit, suggest, login, health, metrics),
+    *(workers, queues, why, audit, suggest, login, health, metrics),
 )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fullresult.insight import search
 from fullresult.insight.statistics import Counts, Percentiles
 from fullresult.record import STARTED, STATES, TaskRecord, pages
+from fullresult.record.card import Card, WorkerCard
 from fullresult.record.stamps import Clock
 from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
@@ -420,6 +421,82 @@ def test_prometheus_reads_the_metrics(app: Celery, browser: Browser) -> None:
     assert found["fullresult_recent_tasks", "shop.charge", "succeeded"] == 1
     assert found["fullresult_recent_run_seconds", "0.5", "shop.charge"] == 0.25
     assert found["fullresult_sweeper_lag_seconds",] == 0
+
+
+# --- workers, queues, why
+
+
+def live(app: Celery, name: str, **known: Any) -> None:
+    """A worker that lives, or did, and its card."""
+    storage, now = app.fullresult.storage, app.fullresult.storage.now()
+    worker = Worker(name, name, now, now, now + HOUR)._replace(**known)
+    storage.note_worker(worker)
+    card = Card(queues=("celery",), pool="prefork", processes=4, release="r<1>", host="h<1>")
+    card = replace(card, namespace=app.fullresult.settings.namespace)
+    storage.note_card(WorkerCard(name, now, "n", card.text), "{}")
+
+
+def test_workers_are_alive_gone_or_folded_away(app: Celery, browser: Browser) -> None:
+    ago = app.fullresult.storage.now() - HOUR
+    live(app, "w1@<a>")
+    live(app, "w2@b", date_seen=ago, alive_until=ago)
+    live(app, "w3@c", date_seen=ago, date_stopped=ago)
+
+    page = browser.get("/workers")
+
+    assert "1 alive, 1 gone" in page.words
+    assert rows(page.text) == ["w1@&lt;a&gt;", "w2@b", "w3@c"]
+    assert "1 more: ended as they should" in page.words
+    assert "celery prefork 4" in page.words
+    assert "r<1>" in page.words
+    assert 'class="bad">gone' in page.text
+
+
+def test_a_queue_that_nobody_consumes_is_named_wherever_it_matters(
+    app: Celery, browser: Browser
+) -> None:
+    sentence = "No living worker consumes archive<1>."
+    app.send_task("shop.store", (1,), task_id="waits", queue="archive<1>")
+    assert sentence not in browser.get("/task?id=waits").words
+
+    live(app, "w1@a")
+    charge(app)
+
+    assert sentence in browser.get("/queues").words
+    assert sentence in browser.get("/task?id=waits").words
+    assert sentence in browser.get("/stale?older=1ms").words
+    metrics = browser.get("/metrics").text
+    assert 'fullresult_queue_unconsumed{queue="archive<1>"} 1.0' in metrics
+    assert 'fullresult_queue_recorded{queue="archive<1>"} 1.0' in metrics
+    assert 'fullresult_queue_unconsumed{queue="celery"} 0.0' in metrics
+    assert "fullresult_workers_alive 1.0" in metrics
+    assert "fullresult_orphaned_tasks 0.0" in metrics
+
+
+def test_why_is_a_page_and_a_part_of_one(app: Celery, browser: Browser) -> None:
+    app.send_task(HOSTILE, (1,), task_id="later", countdown=3600)
+    task = browser.get("/task?id=later")
+    assert 'data-why="/why?id=later&amp;part=1"' in task.text
+
+    part, page = browser.get("/why?id=later&part=1"), browser.get("/why?id=later")
+
+    assert part.words.startswith("It waits in the storage and is due in 59 m")
+    assert "<html" not in part.text
+    assert "<script>alert" not in page.text
+    assert "Why?" in page.words
+    assert "What to do celery -A proj fullresult reschedule later" in page.words
+    assert browser.get("/why?id=nobody").status == 404
+
+
+def test_workers_and_orphans_are_on_the_overview(app: Celery, browser: Browser) -> None:
+    ago = app.fullresult.storage.now() - HOUR
+    live(app, "w1@a")
+    live(app, "w2@b", date_seen=ago, alive_until=ago)
+
+    page = browser.get("/overview")
+
+    assert "Workers 1 alive, 1 gone" in page.words
+    assert "Orphans 0 ran on a worker that is gone" in page.words
 
 
 # --- when something is wrong

@@ -39,7 +39,17 @@ USERS = {
 }
 GET_PAGES = (
     *("/", "/task?id=a", "/retry?id=a", "/edit?id=a", "/scheduled", "/stale", "/stale-scheduled"),
-    *("/orphans", "/periodic", "/overview", "/audit", "/metrics", "/trigger?name=often"),
+    *(
+        "/orphans",
+        "/periodic",
+        "/overview",
+        "/workers",
+        "/queues",
+        "/why?id=a",
+        "/audit",
+        "/metrics",
+        "/trigger?name=often",
+    ),
     *("/cancel?id=a", "/reschedule?id=a", "/release?id=a", "/send-now?id=a", "/suggest?word=n"),
 )
 

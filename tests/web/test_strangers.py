@@ -385,7 +385,13 @@ HIDING = "\u202e\u2066\x07\x1b\x9b"
         *("/audit?actor={}", "/audit?action={}", "/audit?task_id={}", "/audit?since={}"),
         *("/retry?q={}", "/retry?q=kwargs.order_id:{}", "/retry?stale={}", "/retry?id={}"),
         *("/?q={}", "/?q=kwargs.a{}:1", "/scheduled?q={}", "/stale?older={}"),
-        *("/stale-scheduled?older={}", "/orphans?older={}", "/task?id={}", "/edit?id={}"),
+        *(
+            "/stale-scheduled?older={}",
+            "/orphans?older={}",
+            "/task?id={}",
+            "/why?id={}",
+            "/edit?id={}",
+        ),
         *("/trigger?name={}", "/cancel?id={}", "/reschedule?id={}", "/login?next={}"),
     ],
 )

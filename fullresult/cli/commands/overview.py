@@ -15,8 +15,9 @@ from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import when
 from fullresult.cli.which_app import full_of
+from fullresult.insight.abilities import abilities_of
 from fullresult.insight.document import dumps, plain
-from fullresult.insight.words import brief, span
+from fullresult.insight.words import brief, count_of, span
 
 if TYPE_CHECKING:
     from fullresult.insight.overview import Overview
@@ -66,6 +67,10 @@ def overview(
     show_rows(found.statistics.tasks, _COLUMNS, _fields)
     for line in _summary(found):
         say(line, err=True)
+    if abilities_of(full.storage).workers:
+        fleet = full.workers()
+        gone = f"{count_of(fleet.alive, 'worker')} alive, {fleet.gone:,} gone"
+        say(f"Workers: {gone}; {count_of(fleet.orphans, 'orphan')}.", err=True)
 
 
 def _document(found: Overview) -> dict[str, Any]:

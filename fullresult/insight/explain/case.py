@@ -5,29 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import NamedTuple
 
 from fullresult.config import Settings
 from fullresult.insight.explain.explanation import Confidence, Evidence, at
 from fullresult.insight.explain.reading import Reading
+from fullresult.insight.fleet import Life
 from fullresult.insight.live import Answer, Now, QueueNow
 from fullresult.record import FINISHED, SCHEDULED, TaskRecord
-from fullresult.record.card import Card, WorkerCard
+from fullresult.record.card import Card
 from fullresult.record.schedule import Schedule
-from fullresult.record.worker import Worker
-
-
-class Life(NamedTuple):
-    """A worker's life, and its card if it left one."""
-
-    worker: Worker
-    card: Card | None
-    names_id: str = ""
-    """Names the list of the tasks that it knows."""
-
-    @classmethod
-    def of(cls, worker: Worker, kept: WorkerCard | None) -> Life:
-        return cls(worker, None, "") if kept is None else cls(worker, kept.card, kept.names_id)
 
 
 @dataclass(frozen=True)

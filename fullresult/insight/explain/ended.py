@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from fullresult.insight.explain.case import Case, Life
+from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.fleet import Life
 from fullresult.insight.timeline import waited
 from fullresult.insight.words import brief, count_of, span
 from fullresult.record import FAILURE, IGNORED, REJECTED, REVOKED, SUCCESS, UNSENT, TaskRecord

@@ -16,13 +16,14 @@ from fullresult.insight.explain import (
     waits_in_storage,
     workflow,
 )
-from fullresult.insight.explain.case import Case, Life
+from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.explain.reading import Reading
+from fullresult.insight.fleet import Life, lives_of
 from fullresult.insight.live import Live, Now
 from fullresult.insight.overdue import schedules_of
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord, encoding
-from fullresult.storage import CardStorage, Storage, WorkerStorage
+from fullresult.storage import Storage, WorkerStorage
 
 Rule = Callable[[Case], Finding | None]
 
@@ -135,16 +136,6 @@ def _case(storage: Storage, settings: Settings, task_id: str, live: Live | None)
         settings=settings,
         reading=Reading(storage, now),
     )
-
-
-def lives_of(storage: Storage) -> tuple[Life, ...]:
-    """Every worker that the storage knows, the last seen first, each with its card."""
-    if not isinstance(storage, WorkerStorage):
-        return ()
-    found = sorted(storage.find_workers(), key=lambda each: each.date_seen, reverse=True)
-    cards = storage.find_cards() if isinstance(storage, CardStorage) else []
-    known = {card.worker_id: card for card in cards}
-    return tuple(Life.of(worker, known.get(worker.worker_id)) for worker in found)
 
 
 class _Asked(NamedTuple):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from fullresult.insight.explain.case import Case, from_epoch
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
 from fullresult.insight.live import QueueNow
+from fullresult.insight.queues import sentence as left_alone
 from fullresult.insight.words import count_of, span
 from fullresult.record import TaskRecord
 
@@ -63,7 +64,7 @@ def not_consumed(case: Case) -> Finding | None:
         return None
     counted = now is not None and now.consumers == 0
     heard = bool(case.answers) and not case.silent
-    sentence = f"No living worker consumes {queue}; {_who(case)} {names([*case.consumed])}."
+    sentence = f"{left_alone(queue)[:-1]}; {_who(case)} {names([*case.consumed])}."
     evidence = [case.of_answer(a, f"consumes {names([*a.queues])}") for a in case.answers]
     evidence += [case.of_card(life) for life in case.silent if life.card]
     if not evidence:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fullresult.insight.explain.case import Case, Life, since
+from fullresult.insight.explain.case import Case, since
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.fleet import Life
 from fullresult.insight.live import Answer
 from fullresult.insight.orphans import NOT_RUNNING
 from fullresult.insight.words import count_of, span

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,7 +18,9 @@ from fullresult.web.site import site_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from fullresult.insight.fleet import Fleet
     from fullresult.insight.overview import Overview
+    from fullresult.insight.queues import Queues, QueueSeen
     from fullresult.insight.statistics import Statistics
 
 WINDOW = timedelta(minutes=5)
@@ -32,19 +34,68 @@ def metrics(request: Request) -> Response:
     if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
-    registry.register(_Collector(site.full.overview(WINDOW, buckets=1)))
+    overview = site.full.overview(WINDOW, buckets=1)
+    fleet = site.full.workers() if site.can.workers else None
+    registry.register(_Collector(overview, fleet, site.full.queues()))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Collector:
-    """Hands one overview to prometheus_client."""
+    """Hands what was found to prometheus_client."""
 
-    def __init__(self, found: Overview) -> None:
+    def __init__(self, found: Overview, fleet: Fleet | None, queues: Queues) -> None:
         self._found = found
+        self._fleet = fleet
+        self._queues = queues
 
     def collect(self) -> Iterator[Metric]:
         yield from _now(self._found)
         yield from _lately(self._found.statistics)
+        yield from () if self._fleet is None else _workers(self._fleet)
+        yield from _of_queues(self._queues)
+
+
+def _workers(fleet: Fleet) -> Iterator[Metric]:
+    yield GaugeMetricFamily("fullresult_workers_alive", "Workers that live.", value=fleet.alive)
+    yield GaugeMetricFamily(
+        "fullresult_workers_gone", "Workers that should live and do not.", value=fleet.gone
+    )
+    yield GaugeMetricFamily(
+        "fullresult_orphaned_tasks",
+        "Tasks that were running on a worker that is gone.",
+        value=fleet.orphans,
+    )
+
+
+def _of_queues(found: Queues) -> Iterator[Metric]:
+    for name, (about, value_of) in _QUEUE.items():
+        family = GaugeMetricFamily(f"fullresult_queue_{name}", about, labels=["queue"])
+        for queue in found.queues:
+            value = value_of(queue, found.at)
+            if value is not None:
+                family.add_metric([line(queue.name, 200)], value)
+        yield family
+
+
+def _oldest(queue: QueueSeen, now: datetime) -> float | None:
+    return None if queue.oldest is None else max((now - queue.oldest).total_seconds(), 0)
+
+
+_QUEUE: dict[str, tuple[str, Callable[[QueueSeen, datetime], float | None]]] = {
+    "ready": ("Messages that no worker has taken, by the broker.", lambda queue, _: queue.ready),
+    "recorded": (
+        "Tasks that wait, by the records, among the 1000 that wait longest.",
+        lambda queue, _: queue.recorded,
+    ),
+    "oldest_seconds": ("How long the task waits that waits longest.", _oldest),
+    "consumers": ("Consumers, by the broker or by the cards of workers.", lambda q, _: q.consumers),
+    "unconsumed": (
+        "1 if something waits and nobody consumes it.",
+        lambda queue, _: int(queue.problem is not None),
+    ),
+    "in_per_minute": ("Tasks published, a minute.", lambda queue, _: queue.per_minute_in),
+    "out_per_minute": ("Tasks begun, a minute.", lambda queue, _: queue.per_minute_out),
+}
 
 
 def _now(found: Overview) -> Iterator[Metric]:

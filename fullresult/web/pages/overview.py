@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from fullresult.insight.dates import past
-from fullresult.insight.workers import count_workers
 from fullresult.web import charts
 from fullresult.web.site import site_of
 
@@ -44,7 +43,8 @@ def overview(request: Request) -> Response:
         total=found.statistics.total, tasks=found.statistics.tasks, buckets=buckets,
         throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
-        workers=count_workers(site.full.storage), stale_after=site.full.settings.stale_after,
+        fleet=site.full.workers() if site.can.workers else None,
+        stale_after=site.full.settings.stale_after,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from fullresult.insight.queues import left_alone
 from fullresult.insight.stale import find_stale
 from fullresult.web.site import site_of
 
@@ -30,6 +31,7 @@ def stale(request: Request) -> Response:
         request, "stale.html", records=page, age=age, older=asked.get("older", ""),
         age_text=f"{age.total_seconds():.0f}s",
         next=page[-1].cursor if len(found) > PAGE else None, after=asked.get("after"),
+        unconsumed=left_alone(site.full.storage, site.full.settings, page),
     )  # fmt: skip
 
 

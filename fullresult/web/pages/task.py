@@ -11,6 +11,7 @@ from fullresult.actions.errors import CannotResend
 from fullresult.actions.resend import check
 from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
+from fullresult.insight.queues import left_alone
 from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, TaskRecord
 from fullresult.web.site import site_of
@@ -58,6 +59,7 @@ def task(request: Request) -> Response:
         unsendable=why_not(record),
         finished=record.state in FINISHED,
         children=record.children[:_CHILDREN],
+        unconsumed=next(iter(left_alone(site.full.storage, site.full.settings, [record])), None),
         more_children=max(len(record.children) - _CHILDREN, 0) + record.children_left_out,
     )
 

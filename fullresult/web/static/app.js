@@ -165,8 +165,22 @@
     if (event.key === "/" && box && !/INPUT|TEXTAREA|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); box.focus(); box.select(); }
   });
 
+  // The answer may take a second, so the page does not wait for it.
+  const explaining = () => all("[data-why]").forEach(async (box) => {
+    const link = one("p", box);
+    try {
+      const answer = await fetch(box.dataset.why, { credentials: "same-origin" });
+      if (answer.redirected || !(answer.ok || answer.status === 404)) return;
+      const part = document.createElement("div");
+      part.innerHTML = await answer.text();
+      link.replaceWith(part);
+      times(part);
+    } catch { /* the link is still there */ }
+  });
+
   times(document);
   selecting(document);
+  explaining();
   copying();
   forms();
   living();
