@@ -165,9 +165,17 @@ class Reading:
             for _ in range(_NAMING // _PAGE // 2):
                 page = self._storage.find(replace(query, after=after))
                 for record in page:
-                    embed = record.message.embed if record.message else None
-                    if embed and task_id in embed and record.task_id != task_id:
+                    if record.task_id != task_id and _links_to(record, task_id):
                         yield record
                 if len(page) < _PAGE or time.monotonic() > until:
                     break
                 after = page[-1].cursor
+
+
+def _links_to(record: TaskRecord, task_id: str) -> bool:
+    """True if its links name *task_id*; they are decoded only where the message mentions it."""
+    sent = record.message
+    if sent is None:
+        return False
+    mentions = task_id in (sent.embed or "") or task_id.encode() in (sent.body or b"")
+    return mentions and task_id in str(record.embed)
