@@ -7,12 +7,11 @@ from typing import Any
 from fullresult.importers.row import Row, date, number, text
 from fullresult.importers.source import Column, Table
 from fullresult.importers.values import (
-    UNKNOWN,
     Given,
     children_of,
     failed_of,
     from_any,
-    given_plain,
+    given_any,
 )
 from fullresult.record.states import SUCCESS
 
@@ -27,6 +26,11 @@ class CeleryDatabase(Table):
     default_table = "celery_taskmeta"
     needed = ("id", "task_id", "status", "result", "date_done")
 
+    groups_in = ("celery_tasksetmeta", "taskset_id")
+
+    def group_of(self, column: Column) -> Any:
+        return _value(column, "result")
+
     def row(self, column: Column) -> Row:
         state = str(column["status"])
         row = Row(
@@ -40,7 +44,7 @@ class CeleryDatabase(Table):
             traceback=column.get("traceback") or None,
             children=children_of(_value(column, "children")),
         )
-        row.args, row.kwargs = _argument(column, "args"), _argument(column, "kwargs")
+        row.args, row.kwargs = given_any(column.get("args")), given_any(column.get("kwargs"))
         stamps = _value(column, "stamps")
         if isinstance(stamps, dict) and isinstance(stamps.get("stamps"), dict):
             row.stamps = stamps["stamps"]
@@ -55,9 +59,3 @@ class CeleryDatabase(Table):
 def _value(column: Column, part: str) -> Any:
     content = column.get(part)
     return None if content in (None, b"", "") else from_any(content)
-
-
-def _argument(column: Column, part: str) -> Given:
-    if column.get(part) in (None, b"", ""):
-        return UNKNOWN
-    return given_plain(_value(column, part))

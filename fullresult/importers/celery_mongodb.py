@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from fullresult.config.urls import without_password
 from fullresult.importers.errors import CannotImport
+from fullresult.importers.groups import Group
 from fullresult.importers.row import Row, Unreadable, date, number, text
 from fullresult.importers.source import Options, Read, read_one
-from fullresult.importers.values import Given, children_of, failed_of, from_any, given_plain
+from fullresult.importers.values import (
+    Given,
+    children_of,
+    failed_of,
+    from_any,
+    given_plain,
+    members_of,
+)
 from fullresult.record.states import SUCCESS
 
 _EXCEPTIONS = ("FAILURE", "RETRY", "REVOKED")
@@ -40,6 +49,7 @@ class CeleryMongoDB:
             )
             found = self._client.get_default_database(database or "celery")
             self._collection = found[collection]
+            self._groups = found["celery_groupmeta"]
             if not self._collection.find_one({}, {"_id": 1}) and collection not in (
                 found.list_collection_names()
             ):
@@ -65,6 +75,14 @@ class CeleryMongoDB:
         # A task that is not over has no date.
         moved = {"$or": [{"date_done": {"$gte": self._naive(since)}}, {"status": _OPEN}]}
         yield from self._walk(moved, None)
+
+    def groups(self) -> Iterator[Group]:
+        try:
+            for document in self._groups.find():
+                with suppress(ValueError):
+                    yield Group(str(document["_id"]), members_of(from_any(document["result"])))
+        except self._error as error:
+            raise self._told(error) from error
 
     def close(self) -> None:
         self._client.close()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import Actor, AuditLog, Trail
+from fullresult.importers import groups
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.events import Events
 from fullresult.importers.fulldbresult import FullDbResult
@@ -68,6 +69,7 @@ class Import:
         actor: Actor,
         wish: Wish,
     ) -> None:
+        self._app = app
         self._storage = storage
         self._wish = wish
         writes = wish.take_scheduled
@@ -137,6 +139,8 @@ class Import:
         if self._taking is not None:
             self._take(self._taking)
         self._importer.run(after, advance)
+        if not wish.dry_run:
+            self.done.groups = groups.save(self._app, self._source.groups())
         if self.interrupted is not None:
             began = datetime.fromisoformat(self.interrupted.details["began"])
             self._importer.catch_up(began - OVERLAP, advance)

@@ -30,6 +30,11 @@ class DjangoCeleryResults(Table):
     default_table = "django_celery_results_taskresult"
     needed = ("id", "task_id", "status", "result", "content_type", "content_encoding", "date_done")
 
+    groups_in = ("django_celery_results_groupresult", "group_id")
+
+    def group_of(self, column: Column) -> Any:
+        return _decoded(column, "result")
+
     def row(self, column: Column) -> Row:
         zone, state = self.options.zone, str(column["status"])
         row = Row(

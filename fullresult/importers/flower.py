@@ -10,6 +10,7 @@ from typing import Any
 
 from fullresult.importers import pickles
 from fullresult.importers.errors import CannotImport
+from fullresult.importers.groups import Group
 from fullresult.importers.pickled_values import Name, NotRead, Opaque
 from fullresult.importers.row import Row, Unreadable, date, number, text
 from fullresult.importers.source import Options, Read, read_one
@@ -50,6 +51,10 @@ class Flower:
         raise CannotImport(
             "--follow: Flower writes its file as a whole, and only when it ends or is told to"
         )
+
+    def groups(self) -> Iterator[Group]:
+        """Flower keeps none."""
+        return iter(())
 
     def close(self) -> None:
         self._tasks = []

@@ -51,6 +51,8 @@ class Imported:
     """Tasks that waited in the source until they are due, and now wait here."""
     uncertain: list[str] = field(default_factory=list)
     """Tasks that the source had begun to send: perhaps they were sent."""
+    groups: int = 0
+    """Results of groups, kept where the result backend is ours."""
     states: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
     """Why rows could not be read, by task id: the first 1,000."""

@@ -9,13 +9,16 @@ from typing import Any, NamedTuple, Protocol
 
 from fullresult.importers.databases import Database
 from fullresult.importers.errors import CannotImport
+from fullresult.importers.groups import Group
 from fullresult.importers.row import Row
+from fullresult.importers.values import members_of
 
 OVERLAP = timedelta(minutes=10)
 """What was written so long before the last look is looked at again: clocks differ, and a
 transaction may last."""
 _TABLE = re.compile(r"\w+(\.\w+)?\Z")
 _IDS = 500
+_GROUPS = "SELECT * FROM {table} WHERE id > :after ORDER BY id LIMIT :page"
 Column = Mapping[str, Any]
 
 
@@ -62,6 +65,10 @@ class Source(Protocol):
         """The rows that are new or have changed at *since* or later, and perhaps others."""
         ...
 
+    def groups(self) -> Iterator[Group]:
+        """The groups whose results were saved. One that cannot be read is left out."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -73,6 +80,8 @@ class Table:
     default_table = ""
     needed: tuple[str, ...] = ()
     """Columns without which it is not the table that it should be."""
+    groups_in = ("", "")
+    """The table of groups, and the column of their ids."""
     date_column = "date_done"
     id_column = "task_id"
 
@@ -116,6 +125,24 @@ class Table:
         for start in range(0, len(ids), _IDS):
             yield self._of_ids(ids[start : start + _IDS])
         yield from self._walk("", {}, max(self._last - _IDS, 0))
+
+    def groups(self) -> Iterator[Group]:
+        table, column = self.groups_in
+        if column not in (self.database.columns(table) if table else ()):
+            return
+        sql, after = _GROUPS.format(table=table), 0
+        while found := self._ask(sql, {"after": after, "page": self.options.page}):
+            after = found[-1]["id"]
+            for each in found:
+                try:
+                    members = members_of(self.group_of(each))
+                except ValueError:
+                    continue
+                yield Group(str(each[column]), members)
+
+    def group_of(self, column: Column) -> Any:
+        """The value of a saved group. Raises `ValueError`."""
+        raise NotImplementedError
 
     def close(self) -> None:
         self.database.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
-import json
 import re
 import zlib
 from typing import Any, NamedTuple
@@ -50,8 +49,10 @@ class Failed(NamedTuple):
 def from_json(text: str | bytes) -> Any:
     """The value of JSON as kombu writes it. Raises `ValueError`."""
     shown = text.decode() if isinstance(text, bytes) else text
-    json.loads(shown)
-    return encoding.loads(shown)
+    value = encoding.loads(shown)
+    if value is None and shown.strip() != "null":
+        raise ValueError("it is no JSON")
+    return value
 
 
 def from_pickle(data: bytes) -> Any:
@@ -95,6 +96,15 @@ def from_any(data: Any) -> Any:
         return from_text(data)
     raw = bytes(data)
     return from_pickle(raw) if raw[:1] == b"\x80" else from_serialised(raw)
+
+
+def given_any(data: Any) -> Given:
+    """The argument in such a column: that of JSON is exact. Raises `ValueError`."""
+    if data in (None, b"", ""):
+        return UNKNOWN
+    value = from_any(data)
+    is_json = data[:1] in (b"[", b"{", "[", "{")
+    return Given(value, exact=True) if is_json else given_plain(value)
 
 
 def from_serialised(data: bytes) -> Any:
@@ -217,6 +227,16 @@ def children_of(value: Any) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         return []
     return [child for each in value if (child := _child(each)) is not None]
+
+
+def members_of(value: Any) -> list[Any]:
+    """The members, as `children_of` has them, of a group's result: a tuple, or pickled."""
+    if isinstance(value, Opaque):
+        group = _of_result(value)
+        return group[1] if isinstance(group, list) else []
+    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], str):
+        return children_of(value[1] if len(value) > 1 else ())
+    return [encoding.key(each) for each in value or () if isinstance(each, str)]
 
 
 def _child(value: Any) -> Any:

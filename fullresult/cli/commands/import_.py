@@ -184,6 +184,8 @@ def _lines(done: Imported, wish: Wish) -> list[str]:
         f"{number:,} {one_line(state)}" for state, number in done.states.most_common()
     )
     lines.append(f"States: {states or 'none'}; {done.resendable:,} can be sent again")
+    if done.groups:
+        lines.append(f"{count_of(done.groups, 'result')} of groups")
     if done.taken:
         lines.append(f"{count_of(done.taken)} {would}taken over, to be sent when due")
     return lines
