@@ -12,7 +12,14 @@ from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
 from fullresult.record import TaskRecord
-from fullresult.storage import Identity, OutboxWriter, StorageError, TaskQuery, is_indexed
+from fullresult.storage import (
+    CommitListener,
+    Identity,
+    OutboxWriter,
+    StorageError,
+    TaskQuery,
+    is_indexed,
+)
 from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
 from fullresult_storage_mongo.caller_sessions import SCHEMA, SessionWriter, identity_of
@@ -113,6 +120,9 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
         """`fullresult.storage.OutboxStorage`."""
         known = {"_id": SCHEMA}
         return identity_of(self._prepared().run(lambda handle: handle.versions.find_one(known)))
+
+    def listener(self, namespace: str) -> CommitListener | None:  # noqa: ARG002
+        return None  # nothing tells of commits
 
     def writer(self, connection: object) -> OutboxWriter | None:
         place = self._database.place

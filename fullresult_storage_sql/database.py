@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from fullresult.record import Schedule, TaskRecord
-from fullresult.storage import Identity, TaskQuery
+from fullresult.storage import CommitListener, Identity, TaskQuery
 from fullresult_storage_sql.outbox_channels import Dialect
 from fullresult_storage_sql.outbox_statements import Outlet
 
@@ -164,6 +164,10 @@ class Database(Protocol):
 
     def outlet(self) -> Outlet:
         """Its statements on a connection of a caller's."""
+        ...
+
+    def listener(self, namespace: str) -> CommitListener | None:
+        """`OutboxStorage.listener`."""
         ...
 
     # Results

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fullresult.storage import AsyncOutboxWriter, Identity, OutboxRow, OutboxWriter
+from fullresult.storage import AsyncOutboxWriter, CommitListener, Identity, OutboxRow, OutboxWriter
 from fullresult_storage_sql.outbox_channels import (
     AsyncChannel,
     Channel,
@@ -28,6 +28,9 @@ class SqlOutbox(Prepared):
 
     def identity(self) -> Identity:
         return self._prepared().identity()
+
+    def listener(self, namespace: str) -> CommitListener | None:
+        return self._prepared().listener(namespace)
 
     def writer(self, connection: object) -> OutboxWriter | AsyncOutboxWriter | None:
         channel = channel_of(connection)

@@ -6,6 +6,7 @@ connections that answer at once and those that are awaited ask the same.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -53,6 +54,11 @@ def answered(steps: Steps[T], ask: Callable[[str, Sequence[Any]], Rows]) -> T:
         return answer
 
 
+def payload_of(namespace: str) -> str:
+    """What a notice says of *namespace*: the server takes at most 8,000 bytes."""
+    return hashlib.sha256(namespace.encode()).hexdigest()[:16]
+
+
 class PostgreSQLOutlet:
     """In *schema*, whatever the caller's `search_path`."""
 
@@ -80,7 +86,7 @@ class PostgreSQLOutlet:
         events = [row.event for row in rows if row.event is not None]
         schedules = ", ".join(json.dumps(_schedule(row)) for row in rows)
         given = f'"schedules": [{schedules}], "events": {texts.events_json(events, _EVENT)}'
-        yield self._outbox, (f'{{{given}, "wake": {json.dumps(wake)}}}',)
+        yield self._outbox, (f'{{{given}, "wake": {json.dumps(wake and payload_of(wake))}}}',)
 
 
 class SQLiteOutlet:

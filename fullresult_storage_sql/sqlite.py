@@ -15,14 +15,13 @@ from pathlib import Path as File
 from typing import Any, TypeVar
 
 from fullresult.record import Schedule, TaskRecord
-from fullresult.storage import Identity, Refused, StorageError, may_wait
+from fullresult.storage import Refused, StorageError, may_wait
 from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.expired_results import expired_results
-from fullresult_storage_sql.outbox_channels import Dialect
-from fullresult_storage_sql.outbox_statements import SQLiteOutlet, answered
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
+from fullresult_storage_sql.sqlite_home import Home
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
 from fullresult_storage_sql.sqlite_turns import GaveWay, in_turn
 from fullresult_storage_sql.sqlite_updates import Updates
@@ -49,10 +48,8 @@ _WRITES = {
 _UPDATES = Updates(SQL)
 
 
-class SQLite(Conditions):
+class SQLite(Conditions, Home):
     """One SQLite file, in WAL mode. Needs SQLite 3.35 or newer."""
-
-    dialect: Dialect = "sqlite"
 
     def __init__(
         self,
@@ -198,12 +195,6 @@ class SQLite(Conditions):
 
     def next_due(self, namespace: str) -> list[Sequence[Any]]:
         return self.ask(self.sql["next_due"], [namespace])
-
-    def identity(self) -> Identity:
-        return answered(self.outlet().identity(), self.ask)
-
-    def outlet(self) -> SQLiteOutlet:
-        return SQLiteOutlet(self.sql, self._file)
 
     def many(self, ids: Collection[str]) -> str:
         return json.dumps(list(ids), ensure_ascii=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from fullresult.scheduling.commits import Commits
 from fullresult.storage.clock import StorageClock
 
 if TYPE_CHECKING:
@@ -29,20 +30,35 @@ class Rest:
         self._storage = storage
         self._lease = lease
         self._stop = stop
+        self._commits = Commits(settings, storage, stop.wake)
         # Only pauses are measured by it: every claim asks the storage.
         self._clock = StorageClock(storage.now, every=_ASK_EVERY)
 
     def until_due(self, is_to_sweep: Callable[[], bool]) -> None:
         """Sleep, but renew the lease meanwhile, by asking *is_to_sweep*."""
+        self._commits.listen()
         until = time.monotonic() + self._idle_for()
         while not self._stop.is_set() and is_to_sweep():
             left = until - time.monotonic()
             if left <= 0:
                 return
-            self.sleep(min(left, self._lease.pause))
+            poll = self._commits.pause or left
+            woken = self.sleep(min(left, self._lease.pause, poll))
+            self._commits.heard()
+            if woken or poll < left:
+                until = time.monotonic() + self._idle_for()
 
-    def sleep(self, seconds: float) -> None:
-        self._stop.wait(max(seconds, 0.001))
+    def sleep(self, seconds: float) -> bool:
+        """True if it was woken."""
+        return self._stop.wait(max(seconds, 0.001))
+
+    def swept(self) -> None:
+        """Something was due: more may follow, by commits of which no notice comes."""
+        self._commits.came()
+
+    def end(self) -> None:
+        """Somebody else sweeps, or nobody."""
+        self._commits.stop()
 
     def _idle_for(self) -> float:
         """Seconds until the next task is due, or until it is time to look again."""

@@ -118,6 +118,7 @@ class Sweeper:
             try:
                 if not self._is_to_sweep():
                     pause = self._recovered(pause)
+                    self._rest.end()
                     self._rest.sleep(self._lease.pause)
                     continue
                 swept = self._step()
@@ -126,12 +127,15 @@ class Sweeper:
                 elif not swept.claimed:
                     self._lease.is_done()
                     self._rest.until_due(self._is_to_sweep)
+                else:
+                    self._rest.swept()
                 pause = self._recovered(pause)
             except Exception as error:  # noqa: BLE001  (a sweeper that ends would send nothing more)
                 if pause == _SHORTEST_PAUSE:  # logged once
                     _log(error)
                 self._rest.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
+        self._rest.end()
         self.close()
 
     def _is_to_sweep(self) -> bool:

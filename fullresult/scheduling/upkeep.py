@@ -39,6 +39,7 @@ class Upkeep:
         self._events = ScheduleEvents(settings)
         self._noted = self._looked = self._rescued = -_LOOK_EVERY
         self._others: frozenset[str] = frozenset()
+        self._rescues = bool(settings.rescue_after or settings.outbox)
 
     def do(self, settle: Callable[[], None]) -> None:
         """Do the chores that are due. Before claims are looked at, call *settle*.
@@ -55,8 +56,8 @@ class Upkeep:
             until = self._storage.now() - FREE_AFTER
             _go_on_after(partial(self._close_what_ran, until))
             self._looked = now
-        rescue = self._settings.rescue_after
-        if rescue is not None and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
+        rescue = self._settings.rescue_after or FREE_AFTER
+        if self._rescues and now - self._rescued >= min(rescue.total_seconds() / 4, 30):
             settle()
             _go_on_after(partial(self._rescue, rescue))
             self._rescued = now
@@ -102,10 +103,15 @@ class Upkeep:
         return any(schedule_in(run.stamp) == schedule.schedule_id for run in runs)
 
     def _rescue(self, after: timedelta) -> None:
-        """Give back each task that was claimed more than *after* ago, although it may be sent."""
+        """Give back each task that was claimed more than *after* ago, although it may be sent.
+
+        Without `fullresult_rescue_after`, only those that are to be sent at least once.
+        """
         until = self._storage.now() - after
         self._close_what_ran(until)
         for schedule in self._claimed(until):
+            if not (self._settings.rescue_after or schedule.at_least_once):
+                continue
             if self._storage.release([schedule.schedule_id], schedule.claim):
                 logger.warning(
                     "fullresult: task %s was claimed more than %s ago and never marked sent: it "

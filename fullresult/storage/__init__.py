@@ -21,6 +21,7 @@ from fullresult.storage.optional import (
 from fullresult.storage.outbox import (
     Addressed,
     AsyncOutboxWriter,
+    CommitListener,
     Identity,
     OutboxRow,
     OutboxStorage,
@@ -38,6 +39,7 @@ __all__ = [
     "AsyncOutboxWriter",
     "AuditStorage",
     "CardStorage",
+    "CommitListener",
     "CompleteChord",
     "ForkGate",
     "Identity",

@@ -70,6 +70,21 @@ class AsyncOutboxWriter(Addressed, Protocol):
         ...
 
 
+class CommitListener(Protocol):
+    """Hears of commits into the outbox. Used by one thread; it connects when it first waits."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a commit, at most *seconds*. True if there may have been one.
+
+        Raises `StorageError`, and connects anew when it is called again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close its connection."""
+        ...
+
+
 @runtime_checkable
 class OutboxStorage(Protocol):
     """Optional: tasks may enter it by a connection of the caller's."""
@@ -81,8 +96,12 @@ class OutboxStorage(Protocol):
     def writer(self, connection: object) -> OutboxWriter | AsyncOutboxWriter | None:
         """A writer by *connection*; None for a connection that cannot lead to this storage.
 
-        Connects to nothing, and writes nothing.
+        Writes nothing.
         """
+        ...
+
+    def listener(self, namespace: str) -> CommitListener | None:
+        """A listener for the schedules of *namespace*; None if they have to be polled for."""
         ...
 
 

@@ -1,0 +1,107 @@
+"""News of commits into the outbox, for a sweeper that rests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fullresult.storage import OutboxStorage, StorageError
+from fullresult.storage.threads import Stop
+
+if TYPE_CHECKING:
+    from fullresult.config import Settings
+    from fullresult.storage import CommitListener
+
+logger = logging.getLogger(__name__)
+
+_OFTEN, _AWAKE = 0.02, 0.25
+"""After a commit a sweeper looks so often, for so long, in seconds. That covers the commits of
+which no notice comes, because another one of their process was just given."""
+_ASK = 0.5
+"""Seconds after which a listener that heard nothing looks if it is to end."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+
+class Commits:
+    """Wakes one sweeper, by *wake*, when something was committed into the outbox.
+
+    It only shortens pauses: a sweeper finds all that is due without it.
+    """
+
+    def __init__(self, settings: Settings, storage: Any, wake: Callable[[], None]) -> None:
+        self._storage = storage if settings.outbox and isinstance(storage, OutboxStorage) else None
+        self._namespace = settings.namespace
+        self._hears = settings.outbox_wake == "notify"
+        self._poll = settings.outbox_poll.total_seconds()
+        self._wake = wake
+        self._awake_until = 0.0
+        self._is_told = False
+        self._thread: threading.Thread | None = None
+        self._end = Stop()
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds after which to look, whatever else; None where a commit makes itself known."""
+        if self._storage is None:
+            return None
+        if time.monotonic() < self._awake_until:
+            return _OFTEN
+        return None if self._thread is not None else self._poll
+
+    def came(self) -> None:
+        """There was a commit: more may follow."""
+        if self._storage is not None:
+            self._awake_until = time.monotonic() + _AWAKE
+
+    def listen(self) -> None:
+        """Begin to listen, in a thread of its own. A storage that cannot tell is polled."""
+        if self._storage is None or self._thread is not None or not self._hears:
+            return
+        listener = self._storage.listener(self._namespace)
+        if listener is None:
+            self._hears = False
+            return
+        self._end = Stop()
+        self._thread = threading.Thread(
+            target=self._listen, args=(listener, self._end), name="fullresult-commits", daemon=True
+        )
+        self._thread.start()
+
+    def _tell(self) -> None:
+        self.came()
+        if not self._is_told:  # however many come while the sweeper is busy
+            self._is_told = True
+            self._wake()
+
+    def heard(self) -> None:
+        """The sweeper looks now: a later commit is to wake it again."""
+        self._is_told = False
+
+    def stop(self) -> None:
+        """Listen no more."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._end.set()
+            thread.join()
+
+    def _listen(self, listener: CommitListener, end: Stop) -> None:
+        pause = _SHORTEST_PAUSE
+        while not end.is_set():
+            try:
+                if listener.wait(_ASK):
+                    self._tell()
+                pause = _SHORTEST_PAUSE
+            except StorageError as error:
+                if pause == _SHORTEST_PAUSE:  # logged once
+                    logger.warning(
+                        "fullresult: commits are not heard of, but looked for: %s", error
+                    )
+                end.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Exception:
+                logger.exception("fullresult: commits are not heard of, but looked for")
+                break
+        listener.close()

@@ -1,0 +1,169 @@
+"""A sweeper hears of commits into the outbox, and sends what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from kombu.transport import memory
+
+from fullresult import FullResult
+from fullresult.scheduling.commits import Commits
+from fullresult.scheduling.upkeep import Upkeep
+from fullresult.storage import StorageError
+from tests.kit import scheduling, workers
+from tests.kit.outbox import KINDS, Caller, publish, shop, stored
+from tests.kit.scheduling import received, running, until
+
+IN_MEMORY: dict[str, Any] = {"broker_url": "memory://", "broker_transport_options": {}}
+HEARD = [("psycopg", "notify"), ("sqlite3", "notify"), ("psycopg", "poll"), ("pymongo", "notify")]
+"""Kinds of connections, and how commits are noticed; MongoDB is polled."""
+
+
+@contextmanager
+def made(
+    kind: str, request: pytest.FixtureRequest, directory: Path, **settings: Any
+) -> Iterator[tuple[FullResult, Caller]]:
+    storage, connect = KINDS[kind]
+    with (
+        workers.storage(storage, request, directory) as url,
+        shop(url, **IN_MEMORY, **settings) as full,
+        connect(url) as caller,
+    ):
+        yield full, caller
+
+
+@pytest.mark.parametrize(("kind", "wake"), HEARD)
+def test_what_is_committed_is_sent_long_before_a_sweeper_would_look(
+    kind: str, wake: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Its pause is a minute, and the test's patience 20 seconds."""
+    settings = {"fullresult_sweep_interval": "1m", "fullresult_outbox_wake": wake}
+    with made(kind, request, tmp_path, **settings) as (full, caller), running(full.app) as sweeper:
+        until(lambda: full.parts.schedule_storage.last_sweep(full.settings.namespace))
+        for number in range(3):
+            caller.begin()
+            with full.outbox(caller.connection):
+                publish(full, task_id=str(number))
+            caller.commit()
+            until(lambda sent=number + 1: sweeper.swept.sent == sent)  # type: ignore[misc]
+
+        assert received(full.app, "celery") == ["0", "1", "2"]
+
+
+def test_nothing_is_sent_of_a_transaction_that_is_open_or_rolled_back(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with made("psycopg", request, tmp_path) as (full, caller):
+        caller.begin()
+        with full.outbox(caller.connection):
+            publish(full)
+        first = scheduling.sweep(full)
+        caller.rollback()
+        second = scheduling.sweep(full)
+
+    assert first.claimed == second.claimed == 0
+
+
+def test_notices_are_given_at_most_ten_times_a_second(postgresql_url: str) -> None:
+    with shop(postgresql_url) as full:
+        given = [full.parts.outboxes.wake() for _ in range(3)]
+
+    assert given == [full.settings.namespace, None, None]
+
+
+def test_a_listener_hears_of_its_own_namespace_and_connects_anew(postgresql_url: str) -> None:
+    with (
+        shop(postgresql_url, fullresult_namespace="ours") as full,
+        shop(postgresql_url, fullresult_namespace="theirs") as other,
+        psycopg.connect(postgresql_url) as connection,
+        closing(full.storage.listener("ours")) as listener,  # type: ignore[attr-defined]
+    ):
+
+        def commit(app: FullResult) -> bool:
+            with app.outbox(connection):
+                publish(app)
+            connection.commit()
+            return bool(listener.wait(1))
+
+        connected = listener.wait(0)
+        quiet = listener.wait(0)
+        heard_other, heard_own = commit(other), commit(full)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        )
+        with pytest.raises(StorageError):
+            # The first wait may only read the server's farewell.
+            _ = [listener.wait(1) for _ in range(10)]
+        again = listener.wait(0)
+
+    assert (connected, quiet, heard_other, heard_own, again) == (True, False, False, True, True)
+
+
+def test_behind_a_proxy_that_lends_sessions_commits_are_looked_for(pooled_url: str) -> None:
+    with shop(f"{pooled_url}?prepare=off", fullresult_outbox_poll="50ms") as full:
+        commits = Commits(full.settings, full.storage, lambda: None)
+        commits.listen()
+
+        assert commits.pause == 0.05
+
+
+def test_where_nothing_is_in_an_outbox_nothing_is_heard_or_looked_for(tmp_path: Path) -> None:
+    with shop(
+        f"sqlite:///{tmp_path}/a.db", fullresult_outbox=False, fullresult_schedule_eta=True
+    ) as full:
+        commits = Commits(full.settings, full.storage, lambda: None)
+        commits.listen()
+        commits.came()
+
+        assert commits.pause is None
+
+
+def test_a_task_that_is_to_be_sent_at_least_once_is_given_back_after_a_minute(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with made("sqlite3", request, tmp_path) as (full, caller):
+        caller.begin()
+        with full.outbox(caller.connection, at_least_once=True):
+            publish(full, task_id="again")
+        with full.outbox(caller.connection):
+            publish(full, task_id="once")
+        caller.commit()
+        storage = full.parts.schedule_storage
+        claimed = storage.now() - timedelta(minutes=2)
+        due = storage.now() + timedelta(seconds=1)
+        assert len(storage.claim_due(full.settings.namespace, due, "dead", 10)) == 2
+        for schedule in full.scheduled():
+            storage.release([schedule.schedule_id])
+            storage.take_over(schedule.schedule_id, "dead", claimed, instead_of=None)
+
+        Upkeep(full.settings, storage).do(lambda: None)
+
+        assert scheduling.waiting(full.app) == ["again"]
+        assert scheduling.claimed(full.app) == ["once"]
+        assert stored(full) == ["again", "once"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_diverts_nothing_sends_what_is_in_the_outbox(
+    request: pytest.FixtureRequest,
+) -> None:
+    with workers.running("postgresql", request, fullresult_outbox=True) as scene:
+        with psycopg.connect(scene.settings["fullresult_storage"]) as connection:
+            with scene.full.outbox(connection):
+                task_id = scene.send("add", 1, 2)
+            connection.commit()
+
+        record = scene.final(task_id, "SUCCESS")
+    assert record.result == 3
+
+
+@pytest.fixture(autouse=True)
+def empty_queues() -> Iterator[None]:
+    yield
+    memory.Channel.queues.clear()
