@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
+
+
+_after: ContextVar[bool] = ContextVar("fullresult_after", default=False)
+
+
+@contextmanager
+def recorded_after() -> Iterator[None]:
+    """Messages are recorded when the broker has them, not before: a record says that it was sent.
+
+    If the process is killed in between, the message has no record until a worker begins the task.
+    """
+    token = _after.set(True)
+    try:
+        yield
+    finally:
+        _after.reset(token)
 
 
 def current_publish() -> Publish | None:
@@ -75,7 +91,7 @@ class Publish:
 
     def _publishing(self, call: Call) -> None:
         try:
-            self._finish = self._recorder.publishing(call)
+            self._finish = self._recorder.publishing(call, after=_after.get())
         except Exception as failure:
             spare(failure)
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)

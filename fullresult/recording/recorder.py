@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -109,28 +110,25 @@ class Recorder:
 
     # ---- publishes
 
-    def publishing(self, call: Call) -> Finish:
-        """A message is about to be handed to the broker. Call the answer when that is done."""
-        return self._published(call.headers, self._descriptions.of_call(call))
+    def publishing(self, call: Call, *, after: bool = False) -> Finish:
+        """A message goes to the broker; the answer says that it has it, and writes if *after*."""
+        event = self._publish(call.headers, self._descriptions.of_call(call))
+        return partial(self.writer.write, event) if after else self.writer.begin(event)
 
     def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
         """The message *known* of the task *of* is about to be sent again, as *call* says."""
-        return self._published(call.headers, self._descriptions.of_resend(of, known, call))
+        of_resend = self._descriptions.of_resend(of, known, call)
+        return self.writer.begin(self._publish(call.headers, of_resend))
 
-    def _published(self, headers: Mapping[str, Any], message_of: Describe) -> Finish:
-        now = self._clock.moment()
-        attempt = attempt_in(headers)
+    def _publish(self, headers: Mapping[str, Any], message_of: Describe) -> TaskRecord:
+        now, attempt = self._clock.moment(), attempt_in(headers)
         described = message_of(attempt.stamp(PENDING, now))
-        outcome = self._dated(outcome_of(PENDING, attempt, now, eta=described.eta), None)
-        event = TaskRecord(
-            encoding.key(headers["id"]),
-            now.at,
-            now.at,
-            outcome=outcome,
+        return TaskRecord(
+            *(encoding.key(headers["id"]), now.at, now.at),
+            outcome=self._dated(outcome_of(PENDING, attempt, now, eta=described.eta), None),
             message=described,
             date_published=now.at,
         )
-        return self.writer.begin(event)
 
     def unsent(self, headers: Mapping[str, Any], error: BaseException) -> None:
         """The broker did not take the message with *headers*. *error* goes on to the caller.

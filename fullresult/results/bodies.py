@@ -6,6 +6,9 @@ from typing import Any
 
 from celery import Celery
 
+from fullresult.recording.publishing import recorded_after
+from fullresult.storage.sockets import is_readable
+
 _LONGEST_JOIN = 60.0
 """Seconds for which results are waited for, where `result_chord_join_timeout` sets no limit."""
 _LONGEST_LEASE = 600.0
@@ -32,8 +35,24 @@ def lease(app: Celery) -> float:
 
 def publish(app: Celery, callback: Any, results: list[Any]) -> None:
     """Send the body, again where the broker does not take it at once."""
+    _hang_up_if_dead(app)
     retry_publish = getattr(app.amqp, "_retry_publish", None)
-    if retry_publish is None:  # before Celery 5.7
-        callback.delay(results)
-    else:
-        retry_publish(callback.delay, results)
+    # A mender sends what has no record.
+    with recorded_after():
+        if retry_publish is None:  # before Celery 5.7
+            callback.delay(results)
+        else:
+            retry_publish(callback.delay, results)
+
+
+def _hang_up_if_dead(app: Celery) -> None:
+    """Connect anew if an AMQP connection was ended while nothing was sent on it.
+
+    Each process that a worker forks shuts down what it inherits, for the worker as well.
+    """
+    with app.pool.acquire(block=True) as connection:
+        if connection.transport.driver_type != "amqp":
+            return
+        sock = getattr(connection._connection, "sock", None)  # noqa: SLF001  (does not connect)
+        if sock is not None and is_readable(sock):
+            connection.collect()

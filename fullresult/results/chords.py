@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from celery import Celery
 from celery.app.task import Context
-from celery.canvas import maybe_signature
+from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult
 from celery.states import PROPAGATE_STATES
@@ -126,6 +126,11 @@ class Chords:
         except encoding.Unstorable:
             return ""
 
+    def _kept(self, text: str) -> Any:
+        """What `text_of` made a text of."""
+        # Not by `maybe_signature`: the tasks of a group would be those of the current app.
+        return Signature.from_dict(encoding.loads(text), app=self._backend.app)
+
     # ---- counting
 
     def member_ended(
@@ -185,7 +190,7 @@ class Chords:
         except Refused as error:
             _say_uncounted(count, error)
             return
-        callback = maybe_signature(encoding.loads(count.callback), app=self._backend.app)
+        callback = self._kept(count.callback)
         self._complete(count, callback, keep=False)
 
     # ---- the body
@@ -314,18 +319,20 @@ class Chords:
             )
             self._close(chord.chord_id, call)
             return
-        callback = maybe_signature(encoding.loads(chord.body), app=self._backend.app)
+        callback = self._kept(chord.body)
         callback[members.RUN] = chord.run
-        if not self._is_sent(callback):
+        states = self._states_of(callback)
+        sent = {task_id for task_id, state in states.items() if state not in {None, UNSENT}}
+        if not states or sent != states.keys():
             logger.warning("fullresult: the body of chord %s is sent late", chord.chord_id)
-            self._send_or_fail(chord.chord_id, callback)
+            self._send_or_fail(chord.chord_id, signatures.without(callback, sent))
         self._close(chord.chord_id, call)
 
-    def _is_sent(self, callback: Any) -> bool:
-        """True if each task that it begins with has a record."""
-        ids = {encoding.key(task_id) for task_id in signatures.first_ids(callback)}
-        found = self._results.get_results(ids)
-        return bool(ids) and ids == {each.task_id for each in found if each.state != UNSENT}
+    def _states_of(self, callback: Any) -> dict[str, str | None]:
+        """Each task that it begins with, and its recorded state; None for one without a record."""
+        ids = [encoding.key(task_id) for task_id in signatures.first_ids(callback)]
+        found = {each.task_id: each.state for each in self._results.get_results(ids)}
+        return {task_id: found.get(task_id) for task_id in ids}
 
 
 class MemberError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,8 @@ class Mender:
         self._results = results
         self._stop = Stop()
         self._thread: threading.Thread | None = None
+        self._not_before = 0.0
+        """A time of `time.monotonic`: after an outage, bodies that were sent have no record yet."""
 
     def start(self) -> None:
         """Look after chords until the worker shuts down. Called again it does nothing."""
@@ -51,11 +54,17 @@ class Mender:
             if self._stop.wait(lease / 3 * random.uniform(0.8, 1)):  # noqa: S311
                 return
             try:
-                mend(app.backend.chords.mend, self._storage, self._results, lease)
+                self._look(app, lease)
             except StorageError:
-                continue
+                self._not_before = time.monotonic() + lease
             except Exception:
                 logger.exception("fullresult: chords that are complete are not looked after")
+
+    def _look(self, app: Celery, lease: float) -> None:
+        if time.monotonic() < self._not_before:
+            self._storage.now()  # raises while it is away
+        else:
+            mend(app.backend.chords.mend, self._storage, self._results, lease)
 
 
 def mend(

@@ -26,6 +26,14 @@ def first_ids(signature: Mapping[str, Any]) -> Iterator[str]:
         yield task_id
 
 
+def without(signature: Any, sent: Collection[str]) -> Any:
+    """The same *signature*; of a group, only the tasks that do not begin with one of *sent*."""
+    if signature.get("subtask_type") == "group":
+        left = [task for task in _tasks(signature) if not {*first_ids(task)} <= {*sent}]
+        signature["kwargs"]["tasks"] = left
+    return signature
+
+
 def ends(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The signatures of the tasks whose ends are the end of *signature*."""
     kind = signature.get("subtask_type")

@@ -2,38 +2,85 @@
 
 `FULLRESULT_TEST_KILLS` names a folder. In it a mark is left for each body, so that each is killed
 for once; `FULLRESULT_TEST_KILL_AT` says where: "counted", when the last member is counted and
-nothing else is done; "joined", before the body is published; "sent", after that.
+nothing else is done; "joined", before the body is published; "sent", after that; or a number: at
+some line of Python below it, another for each body, after a member's end began to be written.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import zlib
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from billiard.process import current_process
+from celery.app.task import Context
 
 from fullresult.results import bodies
+from fullresult.results.backend import FullResultBackend
 from fullresult.results.chords import Chords
 from tests.apps.scenario_backend_app import app, make_app
 
 __all__ = ["app", "make_app"]
 
 
+def is_wanted(where: str) -> bool:
+    """True in a pool's process if processes are to be killed *where*."""
+    is_parent = current_process().name == "MainProcess"
+    return not is_parent and os.environ.get("FULLRESULT_TEST_KILL_AT") == where
+
+
 def kill_once(where: str, callback: Any) -> None:
     """Die here if that is wanted, and none has died here for *callback*."""
-    directory = os.environ.get("FULLRESULT_TEST_KILLS")
-    is_parent = current_process().name == "MainProcess"
-    if directory is None or is_parent or os.environ["FULLRESULT_TEST_KILL_AT"] != where:
-        return
+    if is_wanted(where):
+        die(mark_of(callback))
+
+
+def mark_of(callback: Any) -> Path:
+    return Path(os.environ["FULLRESULT_TEST_KILLS"], str(callback["options"]["task_id"]))
+
+
+def die(mark: Path, said: str = "") -> None:
     try:
-        Path(directory, str(callback["options"]["task_id"])).touch(exist_ok=False)
+        with mark.open("x") as file:
+            file.write(said)
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Countdown:
+    """A trace function that dies at a line."""
+
+    def __init__(self, left: int, mark: Path) -> None:
+        self._left, self._mark = left, mark
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Countdown:
+        self._left -= event == "line"
+        if self._left == 0:
+            die(self._mark, f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        return self
+
+
+def _done(
+    self: FullResultBackend, task_id: str, result: Any, request: Context, *more: Any, **how: Any
+) -> Any:
+    lines = os.environ.get("FULLRESULT_TEST_KILL_AT", "")
+    callback = request.chord if request is not None else None
+    if not (lines.isdigit() and callback and is_wanted(lines)):
+        return _mark_as_done(self, task_id, result, request, *more, **how)
+    mark = mark_of(callback)
+    sys.settrace(Countdown(zlib.crc32(mark.name.encode()) % int(lines), mark))
+    try:
+        return _mark_as_done(self, task_id, result, request, *more, **how)
+    finally:
+        sys.settrace(None)
+
+
+_mark_as_done = FullResultBackend.mark_as_done
 _send, _publish = Chords._send_or_fail, bodies.publish
 
 
@@ -48,5 +95,6 @@ def _killed_around(app: Any, callback: Any, results: list[Any]) -> None:
     kill_once("sent", callback)
 
 
+FullResultBackend.mark_as_done = _done  # type: ignore[method-assign, assignment]
 Chords._send_or_fail = _killed_before  # type: ignore[method-assign]
 bodies.publish = _killed_around

@@ -29,7 +29,7 @@ class Header:
         self.app = app
         member, body = app.tasks["contract.member"], app.tasks["contract.body"]
         self.result = chord([member.s(n) for n in range(size)])(body.s())
-        self.requests = [_request(message) for message in messages(app)]
+        self.requests = requests(app)
 
     def tell(self, index: int, value: Any = None) -> None:
         """A worker says that the member *index* succeeded."""
@@ -54,6 +54,11 @@ def messages(app: Celery) -> list[Any]:
         while message := queue.get(no_ack=True):
             found.append(message)
     return found
+
+
+def requests(app: Celery) -> list[Any]:
+    """Those of a worker that got what is in the queue."""
+    return [_request(message) for message in messages(app)]
 
 
 def _request(message: Any) -> Any:

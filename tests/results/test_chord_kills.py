@@ -33,7 +33,7 @@ QUICK = {
     "task_publish_retry_policy": {"max_retries": 0},
 }
 """The shortest times after which a body counts as not sent."""
-LATE = {"task_acks_late": True, "task_reject_on_worker_lost": True}
+LATE: dict[str, Any] = {"task_acks_late": True, "task_reject_on_worker_lost": True}
 Shape = Callable[[Any, Any], Any]
 SHAPES: dict[str, tuple[Shape, Any]] = {
     "plain": (lambda t, body: chord(t.doubles(1, 2), body), [2, 4]),
@@ -58,14 +58,17 @@ SHAPES: dict[str, tuple[Shape, Any]] = {
 
 @contextmanager
 def on(
-    request: pytest.FixtureRequest, directory: Path, kind: str, **settings: Any
+    request: pytest.FixtureRequest,
+    directory: Path,
+    kind: str,
+    broker: str | None = None,
+    **settings: Any,
 ) -> Iterator[Scene]:
+    module = "tests.apps.chord_kills_app"
     with (
-        servers.redis_database(request.getfixturevalue("redis_server")) as broker,
+        servers.redis_database(request.getfixturevalue("redis_server")) as redis,
         workers.storage(kind, request, directory) as url,
-        workers.scene(
-            broker, url, directory, module="tests.apps.chord_kills_app", **QUICK, **settings
-        ) as scene,
+        workers.scene(broker or redis, url, directory, module=module, **QUICK, **settings) as scene,
     ):
         yield scene
 
@@ -111,7 +114,7 @@ def test_a_worker_that_is_killed_while_it_joins(
     noted, kills = tmp_path / "noted", tmp_path / "kills"
     kills.mkdir()
     env = {"FULLRESULT_TEST_KILLS": str(kills), "FULLRESULT_TEST_KILL_AT": where}
-    late = LATE if acknowledged == "late" else {}
+    late: dict[str, Any] = LATE if acknowledged == "late" else {}
     with (
         on(request, tmp_path / "scene", kind, **late) as scene,
         scene.worker(concurrency=2, env=env),
@@ -131,6 +134,50 @@ def test_a_worker_that_is_killed_while_it_joins(
     assert lines(noted) == dict.fromkeys(SHAPES, 1), scene.logs()
     # Those in headers of others, too.
     assert killed >= len(SHAPES) + (where == "counted")
+
+
+LINES = 6000
+"""About as many lines of Python as the last member of a chord takes to end, and to send a body."""
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", workers.STORAGES)
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_a_worker_that_is_killed_at_any_line(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, broker: str
+) -> None:
+    """Two hundred chords, whose members or senders are killed once, each at another line."""
+    noted, kills = tmp_path / "noted", tmp_path / "kills"
+    kills.mkdir()
+    env = {"FULLRESULT_TEST_KILLS": str(kills), "FULLRESULT_TEST_KILL_AT": str(LINES)}
+    lend = servers.redis_database if broker == "redis" else servers.rabbitmq_vhost
+    with (
+        lend(request.getfixturevalue(f"{broker}_server")) as url,
+        on(request, tmp_path / "scene", kind, broker=url, **LATE) as scene,
+        scene.worker(concurrency=2, env=env),
+        scene.worker(concurrency=2, env=env),
+    ):
+        t = Tasks(scene)
+        headers = (
+            lambda: t.doubles(1, 2),
+            lambda: [chain(t.double(1), group(t.double(), t.double()))],
+            lambda: (t.double(n) for n in range(3)),
+        )
+        started = [
+            chord(headers[n % 3](), t.note_result(str(noted), f"{n}")).apply_async()
+            for n in range(150)
+        ]
+        for n in range(150, 200):
+            body = group(t.note_result(str(noted), f"{n} {task}") for task in range(4))
+            started.append(chord(t.doubles(1, 2), body).apply_async())
+        for result in started:
+            result.get(timeout=6 * PATIENCE)
+        time.sleep(1.5 * bodies.lease(scene.app))
+
+    expected = {f"{n}" for n in range(150)}
+    expected |= {f"{n} {task}" for n in range(150, 200) for task in range(4)}
+    assert lines(noted) == dict.fromkeys(expected, 1), scene.logs()
+    assert len([*kills.iterdir()]) > 150
 
 
 @pytest.mark.parametrize("kind", workers.storages("postgresql"))
