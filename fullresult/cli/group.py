@@ -7,6 +7,7 @@ import click
 from fullresult.cli.commands.audit import audit
 from fullresult.cli.commands.cancel import cancel
 from fullresult.cli.commands.delete import delete
+from fullresult.cli.commands.doctor import doctor
 from fullresult.cli.commands.explain import explain
 from fullresult.cli.commands.import_ import import_
 from fullresult.cli.commands.list_and_count import count, list_
@@ -37,7 +38,7 @@ __all__ = ["fullresult"]
     commands=[
         *(list_, show, explain, count, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
-        *(periodic, trigger, overview, workers, queues, audit),
+        *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,
         spool,
         web,
@@ -55,5 +56,6 @@ def fullresult() -> None:
     """Find recorded tasks, see what happened to them, and send them again.
 
     Exit codes: 0, it is done. 1, it is not, and one sentence says why. 2, wrong usage. 3, there are
-    some: of `stale --fail`, `orphans --fail` and `stale-scheduled`.
+    some: of `stale --fail`, `orphans --fail`, `workers --fail`, `queues --fail`, `doctor` and
+    `stale-scheduled`.
     """

@@ -49,6 +49,14 @@ class Asking:
         wanted, until = tuple(names), time.monotonic() + _PATIENCE
         return _Later(lambda: self._ask_broker(wanted, None), _silent(wanted)).result(until)
 
+    def everybody(self) -> Now:
+        """What all workers answer, also those that do not know the question."""
+        until = time.monotonic() + _PATIENCE
+        silent = WorkersNow((), (), _SILENT)
+        # Not only those expected: a worker without `FullResult` is not.
+        asked = _Later(lambda: self._ask_workers((), ()), silent).result(until)
+        return Now(asked, ())
+
     def _ask_workers(self, ids: Collection[str], expected: Collection[str]) -> WorkersNow:
         said: dict[str, Any] = {}
         missing = {*expected}

@@ -23,6 +23,7 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
+    from fullresult.insight.doctor.risk import Checkup
     from fullresult.insight.explain.explanation import Explanation
     from fullresult.insight.periodic import Periodic, PeriodicTask
 
@@ -149,6 +150,17 @@ class QuestionsAPI:
 
         live = None if offline else Asking(self.parts.app)
         return queues_of(self.parts.storage, self.parts.settings, live)
+
+    def doctor(self, *, offline: bool = False) -> Checkup:
+        """The risks of this app, each with its evidence, why it matters, and what to set.
+
+        Workers are asked, for about a second; with *offline* only the storage is. Raises
+        `StorageError`.
+        """
+        from fullresult.extension.patient import patient_of  # few processes need what examines
+        from fullresult.insight.doctor.doctor import examine
+
+        return examine(patient_of(self.parts, self.periodic, offline=offline))
 
     def scheduled(
         self,

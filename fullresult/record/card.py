@@ -44,6 +44,8 @@ class Card:
     acks_late: bool = False
     """`task_acks_late`. A task's own option is in the list of names."""
     accept_content: tuple[str, ...] = ()
+    time_limit: float | None = None
+    """`task_time_limit` or `--time-limit`, or else the soft one, in seconds."""
     visibility_timeout: float | None = None
     """Seconds after which the broker delivers again what is not acknowledged; None: never."""
     namespace: str = ""

@@ -41,6 +41,7 @@ class CardMaker:
             prefetch=getattr(consumer, "initial_prefetch_count", None),
             acks_late=bool(conf.task_acks_late),
             accept_content=tuple(sorted(map(str, conf.accept_content or ()))),
+            time_limit=time_limit_of(consumer),
             visibility_timeout=visibility_timeout_of(consumer),
             namespace=settings.namespace,
             versions=self._versions,
@@ -72,6 +73,13 @@ def processes_of(consumer: Any) -> int | None:
     name = "limit" if pool_of(consumer) in _ENDLESS else "num_processes"
     found = _known(lambda: getattr(consumer.pool, name), None)
     return found if isinstance(found, int) else None
+
+
+def time_limit_of(consumer: Any) -> float | None:
+    """The time limit of tasks that have none of their own."""
+    worker = getattr(consumer, "controller", None)
+    found = getattr(worker, "time_limit", None) or getattr(worker, "soft_time_limit", None)
+    return float(found) if isinstance(found, (int, float)) else None
 
 
 def visibility_timeout_of(consumer: Any) -> float | None:
