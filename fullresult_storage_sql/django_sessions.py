@@ -24,9 +24,12 @@ T = TypeVar("T")
 class JoinedSQLite(SQLite):
     """A SQLite database over the connection that Django has in this thread."""
 
-    def __init__(self, connection: Callable[[], Any], shown: str, timeout: timedelta) -> None:
-        super().__init__(Path(shown), timeout=timeout, pool_size=1)
+    def __init__(self, connection: Callable[[], Any], file: Path, timeout: timedelta) -> None:
+        super().__init__(file, timeout=timeout, pool_size=1)
         self._connection = connection
+
+    def __repr__(self) -> str:
+        return f"django://{self._connection().alias}"
 
     def _run(self, do: Callable[[Session], T]) -> T:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from celery.exceptions import ImproperlyConfigured
@@ -123,8 +124,9 @@ class Following:
     def _move(self, place: Place) -> None:
         self.close()
         self._place, timeout = place, self._settings.storage_timeout
+        seen = str(self._connection().settings_dict["NAME"])
         if place.vendor == "sqlite":
-            self._joined = JoinedSQLite(self._connection, repr(self), timeout)
+            self._joined = JoinedSQLite(self._connection, Path(seen), timeout)
         elif place.in_tests and hasattr(_driver(self._connection()), "pq"):
             self._joined = joined_postgresql(self._connection, place.url, timeout)
         else:

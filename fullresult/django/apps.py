@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.core.signals import setting_changed
+from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
@@ -40,6 +41,9 @@ class FullResultConfig(AppConfig):
         from fullresult.django import checks, following
         from fullresult.django.fields import read_dates
 
+        self.real_names = {
+            alias: str(each.get("NAME")) for alias, each in connections.settings.items()
+        }
         checks.register()
         post_migrate.connect(following.set_up, sender=self)
         setting_changed.connect(following.follow_setting)
@@ -53,8 +57,11 @@ class FullResultConfig(AppConfig):
 
 def _prepare(full: FullResult) -> None:
     """Have *full* keep its hands off the real site while tests run."""
+    from fullresult.django.ambient import with_outbox
     from fullresult.django.following import settings_in_tests
     from fullresult.django.staying import stay_in_tests
 
     full.parts.adjust = settings_in_tests
-    stay_in_tests(full.app)
+    app: Any = full.app
+    app.send_task = with_outbox(app, app.send_task)
+    stay_in_tests(app)

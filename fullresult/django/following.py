@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import ImproperlyConfigured
+from django.apps import apps
+from django.db import connections
 
 from fullresult.django.site import alias_of, app_of_site
 from fullresult.django.staying import tests_run
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from fullresult.config import Settings
+
+
+_KEPT = ("fullresult_schema",)
 
 
 def settings_in_tests(settings: Settings) -> Settings:
@@ -38,6 +43,29 @@ def set_up(using: str, **_: Any) -> None:
     if is_here:
         full.setup()
         full.close()
+        if tests_run():
+            empty_after_flush(using)
+
+
+def empty_after_flush(alias: str) -> None:
+    """Empty the tables of the test database *alias*.
+
+    A `TransactionTestCase` empties those of managed models only, by `flush`, and then tells of a
+    migration.
+    """
+    connection = connections[alias]
+    if str(connection.settings_dict["NAME"]) == real_names().get(alias):
+        return
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            if table.startswith("fullresult_") and table not in _KEPT:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608
+
+
+def real_names() -> dict[str, str]:
+    """The names of the databases before any test: those of the real site."""
+    names: dict[str, str] = apps.get_app_config("fullresult").real_names
+    return names
 
 
 def follow_setting(setting: str, **_: Any) -> None:

@@ -11,6 +11,15 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 from django.db import transaction
 
+from fullresult.django.ambient import open_transaction
+from fullresult.django.site import app_of_site
+
+
+def waits_for_commit() -> bool:
+    """True if what is published now waits in an outbox for the commit."""
+    app = app_of_site()
+    return app is not None and open_transaction(app.fullresult) is not None
+
 
 class Task(DjangoTask):
     """A task whose `delay_on_commit` answers the result, as `delay` does.
@@ -28,6 +37,8 @@ class Task(DjangoTask):
         self, args: Any = None, kwargs: Any = None, *, using: str | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """`apply_async(…)` when the transaction of the alias *using* commits."""
+        if waits_for_commit():
+            return self.apply_async(args, kwargs, **options)  # it waits in the outbox
         options["task_id"] = options.get("task_id") or uuid()
         transaction.on_commit(partial(self.apply_async, args, kwargs, **options), using=using)
         result: AsyncResult[Any] = self.AsyncResult(options["task_id"])

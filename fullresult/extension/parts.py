@@ -138,7 +138,8 @@ class Parts:
     def reopen(self) -> None:
         """Close the storage; read the configuration anew when it is next needed."""
         self.close()
-        self._openings, self.opened, self._diverter = [], None, None
+        self._openings, self.opened = [], None
+        self._diverter = self._outboxes = None
 
     def _open(self) -> tuple[Storage, Recorder]:
         settings = self.adjust(Settings.of(self.app))

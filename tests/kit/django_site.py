@@ -74,6 +74,12 @@ class Site:
         with closing(self._connect()) as database:
             return {table: _count(database, table) for table in TABLES}
 
+    def states(self) -> dict[str, str]:
+        """The states of the real database's tasks, by id."""
+        with closing(self._connect()) as database:
+            found = database.execute("SELECT task_id, state FROM fullresult_task").fetchall()
+        return dict(found)
+
     def _connect(self) -> Any:
         if self.database.startswith("sqlite://"):
             return sqlite3.connect(self.database.removeprefix("sqlite://"))

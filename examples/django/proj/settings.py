@@ -85,4 +85,5 @@ if CELERY_BROKER_URL == "filesystem://":
     }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_FULLRESULT_STORAGE = "django://default"
+CELERY_FULLRESULT_OUTBOX = "default"
 CELERY_FULLRESULT_SCHEDULE_ETA = True

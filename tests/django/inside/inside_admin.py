@@ -28,7 +28,7 @@ class InTheAdmin(TestCase):
     )
 
     def setUp(self) -> None:
-        self.user = User.objects.create_user("ada", password="x", is_staff=True)
+        self.user = User.objects.create_user("ada", is_staff=True)
         self.user.user_permissions.set(Permission.objects.filter(codename__in=self.permissions))
         self.client.force_login(self.user)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import run_checks
+from django.db import connection
 from django.test import TestCase, override_settings
 from proj.celery import app
 
@@ -43,8 +44,15 @@ class Checks(TestCase):
 
         assert "the models and the admin do not" in said["fullresult.I008"]
 
+    def test_a_site_that_is_set_up_well_is_told_nothing(self) -> None:
+        assert found() == {}
+
     def test_atomic_requests_want_an_outbox(self) -> None:
-        assert "ATOMIC_REQUESTS is on" in found()["fullresult.W006"]
+        said = found(CELERY_FULLRESULT_OUTBOX=False)
+
+        assert "ATOMIC_REQUESTS is on" in said["fullresult.W006"]
+        is_sqlite = connection.vendor == "sqlite"
+        assert ("fullresult.W005" in said) == is_sqlite
 
     def test_an_app_without_fullresult_is_an_error(self) -> None:
         config, full = apps.get_app_config("fullresult"), app.fullresult

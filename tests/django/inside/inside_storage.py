@@ -149,6 +149,7 @@ class Captured(TestCase):
         with pytest.raises(ValueError, match="order 3 is broken"):
             tasks.run()
 
+    @override_settings(CELERY_FULLRESULT_OUTBOX=False)
     def test_on_commit_answers_the_result(self) -> None:
         with captured_tasks() as tasks, self.captureOnCommitCallbacks() as callbacks:
             result = charge.delay_on_commit(1)

@@ -1,0 +1,55 @@
+"""`CELERY_FULLRESULT_OUTBOX = "default"`: what is published in `atomic()` goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from fullresult.django.no_broker import NoProducer
+from fullresult.django.site import alias_of
+from fullresult.django.staying import stays
+from fullresult.scheduling.outbox_box import Block
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from fullresult.extension import FullResult
+
+
+def open_transaction(full: FullResult) -> Any:
+    """Django's connection whose transaction takes what is published now; None: the broker does."""
+    aliases = full.settings.outbox
+    if isinstance(aliases, bool):
+        return None
+    alias = alias_of(full.settings.storage)
+    for each in aliases:
+        if connections[each].in_atomic_block:
+            if each != alias:
+                raise ImproperlyConfigured(
+                    f"CELERY_FULLRESULT_OUTBOX has {each!r}, and the records are in "
+                    f"{full.settings.storage!r}: nobody would send its tasks"
+                )
+            return connections[each]
+    return None
+
+
+def with_outbox(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any]:
+    """*send_task*, whose messages wait for the commit of a transaction that is open."""
+
+    def ambient_send_task(*given: Any, **options: Any) -> Any:
+        full: FullResult = app.fullresult
+        connection = open_transaction(full)
+        # A block that the caller opened, an outbox or direct(), is nearer. In a TestCase the
+        # record itself is in the transaction, and nothing is sent.
+        if connection is None or stays() or Block.around(full.parts.outboxes) is not None:
+            return send_task(*given, **options)
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            # Of a test: no worker sees this database, so nobody would send what is in it.
+            return send_task(*given, **{**options, "producer": NoProducer()})
+        with full.outbox(connection.connection):
+            return send_task(*given, **options)
+
+    return ambient_send_task
