@@ -11,6 +11,9 @@ from celery.app.defaults import SETTING_KEYS
 from celery.exceptions import ImproperlyConfigured
 
 PREFIX = "fullresult_"
+_CELERY = "celery_"
+_NEAR = 0.8
+"""How alike two names must be for one to be taken for the other, misspelt."""
 RENAMED = {
     "write": "write_mode",
     "timeout": "storage_timeout",
@@ -31,6 +34,7 @@ def check_names(app: Celery, names: Collection[str]) -> None:
         for key in given
         if key.startswith(prefix) and key not in keys and _is_ours(app, key, namespace)
     ]
+    problems += _in_capitals(given, namespace, names)
     if problems:
         raise ImproperlyConfigured("; ".join(sorted(problems)))
 
@@ -46,9 +50,38 @@ def _key(prefix: str, name: str) -> str:
 
 
 def _is_ours(app: Celery, key: str, namespace: str) -> bool:
-    """False for a module that a module of settings imports, and for a setting of Celery's."""
+    """False for a setting of Celery's, and for what a module of settings imports or defines."""
     is_celerys = bool(namespace) and key.removeprefix(namespace).lower() in SETTING_KEYS
-    return not is_celerys and not isinstance(app.conf.get(key), ModuleType)
+    value = app.conf.get(key)
+    # A function under another name is a value: of a key that is misspelt.
+    is_defined = isinstance(value, ModuleType) or getattr(value, "__name__", None) == key
+    return not is_celerys and not is_defined
+
+
+def _in_capitals(given: Collection[str], namespace: str, names: Collection[str]) -> list[str]:
+    """The problems of keys in capitals that Celery does not read in this *namespace*."""
+    read = _in_namespace(PREFIX, namespace)
+    prefixes = [f"{_CELERY}{PREFIX}".upper(), PREFIX.upper()]
+    return [
+        _not_read(key, _key(read, name), namespace)
+        for key in given
+        for prefix in prefixes
+        if prefix != read and key.startswith(prefix)
+        for name in _meant(key[len(prefix) :].lower(), names)
+    ]
+
+
+def _meant(name: str, names: Collection[str]) -> list[str]:
+    """The name that *name* is or nearly is; none for what others may have called so."""
+    successor = RENAMED.get(name)
+    return [successor] if successor else get_close_matches(name, names, n=1, cutoff=_NEAR)
+
+
+def _not_read(key: str, right: str, namespace: str) -> str:
+    remedy = f"{key} is not read: call it {right}"
+    if namespace or not key.startswith(_CELERY.upper()):
+        return remedy
+    return f'{remedy}, or give config_from_object the namespace="CELERY"'
 
 
 def _problem(key: str, prefix: str, keys: Collection[str]) -> str:

@@ -167,6 +167,49 @@ def test_a_module_of_settings_may_import_our_modules(app: Celery) -> None:
     assert Settings.of(app).use_json
 
 
+def test_a_module_of_settings_may_define_functions_and_classes(app: Celery) -> None:
+    namespace: dict[str, Any] = {}
+    exec("def fullresult_hides(call): ...\nclass fullresult_things: ...", namespace)
+    app.config_from_object(
+        module_of(
+            fullresult_hides=namespace["fullresult_hides"],
+            fullresult_things=namespace["fullresult_things"],
+        )
+    )
+
+    assert Settings.of(app).storage == Settings().storage
+
+
+def test_a_function_that_is_the_value_of_a_misspelt_key_is_an_error(app: Celery) -> None:
+    """Or the secrets that it should hide would be recorded."""
+    app.conf.fullresult_redacted = module_of
+
+    assert "the nearest is fullresult_redact" in error_of(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "namespace", "remedy"),
+    [
+        ("FULLRESULT_STORAGE", "", "call it fullresult_storage"),
+        ("FULLRESULT_STORAGE", "CELERY", "call it CELERY_FULLRESULT_STORAGE"),
+        ("FULLRESULT_SHEDULE_ETA", "CELERY", "call it CELERY_FULLRESULT_SCHEDULE_ETA"),
+        ("FULLRESULT_TIMEOUT", "", "call it fullresult_storage_timeout"),
+        (
+            "CELERY_FULLRESULT_STORAGE",
+            "",
+            'call it fullresult_storage, or give config_from_object the namespace="CELERY"',
+        ),
+        ("CELERY_FULLRESULT_STORAGE", "shop", "call it shop_fullresult_storage"),
+    ],
+)
+def test_a_key_in_capitals_that_is_not_read_is_told_its_name(
+    app: Celery, key: str, namespace: str, remedy: str
+) -> None:
+    app.config_from_object({key: "sqlite:///records.db"}, namespace=namespace)
+
+    assert error_of(app) == f"{key} is not read: {remedy}"
+
+
 DJANGO = """
     import sys
     from django.conf import settings
@@ -189,7 +232,7 @@ DJANGO = """
 """
 
 
-def test_djangos_settings_are_checked_and_those_of_others_left_alone(tmp_path: Path) -> None:
+def test_djangos_settings_are_checked(tmp_path: Path) -> None:
     """With the namespace CELERY, as Celery's manual has it."""
     printed = {
         key: run_script(DJANGO, key, directory=tmp_path).strip()
@@ -201,5 +244,5 @@ def test_djangos_settings_are_checked_and_those_of_others_left_alone(tmp_path: P
         "CELERY_FULLRESULT_SWEPER": (
             "there is no setting CELERY_FULLRESULT_SWEPER: the nearest is CELERY_FULLRESULT_SWEEPER"
         ),
-        "FULLRESULT_SWEPER": "worker",
+        "FULLRESULT_SWEPER": ("FULLRESULT_SWEPER is not read: call it CELERY_FULLRESULT_SWEEPER"),
     }
