@@ -113,6 +113,10 @@ class Database(Protocol):
 
     # Records
 
+    def missing_file(self) -> str | None:
+        """`FileStorage.missing_file`."""
+        ...
+
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         """`Storage.write`."""
         ...

@@ -60,6 +60,9 @@ class PostgreSQL(Conditions, Home):
     def check(self) -> None:
         self._schema.check()
 
+    def missing_file(self) -> str | None:
+        return None
+
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         return self._server.run(lambda session: self._server.ask(session, sql, values))
 

@@ -110,6 +110,9 @@ class SQLite(Conditions, Home):
             ) from error
         logger.info("fullresult: records are kept in %s", self._file)
 
+    def missing_file(self) -> str | None:
+        return None if os.path.lexists(self._file) else str(self._file)
+
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         return self._run(lambda session: session.execute(sql, values).fetchall())
 

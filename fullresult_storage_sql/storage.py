@@ -26,6 +26,10 @@ class SqlStorage(SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics,
     def __repr__(self) -> str:
         return f"<SqlStorage {self._database!r}>"
 
+    def missing_file(self) -> str | None:
+        """`fullresult.storage.FileStorage`."""
+        return self._database.missing_file()
+
     def now(self) -> datetime:
         value = self._database.ask(self._database.sql["now"], ())[0][0]
         when = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import click
 
 from fullresult.cli import limits
-from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import cursor, pair, state, value, when
 from fullresult.insight.safe_text import one_line
 from fullresult.record import STATES
@@ -95,8 +94,10 @@ def query(options: Mapping[str, Any], **more: Any) -> TaskQuery:
 
 
 def explain_nothing(options: Mapping[str, Any]) -> None:
-    """Say which states may be misspelt, after nothing was found."""
-    for name in options.get("state") or ():
-        if name not in STATES:
-            known = ", ".join(STATES)
-            say(f"{one_line(name)!r} is not a state of Celery's, which are {known}.", err=True)
+    """Raise click's `UsageError` for a state that may be misspelt, after nothing was found."""
+    unknown = [name for name in options.get("state") or () if name not in STATES]
+    if unknown:
+        names, known = ", ".join(repr(one_line(name)) for name in unknown), ", ".join(STATES)
+        raise click.UsageError(
+            f"no such task is in the state {names}. The states are {known}, and those of your own"
+        )

@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING
 import click
 
 from fullresult.cli.errors import Failure
+from fullresult.insight.abilities import missing_file
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
 
 
-def full_of(context: click.Context) -> FullResult:
-    """The `FullResult` of that app. Raises `Failure` if there is none."""
+def full_of(context: click.Context, *, makes_file: bool = False) -> FullResult:
+    """The `FullResult` of that app.
+
+    Raises `Failure` if there is none, or no file of records yet, unless the command *makes_file*.
+    """
+    full = _installed(context)
+    if not makes_file and (file := missing_file(full.storage)) is not None:
+        raise Failure(
+            f"there is no file {file}: nothing was recorded in it. Its directory must be that of "
+            "your workers; the command setup makes an empty one"
+        )
+    return full
+
+
+def _installed(context: click.Context) -> FullResult:
     app = getattr(context.obj, "app", None)
     full: FullResult | None = getattr(app, "fullresult", None)
     if full is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fullresult.storage import (
     AuditStorage,
+    FileStorage,
     ScheduleStorage,
     StatisticsStorage,
     Storage,
@@ -34,6 +35,11 @@ def abilities_of(storage: Storage) -> Abilities:
         statistics=isinstance(storage, StatisticsStorage),
         workers=isinstance(storage, WorkerStorage),
     )
+
+
+def missing_file(storage: Storage) -> str | None:
+    """The file in which *storage* keeps its records, if there is none yet."""
+    return storage.missing_file() if isinstance(storage, FileStorage) else None
 
 
 def time_of(storage: Storage) -> datetime:

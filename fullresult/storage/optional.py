@@ -271,6 +271,15 @@ class IndexedStorage(Protocol):
 
 
 @runtime_checkable
+class FileStorage(Protocol):
+    """Optional: may keep its records in a file of this host."""
+
+    def missing_file(self) -> str | None:
+        """The path of the file, if there is none yet. Makes none."""
+        ...
+
+
+@runtime_checkable
 class AuditStorage(Protocol):
     """Optional: keeps an audit log, who did what and when. No entry is ever changed."""
 

@@ -23,6 +23,7 @@ from fullresult.cli.terminal import fit, width
 from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import span
 from fullresult.record import TaskRecord
+from fullresult.testing import samples
 from tests.kit import workers
 from tests.kit.commands import on_a_terminal, run
 
@@ -48,6 +49,7 @@ def app(tmp_path: Path, filesystem_broker: FilesystemBroker) -> Iterator[Celery]
     app = Celery("proj", set_as_current=False)
     app.conf.update(_settings(tmp_path, filesystem_broker))
     full = FullResult(app)
+    (tmp_path / "memory.db").touch()
     yield app
     full.close()
     app.close()
@@ -193,13 +195,51 @@ def test_a_listing_that_goes_on_says_how(app: Celery) -> None:
     assert result.stderr.startswith("More follow: --after '")
 
 
-def test_nothing_found_is_no_error_and_names_the_storage_and_a_misspelt_state(app: Celery) -> None:
-    result = run(app, "list", "--state", "FAILED")
+def test_nothing_found_is_no_error_and_names_the_storage(app: Celery) -> None:
+    result = run(app, "list", "--state", "FAILURE")
 
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "memory.db" in result.stderr
-    assert "'FAILED' is not a state of Celery's" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["list", "list --json", "count", "delete --yes", "resend --yes", "resend --orphans --yes"],
+)
+def test_a_state_that_nothing_is_in_and_celery_does_not_know_is_wrong_usage(
+    app: Celery, command: str
+) -> None:
+    result = run(app, *command.split(), "--state", "FAILED")
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "in the state 'FAILED'" in result.stderr
+    assert "FAILURE" in result.stderr
+
+
+def test_a_state_of_ones_own_is_found(app: Celery) -> None:
+    app.fullresult.storage.write([samples.event("a", outcome=samples.outcome("PROGRESS"))])
+
+    assert run(app, "count", "--state", "PROGRESS").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "count", "show one", "stale", "scheduled", "delete --all"]
+)
+def test_in_another_directory_no_file_is_made_and_the_missing_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = Celery("proj", set_as_current=False)
+    app.conf.fullresult_storage = "sqlite:///memory.db"
+    FullResult(app)
+
+    result = run(app, *command.split())
+
+    assert result.exit_code == 1
+    assert f"there is no file {tmp_path}/memory.db" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_holds_what_json_cannot(app: Celery) -> None:
@@ -520,6 +560,8 @@ def test_setup_prints_sql_that_makes_the_schema(app: Celery, tmp_path: Path) -> 
     import sqlite3
     from contextlib import closing
 
+    (tmp_path / "memory.db").unlink()
+
     result = run(app, "setup", "--sql")
 
     assert not (tmp_path / "memory.db").exists()
@@ -601,7 +643,7 @@ def test_a_bad_value_is_named_with_its_remedy(
         ("memory.db", ["fullresult_storage = 'memory.db'", "sqlite:///"]),
         ("mysql://u:secret@h/d", ["'mysql'", "known schemes", "sqlite"]),
         ("sqlite://host/file.db", ["sqlite:///relative.db"]),
-        ("sqlite:////no/such/directory/x.db", ["must exist and be writable"]),
+        ("sqlite:////no/such/directory/x.db", ["no file /no/such/directory/x.db", "setup"]),
         ("postgresql://u:secret@127.0.0.1:1/d", ["127.0.0.1", "refused"]),
         ("postgresql://no-such-host.invalid/d", ["no-such-host.invalid"]),
     ],

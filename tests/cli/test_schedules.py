@@ -56,11 +56,12 @@ def settings(tmp_path: Path, filesystem_broker: FilesystemBroker) -> dict[str, A
 
 
 @pytest.fixture
-def app(settings: dict[str, Any]) -> Iterator[Celery]:
+def app(settings: dict[str, Any], tmp_path: Path) -> Iterator[Celery]:
     """A recorded app whose tasks with an ETA wait in the storage."""
     app = Celery("proj", set_as_current=False)
     app.conf.update(settings)
     full = FullResult(app)
+    (tmp_path / "memory.db").touch()
     yield app
     full.close()
     app.close()
@@ -202,12 +203,29 @@ def test_json_has_every_field_but_the_message(app: Celery) -> None:
 
 
 def test_nothing_scheduled_is_no_error_and_says_where_it_looked(app: Celery) -> None:
-    result = run(app, "scheduled", "--state", "SCHEDULE")
+    result = run(app, "scheduled", "--state", "SCHEDULED")
 
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "memory.db" in result.stderr
-    assert "'SCHEDULE' is not a state" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["scheduled", "scheduled --json", "cancel --yes"])
+def test_a_state_that_nothing_waits_in_and_celery_does_not_know_is_wrong_usage(
+    app: Celery, command: str
+) -> None:
+    result = run(app, *command.split(), "--state", "SCHEDULE")
+
+    assert result.exit_code == 2
+    assert "in the state 'SCHEDULE'" in result.stderr
+
+
+def test_cancel_of_what_is_not_scheduled_asks_nothing(app: Celery) -> None:
+    result = run(app, "cancel", "nosuch")
+
+    assert result.exit_code == 1
+    assert "Cancel" not in result.stderr.replace("Cancelled", "")
+    assert "nosuch" in result.stderr
 
 
 # --- show
@@ -841,7 +859,7 @@ def test_a_storage_that_cannot_be_used_is_one_sentence(command: list[str]) -> No
 
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
-    assert "must exist and be writable" in result.stderr
+    assert "/no/such/directory/x.db" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -62,13 +62,10 @@ def cancel(
 
 def _by_id(full: FullResult, ids: Sequence[str], yes: bool) -> tuple[Sequence[str], int]:
     unique = list(dict.fromkeys(ids))
-    if not yes:
-        found = [
-            schedule
-            for task_id in unique[:SHOWN]
-            for schedule in schedules_of(full.storage, task_id)
-        ]
-        _ask(full, found, len(unique))
+    found = (each for task_id in unique for each in schedules_of(full.storage, task_id))
+    shown = list(islice(found, SHOWN))
+    if shown and not yes:  # without any there is nothing to ask for, and the report says why
+        _ask(full, shown, len(unique))
     return unique, len(unique)
 
 

@@ -104,7 +104,7 @@ def import_(
 
     A row that cannot be read is reported, the others go on, and the exit code is 1.
     """
-    full, wish = full_of(context), _wish(url, options)
+    full, wish = full_of(context, makes_file=True), _wish(url, options)
     try:
         actor = actor_here("command line", unwritten=say_unwritten)
         with closing(full.importing(wish, actor)) as job:

@@ -41,6 +41,8 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
     found = full.find(query)
     records = found[:limit]
     cursor = records[-1].cursor if len(found) > limit else None
+    if not records:
+        filters.explain_nothing(options)
     if as_json:
         say(dumps({"tasks": [document(record) for record in records], "next": cursor}))
         return
@@ -49,7 +51,6 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
         limits.say_what_follows(cursor)
     if not records:
         say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
-        filters.explain_nothing(options)
 
 
 @click.command(cls=Command, examples=["count --state FAILURE --since '1d ago'"])
@@ -58,6 +59,6 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
 def count(context: click.Context, /, **options: Any) -> None:
     """Count tasks."""
     number = full_of(context).count(filters.query(options))
-    say(str(number))
     if not number:
         filters.explain_nothing(options)
+    say(str(number))

@@ -60,6 +60,8 @@ def orphans(
     lost = Orphans(full.storage, age)
     found = list(islice(lost.find(filters.query(options)), limit + 1))
     shown, more = found[:limit], len(found) > limit
+    if not shown:
+        filters.explain_nothing(options)
     if as_json:
         say(dumps({"tasks": [_document(orphan) for orphan in shown], "more": more}))
     else:
@@ -68,7 +70,6 @@ def orphans(
             limits.say_limit_was_reached(limit)
         if not shown:
             say("No running task has lost its worker.", err=True)
-            filters.explain_nothing(options)
     if fail and shown:
         limits.fail_over(context, count_of(len(shown), "orphan"), more=more)
 

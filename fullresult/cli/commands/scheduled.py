@@ -67,6 +67,8 @@ def scheduled(
     )
     schedules = found[:limit]
     cursor = schedules[-1].cursor if len(found) > limit else None
+    if not schedules:
+        filters.explain_nothing(options)
     if as_json:
         shown = [schedule_document(schedule) for schedule in schedules]
         say(dumps({"schedules": shown, "next": cursor}))
@@ -76,4 +78,3 @@ def scheduled(
         limits.say_what_follows(cursor)
     if not schedules:
         say(f"No such task is scheduled in {without_password(full.settings.storage)}.", err=True)
-        filters.explain_nothing(options)

@@ -19,7 +19,7 @@ def setup(context: click.Context, /, sql: bool) -> None:
 
     It is needed only if `fullresult_auto_setup` is False. It may be repeated.
     """
-    full = full_of(context)
+    full = full_of(context, makes_file=True)
     shown = without_password(Settings.of(full.app).storage)
     if not sql:
         full.setup()

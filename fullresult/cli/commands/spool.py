@@ -28,7 +28,7 @@ _FRESH = timedelta(seconds=10)
 @click.pass_context
 def status(context: click.Context, /, as_json: bool) -> None:
     """Show how many events wait on this host to be written into the storage, and since when."""
-    found = full_of(context).spool_status()
+    found = full_of(context, makes_file=True).spool_status()
     if as_json:
         say(dumps(None if found is None else plain(asdict(found))))
     elif found is None:
@@ -44,7 +44,7 @@ def flush(context: click.Context, /) -> None:
 
     Processes that live write their own. The exit code is 1 if events remain.
     """
-    full = full_of(context)
+    full = full_of(context, makes_file=True)
     before = full.spool_status()
     if before is None:
         raise Failure("there is no spool: fullresult_spool_directory is None")

@@ -41,7 +41,7 @@ def sweep(context: click.Context, /, once: bool) -> None:
 
     The exit code is 1 if the broker or the storage failed, or if a task could not be sent.
     """
-    sweeper = full_of(context).parts.new_sweeper()
+    sweeper = full_of(context, makes_file=True).parts.new_sweeper()
     if not once:
         say("Sweeping; Ctrl-C ends it.", err=True)
     with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:

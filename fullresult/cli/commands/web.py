@@ -84,7 +84,7 @@ def web(context: click.Context, /, **options: Any) -> None:
     other address needs users, of `fullresult_web_users` or --users, who log in. Ctrl-C ends it.
     """
     if context.invoked_subcommand is None:
-        _serve(full_of(context), **options)
+        _serve(full_of(context, makes_file=True), **options)
 
 
 @web.command("hash-password")
