@@ -1,4 +1,7 @@
-"""SQLite: how each method of `Storage` is done in one file."""
+"""SQLite: how each method of `Database` is done in one file.
+
+Long because that protocol is one: every method is here, most of them in a few lines.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class AuditLog:
 
     def __init__(self, storage: Storage, redactor: Redactor | None = None) -> None:
         if not isinstance(storage, AuditStorage):
-            raise StorageError(f"{storage!r} keeps no audit log")
+            raise StorageError("this storage keeps no audit log")
         self._now = storage.now
         self._storage: AuditStorage = storage
         self._redactor = redactor

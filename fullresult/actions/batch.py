@@ -9,8 +9,9 @@ from typing import NamedTuple, TypeVar
 
 from fullresult.actions.audit import Trail
 from fullresult.actions.errors import LeftAlone, NotDone
+from fullresult.record import encoding
 from fullresult.record.encoding import safe_str
-from fullresult.storage import StorageError
+from fullresult.storage import Storage, StorageError
 
 T = TypeVar("T")
 
@@ -72,6 +73,21 @@ class Pace:
 
 
 AT_ONCE = Pace()
+
+
+def would_resend(storage: Storage, ids: Iterable[str]) -> Report:
+    """The report of a dry run: those of *ids* that are recorded would be sent. Sends nothing."""
+    report = Report()
+    for task_id in ids:
+        if storage.get(encoding.key(task_id)) is None:
+            report.fates.append(Fate(task_id, problem=unknown(task_id)))
+        else:
+            report.would_send.append(task_id)
+    return report
+
+
+def unknown(task_id: str) -> str:
+    return f"no task {task_id!r} is recorded"
 
 
 def do_each(

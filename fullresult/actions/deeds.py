@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import Trail, filters_of
-from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each
+from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
 from fullresult.actions.errors import NotDone, sending
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
@@ -94,7 +94,7 @@ class Deeds:
         def send(item: tuple[str, TaskRecord | None]) -> str:
             task_id, record = item
             if record is None:
-                raise NotDone(f"no task {task_id!r} is recorded")
+                raise NotDone(unknown(task_id))
             new_id = self._send_again(record)
             new.add(new_id)
             return new_id
@@ -195,7 +195,7 @@ class Deeds:
     def _get(self, task_id: str) -> TaskRecord:
         record = self._storage.get(encoding.key(task_id))
         if record is None:
-            raise LookupError(f"no task {task_id!r} is recorded")
+            raise LookupError(unknown(task_id))
         return record
 
     # What is scheduled

@@ -11,7 +11,7 @@ from typing import Any
 from celery.result import AsyncResult
 
 from fullresult.actions.audit import Actor, AuditLog, actor_here
-from fullresult.actions.batch import Report
+from fullresult.actions.batch import Report, would_resend
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.schedules import utc_of
@@ -19,6 +19,7 @@ from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import whole_query_of
 from fullresult.importers.deed import Import, Wish
 from fullresult.importers.importing import Imported
+from fullresult.insight.dates import length_of
 from fullresult.record import TaskRecord
 from fullresult.storage import TaskQuery
 
@@ -131,9 +132,9 @@ class ActionsAPI:
         The tasks are those with these *ids*, or those that match *query*, or its fields as
         keywords: the oldest first, at most *limit*, and none that this call has sent. A task that
         cannot be sent is reported, and the others go on. After three errors of the broker in a row
-        the rest is not tried. A *dry_run* only says which would be sent. The order of *query* is
-        ignored. Raises like `find`, and `ValueError` for a *query* with a limit or an `after` of
-        its own.
+        the rest is not tried. A *dry_run* only says which would be sent, and which ids are
+        unknown. The order of *query* is ignored. Raises like `find`, and `ValueError` for a *query*
+        with a limit or an `after` of its own.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -142,7 +143,7 @@ class ActionsAPI:
             if query is not None or filters or limit is not None:
                 raise TypeError("give ids, or a query and a limit, not both")
             chosen = list(dict.fromkeys(ids))
-            return Report(would_send=chosen) if dry_run else deeds.resend_ids(chosen)
+            return would_resend(self.parts.storage, chosen) if dry_run else deeds.resend_ids(chosen)
         if query is None and not filters:
             raise TypeError("say which tasks: ids, a TaskQuery, or its fields as keywords")
         asked = whole_query_of(query, filters)
@@ -158,7 +159,7 @@ class ActionsAPI:
         stale: bool = False,
         stale_scheduled: bool = False,
         orphans: bool = False,
-        age: timedelta | None = None,
+        age: timedelta | str | None = None,
         limit: int | None = None,
         dry_run: bool = False,
         actor: str | None = None,
@@ -178,6 +179,7 @@ class ActionsAPI:
         if not ways:
             raise TypeError("say what is missing: stale, stale_scheduled or orphans")
         narrowed = whole_query_of(query, filters) if query or filters else None
+        age = None if age is None else length_of(age, "age")
         return self._deeds(actor).find_and_resend_missing(
             ways, narrowed, age, limit, dry_run=dry_run
         )

@@ -147,7 +147,7 @@ class Parts:
         if settings.sweeps and not isinstance(storage, ScheduleStorage):
             key = "schedule_eta" if settings.schedule_eta else "outbox"
             raise ImproperlyConfigured(
-                f"fullresult_{key} = True: {storage!r} keeps no schedules; choose another "
+                f"fullresult_{key} = True: this storage keeps no schedules; choose another "
                 "fullresult_storage, or leave all tasks to the broker"
             )
         redactor = plugins.redactor(self.app, settings, self._plugins)

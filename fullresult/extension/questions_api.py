@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullresult.actions.audit import AuditLog
 from fullresult.extension.parts import Parts
+from fullresult.insight.dates import length_of
 from fullresult.insight.fleet import Fleet, fleet_of
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
@@ -95,7 +96,7 @@ class QuestionsAPI:
 
     def get_stale_tasks(
         self,
-        max_duration: timedelta | None = None,
+        max_duration: timedelta | str | None = None,
         acceptable_states: Collection[str] | None = None,
         *,
         limit: int | None = None,
@@ -106,11 +107,12 @@ class QuestionsAPI:
         *acceptable_states*, tasks in any other state are answered, finished or not. Raises
         `StorageError`.
         """
-        age = self.parts.settings.stale_after if max_duration is None else max_duration
+        given = _length(max_duration, "max_duration")
+        age = self.parts.settings.stale_after if given is None else given
         return find_stale(self.parts.storage, age, acceptable_states, limit)
 
     def get_orphaned_tasks(
-        self, gone_for: timedelta | None = None, *, limit: int | None = None, **filters: Any
+        self, gone_for: timedelta | str | None = None, *, limit: int | None = None, **filters: Any
     ) -> list[TaskRecord]:
         """Tasks that a worker began to run and that worker is gone; oldest first.
 
@@ -118,7 +120,9 @@ class QuestionsAPI:
         *filters* are those of `find`. Tasks that were sent again are left out. Raises like `find`,
         and `StorageError` if the storage keeps no heartbeats.
         """
-        found = Orphans(self.parts.storage, gone_for).find(TaskQuery(**filters))
+        found = Orphans(self.parts.storage, _length(gone_for, "gone_for")).find(
+            TaskQuery(**filters)
+        )
         return [orphan.record for orphan in islice(found, limit)]
 
     def explain(self, task_id: str, *, offline: bool = False) -> Explanation:
@@ -194,14 +198,16 @@ class QuestionsAPI:
         return self.parts.schedule_storage.count_schedules(asked)
 
     def get_stale_scheduled_tasks(
-        self, max_duration: timedelta | None = None, *, limit: int | None = None
+        self, max_duration: timedelta | str | None = None, *, limit: int | None = None
     ) -> list[Schedule]:
         """Schedules that have been due for *max_duration* and are not marked sent; oldest first.
 
         The default is `fullresult_stale_after`. If `claimed`, a sweeper took it, and may have sent
         it. If not, no sweeper of its namespace is at work. Raises `StorageError`.
         """
-        return Overdue(self.parts.storage, self.parts.settings).page(max_duration, limit)
+        return Overdue(self.parts.storage, self.parts.settings).page(
+            _length(max_duration, "max_duration"), limit
+        )
 
     def audit_log(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditEntry]:
         """The audit entries that match *query*, or its fields as keywords; newest first.
@@ -268,3 +274,7 @@ def whole_query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQ
                 "match: leave it out, and give limit=… to the call to have less done"
             )
     return asked
+
+
+def _length(value: timedelta | str | None, name: str) -> timedelta | None:
+    return None if value is None else length_of(value, name)

@@ -21,6 +21,15 @@ def length(text: str) -> timedelta:
     return bounded(duration(text))
 
 
+def length_of(value: timedelta | str, name: str) -> timedelta:
+    """A length of time given in Python as the argument *name*: a timedelta, or text as `2h`."""
+    if isinstance(value, str):
+        return length(value)
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} must be a timedelta, or text such as '2h', not {value!r}")
+    return value
+
+
 def bounded(length: timedelta) -> timedelta:
     """*length*, unless it is greater than `LONGEST`. Raises `ValueError`."""
     if length > LONGEST:

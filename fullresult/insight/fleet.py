@@ -111,7 +111,7 @@ class Fleet:
 def fleet_of(storage: Storage) -> Fleet:
     """The workers that *storage* knows. Raises `StorageError`."""
     if not isinstance(storage, WorkerStorage):
-        raise StorageError(f"{storage!r} does not keep which workers are alive")
+        raise StorageError("this storage does not keep which workers are alive")
     now, lives = storage.now(), lives_of(storage)
     running = _running(storage) if lives else {}
     seen = [_seen(life, now, running.get(life.worker.worker_id, ())) for life in lives]

@@ -33,7 +33,7 @@ class Orphans:
 
     def __init__(self, storage: Storage, gone_for: timedelta | None = None) -> None:
         if not isinstance(storage, WorkerStorage):
-            raise StorageError(f"{storage!r} does not keep which workers are alive")
+            raise StorageError("this storage does not keep which workers are alive")
         self._storage: Storage = storage
         self._now = storage.now()
         self._last = self._now if gone_for is None else self._now - gone_for

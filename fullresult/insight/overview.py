@@ -48,7 +48,7 @@ class Overviews:
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._schedules = storage if isinstance(storage, ScheduleStorage) else None
         if not isinstance(storage, StatisticsStorage):
-            raise StorageError(f"{storage!r} makes no statistics")
+            raise StorageError("this storage makes no statistics")
         self._settings = settings
         self._storage: Storage = storage
         self._counting: StatisticsStorage = storage

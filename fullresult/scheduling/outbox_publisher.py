@@ -89,7 +89,7 @@ class OutboxPublisher:
             )
         if not isinstance(self._storage, OutboxStorage):
             raise ImproperlyConfigured(
-                f"{self._storage!r} has no outbox: choose another fullresult_storage"
+                "this storage has no outbox: choose another fullresult_storage"
             )
         writer = self._storage.writer(connection)
         if writer is None:

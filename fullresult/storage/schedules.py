@@ -115,5 +115,5 @@ class ScheduleStorage(Storage, Protocol):
 def with_schedules(storage: Storage) -> ScheduleStorage:
     """*storage*, if it keeps schedules. Raises `StorageError` if it does not."""
     if not isinstance(storage, ScheduleStorage):
-        raise StorageError(f"{storage!r} keeps no schedules: no task can wait in it")
+        raise StorageError("this storage keeps no schedules: no task can wait in it")
     return storage

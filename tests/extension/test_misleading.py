@@ -58,3 +58,34 @@ def test_a_state_in_the_place_of_a_query_says_how_to_give_it(full: FullResult) -
 
     with pytest.raises(TypeError, match="state='FAILURE'"):
         full.count(state)
+
+
+def test_a_length_of_time_may_be_text(full: FullResult) -> None:
+    full.app.send_task("shop.pay", task_id="open")
+
+    assert full.get_stale_tasks("2h") == []
+    assert full.get_orphaned_tasks("2h") == []
+    assert full.resend_missing(stale=True, age="2h", dry_run=True).would_send == []
+    assert [record.task_id for record in full.get_stale_tasks("0s")] == ["open"]
+
+
+@pytest.mark.parametrize("ask", ["get_stale_tasks", "get_orphaned_tasks"])
+def test_what_is_no_length_of_time_is_named(full: FullResult, ask: str) -> None:
+    wrong: Any = 7200
+    with pytest.raises(TypeError, match="must be a timedelta, or text such as '2h', not 7200"):
+        getattr(full, ask)(wrong)
+    with pytest.raises(TypeError, match="age must be a timedelta, or text"):
+        full.resend_missing(stale=True, age=wrong)
+    with pytest.raises(ValueError, match="soon"):
+        getattr(full, ask)("soon")
+
+
+def test_a_dry_run_says_which_ids_are_unknown(full: FullResult) -> None:
+    full.app.send_task("shop.pay", task_id="known")
+
+    report = full.resend_many(ids=["known", "nobody"], dry_run=True)
+
+    assert report.would_send == ["known"]
+    assert [(fate.task_id, fate.problem) for fate in report.failed] == [
+        ("nobody", "no task 'nobody' is recorded")
+    ]

@@ -301,7 +301,7 @@ def test_a_storage_that_makes_no_statistics_is_named(full: FullResult) -> None:
 
     full.parts.opened = Bare(), full.recorder  # type: ignore[assignment]
 
-    with pytest.raises(StorageError, match="<Bare> makes no statistics"):
+    with pytest.raises(StorageError, match="this storage makes no statistics"):
         full.overview()
     full.parts.opened = None
 

@@ -41,7 +41,7 @@ SCHEDULED = {
     "test_no_more_schedules_are_counted_than_asked",
     "test_what_an_older_version_left_takes_schedules_after_setup",
 }
-NO_SCHEDULES = "<MemoryOnly> keeps no schedules: no task can wait in it"
+NO_SCHEDULES = "this storage keeps no schedules: no task can wait in it"
 
 
 @pytest.mark.timeout(300)
@@ -127,7 +127,7 @@ def test_schedule_eta_needs_a_storage_that_keeps_schedules(app: Celery, first: s
         app.fullresult.settings if first == "settings" else app.send_task("shop.pay")
 
     assert str(raised.value) == (
-        "fullresult_schedule_eta = True: <MemoryOnly> keeps no schedules; choose another "
+        "fullresult_schedule_eta = True: this storage keeps no schedules; choose another "
         "fullresult_storage, or leave tasks with an ETA to the broker"
     )
 
