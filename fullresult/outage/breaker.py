@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from sys import is_finalizing
 from typing import TypeVar
 
 from fullresult.outage.notice import Notice
@@ -95,7 +96,7 @@ class Breaker:
         In that case *keep* is called, to keep the event for later.
         """
         notice_fork()
-        if self._is_shut() and not self._may_probe():
+        if self._is_not_to_be_asked():
             self._missed(keep)
             return otherwise
         began = self._monotonic()
@@ -106,6 +107,8 @@ class Breaker:
 
     def ask(self, do: Callable[[], T]) -> T:
         """`do()`. Raises its `StorageError`, or one at once if the storage is not asked."""
+        if is_finalizing():
+            raise StorageError("the storage is not asked any more, for the interpreter ends")
         if self._is_shut() and not self.answers and not self._may_probe():
             raise StorageError("the storage did not answer a moment ago, and is asked again later")
         return self.probe(do)
@@ -149,7 +152,7 @@ class Breaker:
 
         Only the end says if the storage answers. *keep* is as for `call`.
         """
-        if self._is_shut() and not self._may_probe():
+        if self._is_not_to_be_asked():
             self._missed(keep)
             return _nothing
         began = self._monotonic()
@@ -173,6 +176,10 @@ class Breaker:
                 self._kept += 1
             else:
                 self._lost += 1
+
+    def _is_not_to_be_asked(self) -> bool:
+        # At the interpreter's end a driver may be half gone, or wait for a thread that cannot be.
+        return is_finalizing() or (self._is_shut() and not self._may_probe())
 
     def _is_shut(self) -> bool:
         """True if the breaker is open, also because a notice of another process says so."""
@@ -202,7 +209,10 @@ class Breaker:
         )
 
     def _missed(self, keep: Keep | None) -> None:
-        self.note(kept=keep is not None and keep())
+        kept = keep is not None and keep()
+        self.note(kept=kept)
+        if not kept and is_finalizing():
+            logger.error("fullresult: an event was not recorded, for the interpreter ends")
 
     def _try(
         self, do: Callable[[], T], otherwise: U, began: float, keep: Keep | None

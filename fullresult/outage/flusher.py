@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from sys import is_finalizing
 
 from fullresult.outage import adoption
 from fullresult.outage.breaker import Breaker
@@ -117,6 +118,8 @@ class Flusher:
     def wake(self) -> bool:
         """Have the thread look at what there is to write. True if there is a thread."""
         notice_fork()
+        if is_finalizing():
+            return False
         thread = self._thread or self._begin()
         if thread is None:
             return False

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from fullresult.storage.threads import Stop
+from fullresult.storage.threads import Stop, begin
 
 _TICK = 0.05
 COLLECT = 0.03
@@ -25,7 +25,7 @@ class FlusherThread:
         self._thread = threading.Thread(
             target=work, args=[self], name="fullresult-flusher", daemon=True
         )
-        self._thread.start()
+        begin(self._thread)
 
     @property
     def is_ending(self) -> bool:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from sys import is_finalizing
 
 from fullresult.outage.directory import make_directory, writable_by_others
 from fullresult.outage.lines import Frame, encode
@@ -100,6 +101,9 @@ class Spool:
             return False
         if self._refused_until and self._refuses(len(lines)):
             return False
+        if is_finalizing():
+            # Only this thread is left, and whichever had the lock does not give it back.
+            self._lock = threading.RLock()
         with self._lock:
             try:
                 self._append_alone(frames, lines)

@@ -13,7 +13,7 @@ from fullresult.record.worker import Worker
 from fullresult.recording.worker_card import CardMaker
 from fullresult.storage import CardStorage, Storage, StorageError, WorkerStorage
 from fullresult.storage.clock import AskTime, plainly
-from fullresult.storage.threads import Stop
+from fullresult.storage.threads import Stop, begin
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Heartbeat:
     def start(self) -> None:
         """Beat in a thread of this process."""
         self._thread = threading.Thread(target=self.run, name="fullresult-heartbeat", daemon=True)
-        self._thread.start()
+        begin(self._thread)
 
     def stop(self, timeout: float) -> None:
         """Store that the worker ended as it should. Waits at most *timeout* seconds."""

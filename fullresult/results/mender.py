@@ -16,7 +16,7 @@ from celery import Celery, signals
 
 from fullresult.results import bodies
 from fullresult.storage import CompleteChord, ResultStorage, Storage, StorageError
-from fullresult.storage.threads import Stop
+from fullresult.storage.threads import Stop, begin
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Mender:
         if self._thread is not None:
             return
         self._thread = threading.Thread(target=self._run, name="fullresult-mender", daemon=True)
-        self._thread.start()
+        begin(self._thread)
         # Weakly: this is held for as long as the app is there.
         signals.worker_shutdown.connect(self._on_worker_shutdown)
 

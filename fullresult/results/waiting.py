@@ -12,6 +12,7 @@ from celery.states import READY_STATES
 from fullresult.record import TaskRecord
 from fullresult.results.meta import goes_on_as
 from fullresult.storage import ResultStorage, StorageError, notice_fork, watch_forks
+from fullresult.storage.threads import begin
 
 _SOONEST = 0.002
 _LATEST = 0.5
@@ -76,7 +77,7 @@ class Waiter:
     def _begin(self, ticket: Ticket) -> None:
         thread = threading.Thread(target=self._run, name="fullresult-waiter", daemon=True)
         try:
-            thread.start()
+            begin(thread)
         except RuntimeError:
             self._tickets.remove(ticket)
             raise  # to this caller; the next one tries again

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from fullresult.storage import StorageError
+from fullresult.storage.threads import begin
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class SideThread:
         """Call *do* in a thread. A `StorageError` only ends it: the caller will meet it again."""
         thread = threading.Thread(target=self._run, args=(do,), name="fullresult-side", daemon=True)
         try:
-            thread.start()
+            begin(thread)
         except RuntimeError:  # there can be no more threads
             self._run(do)
         else:

@@ -31,7 +31,7 @@ from fullresult.scheduling.side_thread import SideThread
 from fullresult.scheduling.upkeep import Upkeep
 from fullresult.storage import StorageError
 from fullresult.storage.clock import AskTime, plainly
-from fullresult.storage.threads import Stop
+from fullresult.storage.threads import Stop, begin
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -100,7 +100,7 @@ class Sweeper:
     def start(self) -> None:
         """Run in a thread of this process."""
         self._thread = threading.Thread(target=self.run, name="fullresult-sweeper", daemon=True)
-        self._thread.start()
+        begin(self._thread)
 
     def stop(self) -> None:
         """Let `run` return after the message it is sending. Safe in threads and signal handlers."""

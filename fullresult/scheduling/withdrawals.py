@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from fullresult.outage.lines import Withdrawal
 from fullresult.record import TaskRecord
 from fullresult.storage import Refused, ScheduleStorage, StorageError
+from fullresult.storage.threads import begin
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +39,11 @@ class Withdrawals:
         self._keep(Withdrawal(schedule_id), *(() if event is None else (event,)))
         # Not behind the rest of the spool: the schedule may be due in a moment. A thread each is
         # affordable: after the first failure the breaker lets few others begin.
-        threading.Thread(
+        thread = threading.Thread(
             target=self._work, args=[schedule_id, event], name="fullresult-withdrawal", daemon=True
-        ).start()
+        )
+        with suppress(RuntimeError):  # there can be no more threads: it is in the spool
+            begin(thread)
 
     def _work(self, schedule_id: str, event: TaskRecord | None) -> None:
         pause = _FIRST_PAUSE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import AbstractContextManager
+from sys import is_finalizing
 
 from fullresult.storage.forks import notice_fork, watch_forks
 
@@ -49,6 +50,16 @@ class ForkGate(AbstractContextManager["ForkGate"]):
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def begin(thread: threading.Thread) -> None:
+    """Start *thread*. Raises `RuntimeError` if there can be no more, as when the interpreter ends.
+
+    Before Python 3.12 `Thread.start` itself waits for ever then.
+    """
+    if is_finalizing():
+        raise RuntimeError("no thread can be started, for the interpreter ends")
+    thread.start()
 
 
 class Stop:
