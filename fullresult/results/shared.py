@@ -31,6 +31,12 @@ class Shared:
             self.recorder, storage = known, known.writer.storage
         else:
             settings = Settings.of(app)
+            if url == OWN and not app.conf.get("fullresult_storage"):
+                raise ImproperlyConfigured(
+                    f"result_backend = {OWN!r}: the app {app.main or app!r} has neither FullResult "
+                    "nor fullresult_storage, which say where its results are. An unpickled result "
+                    "is of the current app: is that the right one?"
+                )
             if url != OWN:
                 settings = replace(settings, storage=url)
             storage = plugins.open_storage(settings)

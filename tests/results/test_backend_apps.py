@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import ImproperlyConfigured
 from celery.exceptions import TimeoutError as GetTimeout
 
 from tests.kit import workers
@@ -136,6 +137,24 @@ class TestPickling(Contract):
             assert backend.get_result(task_id) == 1
         backend.forget(task_id)
         _close(backend)
+
+
+def test_where_the_current_app_is_another_there_is_an_error_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Celery("shop", broker="memory://", set_as_current=False) as app:
+        app.conf.update(
+            result_backend="fullresult://", fullresult_storage=f"sqlite:///{tmp_path}/records.db"
+        )
+        pickled = pickle.dumps(app.backend)
+
+    with Celery("other", set_as_current=False) as other, current(other):
+        backend = pickle.loads(pickled)
+        with pytest.raises(ImproperlyConfigured, match="'other' has neither FullResult nor"):
+            backend.get_state("one")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def _close(backend: Any) -> None:
