@@ -6,6 +6,7 @@ import click
 
 from fullresult.cli.commands.audit import audit
 from fullresult.cli.commands.cancel import cancel
+from fullresult.cli.commands.check import check
 from fullresult.cli.commands.delete import delete
 from fullresult.cli.commands.doctor import doctor
 from fullresult.cli.commands.explain import explain
@@ -40,6 +41,7 @@ __all__ = ["fullresult"]
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,
+        check,
         spool,
         web,
     ],

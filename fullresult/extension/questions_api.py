@@ -24,6 +24,8 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
+    from fullresult.insight.check.check import Against
+    from fullresult.insight.check.findings import Findings
     from fullresult.insight.doctor.risk import Checkup
     from fullresult.insight.explain.explanation import Explanation
     from fullresult.insight.periodic import Periodic, PeriodicTask
@@ -217,6 +219,36 @@ class QuestionsAPI:
         if query is not None and filters:
             raise TypeError("give an AuditQuery or its fields as keywords, not both")
         return AuditLog(self.parts.storage).find(query or AuditQuery(**filters))
+
+    def check(
+        self,
+        *,
+        recent: timedelta = _A_DAY,
+        queues: Collection[str] = (),
+        against: Against | None = None,
+        known: Collection[str] = (),
+        scheduler: str | None = None,
+    ) -> Findings:
+        """What would break if the code that runs here took what waits in the storage.
+
+        Tasks that ended in the time *recent* make warnings: so callers may go on to call them.
+        Queues are compared with *queues*; else with those of the configuration (*against* is
+        "declared") or of the workers that live ("live"), by default the first of these that names
+        any. *known* are keys of findings that are accepted. Raises `StorageError`.
+        """
+        from fullresult.insight.check.check import Check
+
+        periodic = self._periodic(scheduler)
+        parts = self.parts
+        return Check(
+            parts.app,
+            parts.settings,
+            parts.storage,
+            periodic,
+            recent=recent,
+            queues=queues,
+            against=against,
+        ).run(known)
 
     def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:
         """Every periodic task of beat's plan, by name, each with its last run.

@@ -255,9 +255,11 @@ def _child(value: Any) -> Any:
 
 def _of_result(value: Opaque) -> Any:
     """The child of a pickled `AsyncResult` or `GroupResult`."""
-    args = value.args if isinstance(value.args, tuple) else ()
+    kind, args = str(value.name), value.args if isinstance(value.args, tuple) else ()
+    if kind.endswith("_unpickle_appattr") and len(args) == 2 and isinstance(args[1], tuple):  # noqa: PLR2004
+        kind, args = str(args[0]), args[1]  # results are classes of an app
     if not args or not isinstance(args[0], str):
         return None
-    if str(value.name).endswith("GroupResult"):
+    if kind.endswith("GroupResult"):
         return [encoding.key(args[0]), children_of(args[1] if len(args) > 1 else ())]
     return encoding.key(args[0])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from celery.utils.time import maybe_iso8601
 from kombu import Queue
+from kombu.compression import get_decoder
 from kombu.serialization import dumps as encode
 from kombu.serialization import registry
 
@@ -102,6 +103,15 @@ def content_type_of(serializer: str) -> str:
 def is_json(serializer: str) -> bool:
     """True if kombu's *serializer* writes JSON."""
     return content_type_of(serializer) == "application/json"
+
+
+def decompresses(compression: str) -> bool:
+    """True if kombu can decompress what *compression* made, here."""
+    try:
+        get_decoder(compression)
+    except KeyError:
+        return False
+    return True
 
 
 def serializer_of(content_type: str) -> str:

@@ -1,0 +1,1 @@
+"""The deploy guard: what waits in the storage, bound to the code that runs here."""

@@ -1,0 +1,202 @@
+"""A check of all that waits in a storage against the code that runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+from typing import Literal
+
+from celery import Celery
+
+from fullresult.config import Settings, is_recorded
+from fullresult.insight.check.findings import Finding, Findings, Level
+from fullresult.insight.check.rules import Broken, Rules
+from fullresult.insight.check.uses import Tally, Use, of_links, of_message
+from fullresult.insight.fleet import lives_of
+from fullresult.insight.periodic import Periodic, SchedulerError
+from fullresult.record import SCHEDULED, TaskRecord, pages
+from fullresult.record.shape import Shape
+from fullresult.storage import Storage, TaskQuery
+
+Against = Literal["live", "declared"]
+_PAGE = 500
+_MOST = 20_000
+"""Uses that are told apart."""
+
+
+class Check:
+    """One check. Raises `StorageError`."""
+
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: Storage,
+        periodic: Periodic,
+        *,
+        recent: timedelta = timedelta(days=1),
+        queues: Collection[str] = (),
+        against: Against | None = None,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._periodic = periodic
+        self._recent = recent
+        self._answer = Findings()
+        self._rules = Rules(app, self._consumed(queues, against))
+
+    def run(self, known: Collection[str] = ()) -> Findings:
+        """Check what is open and scheduled, what ended lately, and the periodic tasks.
+
+        *known* are the keys of findings that were accepted before.
+        """
+        for query in (TaskQuery(open=True), TaskQuery(state=SCHEDULED)):
+            self._look(query, "error")
+        since = self._storage.now() - self._recent
+        if self._recent:
+            self._look(TaskQuery(open=False, not_state=[SCHEDULED], since=since), "warning")
+        self._look_at_periodic()
+        self._sort(known)
+        return self._answer
+
+    # ---- queues
+
+    def _consumed(self, queues: Collection[str], against: Against | None) -> Collection[str] | None:
+        if queues:
+            return queues
+        if against == "declared" or (against is None and self._app.conf.task_queues):
+            return _declared(self._app)
+        found = self._living()
+        if found is None and against == "live":
+            self._answer.notes.append("queues were not checked: no living worker has left a card")
+        elif found is None:
+            self._answer.notes.append(
+                "queues were not checked: neither task_queues nor the card of a living worker "
+                "names any; give --queues"
+            )
+        return found
+
+    def _living(self) -> Collection[str] | None:
+        """The queues of the workers of this broker that live; None if one has no card."""
+        now = self._storage.now()
+        lives = [life for life in lives_of(self._storage) if not life.worker.is_gone(now)]
+        cards = [life.card for life in lives]
+        if not cards or None in cards:
+            return None
+        ours = (card for card in cards if card and card.namespace == self._settings.namespace)
+        return {queue for card in ours for queue in card.queues}
+
+    # ---- what waits
+
+    def _look(self, query: TaskQuery, level: Level) -> None:
+        uses: dict[Use, Tally] = {}
+        for record in pages.walk(self._storage.find, replace(query, limit=_PAGE)):
+            self._add(uses, Shape.of(record), record)
+            self._add_links(uses, record)
+        self._judge(uses, level)
+
+    def _add(self, uses: dict[Use, Tally], shape: Shape, record: TaskRecord | None) -> None:
+        self._answer.checked += shape.number
+        if shape.name is None:
+            self._answer.unchecked += shape.number
+            return
+        if not is_recorded(shape.name, ()) and not shape.linked:
+            return  # Celery's own tasks that poll, and ours
+        use = of_message(shape)
+        if use.positional is None:
+            self._answer.unchecked += shape.number
+        values = None if record is None else (record.args, record.kwargs)
+        _tally(uses, use, shape, values)
+
+    def _add_links(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
+        shape = Shape.of(record)
+        for use in of_links(record):
+            _tally(uses, use, shape, None)
+
+    def _look_at_periodic(self) -> None:
+        try:
+            entries = self._periodic.entries()
+        except SchedulerError as error:
+            self._answer.notes.append(f"periodic tasks were not checked: {error}")
+            return
+        for entry in entries:
+            keywords = tuple(sorted(map(str, entry.kwargs or {})))
+            queue = (entry.options or {}).get("queue")
+            shown = queue if isinstance(queue, str) else None
+            use = Use("periodic entry", entry.task, (len(entry.args or ()),), keywords, shown,
+                      caller=entry.name)  # fmt: skip
+            self._judge({use: Tally(count=1)}, "error")
+
+    # ---- findings
+
+    def _judge(self, uses: dict[Use, Tally], level: Level) -> None:
+        for use, tally in uses.items():
+            with_values = self._with_values(use, tally)
+            for broken in self._rules.broken(use, with_values):
+                self._answer.found.append(_finding(broken, tally, level))
+
+    def _with_values(self, use: Use, tally: Tally) -> Tally:
+        if tally.values is not None or tally.example is None or use.how != "message":
+            return tally
+        record = self._storage.get(tally.example) if use.positional is not None else None
+        return tally if record is None else replace(tally, values=(record.args, record.kwargs))
+
+    def _sort(self, known: Collection[str]) -> None:
+        merged = _merged(self._answer.found)
+        self._answer.known = [finding for finding in merged if finding.key in known]
+        self._answer.found = [finding for finding in merged if finding.key not in known]
+        self._answer.found.sort(key=_urgency)
+
+
+def _declared(app: Celery) -> Collection[str]:
+    """The queues that the configuration names. A publish adds others to those of the app."""
+    queues = app.conf.task_queues or [app.conf.task_default_queue]
+    return {str(getattr(queue, "name", queue)) for queue in queues}
+
+
+def _tally(uses: dict[Use, Tally], use: Use, shape: Shape, values: object) -> None:
+    found = uses.get(use)
+    if found is None:
+        if len(uses) >= _MOST:
+            return
+        found = uses[use] = Tally()
+    found.add(shape, values)  # type: ignore[arg-type]
+
+
+def _finding(broken: Broken, tally: Tally, level: Level) -> Finding:
+    worst: Level = "error" if "error" == level == broken.level else "warning"
+    return Finding(
+        broken.rule,
+        worst,
+        broken.task,
+        broken.problem,
+        broken.heal,
+        tally.count,
+        tally.example,
+        tally.newest,
+        tally.first_due,
+        broken.place,
+    )
+
+
+def _urgency(finding: Finding) -> tuple[str, float, str]:
+    due = finding.first_due
+    return finding.level, float("inf") if due is None else due.timestamp(), finding.key
+
+
+def _merged(found: list[Finding]) -> list[Finding]:
+    """Findings of one key as one: an error if one is."""
+    by_key: dict[str, Finding] = {}
+    for each in found:
+        known = by_key.get(each.key)
+        by_key[each.key] = each if known is None else _both(known, each)
+    return list(by_key.values())
+
+
+def _both(a: Finding, b: Finding) -> Finding:
+    if a.level != b.level:
+        return a if a.level == "error" else b
+    due = min(filter(None, (a.first_due, b.first_due)), default=None)
+    return replace(a, count=a.count + b.count, first_due=due)
