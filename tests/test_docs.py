@@ -27,7 +27,12 @@ from tests.kit.sentences import one_sentence_a_line
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]
-BESIDE_DOCS = ("SECURITY.md", "benchmarks/README.md", "examples/adapter/README.md")
+BESIDE_DOCS = (
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "examples/adapter/README.md",
+    "examples/django/README.md",
+)
 IN_FORM = [*PAGES, *(ROOT / name for name in BESIDE_DOCS)]
 COMMANDS: list[tuple[str, click.Command]] = sorted(commands.commands.items())
 
