@@ -160,6 +160,12 @@ def read(full: FullResult) -> None:
     full.parts.schedule_storage.last_sweep(full.settings.namespace)
     full.audit_log()
     full.audit_log(task_id="a")
+    assert full.explain("a", offline=True).unknown == ()
+    for record in full.find(limit=3):
+        full.explain(record.task_id, offline=True)
+    assert full.workers().orphans == 0
+    full.queues(offline=True)
+    full.doctor(offline=True)
 
 
 def operate(full: FullResult) -> None:

@@ -173,7 +173,9 @@ def ended(case: Case) -> Finding | None:
         return None
     when = f" at {case.at(record.date_done)}" if record.date_done else ""
     where = f" on {record.worker}" if record.worker else ""
-    after = f", after {span(record.runtime)}" if record.runtime is not None else ""
+    # Negative where the clocks of two hosts differ.
+    ran = max(record.runtime or 0.0, 0.0)
+    after = f", after {span(ran)}" if ran else ""
     evidence = (case.of_record(record.state, record.date_done),)
     if record.state == SUCCESS:
         return Finding("succeeded", f"It succeeded{where}{when}{after}.", evidence=evidence)

@@ -44,10 +44,11 @@ def _reserved(case: Case, answer: Answer, _: Mapping[str, Any]) -> Finding:
         f"{each.name} for {span(since(each.since, answer).total_seconds())}"
         for each in answer.running
     ]
+    waits = "waits" if answer.reserved_count == 1 else "wait"
     processes = "its 1 process runs" if size == 1 else f"its {size} processes run"
     sentence = (
         f"{answer.worker} has taken it, and has no process free: {processes} {names(runs, 3)}"
-        f"; {count_of(answer.reserved_count)} wait in it."
+        f"; {count_of(answer.reserved_count)} {waits} in it."
     )
     advice = ("set worker_prefetch_multiplier = 1, so that workers take what they can run",)
     return Finding("worker is full", sentence, evidence=evidence, commands=advice)
