@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,6 @@ from celery import Celery
 from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry, Scheduler
 from celery.schedules import crontab, schedule
 from celery.utils.imports import load_extension_class_names, symbol_by_name
-from celery.utils.time import maybe_make_aware
 
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.dates import to_utc
@@ -141,11 +140,22 @@ def _configured(app: Celery) -> dict[str, ScheduleEntry]:
 
 
 def _kept_by(scheduler: Scheduler) -> Iterable[ScheduleEntry]:
+    # What is not due within hours, or disabled, is in the `schedule` of neither of these two.
     models = getattr(getattr(scheduler, "Model", None), "_default_manager", None)
-    if models is None:
-        return list((scheduler.schedule or {}).values())
-    # django-celery-beat's `schedule` lacks entries that are disabled or not due within hours.
-    return [scheduler.Entry(model, app=scheduler.app) for model in models.all()]
+    if models is not None:  # django-celery-beat
+        return [scheduler.Entry(model, app=scheduler.app) for model in models.all()]
+    redbeat = getattr(scheduler.app, "redbeat_conf", None)
+    if redbeat is not None and hasattr(scheduler.Entry, "from_key"):
+        return list(_kept_by_redbeat(scheduler, redbeat.schedule_key))
+    return list((scheduler.schedule or {}).values())
+
+
+def _kept_by_redbeat(scheduler: Scheduler, key: str) -> Iterator[ScheduleEntry]:
+    from redbeat.schedulers import get_redis
+
+    for name in get_redis(scheduler.app).zrange(key, 0, -1):
+        with suppress(KeyError):  # deleted meanwhile
+            yield scheduler.Entry.from_key(name, app=scheduler.app)
 
 
 @dataclass
@@ -186,7 +196,7 @@ def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
 def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTask:
     own = runs.by_entry.get(entry.name)
     last = own or runs.of_none
-    enabled = bool(getattr(getattr(entry, "model", None), "enabled", True))
+    enabled = bool(getattr(getattr(entry, "model", entry), "enabled", True))
     return PeriodicTask(
         name=entry.name,
         task=entry.task,
@@ -222,17 +232,41 @@ def _field(value: Any) -> str:
 
 def _next_due(entry: ScheduleEntry, sent: datetime | None) -> datetime | None:
     """When beat sends it next; None if that cannot be known from here."""
-    plan = entry.schedule
-    known = getattr(getattr(entry, "model", None), "last_run_at", None)
-    last = [when for when in (sent, known and maybe_make_aware(known)) if when is not None]
-    since = max(last, default=None)
-    if since is None and isinstance(plan, schedule) and not isinstance(plan, crontab):
-        return None  # It counts from the start of beat.
     try:
-        left: timedelta = plan.remaining_estimate(since or plan.now())
-        return to_utc(datetime.now(timezone.utc) + left)
+        if hasattr(entry, "due_at"):  # RedBeat says it itself
+            return None if entry.due_at is None else to_utc(entry.due_at)
+        model = getattr(entry, "model", None)
+        return _from_plan(entry, sent) if model is None else _from_model(entry, model, sent)
     except Exception:  # noqa: BLE001  (a class of the user's may raise anything)
         return None
+
+
+def _from_model(entry: ScheduleEntry, model: Any, sent: datetime | None) -> datetime | None:
+    """The same of an entry of django-celery-beat, whose own `is_due` would change the model."""
+    now = datetime.now(timezone.utc)
+    start, end, known = (
+        getattr(model, name, None) for name in ("start_time", "expires", "last_run_at")
+    )
+    if any(when is not None and when.tzinfo is None for when in (start, end)):
+        return None  # it depends on settings of Django's which clock a date is of
+    if (end is not None and end <= now) or (model.one_off and model.total_run_count):
+        return None
+    if start is not None and start > now:
+        return to_utc(start)
+    if known is not None and known.tzinfo is not None:
+        sent = known if sent is None else max(known, sent)
+    due = _from_plan(entry, sent)
+    return due if due is None or start is None else max(due, to_utc(start))
+
+
+def _from_plan(entry: ScheduleEntry, since: datetime | None) -> datetime | None:
+    plan = entry.schedule
+    if since is None and isinstance(plan, schedule) and not isinstance(plan, crontab):
+        return None  # It counts from the start of beat.
+    now, plans = datetime.now(timezone.utc), plan.now()
+    # The clock of django-celery-beat without time zones is off by Django's own.
+    left: timedelta = plan.remaining_estimate(plans if since is None else since + (plans - now))
+    return to_utc(now + left)
 
 
 def _options(entry: ScheduleEntry, shown: Call) -> dict[str, Any]:

@@ -435,7 +435,8 @@ import django
 from django.conf import settings
 settings.configure(
     DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {database!r}}}}},
-    INSTALLED_APPS=["django_celery_beat"], USE_TZ=True,
+    INSTALLED_APPS=["django_celery_beat"], USE_TZ={aware}, TIME_ZONE="America/Sao_Paulo",
+    DJANGO_CELERY_BEAT_TZ_AWARE={aware},
 )
 django.setup()
 from django.core.management import call_command
@@ -455,6 +456,11 @@ make(name="often", task="shop.often", interval=every, args='[1]', kwargs='{{"a":
 make(name="nightly", task="shop.nightly", crontab=nightly)
 make(name="at noon", task="shop.nightly", crontab=noon)
 make(name="paused", task="shop.paused", interval=every, enabled=False)
+from datetime import timedelta
+from django.utils.timezone import now
+make(name="tomorrow", task="shop.x", interval=every, start_time=now() + timedelta(days=1))
+make(name="begun", task="shop.x", interval=every, start_time=now() - timedelta(days=1))
+make(name="expired", task="shop.x", interval=every, expires=now() - timedelta(days=1))
 
 app = Celery("proj")
 app.conf.update({settings!r})
@@ -466,18 +472,24 @@ watch(beat)
 beat.apply_async(beat.schedule["often"])
 triggered = full.trigger("paused")
 after = {{e.name: e for e in full.periodic()}}
+from datetime import datetime, timezone
+now_utc = datetime.now(timezone.utc)
 json.dump({{
     "before": before,
     "last": [after["often"].last_run.args, after["often"].last_run.periodic],
     "triggered": after["paused"].last_run.task_id == triggered.id,
-    "due": after["often"].next_due is not None,
+    "due": {{
+        name: entry.next_due and round((entry.next_due - now_utc).total_seconds() / 3600)
+        for name, entry in after.items() if entry.task in ("shop.x", "shop.often")
+    }},
     "still disabled": not PeriodicTask.objects.get(name="paused").enabled,
 }}, sys.stdout)
 """
 
 
+@pytest.mark.parametrize("aware", [True, False])
 def test_a_database_scheduler_of_django(
-    tmp_path: Path, filesystem_broker: FilesystemBroker
+    tmp_path: Path, filesystem_broker: FilesystemBroker, aware: bool
 ) -> None:
     """All its entries, also what it leaves out of its own schedule: disabled, or due much later."""
     pytest.importorskip("django_celery_beat")
@@ -485,7 +497,7 @@ def test_a_database_scheduler_of_django(
         **filesystem_broker.settings,
         "fullresult_storage": f"sqlite:///{tmp_path / 'memory.db'}",
     }
-    script = _DJANGO.format(database=str(tmp_path / "django.db"), settings=settings)
+    script = _DJANGO.format(database=str(tmp_path / "django.db"), settings=settings, aware=aware)
 
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -506,11 +518,17 @@ def test_a_database_scheduler_of_django(
         "nightly": ["0 3 * * *", True, [], {}],
         "at noon": ["0 15 * * *", True, [], {}],
         "paused": ["every 10 minutes", False, [], {}],
+        **{each: ["every 10 minutes", True, [], {}] for each in ("tomorrow", "begun", "expired")},
     }
+    # Without time zones nobody can tell, but for what is recorded: `often` was sent.
+    assert found.pop("due") == (
+        {"often": 0, "tomorrow": 24, "begun": -24, "expired": None}
+        if aware
+        else {"often": 0, "tomorrow": None, "begun": None, "expired": None}
+    )
     assert found == {
         "last": [[1], True],
         "triggered": True,
-        "due": True,
         "still disabled": True,
     }
 

@@ -47,7 +47,7 @@ def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) ->
     """
     from fullresult.insight.periodic import SchedulerError
 
-    full = full_of(context)
+    full = full_of(context, makes_file=True)
     try:
         found = full.periodic(scheduler)
     except SchedulerError as error:
@@ -70,7 +70,7 @@ def trigger(context: click.Context, /, name: str, scheduler: str | None) -> None
     NAME is the one that `periodic` lists. Beat keeps its plan, and sends the task again when it is
     due. Prints the id of the task that was sent.
     """
-    full = full_of(context)
+    full = full_of(context, makes_file=True)
     try:
         result = deeds_of(full).trigger(name, scheduler)
     except Exception as error:  # of the broker's library, or of what makes an argument
