@@ -32,9 +32,9 @@ def place_of(connection: Any) -> Place:
     may_be_used = not in_tests or is_test_database(settings)
     if vendor == "postgresql":
         return Place(vendor, _postgresql_url(settings), False, may_be_used, in_tests)
-    is_memory = _is_memory(str(settings["NAME"]))
-    url = "" if is_memory else f"sqlite:///{quote(str(Path(settings['NAME']).absolute()))}"
-    return Place(vendor, url, is_memory, may_be_used, in_tests)
+    in_memory = is_memory(str(settings["NAME"]))
+    url = "" if in_memory else f"sqlite:///{quote(str(Path(settings['NAME']).absolute()))}"
+    return Place(vendor, url, in_memory, may_be_used, in_tests)
 
 
 def tests_run() -> bool:
@@ -49,13 +49,13 @@ def is_test_database(settings: Mapping[str, Any]) -> bool:
     name, given = str(settings["NAME"]), settings.get("TEST", {}).get("NAME")
     root = Path(str(given)).with_suffix("") if given else None
     return (
-        _is_memory(name)
+        is_memory(name)
         or Path(name).name.startswith("test_")
         or (root is not None and name.startswith(str(root)))
     )
 
 
-def _is_memory(name: str) -> bool:
+def is_memory(name: str) -> bool:
     return name == ":memory:" or "mode=memory" in name
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fullresult.storage import Refused, StorageError
+from fullresult_storage_sql.django_places import is_memory
+from fullresult_storage_sql.outbox_statements import MemoryOutlet, SQLiteOutlet
 from fullresult_storage_sql.sqlite import SQLite
+from fullresult_storage_sql.sqlite_conditions import SQL
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ class JoinedSQLite(SQLite):
 
     def __repr__(self) -> str:
         return f"django://{self._connection().alias}"
+
+    def outlet(self) -> SQLiteOutlet:
+        name = str(self._connection().settings_dict["NAME"])
+        return MemoryOutlet(SQL) if is_memory(name) else SQLiteOutlet(SQL, Path(name))
 
     def _run(self, do: Callable[[Session], T]) -> T:
         try:

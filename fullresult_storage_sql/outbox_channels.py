@@ -16,6 +16,7 @@ Dialect = Literal["postgresql", "sqlite"]
 Rows = list[Sequence[Any]]
 
 KINDS = {
+    "django": "outbox_django",
     "psycopg": "outbox_psycopg",
     "sqlite3": "outbox_sqlite3",
 }
@@ -66,9 +67,15 @@ class AsyncChannel(Described, Protocol):
 
 
 def channel_of(connection: object) -> Channel | AsyncChannel | None:
-    """The channel of *connection*; None if no module knows its class."""
-    for each in type(connection).__mro__:
-        package = each.__module__.partition(".")[0]
+    """The channel of *connection*; None if no module knows its class.
+
+    Text is the alias of a connection of Django's.
+    """
+    if isinstance(connection, str):
+        packages = ["django"]
+    else:
+        packages = [each.__module__.partition(".")[0] for each in type(connection).__mro__]
+    for package in packages:
         if package in KINDS and package in sys.modules:
             module = import_module(f"fullresult_storage_sql.{KINDS[package]}")
             found: Channel | AsyncChannel | None = module.channel(connection)

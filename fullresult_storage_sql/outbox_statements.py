@@ -127,6 +127,21 @@ class SQLiteOutlet:
         return None
 
 
+class MemoryOutlet(SQLiteOutlet):
+    """In a database in memory, as Django's tests have it: only its tables tell it from others."""
+
+    def __init__(self, sql: dict[str, str]) -> None:
+        super().__init__(sql, Path())
+
+    def identity(self) -> Steps[Identity]:
+        ((own,),) = yield _in_schema(self._sql["identity"], "main"), ()
+        return (str(own or ""),)
+
+    def _schema(self) -> Steps[str | None]:
+        yield from ()
+        return "main"
+
+
 def _in_schema(sql: str, schema: str) -> str:
     return sql.replace("{schema}", schema).replace("{quoted}", schema.replace("'", "''"))
 

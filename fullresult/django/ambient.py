@@ -44,11 +44,15 @@ def with_outbox(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any
         connection = open_transaction(full)
         # A block that the caller opened, an outbox or direct(), is nearer. In a TestCase the
         # record itself is in the transaction, and nothing is sent.
-        if connection is None or stays() or Block.around(full.parts.outboxes) is not None:
+        if connection is None or Block.around(full.parts.outboxes) is not None:
             return send_task(*given, **options)
+        if stays():
+            with full.direct():
+                return send_task(*given, **options)
         if connection.vendor == "sqlite" and connection.is_in_memory_db():
             # Of a test: no worker sees this database, so nobody would send what is in it.
-            return send_task(*given, **{**options, "producer": NoProducer()})
+            with full.direct():
+                return send_task(*given, **{**options, "producer": NoProducer()})
         with full.outbox(connection.connection):
             return send_task(*given, **options)
 

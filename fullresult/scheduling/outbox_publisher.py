@@ -20,6 +20,7 @@ from fullresult.recording.running_tasks import request_of
 from fullresult.scheduling import original_ids
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
 from fullresult.scheduling.options import PRODUCERS, TIMES, due_in, is_stock
+from fullresult.scheduling.outbox_ambient import connection_around
 from fullresult.scheduling.outbox_box import (
     AsyncOutbox,
     Block,
@@ -79,6 +80,9 @@ class OutboxPublisher:
     def box(self) -> Outbox[Any] | None:
         """The outbox that a publish now goes into; None if it goes to the broker."""
         block = Block.around(self)
+        if block is None and isinstance(self._settings.outbox, tuple):
+            connection = connection_around(self._settings.outbox)
+            return None if connection is None else self.outbox(connection)
         return block if isinstance(block, Outbox) else None
 
     def _writer(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter:

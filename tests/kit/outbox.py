@@ -18,6 +18,7 @@ from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid
 
 from fullresult import FullResult
+from tests.kit.outbox_django import by_django
 
 NO_BROKER = "amqp://127.0.0.1:1//"
 """Nothing listens there: a publish that goes to the broker raises."""
@@ -133,6 +134,8 @@ Kind = Callable[[str], AbstractContextManager[Caller]]
 KINDS: dict[str, tuple[str, Kind]] = {
     "psycopg": ("postgresql", by_psycopg),
     "sqlite3": ("sqlite", by_sqlite3),
+    "Django's postgresql": ("postgresql", by_django),
+    "Django's sqlite": ("sqlite", by_django),
     "pymongo": ("mongodb", by_pymongo),
 }
 """By name: the storage that it needs, and how to connect to it."""
