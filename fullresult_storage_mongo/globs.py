@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+_LAST = "\U0010ffff"
+_SURROGATES, _BEYOND = 0xD800, "\ue000"
+
+
+def bounds(pattern: str) -> tuple[str, str | None]:
+    """The least text that *pattern* may match, and one that is greater than any (None: none is)."""
+    first = pattern[: min((pattern + "*?[").index(sign) for sign in "*?[")]
+    if not first or first[-1] == _LAST:
+        return first, None
+    after = ord(first[-1]) + 1
+    # No database holds the surrogates that come next.
+    return first, first[:-1] + (_BEYOND if after == _SURROGATES else chr(after))
+
 
 def as_regex(pattern: str) -> str:
     """A regular expression for whole texts, to be used with the option `s`."""

@@ -52,13 +52,41 @@ def names(handle: Handle, query: TaskQuery) -> list[str] | None:
     if query.name is None or not query.name_is_glob:
         return None
     try:
-        known = handle.tasks.distinct("name")
+        least, beyond = globs.bounds(query.name)
+        within = {"$gte": least} if beyond is None else {"$gte": least, "$lt": beyond}
+        known = handle.tasks.distinct("name", {"name": within})
     except OperationFailure as error:
         if error.code != _TOO_MANY:
             raise
         return None
     found = [name for name in known if name is not None and fnmatchcase(name, query.name)]
     return found if len(found) <= _MOST_NAMES else None
+
+
+def along(query: TaskQuery) -> Document:
+    """The filter of the one section that *query* is about, or of all, in its time."""
+    return _all_of(_along(query))
+
+
+def _along(query: TaskQuery) -> Iterator[Document]:
+    sections = sections_of(query)
+    if sections and len(sections) == 1:
+        yield {"bucket": _one_of(sections)}
+    yield from _date_conditions(query)
+
+
+def up_to(query: TaskQuery, position: tuple[datetime, str] | None) -> Document:
+    """The filter of *query*, of no record beyond *position*."""
+    found = [page(query, None)]
+    if position is not None:
+        date, task_id = position
+        than = "$gt" if query.order == "newest" else "$lt"
+        last = {"date_created": date, "_id": {f"{than}e": task_id}}
+        found += [
+            {"date_created": {f"{than}e": date}},  # this bounds the index
+            {"$or": [{"date_created": {than: date}}, last]},
+        ]
+    return {"$and": found}
 
 
 def schedules(query: ScheduleQuery) -> Document:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from fullresult.record import Sample, ScheduleQuery
-from fullresult.storage import TaskQuery
+from fullresult.record import Sample, ScheduleQuery, pages
+from fullresult.storage import Tally, TaskQuery, Walked
 from fullresult_storage_mongo import queries, schedules
-from fullresult_storage_mongo.clients import Handle
+from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
+from fullresult_storage_mongo.records import record
 
 _FIELDS = tuple("start_date" if name == "first_started" else name for name in Sample._fields)
 _ONLY = {"_id": 0, **dict.fromkeys(_FIELDS, 1)}
@@ -38,6 +39,53 @@ class MongoStatistics:
         if most < 1:
             return 0
         return database.run(lambda handle: _count(handle, query, most))
+
+    def tally(self, query: TaskQuery, looked: int) -> Tally:
+        """`fullresult.storage.WalkingStorage`."""
+        most = max(looked, 0)
+        if not most:
+            return Tally({}, is_all=False)
+        return self._prepared().read(lambda handle: _tally(handle, query, most))
+
+    def walk(self, query: TaskQuery, looked: int) -> Walked:
+        """`fullresult.storage.WalkingStorage`."""
+        return self._prepared().read(lambda handle: _walk(handle, query, max(looked, 1)))
+
+
+def _tally(handle: Handle, query: TaskQuery, most: int) -> Tally:
+    query = replace(query, after=None)
+    # Two steps, each with a `$match`, would be made one.
+    steps: list[Document] = [
+        {"$match": queries.along(query)},
+        {"$sort": dict(queries.order(query))},
+        {"$limit": most},
+        {
+            "$facet": {
+                "all": [{"$count": "count"}],
+                "found": [
+                    {"$match": queries.page(query, None)},
+                    {"$group": {"_id": "$state", "count": {"$sum": 1}}},
+                ],
+            }
+        },
+    ]
+    (found,) = handle.tasks.aggregate(steps)
+    looked = found["all"][0]["count"] if found["all"] else 0
+    by_state = {each["_id"]: each["count"] for each in found["found"] if each["_id"]}
+    return Tally(by_state, is_all=looked < most)
+
+
+def _walk(handle: Handle, query: TaskQuery, looked: int) -> Walked:
+    order = queries.order(query)
+    edges = handle.tasks.find(
+        queries.along(query), {"date_created": 1}, sort=order, skip=looked - 1, limit=1
+    )
+    edge = next(((each["date_created"], each["_id"]) for each in edges), None)
+    found = handle.tasks.find(queries.up_to(query, edge), sort=order, limit=query.limit or 0)
+    records = [*map(record, found)]
+    if records and len(records) == query.limit:
+        return Walked(records, records[-1].cursor)
+    return Walked(records, pages.cursor(*edge) if edge else None)
 
 
 def _sample(handle: Handle, since: datetime, until: datetime, most: int) -> list[Sample]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
+_LAST = "\U0010ffff"
+_SURROGATES, _BEYOND = 0xD800, "\ue000"
 _SPECIAL = "-]^"
 
 
@@ -47,6 +50,17 @@ def _one_of(inside: str) -> OneOf:
         ranges.append((first, left[2] if is_range else first))
         left = left[3:] if is_range else left[1:]
     return OneOf(negated, [(first, last) for first, last in ranges if first <= last])
+
+
+def bounds(pattern: str) -> tuple[str, str | None]:
+    """The least text that *pattern* may match, and one that is greater than any (None: none is)."""
+    itself = takewhile(lambda part: isinstance(part, str) and len(part) > 1, parts(pattern))
+    first = "".join(part[1] for part in itself if isinstance(part, str))
+    if not first or first[-1] == _LAST:
+        return first, None
+    after = ord(first[-1]) + 1
+    # No database holds the surrogates that come next.
+    return first, first[:-1] + (_BEYOND if after == _SURROGATES else chr(after))
 
 
 def as_regex(pattern: str) -> str:

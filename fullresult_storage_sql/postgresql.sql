@@ -176,35 +176,47 @@ OR COALESCE(octet_length(t.body), octet_length(t.args::text) + octet_length(t.kw
 -- name: page_by_walk_then_names
 -- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
 -- matches do not fill the page, takes the first records of each name that matches (`found`). An
--- index tells the names, one step for each.
+-- index tells the names, one step for each; if there are very many, all records are looked through
+-- instead (`sought`).
 WITH RECURSIVE walked AS MATERIALIZED (
     SELECT t.task_id
     FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
     LIMIT {limit}
 ),
 known AS (
-    SELECT min(name) AS name FROM fullresult_task
+    SELECT min(t.name) AS name FROM fullresult_task AS t WHERE {between}
     UNION ALL
-    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name)
+    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name AND {between})
     FROM known
     WHERE known.name IS NOT NULL
+),
+names AS MATERIALIZED (
+    SELECT known.name FROM known
+    WHERE known.name IS NOT NULL AND (SELECT count(*) FROM walked) < {limit}
+    LIMIT {most}
 )
 SELECT walked.task_id FROM walked
 UNION ALL
 SELECT found.task_id FROM (
     SELECT first.task_id
     FROM (
-        SELECT t.name FROM known AS t
-        WHERE {like} AND (SELECT count(*) FROM walked) < {limit}
-    ) AS sought
+        SELECT t.name FROM names AS t WHERE {like} AND (SELECT count(*) FROM names) < {most}
+    ) AS matching
     CROSS JOIN LATERAL (
         SELECT t.task_id, t.date_created FROM fullresult_task AS t
-        WHERE t.name = sought.name{rest}{order}
+        WHERE t.name = matching.name{rest}{order}
         LIMIT {limit}
     ) AS first
     ORDER BY first.date_created {direction}, first.task_id {direction}
     LIMIT {limit}
-) AS found;
+) AS found
+UNION ALL
+SELECT sought.task_id FROM (
+    SELECT t.task_id FROM fullresult_task AS t{where}
+    AND {between} AND (SELECT count(*) FROM names) = {most}
+    ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
+    LIMIT {limit}
+) AS sought;
 
 -- name: count
 -- The number of records that meet the conditions, which are appended.
@@ -213,6 +225,17 @@ SELECT count(*) FROM fullresult_task AS t;
 -- name: count_found
 -- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
+
+-- name: tally
+-- The first records along an index by their state: how many meet the conditions, and how many are
+-- there.
+SELECT t.state, count(*) FILTER (WHERE {conditions}), count(*)
+FROM (SELECT * FROM fullresult_task AS t{walk}) AS t
+GROUP BY t.state;
+
+-- name: edge
+-- The position of a record along an index, which is appended.
+SELECT t.date_created, t.task_id FROM fullresult_task AS t;
 
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.

@@ -8,6 +8,7 @@ from typing import Any
 
 from fullresult.record import SUCCESS, encoding
 from fullresult.storage import OPEN, OWN_SECTION, TaskQuery, as_recorded, is_of_few, sections_of
+from fullresult_storage_sql import globs
 from fullresult_storage_sql.database import Condition, Database, Path
 from fullresult_storage_sql.rows import date_text
 
@@ -18,6 +19,8 @@ _WALKED = 5_000
 """Records, in the order asked for, that are looked through before an index is asked for JSON."""
 _WALKED_SCATTERED = 1_000
 """The same where each record lies on a page of its own, or the index costs little."""
+_NAMES = 10_000
+"""Names of tasks, within those that a glob can match, that are tried one by one."""
 _PAGE = 10_000
 """Rows from which a page is read without looking for its ids first."""
 
@@ -76,12 +79,21 @@ def _page_by_walk_then_names(database: Database, query: TaskQuery) -> Condition:
     where, values = conditions(database, query)
     walk, first = _walk(database, query, _WALKED_SCATTERED)
     like, pattern = database.name_like(query.name)
+    between, ends = _between(database, query.name)
     rest, last = conditions(database, replace(query, name=None))
-    rest = rest.replace(" WHERE ", " AND ", 1)
-    sql = _filled(
-        database, "page_by_walk_then_names", query, where=where, walk=walk, like=like, rest=rest
-    )
-    return sql, [*first, *values, *pattern, *last]
+    parts = {"where": where, "walk": walk, "like": like, "between": between}
+    parts["rest"] = rest.replace(" WHERE ", " AND ", 1)
+    sql = _filled(database, "page_by_walk_then_names", query, most=f"{_NAMES:d}", **parts)
+    return sql, [*first, *values, *ends, *ends, *pattern, *last, *values, *ends]
+
+
+def _between(database: Database, pattern: str) -> Condition:
+    """Between which names those are that a glob can match."""
+    least, beyond = globs.bounds(pattern)
+    mark = database.placeholder
+    if beyond is None:
+        return f"t.name >= {mark}", [least]
+    return f"t.name >= {mark} AND t.name < {mark}", [least, beyond]
 
 
 def _page_of_sections(database: Database, query: TaskQuery) -> Condition:
@@ -106,6 +118,43 @@ def _walk(database: Database, query: TaskQuery, walked: int) -> Condition:
         found.append((f"t.name = {database.placeholder}", [query.name]))
     where, values = _where(found)
     return f"{where}{_order(query)} LIMIT {walked}", values
+
+
+def tally(database: Database, query: TaskQuery, looked: int) -> Condition:
+    """The statement that counts by state what meets *query* among the first *looked* records."""
+    query = replace(query, after=None)
+    walk, first = _along(database, query, f" LIMIT {looked:d}")
+    found, values = conditions(database, query)
+    wanted = found.removeprefix(" WHERE ") or "true"
+    return database.sql["tally"].format(conditions=wanted, walk=walk), [*values, *first]
+
+
+def edge(database: Database, query: TaskQuery, looked: int) -> Condition:
+    """The statement that answers the position of the last of the first *looked* records."""
+    walk, values = _along(database, query, f" LIMIT 1 OFFSET {looked - 1:d}")
+    return f"{database.sql['edge']}{walk}", values
+
+
+def up_to(database: Database, query: TaskQuery, position: tuple[str, str] | None) -> Condition:
+    """WHERE, ORDER BY and LIMIT of *query*, of no record beyond *position*."""
+    found = list(_conditions(database, query, sections_of(query)))
+    if position is not None:
+        sign = ">=" if query.order == "newest" else "<="
+        mark = database.placeholder
+        found.append((f"(t.date_created, t.task_id) {sign} ({mark}, {mark})", [*position]))
+    where, values = _where(found)
+    limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+    return f"{where}{_order(query)}{limit}", values
+
+
+def _along(database: Database, query: TaskQuery, page: str) -> Condition:
+    """The records of the one section that *query* is about, or all, in its order."""
+    found = list(_date_conditions(database.placeholder, query))
+    sections = sections_of(query)
+    if sections and len(sections) == 1:
+        found.append(database.in_sections(sorted(sections)))
+    where, values = _where(found)
+    return f"{where}{_order(query)}{page}", values
 
 
 def _filled(database: Database, statement: str, query: TaskQuery, **parts: str) -> str:

@@ -157,7 +157,8 @@ LIMIT {limit};
 -- name: page_by_walk_then_names
 -- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
 -- matches do not fill the page, finds all records of the names that match and sorts them (`found`).
--- An index tells the names, one step for each.
+-- An index tells the names, one step for each; if there are very many, all records are looked
+-- through instead (`sought`).
 -- Differs from postgresql.sql: there is no LATERAL; and `walked` does not repeat its order, for
 -- SQLite would sort again before it takes the first.
 WITH RECURSIVE walked AS MATERIALIZED (
@@ -166,11 +167,16 @@ WITH RECURSIVE walked AS MATERIALIZED (
     LIMIT {limit}
 ),
 known AS (
-    SELECT min(name) AS name FROM fullresult_task
+    SELECT min(t.name) AS name FROM fullresult_task AS t WHERE {between}
     UNION ALL
-    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name)
+    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name AND {between})
     FROM known
-    WHERE known.name IS NOT NULL
+    WHERE known.name IS NOT NULL AND (SELECT count(*) FROM walked) < {limit}
+    LIMIT {most}
+),
+names AS MATERIALIZED (
+    SELECT known.name FROM known
+    WHERE known.name IS NOT NULL AND (SELECT count(*) FROM walked) < {limit}
 )
 SELECT walked.task_id FROM walked
 UNION ALL
@@ -178,11 +184,18 @@ SELECT found.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t
     -- Asked first of all, else a whole state may be read to find no name in it.
     WHERE (SELECT count(*) FROM walked) < {limit} AND t.name IN (
-        SELECT t.name FROM known AS t WHERE (SELECT count(*) FROM walked) < {limit} AND {like}
+        SELECT t.name FROM names AS t WHERE (SELECT count(*) FROM names) < {most} AND {like}
     ){rest}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
-) AS found;
+) AS found
+UNION ALL
+SELECT sought.task_id FROM (
+    SELECT t.task_id FROM fullresult_task AS t{where}
+    AND {between} AND (SELECT count(*) FROM names) = {most}
+    ORDER BY +t.date_created {direction}, +t.task_id {direction}
+    LIMIT {limit}
+) AS sought;
 
 -- name: count
 -- The number of records that meet the conditions, which are appended.
@@ -196,6 +209,17 @@ DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
 -- name: count_found
 -- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
+
+-- name: tally
+-- The first records along an index by their state: how many meet the conditions, and how many are
+-- there.
+SELECT t.state, count(*) FILTER (WHERE {conditions}), count(*)
+FROM (SELECT * FROM fullresult_task AS t{walk}) AS t
+GROUP BY t.state;
+
+-- name: edge
+-- The position of a record along an index, which is appended.
+SELECT t.date_created, t.task_id FROM fullresult_task AS t;
 
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from fullresult.record import Sample, ScheduleQuery
-from fullresult.storage import TaskQuery
+from fullresult.storage import Tally, TaskQuery
 from fullresult_storage_sql import queries, rows, schedules
 from fullresult_storage_sql.database import Database
 from fullresult_storage_sql.prepared import Prepared
@@ -32,6 +32,13 @@ class SqlStatistics(Prepared):
             found = f"{database.sql['ids']}{where} LIMIT {max(most, 0):d}"
         counted = database.sql["count_found"].format(found=found)
         return int(database.ask(counted, values)[0][0])
+
+    def tally(self, query: TaskQuery, looked: int) -> Tally:
+        """`fullresult.storage.WalkingStorage`."""
+        database, most = self._prepared(), max(looked, 0)
+        found = database.ask(*queries.tally(database, query, most))
+        by_state = {state: matching for state, matching, _ in found if matching and state}
+        return Tally(by_state, is_all=sum(row[2] for row in found) < most)
 
 
 def _sample(database: Database, since: datetime, until: datetime, most: int) -> list[Sample]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from fullresult.record import TaskRecord, cut
-from fullresult.storage import StorageError, TaskQuery, is_indexed
+from fullresult.record import TaskRecord, cut, pages
+from fullresult.storage import StorageError, TaskQuery, Walked, is_indexed
 from fullresult_storage_sql import queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.outbox import SqlOutbox
@@ -63,6 +63,18 @@ class SqlStorage(SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics,
         database = self._prepared()
         page, values = queries.select(database, query)
         return self._records(f"{database.sql['select']}{page}", values)
+
+    def walk(self, query: TaskQuery, looked: int) -> Walked:
+        """`fullresult.storage.WalkingStorage`."""
+        database = self._prepared()
+        found = database.ask(*queries.edge(database, query, max(looked, 1)))
+        edge = (rows.known_date(found[0][0]), found[0][1]) if found else None
+        last = (rows.date_text(edge[0]), edge[1]) if edge else None
+        page, values = queries.up_to(database, query, last)
+        records = self._records(f"{database.sql['select']}{page}", values)
+        if records and len(records) == query.limit:
+            return Walked(records, records[-1].cursor)
+        return Walked(records, pages.cursor(*edge) if edge else None)
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from fullresult.record import STATES
-from fullresult.storage import StatisticsStorage, Storage, TaskQuery
+from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
+from fullresult.storage import OWN_SECTION, StatisticsStorage, Storage, TaskQuery, WalkingStorage
 
 MOST = 1000
-_SLOW = (
-    *("task_ids", "name", "queue", "worker", "root_id", "group_id", "retry_of"),
-    *("text", "args", "kwargs"),
-)
+LOOKED = 5_000
+"""Records, the oldest and as many of the newest, that are looked at for states without a section of
+their own: where a million wait, it takes too long to look at all of them."""
+_SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
 """A query with one of these is not counted: no index has it beside the state."""
 
 
@@ -21,13 +22,16 @@ class StateCounts(NamedTuple):
 
     by_state: dict[str, int]
     most: int = MOST
+    at_least: frozenset[str] = frozenset()
+    """The states of which there may be more: not all records were looked at."""
 
     def shown(self, state: str) -> str | None:
-        """`12`, or `1,000+`; None for a state that was not counted."""
+        """`12`, `12+` or `1,000+`; None for a state that was not counted."""
         number = self.by_state.get(state)
         if number is None:
             return None
-        return f"{self.most:,}+" if number >= self.most else f"{number:,}"
+        is_more = number >= self.most or state in self.at_least
+        return f"{number:,}{'+' if is_more else ''}"
 
 
 def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
@@ -37,14 +41,47 @@ def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
     """
     if not isinstance(storage, StatisticsStorage) or any(getattr(query, n) for n in _SLOW):
         return StateCounts({})
-    return StateCounts(count_states(storage, query, MOST))
+    return count_states(storage, query, MOST)
 
 
-def count_states(storage: StatisticsStorage, query: TaskQuery, cap: int) -> dict[str, int]:
+def count_states(storage: StatisticsStorage, query: TaskQuery, cap: int) -> StateCounts:
     """The number of records that *query* finds, by each state that it allows; *cap* at most."""
-    allowed = STATES if query.states is None else query.states
-    return {
-        state: storage.count_capped(replace(query, state=state), cap)
-        for state in allowed
-        if state not in query.not_state
+    asked = STATES if query.states is None else query.states
+    allowed = [state for state in asked if state not in query.not_state]
+    if not isinstance(storage, WalkingStorage):
+        counts = {s: storage.count_capped(replace(query, state=s), cap) for s in allowed}
+        return StateCounts(counts, cap)
+    sections = [state for state in allowed if state in OWN_SECTION]
+    counts = {s: storage.count_capped(replace(query, state=s), cap) for s in sections}
+    at_least: frozenset[str] = frozenset()
+    if SCHEDULED_SENT in allowed and query.open is not True:
+        sent = replace(query, state=SCHEDULED_SENT, open=False)
+        counts[SCHEDULED_SENT] = storage.count_capped(sent, cap)
+    walks = {
+        True: [state for state in allowed if state not in OWN_SECTION and state != SUCCESS],
+        False: [SUCCESS] if SUCCESS in allowed else [],
     }
+    for is_open, states in walks.items():
+        for state in states:
+            counts.setdefault(state, 0)
+        if states and query.open in (None, is_open):
+            walked = replace(query, state=states, open=is_open)
+            found = _looked_through(storage, walked, states, cap)
+            for state in states:
+                counts[state] = min(counts[state] + found.by_state.get(state, 0), cap)
+            at_least |= found.at_least
+    return StateCounts({state: counts[state] for state in allowed}, cap, at_least)
+
+
+def _looked_through(
+    storage: WalkingStorage, query: TaskQuery, states: Collection[str], cap: int
+) -> StateCounts:
+    """The counts of the oldest records, and where these are not all, also of the newest."""
+    counts: dict[str, int] = {}
+    for order in ("oldest", "newest"):
+        found = storage.tally(replace(query, order=order), LOOKED)
+        counts = {s: max(counts.get(s, 0), found.by_state.get(s, 0)) for s in states}
+        unsure = frozenset(state for state in states if counts[state] < cap)
+        if found.is_all or not unsure:
+            return StateCounts(counts, cap)
+    return StateCounts(counts, cap, unsure)

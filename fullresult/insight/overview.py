@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fullresult.insight.counts import count_states
+from fullresult.insight.counts import StateCounts, count_states
 from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
 from fullresult.insight.tally import MOST, edges, statistics
@@ -31,6 +31,9 @@ class Overview:
     statistics: Statistics
     states: dict[str, int]
     """The number of tasks in each state, whenever they were created."""
+    at_least: frozenset[str]
+    """The states of which there may be more than that: too many tasks are open, and only the oldest
+    and the newest of them were looked at."""
     stale: int
     """The number of tasks that neither finished nor moved for `fullresult_stale_after`."""
     stale_scheduled: int
@@ -63,10 +66,12 @@ class Overviews:
         first_due = schedules.next_due(namespace) if schedules else None
         lag = timedelta(0) if first_due is None else max(now - first_due, timedelta(0))
         overdue = ScheduleQuery(due_until=late)
+        counts = self.states(TaskQuery(), cap)
         return Overview(
             at=now,
             statistics=self._statistics(since, until or now, buckets),
-            states=self.states(TaskQuery(), cap),
+            states=counts.by_state,
+            at_least=counts.at_least,
             stale=self._counting.count_capped(stale_query(late, None, None), cap),
             stale_scheduled=self._counting.count_capped(overdue, cap) if schedules else 0,
             last_sweep=schedules.last_sweep(namespace) if schedules else None,
@@ -85,6 +90,6 @@ class Overviews:
         most = max(MOST // buckets, _FEWEST)
         return statistics(cut, self._counting.sample(cut, most), most)
 
-    def states(self, query: TaskQuery, cap: int) -> dict[str, int]:
+    def states(self, query: TaskQuery, cap: int) -> StateCounts:
         """The number of records that *query* finds, by each state that it allows; *cap* at most."""
         return count_states(self._counting, query, cap)

@@ -17,6 +17,9 @@ from fullresult.storage.optional import (
     OverlappingStorage,
     ResultStorage,
     StatisticsStorage,
+    Tally,
+    Walked,
+    WalkingStorage,
     WorkerStorage,
 )
 from fullresult.storage.outbox import (
@@ -57,8 +60,11 @@ __all__ = [
     "StatisticsStorage",
     "Storage",
     "StorageError",
+    "Tally",
     "TaskQuery",
     "Uncertain",
+    "Walked",
+    "WalkingStorage",
     "WorkerStorage",
     "as_recorded",
     "is_indexed",

@@ -24,7 +24,10 @@ def sections_of(query: TaskQuery) -> frozenset[str] | None:
         known.append(_ALL - (OWN_SECTION & frozenset(query.not_state)))
     if query.open:
         known.append(frozenset({OPEN}))
-    return frozenset.intersection(*known) if known else None
+    if not known:
+        return None
+    found = frozenset.intersection(*known)
+    return found - {OPEN} or found if query.open is False else found
 
 
 def _of(state: str) -> tuple[str, ...]:

@@ -257,6 +257,42 @@ class StatisticsStorage(Protocol):
         ...
 
 
+class Tally(NamedTuple):
+    """The number of records by state, as far as was looked."""
+
+    by_state: dict[str, int]
+    is_all: bool
+    """True if no record was left unlooked at."""
+
+
+class Walked(NamedTuple):
+    """Records of a part of a listing."""
+
+    records: list[TaskRecord]
+    after: str | None
+    """Where the next part begins, for `TaskQuery(after=…)`; None: this was the last."""
+
+
+@runtime_checkable
+class WalkingStorage(Protocol):
+    """Optional: looks at a part of the records at a time, however many there are.
+
+    Both methods go along the records of the states that *query* asks for, or of them all, in its
+    order, and look at the first *looked* of them; each is one consistent read of about that length.
+    """
+
+    def tally(self, query: TaskQuery, looked: int) -> Tally:
+        """The number of those that match *query*, by state; its `limit` and `after` are ignored."""
+        ...
+
+    def walk(self, query: TaskQuery, looked: int) -> Walked:
+        """Those that match *query*, up to its limit, each as `get` returns it.
+
+        Following `after` to the end returns what `find` does without a limit.
+        """
+        ...
+
+
 @runtime_checkable
 class IndexedStorage(Protocol):
     """Optional: knows which queries it answers by an index."""

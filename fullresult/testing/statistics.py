@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
 import pytest
 
 from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Start, TaskRecord
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
-from fullresult.storage import ScheduleStorage, StatisticsStorage, Storage, StorageError, TaskQuery
+from fullresult.storage import (
+    ScheduleStorage,
+    StatisticsStorage,
+    Storage,
+    StorageError,
+    TaskQuery,
+    WalkingStorage,
+)
 from fullresult.testing import samples
-from fullresult.testing.fixtures import ScheduleFixtures, write
+from fullresult.testing.fixtures import ScheduleFixtures, ids, write
 from fullresult.testing.processes import OpenStorage
 
-CALLS: dict[str, Callable[[StatisticsStorage], object]] = {
+CALLS: dict[str, Callable[[Any], object]] = {
     "sample": lambda storage: storage.sample([samples.NOON, samples.after(1)], 10),
     "count_capped": lambda storage: storage.count_capped(TaskQuery(), 10),
+    "tally": lambda storage: storage.tally(TaskQuery(), 10),
+    "walk": lambda storage: storage.walk(TaskQuery(), 10),
 }
 
 
@@ -59,6 +70,21 @@ def made_up(number: int) -> TaskRecord:
         begun = samples.after(60_000 + chance.randrange(1_000))
         record = replace(record, start=Start(samples.stamp("STARTED", begun), "w", begun))
     return record
+
+
+def write_some(storage: Storage) -> None:
+    """36 tasks of all states, three of each moment, by two names."""
+    states = ("PENDING", "STARTED", "SUCCESS", "RETRY", "FAILURE")
+    tasks = [
+        samples.task(
+            f"{number:02}",
+            samples.after(number // 3),
+            state=states[number % 5],
+            name=f"shop.{'ab'[number % 2]}",
+        )
+        for number in range(36)
+    ]
+    write(storage, tasks)
 
 
 class Statistics(ScheduleFixtures):
@@ -143,6 +169,64 @@ class Statistics(ScheduleFixtures):
 
         for query in asked:
             assert counting.count_capped(query, most) == min(storage.count_schedules(query), most)
+
+    @pytest.fixture
+    def walking(self, storage: Storage) -> WalkingStorage:
+        if not isinstance(storage, WalkingStorage):
+            pytest.skip("this storage looks at all records")
+        return storage
+
+    def test_a_tally_looks_at_no_more_records_than_asked(
+        self, storage: Storage, walking: WalkingStorage
+    ) -> None:
+        write_some(storage)
+        is_open = TaskQuery(open=True)
+        late = samples.after(3)
+        asked = (
+            (is_open, is_open),
+            (replace(is_open, name="shop.b"), is_open),
+            (TaskQuery(state=["STARTED", "RETRY"], since=late), replace(is_open, since=late)),
+            (TaskQuery(state=SUCCESS, limit=1), TaskQuery()),
+            (TaskQuery(state="IGNORED"), TaskQuery(state="IGNORED")),
+        )
+
+        orders: tuple[Any, ...] = ("oldest", "newest")
+        ways = product(asked, orders, (0, 1, 5, 12, 100))
+        for (query, among), order, looked in ways:
+            tally = walking.tally(replace(query, order=order), looked)
+
+            seen = storage.find(replace(among, order=order, limit=None))
+            matching = {each.task_id for each in storage.find(replace(query, limit=None))}
+            states = [each.state for each in seen[:looked] if each.task_id in matching]
+            assert tally.by_state == Counter(states)
+            assert tally.is_all == (looked > len(seen))
+
+    def test_a_walk_to_the_end_answers_what_is_found(
+        self, storage: Storage, walking: WalkingStorage
+    ) -> None:
+        write_some(storage)
+        asked = (
+            TaskQuery(open=True),
+            TaskQuery(open=True, not_state=(PENDING,)),
+            TaskQuery(state="STARTED", name="shop.b", until=samples.after(9)),
+            TaskQuery(name="shop.*"),
+            TaskQuery(name="nothing"),
+        )
+
+        orders: tuple[Any, ...] = ("oldest", "newest")
+        ways = product(asked, orders, (1, 3, None), (4, 12, 100))
+        for each, order, limit, looked in ways:
+            query = replace(each, order=order, limit=limit)
+            found: list[TaskRecord] = []
+            after, steps = None, 0
+            while steps == 0 or after is not None:
+                records, after = walking.walk(replace(query, after=after), looked)
+                found += records
+                steps += 1
+                assert limit is None or len(records) <= limit
+                assert steps < 200
+
+            assert ids(found) == ids(storage.find(replace(query, limit=None)))
 
     @pytest.mark.parametrize("call", CALLS)
     def test_a_storage_that_does_not_answer_of_statistics_is_a_storage_error(

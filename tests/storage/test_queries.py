@@ -24,6 +24,7 @@ from fullresult.record import PENDING, STARTED, SUCCESS, Start, TaskRecord
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql.globs import bounds
 from fullresult_storage_sql.storage import SqlStorage
 from tests.kit import servers
 
@@ -161,6 +162,43 @@ def test_every_page_is_what_a_look_at_every_record_finds(
     assert [record.task_id for record in second] == expected[30:60] if after else not second
     assert [record.task_id for record in whole] == expected
     assert storage.count(TaskQuery(**filters)) == len(expected)
+
+
+GLOBS = [asked for asked in ASKED if "glob" in asked]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("asked", GLOBS)
+def test_a_glob_finds_the_same_where_there_are_too_many_names_to_try_each(
+    storage: SqlStorage,
+    everything: list[TaskRecord],
+    asked: str,
+    order: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queries, "_NAMES", 4)
+    filters, fits = ASKED[asked]
+    expected = [record.task_id for record in everything if fits(record)]
+    if order == "oldest":
+        expected.reverse()
+
+    found = storage.find(TaskQuery(**filters, order=order, limit=30))
+
+    assert [record.task_id for record in found] == expected[:30]
+
+
+@pytest.mark.parametrize("pattern", ["nightly.*", "nothing.*", "*_1[!0-8]", "shop.*"])
+def test_only_names_that_begin_as_a_glob_does_are_tried(storage: SqlStorage, pattern: str) -> None:
+    """Of 100,000 names, made at run time, each would cost a step."""
+    least, beyond = bounds(pattern)
+    plan = explain(storage, TaskQuery(name=pattern))
+
+    assert ("name<?" in plan or f"name < '{beyond}'" in plan) == (beyond is not None)
+    assert all(
+        least <= name and (beyond is None or name < beyond)
+        for name in {RARE_NAME, "shop.mail.send", "media.images.resize_19"}
+        if fnmatch.fnmatch(name, pattern)
+    )
 
 
 STALE = stale.stale_query(FILLED.end - timedelta(days=1), None, None)

@@ -16,6 +16,7 @@ from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import when
 from fullresult.cli.which_app import full_of
 from fullresult.insight.abilities import abilities_of
+from fullresult.insight.counts import StateCounts
 from fullresult.insight.document import dumps, plain
 from fullresult.insight.words import brief, count_of, span
 
@@ -49,7 +50,7 @@ def overview(
     """Show how the tasks are doing: how many, how fast, what fails and what is late.
 
     If the time has many records, only a sample is read, the newest of each part of the time, and
-    that is said. No state is counted beyond 1,000.
+    that is said. No state is counted beyond 1,000, and what has a + may be more.
 
     On a terminal this is a table of tasks by name. In a pipe, each line is a name, with tabs
     between its fields: name, tasks, published, started, succeeded, failed, dropped, retried, and in
@@ -75,6 +76,7 @@ def overview(
 
 def _document(found: Overview) -> dict[str, Any]:
     known: dict[str, Any] = plain(asdict(found))
+    known["at_least"] = sorted(found.at_least)
     known["statistics"]["sampled"] = found.statistics.sampled
     known["sweeper_lag"] = found.sweeper_lag.total_seconds()
     return known
@@ -85,7 +87,8 @@ def _summary(found: Overview) -> list[str]:
     if found.statistics.sampled:
         share = found.statistics.total.share
         lines.append(f"There are too many tasks to look at each: this is a sample of {share:.1%}.")
-    states = [f"{_capped(n, found.cap)} {state}" for state, n in found.states.items() if n]
+    counts = StateCounts(found.states, found.cap, found.at_least)
+    states = [f"{counts.shown(state)} {state}" for state, n in found.states.items() if n]
     lines.append(f"States: {', '.join(states) or 'no task is recorded'}.")
     stale = f"{_capped(found.stale, found.cap)} stale"
     late = f"{_capped(found.stale_scheduled, found.cap)} overdue and not sent"

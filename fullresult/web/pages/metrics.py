@@ -100,7 +100,9 @@ _QUEUE: dict[str, tuple[str, Callable[[QueueSeen, datetime], float | None]]] = {
 
 def _now(found: Overview) -> Iterator[Metric]:
     by_state = GaugeMetricFamily(
-        "fullresult_tasks", f"Tasks in each state; {found.cap} may be more.", labels=["state"]
+        "fullresult_tasks",
+        f"Tasks in each state; {found.cap} may be more, and where many thousands are open, each.",
+        labels=["state"],
     )
     for state, number in found.states.items():
         by_state.add_metric([state], number)
