@@ -3,10 +3,10 @@
     python -m tests.campaigns.celery_suite celery-5.7.0.tar.gz --backends redis,postgresql
     python -m tests.campaigns.celery_suite celery-5.7.0.tar.gz --backends sqlite -- -k test_nested
 
-Celery's tests skip what only Redis can unless the result backend's URL begins with "redis". These
-guards are taken out. Broker and tests' notes are in one Valkey in each case. A test that fails is
-run once more alone, since one that hangs takes the shared worker with it. What passes with Redis
-must pass with ours: if not, the exit code is 1.
+Celery's tests skip what only Redis can unless the result backend's URL begins with "redis", or it
+is one of Celery's for keys and values. These guards are taken out. Broker and tests' notes are in
+one Valkey in each case. A test that fails is run once more alone, since one that hangs takes the
+shared worker with it. What passes with Redis must pass with ours: if not, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ SAMPLE = (
 )
 """Of each way in which a result backend can be incomplete, for `pytest -k`."""
 _GUARD = re.compile(
-    r"^(?P<indent> *)if not (manager\.)?app\.conf\.result_backend\.startswith\(.redis.\):$",
+    r"^(?P<indent> *)if not ("
+    r"(manager\.)?app\.conf\.result_backend\.startswith\((.redis.|\('redis', 'rpc'\))\)"
+    r"|isinstance\(manager\.app\.backend, BaseKeyValueStoreBackend\)"
+    r"):$",
     re.MULTILINE,
 )
 _PATIENCE = 100
@@ -168,20 +171,30 @@ def _outcome(case: ET.Element) -> str:
 
 def run(root: Path, name: str, options: argparse.Namespace, work: Path) -> Report:
     """The outcomes of Celery's tests with the backend *name*."""
-    report = Report()
     tests = _collected(root, options.pytest, work)
     shares = [tests[number :: options.processes] for number in range(options.processes)]
+    report = _side_by_side(root, name, [*filter(None, shares)], options, work)
+    failed = report.of("failed")
+    for test in failed:
+        say(f"{name}: alone: {test}")
+    again = _side_by_side(root, f"{name}-alone", [[test] for test in failed], options, work)
+    report.outcomes |= again.outcomes
+    return report
+
+
+def _side_by_side(
+    root: Path, what: str, shares: list[list[str]], options: argparse.Namespace, work: Path
+) -> Report:
+    """The outcomes of each of *shares*, each with a backend and a broker of its own."""
+    name = what.partition("-")[0]
+    report = Report()
     with ThreadPoolExecutor(options.processes) as threads:
         done = [
-            threads.submit(_run, root, name, share, work / f"{name}-{number}", options.logs)
+            threads.submit(_run, root, name, share, work / f"{what}-{number}", options.logs)
             for number, share in enumerate(shares)
-            if share
         ]
         for each in done:
             report.outcomes |= each.result().outcomes
-    for test in report.of("failed"):
-        say(f"{name}: alone: {test}")
-        report.outcomes |= _run(root, name, [test], work / f"{name}-alone", options.logs).outcomes
     return report
 
 
