@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from fullresult.config import Settings
     from fullresult.config.router import Router
-    from fullresult.storage import Storage
+    from fullresult.storage import AsyncOutboxWriter, OutboxWriter, Storage
 
 PROJECT = "fullresult"
 
@@ -52,4 +52,15 @@ def fullresult_redact(  # type: ignore[empty-body]
     Works like a function in `fullresult_redact`, and is asked after those. *args* and *kwargs* are
     yours to change; the objects in them are the task's own. To hide nothing, return both as they
     are; None or an exception hides everything. Implement it where a `fullresult_router` may be.
+    """
+
+
+@hookspec(firstresult=True)
+def fullresult_outbox_writer(
+    connection: object,
+) -> OutboxWriter | AsyncOutboxWriter | object | None:
+    """What writes into an outbox by *connection*, which is of no kind that the storage knows.
+
+    That is a connection of a known kind inside it, or a writer of your own. None: you do not know
+    it either. Implement it where a `fullresult_router` may be.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -57,6 +57,12 @@ def router(settings: Settings, plugins: Iterable[object]) -> Router:
             f"fullresult_router answered {chosen!r}: a router has a method diverts(outgoing)"
         )
     return chosen
+
+
+def outbox_writer(plugins: Iterable[object]) -> Callable[[object], object | None]:
+    """What plugins know of a caller's connection that the storage does not know."""
+    hook = _with_others(plugins).hook.fullresult_outbox_writer
+    return lambda connection: hook(connection=connection)
 
 
 def redactor(app: Celery, settings: Settings, plugins: Iterable[object]) -> Redactor | None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 
-from fullresult.storage import Identity, OutboxRow
+from fullresult.storage import AsyncOutboxWriter, Identity, OutboxRow, OutboxWriter
 from fullresult_storage_mongo import records
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.too_large import fit
-
-if TYPE_CHECKING:
-    from pymongo.collection import Collection
 
 SCHEMA = "schema"
 """The id of the document that has the version and the identity."""
@@ -28,10 +26,8 @@ class Place(NamedTuple):
     prefix: str
 
 
-class SessionWriter:
-    """`fullresult.storage.OutboxWriter` by a session of PyMongo's."""
-
-    def __init__(self, session: ClientSession, place: Place) -> None:
+class _Addressed:
+    def __init__(self, session: Any, place: Place) -> None:
         self._session = session
         self._place = place
 
@@ -40,10 +36,18 @@ class SessionWriter:
         return address_of(self._session.client, self._place)
 
     def in_transaction(self) -> bool:
-        return self._session.in_transaction
+        return bool(self._session.in_transaction)
 
     def nesting(self) -> int:
         return 0
+
+    def _collection(self, name: str) -> Any:
+        collection = self._session.client[self._place.database][f"{self._place.prefix}{name}"]
+        return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+
+class SessionWriter(_Addressed):
+    """`fullresult.storage.OutboxWriter` by a session of PyMongo's."""
 
     def identity(self) -> Identity:
         # Outside the transaction, whose snapshot may be older than our collections.
@@ -55,10 +59,29 @@ class SessionWriter:
                 collection = self._collection(name)
                 collection.update_one(known, update, upsert=True, session=self._session)
 
-    def _collection(self, name: str) -> Collection[Any]:
-        database: Any = self._session.client[self._place.database]
-        collection: Collection[Any] = database[f"{self._place.prefix}{name}"]
-        return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+class AsyncSessionWriter(_Addressed):
+    """`fullresult.storage.AsyncOutboxWriter` by an asynchronous session of PyMongo's."""
+
+    async def identity_later(self) -> Identity:
+        return identity_of(await self._collection("schema").find_one({"_id": SCHEMA}))
+
+    async def write_later(self, rows: Sequence[OutboxRow], wake: str | None) -> None:  # noqa: ARG002
+        for row in rows:
+            for name, known, update in updates(row):
+                collection = self._collection(name)
+                await collection.update_one(known, update, upsert=True, session=self._session)
+
+
+def writer_by(session: object, place: Place) -> OutboxWriter | AsyncOutboxWriter | None:
+    """A writer by *session*; None if it is none of PyMongo's."""
+    if isinstance(session, ClientSession):
+        return SessionWriter(session, place)
+    # Before PyMongo 4.9 there was no other kind, and who has one has imported this.
+    asynchronous = sys.modules.get("pymongo.asynchronous.client_session")
+    if asynchronous is not None and isinstance(session, asynchronous.AsyncClientSession):
+        return AsyncSessionWriter(session, place)
+    return None
 
 
 def address_of(client: Any, place: Place) -> str:

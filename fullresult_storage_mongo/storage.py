@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
 from fullresult.record import TaskRecord
 from fullresult.storage import (
+    AsyncOutboxWriter,
     CommitListener,
     Identity,
     OutboxWriter,
@@ -22,7 +22,7 @@ from fullresult.storage import (
 )
 from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
-from fullresult_storage_mongo.caller_sessions import SCHEMA, SessionWriter, identity_of
+from fullresult_storage_mongo.caller_sessions import SCHEMA, identity_of, writer_by
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.outbox import Outbox
@@ -124,9 +124,8 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
     def listener(self, namespace: str) -> CommitListener | None:  # noqa: ARG002
         return None  # nothing tells of commits
 
-    def writer(self, connection: object) -> OutboxWriter | None:
-        place = self._database.place
-        return SessionWriter(connection, place) if isinstance(connection, ClientSession) else None
+    def writer(self, connection: object) -> OutboxWriter | AsyncOutboxWriter | None:
+        return writer_by(connection, self._database.place)
 
     def _prepared(self) -> Database:
         if not self._ready:

@@ -18,7 +18,10 @@ Rows = list[Sequence[Any]]
 KINDS = {
     "django": "outbox_django",
     "psycopg": "outbox_psycopg",
+    "psycopg2": "outbox_psycopg2",
+    "asyncpg": "outbox_asyncpg",
     "sqlite3": "outbox_sqlite3",
+    "sqlalchemy": "outbox_sqlalchemy",
 }
 """By the package of a connection's class, or of one of its bases: the module that knows it."""
 

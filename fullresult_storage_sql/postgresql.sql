@@ -421,9 +421,10 @@ LIMIT {limit};
 -- name: outbox
 -- Tasks that are to commit with the caller's data, by a connection of the caller's: schedules, and
 -- the first events of their records, in one JSON parameter. ON CONFLICT DO NOTHING without a target,
--- so that nobody waits for the caller's transaction and INSERT is the only right that is needed.
+-- so that nobody waits for the caller's transaction and INSERT is the only right that is needed. By
+-- way of text, for a program may have a codec of its own for JSON.
 -- Not in sqlite.sql: there, each row is a statement.
-WITH given AS (SELECT %s::json AS rows),
+WITH given AS (SELECT %s::text::json AS rows),
 kept AS (
     INSERT INTO {schema}.fullresult_schedule (
         schedule_id, task_id, namespace, due, date_scheduled, name, queue, body, headers, how,

@@ -90,7 +90,8 @@ class Parts:
         """Publishes into outboxes. Raises `ImproperlyConfigured`."""
         if self._outboxes is None:
             storage, recorder = self.opened or self._open()
-            self._outboxes = OutboxPublisher(self.app, recorder.settings, storage, recorder)
+            ask = plugins.outbox_writer(self._plugins)
+            self._outboxes = OutboxPublisher(self.app, recorder.settings, storage, recorder, ask)
         return self._outboxes
 
     @property

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery import Celery, current_task
 from celery.exceptions import ImproperlyConfigured
@@ -51,12 +51,19 @@ class OutboxPublisher:
     """The outboxes of one app."""
 
     def __init__(
-        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: Storage,
+        recorder: Recorder,
+        ask: Callable[[object], object | None],
     ) -> None:
+        """*ask* says what writes by a connection that the storage does not know."""
         self._app = app
         self._settings = settings
         self._storage = storage
         self._recorder = recorder
+        self._ask = ask
         self._maker = ScheduleMaker(settings, recorder)
         self._checked: set[str] = set()
         self._woke = 0.0
@@ -95,7 +102,7 @@ class OutboxPublisher:
             raise ImproperlyConfigured(
                 "this storage has no outbox: choose another fullresult_storage"
             )
-        writer = self._storage.writer(connection)
+        writer = self._storage.writer(connection) or self._writer_of_plugin(connection)
         if writer is None:
             kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
             raise ValueError(
@@ -103,6 +110,13 @@ class OutboxPublisher:
                 "data, and fullresult_storage must name that database"
             )
         return writer
+
+    def _writer_of_plugin(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter | None:
+        found: Any = self._ask(connection)
+        if found is None or hasattr(found, "write_later") or hasattr(found, "identity"):
+            return cast("OutboxWriter | AsyncOutboxWriter | None", found)
+        assert isinstance(self._storage, OutboxStorage)
+        return self._storage.writer(found)
 
     # ---- for the boxes
 

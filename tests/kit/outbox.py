@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import psycopg
+import psycopg2
 from celery import Celery
 from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from fullresult import FullResult
 from tests.kit.outbox_django import by_django
@@ -29,6 +33,8 @@ class Caller(Protocol):
 
     connection: Any
     has_savepoints: bool
+    begins_by_itself: bool
+    """True if there is a transaction from the first statement on."""
 
     def begin(self) -> None: ...
 
@@ -47,6 +53,7 @@ class SqlCaller:
     """By a connection that runs SQL with `execute`."""
 
     has_savepoints = True
+    begins_by_itself = False
 
     def __init__(self, connection: Any, execute: Callable[[str], Any] | None = None) -> None:
         self.connection = connection
@@ -75,6 +82,7 @@ class SessionCaller:
     """By a session of PyMongo's."""
 
     has_savepoints = False
+    begins_by_itself = False
 
     def __init__(self, session: Any, orders: Any) -> None:
         self.connection = session
@@ -110,6 +118,73 @@ def by_psycopg(url: str) -> Iterator[Caller]:
 
 
 @contextmanager
+def by_psycopg2(url: str) -> Iterator[Caller]:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(ORDERS)
+        yield SqlCaller(connection, cursor.execute)
+
+
+class AlchemyCaller:
+    """By a connection or session of SQLAlchemy's."""
+
+    has_savepoints = True
+    begins_by_itself = True
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def begin(self) -> None:
+        """SQLAlchemy begins by itself."""
+
+    def insert(self, order: int) -> None:
+        self.connection.execute(text(f"INSERT INTO orders VALUES ({order})"))
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    def rollback(self) -> None:
+        self.connection.rollback()
+
+    def savepoint(self) -> None:
+        self._savepoint = self.connection.begin_nested()
+
+    def rollback_to_savepoint(self) -> None:
+        self._savepoint.rollback()
+
+
+@contextmanager
+def engine(scheme: str, url: str, **options: Any) -> Iterator[Engine]:
+    engine = create_engine(scheme + url[url.index(":") :], **options)
+    with engine.begin() as connection:
+        connection.execute(text(ORDERS))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def by_sqlalchemy(scheme: str, url: str, **options: Any) -> Iterator[Caller]:
+    with engine(scheme, url, **options) as made, made.connect() as connection:
+        yield AlchemyCaller(connection)
+
+
+@contextmanager
+def by_session(scheme: str, url: str, **options: Any) -> Iterator[Caller]:
+    with engine(scheme, url, **options) as made, Session(made) as session:
+        yield AlchemyCaller(session)
+
+
+@contextmanager
+def by_scoped_session(url: str) -> Iterator[Caller]:
+    with engine("postgresql+psycopg", url) as made:
+        session = scoped_session(sessionmaker(made))
+        yield AlchemyCaller(session)
+        session.remove()
+
+
+@contextmanager
 def by_sqlite3(url: str) -> Iterator[Caller]:
     with closing(sqlite3.connect(file_of(url), isolation_level=None)) as connection:
         connection.execute(ORDERS)
@@ -130,19 +205,25 @@ def file_of(url: str) -> str:
     return urlsplit(url).path[1:]
 
 
-Kind = Callable[[str], AbstractContextManager[Caller]]
+Kind = Callable[..., AbstractContextManager[Caller]]
 KINDS: dict[str, tuple[str, Kind]] = {
     "psycopg": ("postgresql", by_psycopg),
+    "psycopg2": ("postgresql", by_psycopg2),
+    "sqlalchemy-psycopg": ("postgresql", partial(by_sqlalchemy, "postgresql+psycopg")),
+    "session-psycopg2": ("postgresql", partial(by_session, "postgresql+psycopg2")),
+    "scoped_session-psycopg": ("postgresql", by_scoped_session),
     "sqlite3": ("sqlite", by_sqlite3),
     "Django's postgresql": ("postgresql", by_django),
     "Django's sqlite": ("sqlite", by_django),
+    "sqlalchemy-sqlite": ("sqlite", partial(by_sqlalchemy, "sqlite")),
+    "session-sqlite": ("sqlite", partial(by_session, "sqlite")),
     "pymongo": ("mongodb", by_pymongo),
 }
 """By name: the storage that it needs, and how to connect to it."""
 
 
 @contextmanager
-def shop(url: str, **settings: Any) -> Iterator[FullResult]:
+def shop(url: str, plugins: Sequence[object] = (), **settings: Any) -> Iterator[FullResult]:
     """An app with an outbox and with tasks, and without a broker."""
     app = Celery("shop", set_as_current=False)
     app.conf.update(
@@ -153,7 +234,7 @@ def shop(url: str, **settings: Any) -> Iterator[FullResult]:
         fullresult_outbox=True,
     )
     app.conf.update(settings)
-    full = FullResult(app)
+    full = FullResult(app, plugins=[*plugins])
     full.setup()
     try:
         yield full

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -14,11 +16,16 @@ from celery import chain, chord, group
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult import FullResult, NotStorable
+from fullresult.hookspecs import hookimpl
+from fullresult.storage import OutboxStorage
 from tests.kit import servers, workers
 from tests.kit.outbox import KINDS, Caller, publish, shop, stored
 
+_ALIKE = {"sqlalchemy-psycopg", "scoped_session-psycopg", "sqlalchemy-sqlite"}
+"""Kinds that differ from another one by what they wrap."""
 
-@pytest.fixture(params=KINDS)
+
+@pytest.fixture(params=[pytest.param(k, marks=[pytest.mark.slow] * (k in _ALIKE)) for k in KINDS])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -264,13 +271,32 @@ def test_another_apps_tasks_are_not_taken(full: FullResult, caller: Caller, url:
 
 
 def test_without_a_transaction_a_task_is_refused(full: FullResult, caller: Caller) -> None:
+    if caller.begins_by_itself:
+        pytest.skip("there always is one")
     with full.outbox(caller.connection), pytest.raises(ValueError, match="no transaction is open"):
         publish(full)
 
     assert stored(full) == []
 
 
+@pytest.mark.parametrize("kind", ["sqlalchemy-psycopg", "session-psycopg2", "session-sqlite"])
+def test_where_each_statement_commits_by_itself_there_is_no_transaction(
+    full: FullResult, kind: str, url: str
+) -> None:
+    _, connect = KINDS[kind]
+    with (
+        connect(url, isolation_level="AUTOCOMMIT") as caller,
+        full.outbox(caller.connection),
+        pytest.raises(ValueError, match="no transaction is open"),
+    ):
+        publish(full)
+
+    assert stored(full) == []
+
+
 def test_unless_it_is_to_commit_by_itself(full: FullResult, caller: Caller) -> None:
+    if caller.begins_by_itself:
+        pytest.skip("it does not")
     with full.outbox(caller.connection, autocommit=True):
         task_id = publish(full)
 
@@ -325,8 +351,8 @@ def test_hidden_arguments_are_stored_where_that_is_allowed(
 def test_the_driver_says_itself_what_is_wrong_with_its_connection(
     full: FullResult, caller: Caller, kind: str
 ) -> None:
-    if kind == "pymongo":
-        pytest.skip("a session that has ended has no transaction")
+    if kind == "pymongo" or "session" in kind:
+        pytest.skip("a session that has ended has no transaction, or begins another")
     caller.begin()
     with full.outbox(caller.connection) as box:
         publish(full)
@@ -334,7 +360,13 @@ def test_the_driver_says_itself_what_is_wrong_with_its_connection(
         with pytest.raises(Exception) as raised:  # noqa: PT011  (each driver has its own)
             publish(full)
 
-    assert type(raised.value).__module__.partition(".")[0] in {"django", "psycopg", "sqlite3"}
+    assert type(raised.value).__module__.partition(".")[0] in {
+        "django",
+        "psycopg",
+        "psycopg2",
+        "sqlalchemy",
+        "sqlite3",
+    }
     assert len(box) == 1
 
 
@@ -391,8 +423,8 @@ def test_an_object_that_is_no_connection_is_refused(full: FullResult) -> None:
 def test_a_connection_to_another_kind_of_database_is_refused(
     full: FullResult, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    others = {"psycopg": "sqlite3", "sqlite3": "pymongo", "pymongo": "psycopg"}
-    storage, connect = KINDS[others.get(kind, "pymongo")]
+    others = {"postgresql": "session-sqlite", "sqlite": "pymongo", "mongodb": "psycopg2"}
+    storage, connect = KINDS[others[KINDS[kind][0]]]
     with (
         workers.storage(storage, request, tmp_path) as url,
         connect(url) as caller,
@@ -418,3 +450,74 @@ def test_a_block_is_entered_once(full: FullResult, caller: Caller) -> None:
     box = full.outbox(caller.connection)
     with box, pytest.raises(RuntimeError, match="make another one"), box:
         pass
+
+
+# --- Kinds of connections
+
+
+class Wrapped:
+    """A connection of a kind that nobody knows but a plugin."""
+
+    def __init__(self, inside: Any) -> None:
+        self.inside = inside
+
+
+class Unwrapping:
+    @hookimpl
+    def fullresult_outbox_writer(self, connection: object) -> object | None:
+        return connection.inside if isinstance(connection, Wrapped) else None
+
+
+def test_a_plugin_may_know_other_kinds_of_connections(
+    full: FullResult, caller: Caller, url: str
+) -> None:
+    with shop(url, plugins=[Unwrapping()]) as other:
+        caller.begin()
+        with other.outbox(Wrapped(caller.connection)):
+            task_id = publish(other)
+        caller.commit()
+
+    assert stored(full) == [task_id]
+
+
+def test_a_plugin_may_bring_a_writer_of_its_own(full: FullResult, caller: Caller, url: str) -> None:
+    class Own:
+        @hookimpl
+        def fullresult_outbox_writer(self, connection: object) -> object | None:
+            assert isinstance(full.storage, OutboxStorage)
+            if not isinstance(connection, Wrapped):
+                return None
+            return full.storage.writer(connection.inside)
+
+    with shop(url, plugins=[Own()]) as other:
+        caller.begin()
+        with other.outbox(Wrapped(caller.connection)):
+            task_id = publish(other)
+        caller.commit()
+
+    assert stored(full) == [task_id]
+
+
+def test_no_driver_is_imported_that_the_caller_has_not(tmp_path: Path) -> None:
+    program = f"""
+import sqlite3, sys
+from celery import Celery
+from fullresult import FullResult
+app = Celery("shop", broker="memory://")
+app.conf.fullresult_storage = "sqlite:///{tmp_path}/records.db"
+app.conf.fullresult_outbox = True
+full = FullResult(app)
+full.setup()
+connection = sqlite3.connect("{tmp_path}/records.db")
+connection.execute("BEGIN")
+with full.outbox(connection):
+    app.send_task("shop.charge")
+connection.commit()
+drivers = {{"psycopg", "psycopg2", "asyncpg", "sqlalchemy", "pymongo"}}
+print(sorted(drivers & set(sys.modules)), len(full.scheduled()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["[]", "1"]
