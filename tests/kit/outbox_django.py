@@ -19,6 +19,7 @@ class DjangoCaller:
     """By `atomic()` on an alias."""
 
     has_savepoints = True
+    begins_by_itself = False
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

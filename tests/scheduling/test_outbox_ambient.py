@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -23,7 +24,7 @@ def caller(tmp_path: Path) -> Iterator[DjangoCaller]:
 
 @pytest.fixture
 def full(caller: DjangoCaller, tmp_path: Path) -> Iterator[FullResult]:
-    settings = {"broker_url": "memory://", "broker_transport_options": {}}
+    settings: dict[str, Any] = {"broker_url": "memory://", "broker_transport_options": {}}
     aliases = [caller.alias]
     with shop(f"sqlite:///{tmp_path}/shop.db", fullresult_outbox=aliases, **settings) as full:
         yield full
