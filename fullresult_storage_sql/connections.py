@@ -11,12 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from fullresult.storage import StorageError, notice_fork, watch_forks
+from fullresult.storage import NoRoom, notice_fork, watch_forks
 
 
 class Closable(Protocol):
     owner: int
     """The process that opened it."""
+
+    @property
+    def is_worn(self) -> bool:
+        """True if it is to be closed when it is given back."""
+        ...
 
     def close(self) -> None: ...
 
@@ -41,7 +46,7 @@ class Connections(Generic[C]):
     """Lends connections, the last one given back first; at most *size* are open.
 
     A process that uses the storage from one thread has one connection. Further threads wait for one
-    to be given back, in turn, for *timeout* seconds, and then get a `StorageError`.
+    to be given back, in turn, for *timeout* seconds, and then get `NoRoom`.
     With *close_before_fork*, a fork waits for those in `use`, and there are none in the child.
     """
 
@@ -134,7 +139,7 @@ class Connections(Generic[C]):
                     return opened
         finally:
             self._leave(waiter)
-        raise StorageError(
+        raise NoRoom(
             f"no connection was free within {self._timeout:g} s: all {self._size} of this process "
             "(fullresult_pool_size) are in use"
         )
@@ -160,6 +165,9 @@ class Connections(Generic[C]):
 
     def give_back(self, connection: C) -> None:
         if connection.owner != os.getpid():
+            self._drop(connection)
+            return
+        if connection.is_worn:
             self._drop(connection)
             return
         try:

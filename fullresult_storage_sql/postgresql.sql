@@ -334,6 +334,22 @@ SELECT current_setting('DateStyle');
 -- for a lock. Refused by servers whose operating system does not tell.
 SELECT set_config('client_connection_check_interval', '500ms', false);
 
+-- name: room
+-- The connections that the server has for those who are not superusers, those in use, and how many of
+-- these are ours and do not last.
+SELECT
+    current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true), '0')::int,
+    count(*), count(*) FILTER (WHERE strpos(application_name, %s) > 0)
+FROM pg_stat_activity WHERE datid IS NOT NULL;
+
+-- name: end_soon
+-- The server ends this session when it has been idle for a second, and shows that it does.
+SELECT
+    set_config('idle_session_timeout', '1s', false),
+    set_config('application_name', left(current_setting('application_name'), 30) || %s, false);
+
 -- name: statement_timeout
 -- Another time limit for the statements of one transaction.
 SELECT set_config('statement_timeout', %s, true);

@@ -14,9 +14,10 @@ import psycopg
 from psycopg import errors
 
 from fullresult.config import without_password
-from fullresult.storage import Refused, StorageError
+from fullresult.storage import NoRoom, Refused, StorageError
 from fullresult_storage_sql import statements
 from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.postgresql_room import settle
 from fullresult_storage_sql.postgresql_session import REFUSALS, PlainSession, Session
 from fullresult_storage_sql.postgresql_statements import SQL
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _OLDEST = 14
 _SETTINGS = statements.numbered(SQL["session_settings"])
+_FULL = ("too many clients", "too many connections", "remaining connection slots")
+"""What servers say that have no room: of a failed connection psycopg has only the text."""
 CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -39,11 +42,26 @@ class Server:
         """A proxy lends the server's sessions to others between our transactions."""
         self._kind = Session
         self.connections: Connections[Session] = Connections(
-            self.connect, size=pool_size, timeout=self.timeout
+            self._connect_in_room, size=pool_size, timeout=self.timeout
         )
 
     def __repr__(self) -> str:
         return without_password(self._url)
+
+    def _connect_in_room(self) -> Session:
+        """Connect, unless a crowd of ours leaves the rest to others. Raises `NoRoom`."""
+        session = self.connect()
+        if self._is_shared:
+            return session  # the proxy has its own bounds
+        try:
+            settle(session)
+        except NoRoom as error:
+            session.close()
+            raise NoRoom(f"{self!r}: {error}") from None
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def connect(self) -> Session:
         session = self._open()
@@ -186,7 +204,8 @@ class Server:
                 f"{self!r}: {error}; run `celery -A proj fullresult setup`"
             ) from error
         except psycopg.Error as error:
-            raise StorageError(f"{self!r}: {error}") from error
+            kind = NoRoom if any(text in str(error) for text in _FULL) else StorageError
+            raise kind(f"{self!r}: {error}") from error
 
 
 def _milliseconds(seconds: float | None) -> str:

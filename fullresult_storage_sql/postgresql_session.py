@@ -30,6 +30,8 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     deadline: float | None = None
     """Seconds."""
     owner = 0
+    worn_at: float | None = None
+    """When it is no longer to be kept, by `time.monotonic`; None: it may stay."""
     _statement_names: dict[str, bytes] | None = None
 
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
@@ -48,6 +50,10 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     def survives(self, error: BaseException) -> bool:
         idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
         return isinstance(error, (*REFUSALS, errors.QueryCanceled)) and idle
+
+    @property
+    def is_worn(self) -> bool:
+        return self.worn_at is not None and time.monotonic() > self.worn_at
 
     def has_hung_up(self) -> bool:
         """True if the idle server sent something: most likely that it ended the session."""

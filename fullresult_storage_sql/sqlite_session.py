@@ -20,6 +20,7 @@ class Session(sqlite3.Connection):
     """A connection that knows how its commits wait for the disk."""
 
     owner = 0
+    is_worn = False
     has_log = False
     """True in WAL mode: commits go to a log beside the file."""
     _synchronous = ""

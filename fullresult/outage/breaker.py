@@ -10,7 +10,7 @@ from sys import is_finalizing
 from typing import TypeVar
 
 from fullresult.outage.notice import Notice
-from fullresult.storage import Refused, StorageError, notice_fork, watch_forks
+from fullresult.storage import NoRoom, Refused, StorageError, notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -278,7 +278,7 @@ class Breaker:
                 again = now - self._closed_at < _CALM
                 self._hold = min(max(self._hold * 2, _HOLD), _LONGEST_HOLD) if again else 0.0
                 self._held_until = now + self._hold
-        if self._notice is not None:
+        if self._notice is not None and not isinstance(error, NoRoom):  # others may have some
             self._notice.post(now, took)
         if was_open:
             return

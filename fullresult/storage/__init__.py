@@ -3,7 +3,7 @@
 from fullresult.record import TaskQuery
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
-from fullresult.storage.errors import Refused, StorageError, Uncertain
+from fullresult.storage.errors import NoRoom, Refused, StorageError, Uncertain
 from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
 from fullresult.storage.matching import as_recorded
@@ -50,6 +50,7 @@ __all__ = [
     "Identity",
     "IndexedStorage",
     "JoiningStorage",
+    "NoRoom",
     "OutboxRow",
     "OutboxStorage",
     "OutboxWriter",

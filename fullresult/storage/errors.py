@@ -7,6 +7,10 @@ class StorageError(Exception):
     """A storage could not do what it was asked; the message says what to check."""
 
 
+class NoRoom(StorageError):
+    """The storage has no connection for this process, or none to spare; it may answer others."""
+
+
 class Uncertain(StorageError):
     """No answer came: what was to be kept may have been kept, or may still be."""
 

@@ -85,8 +85,8 @@ class FilesystemBroker:
 
 
 @contextmanager
-def postgresql(*, durable: bool = False) -> Iterator[str]:
-    """A PostgreSQL server; without *durable* it never waits for the disk."""
+def postgresql(*, durable: bool = False, connections: int = 200) -> Iterator[str]:
+    """A PostgreSQL server for so many *connections*; without *durable* it waits for no disk."""
     if url := _given("POSTGRESQL"):
         yield url
         return
@@ -110,7 +110,7 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
         settings = {
             "listen_addresses": HOST,
             "unix_socket_directories": "",
-            "max_connections": "200",
+            "max_connections": str(connections),
             "fsync": "on" if durable else "off",
         }
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]

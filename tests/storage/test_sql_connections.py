@@ -26,6 +26,7 @@ from tests.kit.scripts import run_script
 
 class Connection:
     owner = 0
+    is_worn = False
 
     def __init__(self) -> None:
         self.closed = False

@@ -274,6 +274,7 @@ class Connection:
 
     owner = 0
     closed = False
+    is_worn = False
 
     def close(self) -> None:
         self.closed = True
