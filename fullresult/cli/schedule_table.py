@@ -30,11 +30,16 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
     """The fields of *schedule*, except its message, as JSON values."""
     known = {k: v for k, v in schedule._asdict().items() if k not in _SECRET}
     known["claimed"] = schedule.claimed
+    known["outbox"] = schedule.is_in_outbox
     return {name: plain(value) for name, value in known.items()}
 
 
 def _status(schedule: Schedule) -> str:
     return "claimed" if schedule.claimed else "waits"
+
+
+def _status_and_home(schedule: Schedule) -> str:
+    return f"{_status(schedule)}, outbox" if schedule.is_in_outbox else _status(schedule)
 
 
 def _since(schedule: Schedule) -> datetime:
@@ -45,7 +50,7 @@ def _columns(namespace: str) -> tuple[Column[Schedule], ...]:
     return (
         Column("DUE", lambda schedule: local(schedule.due)),
         Column("ID", lambda schedule: safe(schedule.task_id)),
-        Column("STATUS", _status, state=_status),
+        Column("STATUS", _status_and_home, state=_status),
         Column("SINCE", lambda schedule: local(_since(schedule))),
         Column("TASK", lambda schedule: brief(schedule.name or "<unknown>"), elastic=True),
         Column("QUEUE", lambda schedule: brief(schedule.queue or ""), elastic=True),
@@ -66,7 +71,7 @@ def _fields(schedule: Schedule) -> list[str]:
             schedule.due.isoformat(timespec="milliseconds"),
             schedule.name,
             schedule.queue,
-            _status(schedule),
+            _status_and_home(schedule),
             _since(schedule).isoformat(timespec="milliseconds"),
             schedule.problem,
             schedule.namespace,

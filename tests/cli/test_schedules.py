@@ -197,7 +197,7 @@ def test_json_has_every_field_but_the_message(app: Celery) -> None:
 
     (shown,) = json.loads(run(app, "scheduled", "--json").stdout)["schedules"]
 
-    assert shown.keys() == {*Schedule._fields, "claimed"} - {"body", "headers", "how"}
+    assert shown.keys() == {*Schedule._fields, "claimed", "outbox"} - {"body", "headers", "how"}
     assert shown["claimed"] is False
     assert datetime.fromisoformat(shown["due"]) == only(app, "a").due
 

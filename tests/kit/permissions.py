@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 from celery import Celery
 from celery.app.task import Context
 
@@ -20,6 +21,7 @@ from fullresult.record.card import WorkerCard
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage import StorageError
 from fullresult.testing import samples
 from tests.kit.scheduling import sweep
 
@@ -59,6 +61,15 @@ def publish_for_later(full: FullResult) -> None:
     full.parts.schedule_storage.last_sweep(full.settings.namespace)
     full.parts.schedule_storage.withdraw(uuid4().hex)
     assert not full.recorder.writer.is_away
+
+
+def publish_into_an_outbox(full: FullResult) -> None:
+    """Publish in a transaction of one's own, by a connection of the same role."""
+    try:
+        with psycopg.connect(full.settings.storage) as connection, full.outbox(connection):
+            full.app.send_task("shop.pay", [1])
+    except psycopg.Error as error:
+        raise StorageError(str(error)) from error
 
 
 def work(full: FullResult) -> None:
@@ -197,6 +208,7 @@ def purge_audit(full: FullResult) -> None:
 JOBS: dict[str, Job] = {
     "publisher": publish,
     "publisher of later tasks": publish_for_later,
+    "publisher into an outbox": publish_into_an_outbox,
     "worker": work,
     "result backend": keep_results,
     "sweeper": send_what_is_due,
