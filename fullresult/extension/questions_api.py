@@ -140,12 +140,13 @@ class QuestionsAPI:
         live = None if offline else Asking(self.parts.app)
         return explain(self.parts.storage, self.parts.settings, task_id, live)
 
-    def workers(self) -> Fleet:
+    def workers(self, *, running: bool = True) -> Fleet:
         """Every worker that is known: if it lives, what it is, and what it runs.
 
-        From the storage alone. Raises `StorageError`, also if the storage keeps no workers.
+        From the storage alone. Without *running*, what runs is looked for only if a worker went
+        away without a word. Raises `StorageError`, also if the storage keeps no workers.
         """
-        return fleet_of(self.parts.storage)
+        return fleet_of(self.parts.storage, running=running)
 
     def queues(self, *, offline: bool = False) -> Queues:
         """Every queue that is known: what waits in it, since when, and who consumes it.

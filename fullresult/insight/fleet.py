@@ -21,6 +21,8 @@ _RUNNING = 2_000
 """Running tasks that are looked at."""
 _RECENT = timedelta(days=7)
 """A worker that is gone for longer is folded away."""
+_GONE = 200
+"""Workers that are gone whose cards are read, the last seen."""
 
 
 class Life(NamedTuple):
@@ -36,12 +38,17 @@ class Life(NamedTuple):
         return cls(worker, None, "") if kept is None else cls(worker, kept.card, kept.names_id)
 
 
-def lives_of(storage: Storage) -> tuple[Life, ...]:
-    """Every worker that the storage knows, the last seen first, each with its card."""
+def lives_of(storage: Storage, now: datetime, gone: int = _GONE) -> tuple[Life, ...]:
+    """Every worker that the storage knows, the last seen first.
+
+    Those that live have their cards, and of those that are gone at *now* the last *gone*.
+    """
     if not isinstance(storage, WorkerStorage):
         return ()
     found = sorted(storage.find_workers(), key=lambda each: each.date_seen, reverse=True)
-    cards = storage.find_cards() if isinstance(storage, CardStorage) else []
+    read = [each.worker_id for each in found if not each.is_gone(now)]
+    read += [each.worker_id for each in found if each.is_gone(now)][:gone]
+    cards = storage.find_cards(read) if isinstance(storage, CardStorage) else []
     known = {card.worker_id: card for card in cards}
     return tuple(Life.of(worker, known.get(worker.worker_id)) for worker in found)
 
@@ -108,18 +115,29 @@ class Fleet:
         return sum(each.orphans for each in (*self.workers, *self.folded))
 
 
-def fleet_of(storage: Storage) -> Fleet:
-    """The workers that *storage* knows. Raises `StorageError`."""
+def fleet_of(storage: Storage, *, running: bool = True) -> Fleet:
+    """The workers that *storage* knows. Raises `StorageError`.
+
+    Without *running*, the tasks that run are looked for only if a worker went away without a word:
+    where a million tasks wait, that is work.
+    """
     if not isinstance(storage, WorkerStorage):
         raise StorageError("this storage does not keep which workers are alive")
-    now, lives = storage.now(), lives_of(storage)
-    running = _running(storage) if lives else {}
-    seen = [_seen(life, now, running.get(life.worker.worker_id, ())) for life in lives]
+    now = storage.now()
+    lives = lives_of(storage, now)
+    wanted = running or any(_crashed(each.worker, now) for each in lives)
+    tasks = _running(storage) if lives and wanted else {}
+    seen = [_seen(life, now, tasks.get(life.worker.worker_id, ())) for life in lives]
     living = {each.name for each in seen if each.state == "alive"}
     shown = [each for each in seen if _is_shown(each, living, now)]
     shown.sort(key=lambda each: (each.state != "alive", each.state == "alive" and each.name))
     chosen = {each.worker_id for each in shown}
     return Fleet(now, tuple(shown), tuple(e for e in seen if e.worker_id not in chosen))
+
+
+def _crashed(worker: Worker, now: datetime) -> bool:
+    is_recent = now - worker.date_seen < _RECENT
+    return worker.is_gone(now) and worker.date_stopped is None and is_recent
 
 
 def _seen(life: Life, now: datetime, running: Iterable[RunningTask]) -> WorkerSeen:

@@ -109,7 +109,7 @@ class Consumers:
     """Which living workers of this app's broker consume which queue, by their cards."""
 
     def __init__(self, storage: Storage, settings: Settings, now: datetime) -> None:
-        living = [life for life in lives_of(storage) if not life.worker.is_gone(now)]
+        living = [life for life in lives_of(storage, now, gone=0) if not life.worker.is_gone(now)]
         mine = [each for each in living if _is_mine(each, settings)]
         self.by_queue: dict[str, list[str]] = defaultdict(list)
         for life in mine:

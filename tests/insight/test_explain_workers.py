@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 
 from fullresult.insight.explain.explanation import Explanation
@@ -353,6 +354,7 @@ def test_what_workers_refuse_or_drop(make_scene: MakeScene, gate: Path, broker: 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(celery.VERSION < (5, 6), reason="it makes no exchange for such a queue")
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 def test_the_delay_of_a_quorum_queue(make_scene: MakeScene) -> None:
     queues = {
@@ -392,6 +394,9 @@ def test_when_the_broker_is_away_it_says_so_in_two_seconds(
         assert found.verdict == "nobody consumes its queue"
 
 
+@pytest.mark.parametrize(
+    "broker", ["redis", pytest.param("rabbitmq", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_late_task_says_what_it_waited_for(
     make_scene: MakeScene,
 ) -> None:

@@ -95,6 +95,17 @@ def test_workers_are_alive_gone_or_folded(full: FullResult) -> None:
     assert told["workers"][1]["running"][0]["task_id"] == "report"
 
 
+def test_what_runs_is_not_looked_for_where_only_numbers_are_wanted(full: FullResult) -> None:
+    now = full.storage.now()
+    runs(full, "report", live(full, "w1@a"))
+    assert [each.running for each in full.workers(running=False).workers] == [()]
+
+    killed = live(full, "w2@a", date_seen=now - HOUR, alive_until=now - HOUR)
+    runs(full, "lost", killed)
+
+    assert full.workers(running=False).orphans == 1
+
+
 def test_a_worker_that_is_gone_and_ran_something_is_never_folded(full: FullResult) -> None:
     now = full.storage.now()
     days: dict[str, Any] = {"date_seen": now - 200 * HOUR, "alive_until": now - 200 * HOUR}

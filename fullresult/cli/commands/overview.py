@@ -69,7 +69,7 @@ def overview(
     for line in _summary(found):
         say(line, err=True)
     if abilities_of(full.storage).workers:
-        fleet = full.workers()
+        fleet = full.workers(running=False)
         gone = f"{count_of(fleet.alive, 'worker')} alive, {fleet.gone:,} gone"
         say(f"Workers: {gone}; {count_of(fleet.orphans, 'orphan')}.", err=True)
 

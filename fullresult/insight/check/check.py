@@ -81,7 +81,9 @@ class Check:
     def _living(self) -> Collection[str] | None:
         """The queues of the workers of this broker that live; None if one has no card."""
         now = self._storage.now()
-        lives = [life for life in lives_of(self._storage) if not life.worker.is_gone(now)]
+        lives = [
+            life for life in lives_of(self._storage, now, gone=0) if not life.worker.is_gone(now)
+        ]
         cards = [life.card for life in lives]
         if not cards or None in cards:
             return None

@@ -79,7 +79,7 @@ class Patient:
         """The workers that live, with their cards."""
         return tuple(
             life
-            for life in lives_of(self.storage)
+            for life in lives_of(self.storage, self.now, gone=0)
             if life.card is not None and not life.worker.is_gone(self.now)
         )
 

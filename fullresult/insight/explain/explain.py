@@ -120,7 +120,7 @@ def _findings(case: Case) -> Iterator[Finding]:
 def _case(storage: Storage, settings: Settings, task_id: str, live: Live | None) -> Case:
     now, record = storage.now(), storage.get(task_id)
     schedules = tuple(schedules_of(storage, task_id))
-    lives = lives_of(storage)
+    lives = lives_of(storage, now)
     asked = _Asked(live, record, lives, now, settings)
     waits = record is None and not schedules
     answers = asked.ask(task_id) if waits or asked.is_open else None

@@ -35,7 +35,7 @@ def metrics(request: Request) -> Response:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
     overview = site.full.overview(WINDOW, buckets=1)
-    fleet = site.full.workers() if site.can.workers else None
+    fleet = site.full.workers(running=False) if site.can.workers else None
     registry.register(_Collector(overview, fleet, site.full.queues()))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -43,7 +43,7 @@ def overview(request: Request) -> Response:
         total=found.statistics.total, tasks=found.statistics.tasks, buckets=buckets,
         throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
-        fleet=site.full.workers() if site.can.workers else None,
+        fleet=site.full.workers(running=False) if site.can.workers else None,
         stale_after=site.full.settings.stale_after,
     )  # fmt: skip
 
