@@ -33,8 +33,7 @@ SESSIONS = {
 
 @pytest.fixture
 def full(postgresql_url: str) -> Iterator[FullResult]:
-    memory = {"broker_url": "memory://", "broker_transport_options": {}}
-    with shop(postgresql_url, **memory) as full:
+    with shop(postgresql_url, broker_url="memory://", broker_transport_options={}) as full:
         yield full
 
 
