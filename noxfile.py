@@ -93,6 +93,15 @@ def celery_suite(session: nox.Session, celery: str) -> None:
     )
 
 
+@nox.session(python="3.12")
+@nox.parametrize("django", ["4.2", "5.2", "6.0"])
+def django(session: nox.Session, django: str) -> None:
+    """Run the example project's tests with each supported Django."""
+    _install_for_tests(session, NEWEST_CELERY)
+    session.install(f"django=={django}.*")
+    session.run("python", "-m", "pytest", "tests/django", *session.posargs)
+
+
 @nox.session(python=["3.12", "3.13"])
 def recycling(session: nox.Session) -> None:
     """Run thousands of tasks, each in a child of its own, beside the sweeper's thread."""

@@ -38,6 +38,10 @@ class JoinedSQLite(SQLite):
         name = str(self._connection().settings_dict["NAME"])
         return MemoryOutlet(SQL) if is_memory(name) else SQLiteOutlet(SQL, Path(name))
 
+    def missing_file(self) -> str | None:
+        """None: Django makes its own."""
+        return None
+
     def _run(self, do: Callable[[Session], T]) -> T:
         try:
             connection = self._connection()

@@ -15,8 +15,12 @@ from proj.celery import app
 def said(*arguments: str) -> str:
     """What a command prints."""
     out = StringIO()
-    with redirect_stdout(out), redirect_stderr(out):
-        call_command(*arguments, **({} if arguments[0] == "fullresult" else {"stdout": out}))
+    try:
+        with redirect_stdout(out), redirect_stderr(out):
+            call_command(*arguments, **({} if arguments[0] == "fullresult" else {"stdout": out}))
+    except CommandError as error:
+        error.args = (f"{error}\n{out.getvalue()}",)
+        raise
     return out.getvalue()
 
 
