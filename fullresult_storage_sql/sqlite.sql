@@ -221,6 +221,52 @@ GROUP BY t.state;
 -- The position of a record along an index, which is appended.
 SELECT t.date_created, t.task_id FROM fullresult_task AS t;
 
+-- name: apart
+-- A condition on records: how their messages call tasks is told only by looking at each. Every
+-- signature has the word in its body, whatever serialised it.
+t.embed IS NOT NULL OR substr(t.name, 1, 7) = 'celery.'
+    OR instr(t.body, CAST('subtask_type' AS BLOB)) > 0
+    OR ((t.args IS NULL OR t.kwargs IS NULL) AND t.body IS NOT NULL);
+
+-- name: shapes
+-- How the messages of a page of records call their tasks, told apart and counted. `{page}` selects
+-- the page, oldest first; its last record is in each row.
+WITH page AS MATERIALIZED (
+    SELECT
+        t.task_id, t.date_created, t.name, t.queue, t.content_type, t.properties, t.args, t.kwargs,
+        t.eta,
+        (
+            t.embed IS NOT NULL OR coalesce(substr(t.name, 1, 7) = 'celery.', 0)
+            OR coalesce(instr(t.body, CAST('subtask_type' AS BLOB)) > 0, 0)
+            OR ((t.args IS NULL OR t.kwargs IS NULL) AND t.body IS NOT NULL)
+        ) AS apart
+    FROM fullresult_task AS t{page}
+),
+told AS (
+    SELECT
+        p.task_id, p.date_created, p.eta, p.apart,
+        CASE WHEN NOT p.apart THEN p.name END AS name,
+        CASE WHEN NOT p.apart THEN p.queue END AS queue,
+        CASE WHEN NOT p.apart THEN p.content_type END AS content_type,
+        CASE WHEN NOT p.apart AND instr(p.properties, '"compression"')
+            THEN json_extract(p.properties, '$.compression') END AS compression,
+        CASE WHEN NOT p.apart AND json_type(p.args) = 'array' THEN json_array_length(p.args) END
+            AS positional,
+        CASE WHEN NOT p.apart AND json_type(p.kwargs) = 'object' THEN (
+            SELECT json_group_array(k.key) FROM (
+                SELECT j.key FROM json_each(p.kwargs) AS j ORDER BY j.key
+            ) AS k
+        ) END AS keywords
+    FROM page AS p
+)
+SELECT
+    told.apart, told.name, told.queue, told.content_type, told.compression, told.positional,
+    told.keywords, count(*), min(told.task_id), max(told.date_created), min(told.eta),
+    (SELECT p.date_created FROM page AS p ORDER BY p.date_created DESC, p.task_id DESC LIMIT 1),
+    (SELECT p.task_id FROM page AS p ORDER BY p.date_created DESC, p.task_id DESC LIMIT 1)
+FROM told
+GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT

@@ -14,13 +14,16 @@ from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
+from fullresult_storage_sql.shapes import SqlShapes
 from fullresult_storage_sql.statistics import SqlStatistics
 from fullresult_storage_sql.workers import SqlWorkers
 
 logger = logging.getLogger(__name__)
 
 
-class SqlStorage(SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics, SqlAudit):
+class SqlStorage(
+    SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics, SqlShapes, SqlAudit
+):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
     def __repr__(self) -> str:

@@ -5,10 +5,12 @@ from fullresult.record.card import Card, WorkerCard
 from fullresult.record.dates import cut, from_milliseconds
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
 from fullresult.record.merging import fold, merge
+from fullresult.record.pages import cursor as cursor_of
 from fullresult.record.parts import REDACTED, Entry, Execution, Message, Outcome, Start, Stored
 from fullresult.record.query import TaskQuery
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.record.shape import Shape
 from fullresult.record.stamps import FIRST, Attempt
 from fullresult.record.states import (
     FAILURE,
@@ -60,12 +62,14 @@ __all__ = [
     "Sample",
     "Schedule",
     "ScheduleQuery",
+    "Shape",
     "Start",
     "Stored",
     "TaskQuery",
     "TaskRecord",
     "Worker",
     "WorkerCard",
+    "cursor_of",
     "cut",
     "fold",
     "from_milliseconds",

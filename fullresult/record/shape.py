@@ -20,8 +20,6 @@ class Shape(NamedTuple):
     """The number of positional arguments; None if they were not kept."""
     keywords: tuple[str, ...] | None
     """The names of the keyword arguments, sorted; None if they were not kept."""
-    linked: bool
-    """True if the messages may carry other tasks: links, or the arguments of Celery's own."""
     number: int
     """Of such messages."""
     example: str
@@ -43,7 +41,6 @@ class Shape(NamedTuple):
             record.properties.get("compression"),
             len(args) if isinstance(args, (list, tuple)) else None,
             keywords,
-            bool(message and message.embed) or (record.name or "").startswith("celery."),
             1,
             record.task_id,
             record.date_created,

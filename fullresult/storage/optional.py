@@ -11,6 +11,7 @@ from fullresult.record import (
     AuditQuery,
     Sample,
     ScheduleQuery,
+    Shape,
     Stored,
     TaskQuery,
     TaskRecord,
@@ -290,6 +291,37 @@ class WalkingStorage(Protocol):
 
         Following `after` to the end returns what `find` does without a limit.
         """
+        ...
+
+
+class ShapePage(NamedTuple):
+    """The shapes of the messages of a page of records."""
+
+    shapes: tuple[Shape, ...]
+    apart: bool
+    """True if some records of the page are not counted: `find_apart` finds them."""
+    after: str | None
+    """The cursor of the page's last record; None if it has none."""
+
+
+@runtime_checkable
+class ShapeStorage(Protocol):
+    """Optional: tells apart how messages call their tasks, and counts them.
+
+    Not counted are records of which only a look at each tells: messages that carry other tasks (a
+    signature in their body, or a task named `celery.*`), and those whose arguments are in the body
+    alone.
+    """
+
+    def shapes(self, query: TaskQuery) -> ShapePage:
+        """The shapes of the page that `find` returns for *query*, which asks for the oldest first.
+
+        Each is what `Shape.of` makes of its records, with their number; its example is any of them.
+        """
+        ...
+
+    def find_apart(self, query: TaskQuery) -> list[TaskRecord]:
+        """What `find` returns for *query*, of the records that are not counted."""
         ...
 
 

@@ -15,6 +15,7 @@ from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
 from fullresult.testing.results import Results
 from fullresult.testing.setup_and_close import Life
+from fullresult.testing.shapes import Shapes
 from fullresult.testing.statistics import Statistics
 from fullresult.testing.threads_and_forks import Sharing
 from fullresult.testing.workers import Workers
@@ -40,6 +41,7 @@ class StorageSuite(
     Listing,
     Workers,
     Statistics,
+    Shapes,
     Auditing,
 ):
     """Everything a storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

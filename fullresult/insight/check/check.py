@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
@@ -17,10 +17,10 @@ from fullresult.insight.fleet import lives_of
 from fullresult.insight.periodic import Periodic, SchedulerError
 from fullresult.record import SCHEDULED, TaskRecord, pages
 from fullresult.record.shape import Shape
-from fullresult.storage import Storage, TaskQuery
+from fullresult.storage import ShapeStorage, Storage, TaskQuery
 
 Against = Literal["live", "declared"]
-_PAGE = 500
+_PAGE, _COUNTED = 500, 10_000
 _MOST = 20_000
 """Uses that are told apart."""
 
@@ -94,17 +94,34 @@ class Check:
 
     def _look(self, query: TaskQuery, level: Level) -> None:
         uses: dict[Use, Tally] = {}
-        for record in pages.walk(self._storage.find, replace(query, limit=_PAGE)):
+        query = replace(query, order="oldest")
+        storage = self._storage
+        one_by_one: Callable[[TaskQuery], list[TaskRecord]] = storage.find
+        if isinstance(storage, ShapeStorage):
+            one_by_one = storage.find_apart
+            if not self._count(uses, storage, replace(query, limit=_COUNTED)):
+                one_by_one = _none
+        for record in pages.walk(one_by_one, replace(query, limit=_PAGE)):
             self._add(uses, Shape.of(record), record)
             self._add_links(uses, record)
         self._judge(uses, level)
+
+    def _count(self, uses: dict[Use, Tally], storage: ShapeStorage, query: TaskQuery) -> bool:
+        """Add what *storage* counts; True if there are records that it does not."""
+        apart = False
+        while (page := storage.shapes(query)).after is not None:
+            for shape in page.shapes:
+                self._add(uses, shape, None)
+            apart |= page.apart
+            query = replace(query, after=page.after)
+        return apart
 
     def _add(self, uses: dict[Use, Tally], shape: Shape, record: TaskRecord | None) -> None:
         self._answer.checked += shape.number
         if shape.name is None:
             self._answer.unchecked += shape.number
             return
-        if not is_recorded(shape.name, ()) and not shape.linked:
+        if not is_recorded(shape.name, ()):
             return  # Celery's own tasks that poll, and ours
         use = of_message(shape)
         if use.positional is None:
@@ -150,6 +167,10 @@ class Check:
         self._answer.known = [finding for finding in merged if finding.key in known]
         self._answer.found = [finding for finding in merged if finding.key not in known]
         self._answer.found.sort(key=_urgency)
+
+
+def _none(_: TaskQuery) -> list[TaskRecord]:
+    return []
 
 
 def _declared(app: Celery) -> Collection[str]:
