@@ -22,8 +22,15 @@ def as_regex(pattern: str) -> str:
 
 
 def containing(text: str) -> str:
-    """A regular expression for texts that contain *text*."""
-    return "".join(map(_itself, text))
+    """A regular expression for texts that contain *text*, its ASCII letters in either case."""
+    return "".join(map(_in_any_case, text))
+
+
+def _in_any_case(character: str) -> str:
+    # Not the option "i", which knows the cases of other letters as well.
+    if character.isascii() and character.isalpha():
+        return f"[{character.lower()}{character.upper()}]"
+    return _itself(character)
 
 
 def _parts(pattern: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from fullresult.storage import as_recorded
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.merging import literal
-from fullresult_storage_mongo.values import TAG, fitting, ordered
+from fullresult_storage_mongo.values import TAG, fitting, key_of, ordered
 
 Path = tuple[str, ...]
 
@@ -71,7 +71,7 @@ def _parts(stored: Any, asked: Any, depth: int = 0) -> Iterator[Document]:
         # A `{"$fullresult": …}` is an object, too, and stands for something else.
         yield {"$not": {"$regexMatch": {"input": _field(stored, TAG), "regex": "^[^{]"}}}
     for key, item in asked.items():
-        yield from _parts(_field(stored, key), item, depth + 1)
+        yield from _parts(_field(stored, key_of(key)), item, depth + 1)
 
 
 def _field(stored: Any, key: str) -> Document:

@@ -117,7 +117,7 @@ def _conditions(query: TaskQuery, names: Sequence[str] | None) -> Iterator[Docum
             yield {name: {"$eq": encoding.key(value)}}
     yield from _date_conditions(query)
     if query.text is not None:
-        contains = {"$regex": globs.containing(query.text), "$options": "is"}
+        contains = {"$regex": globs.containing(query.text), "$options": "s"}
         yield {"$or": [{name: contains} for name in _TEXTS]}
     if query.kwargs is not None:
         yield from matching.keywords(query.kwargs)

@@ -4,9 +4,11 @@ A value that BSON cannot hold, or that PyMongo would read as another, is kept as
 object with one key: `{"$fullresult": "…"}`. It replaces the smallest such value:
 
 * integers beyond 34 digits (those beyond 64 bits are Decimal128),
-* objects with a key `$ref` (a DBRef to drivers) or `$fullresult`,
 * values nested more than 100 levels deep,
 * null by itself, which a missing result would look like.
+
+A key `$ref` (of a DBRef, to drivers), or one that begins with `$fullresult`, has `$fullresult:`
+before it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bson.decimal128 import Decimal128
 TAG = "$fullresult"
 DEEPEST = 100
 _SUSPICIOUS = re.compile(r"\d{19}|\$ref|\$fullresult|\\u00")
-_UNFIT_KEYS = frozenset({TAG, "$ref"})
+_BEFORE = f"{TAG}:"
 _LONG = 2**63
 _DECIMAL = 10**34
 _EXACT = 2.0**53
@@ -58,9 +60,9 @@ def ordered(value: Any) -> Any:
 def fitting(value: Any, depth: int = 0) -> Any:
     """A JSON value *depth* levels deep, as BSON holds it."""
     if isinstance(value, dict):
-        if depth >= DEEPEST or not _UNFIT_KEYS.isdisjoint(value):
+        if depth >= DEEPEST:
             return {TAG: _canonical(value)}
-        return {key: fitting(item, depth + 1) for key, item in value.items()}
+        return {key_of(key): fitting(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         if depth >= DEEPEST:
             return {TAG: _canonical(value)}
@@ -69,6 +71,11 @@ def fitting(value: Any, depth: int = 0) -> Any:
         text = str(value)
         return Decimal128(text) if abs(value) < _DECIMAL else {TAG: text}
     return value
+
+
+def key_of(key: str) -> str:
+    """A key of a JSON object, as it is kept."""
+    return _BEFORE + key if key == "$ref" or key.startswith(TAG) else key
 
 
 def _sorted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -94,7 +101,7 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {TAG}:
             return json.loads(value[TAG])
-        return {key: _restored(item) for key, item in value.items()}
+        return {key.removeprefix(_BEFORE): _restored(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_restored(item) for item in value]
     if isinstance(value, Decimal128):

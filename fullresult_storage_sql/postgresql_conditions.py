@@ -57,4 +57,6 @@ class Conditions:
 
     def has_text(self, columns: tuple[str, ...], text: str) -> Condition:
         pattern = queries.like(text)
-        return " OR ".join(f"{column} ILIKE %s" for column in columns), [pattern] * len(columns)
+        # In the collation C, ILIKE ignores the case of ASCII letters alone, as SQLite's LIKE does.
+        sql = " OR ".join(f'{column} COLLATE "C" ILIKE %s' for column in columns)
+        return sql, [pattern] * len(columns)

@@ -30,7 +30,8 @@ _WHICH = (
     ),
     click.option("--until", type=when, help="Created before; like --since."),
     click.option(
-        "--text", help="With this text in name, id or exception; upper and lower case are the same."
+        "--text",
+        help="With this text in name, id or exception; upper and lower case of ASCII letters are the same.",
     ),
     click.option(
         "--kwarg",

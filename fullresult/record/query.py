@@ -32,7 +32,7 @@ class TaskQuery:
     text: str | None = None
     """A part of the name, id, exception type or exception message.
 
-    No character is a wildcard. The case of ASCII letters is ignored; that of others may be.
+    No character is a wildcard. The case of ASCII letters is ignored, and that of others is not.
     """
     args: Sequence[Any] | None = None
     """The first positional arguments, in order; each matches as a value of *kwargs* does."""
@@ -41,8 +41,8 @@ class TaskQuery:
 
     A dict matches a dict that has its items; `{}` matches every dict. Anything else matches what
     equals it as JSON: a list only the whole list, a number by its value and never a bool, None only
-    null. A task whose arguments were not kept never matches. A value that JSON cannot hold is a
-    `ValueError` of the method that takes the query.
+    null. A task whose arguments were not kept never matches. A value that JSON cannot hold, or a
+    float beyond 2**53, is a `ValueError` of the method that takes the query.
     """
     moved_before: datetime | None = None
     """Last moved, or due to run, at this time or earlier."""

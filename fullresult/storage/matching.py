@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, TypeVar
 
 from fullresult.record import TaskRecord, encoding
@@ -20,6 +21,8 @@ from fullresult.record.schedule import Schedule, ScheduleQuery
 T = TypeVar("T")
 Condition = Callable[[T], bool]
 
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+_LARGE = 2.0**53
 _OF_OUTCOME = ("worker",)
 _OF_MESSAGE = ("queue", "root_id", "group_id", "retry_of")
 
@@ -87,12 +90,23 @@ def schedule_matcher(
 def as_recorded(value: Any) -> Any:
     """*value* as it stands in recorded JSON: kombu's types as the objects that kombu writes.
 
-    Raises `ValueError` for a value that JSON cannot hold.
+    Raises `ValueError` for a value that JSON cannot hold, and for one with a float beyond 2**53,
+    which databases do not compare alike.
     """
     try:
-        return json.loads(encoding.dumps_strict(value))
-    except encoding.Unstorable as error:
+        return json.loads(encoding.dumps_strict(value), parse_float=_small)
+    except (encoding.Unstorable, _TooLarge) as error:
         raise ValueError(f"cannot search for {encoding.safe_repr(value)[:100]}: {error}") from None
+
+
+class _TooLarge(Exception):
+    """A float that is not compared alike everywhere; the message says so."""
+
+
+def _small(text: str) -> float:
+    if abs(value := float(text)) >= _LARGE:
+        raise _TooLarge(f"{text} is a float beyond 2**53; an integer can be searched for")
+    return value
 
 
 def _place(record: TaskRecord) -> tuple[datetime, str]:
@@ -119,7 +133,7 @@ def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
         if (value := getattr(query, field)) is not None:
             yield _is(field, encoding.key(value))
     if query.text is not None:
-        yield _has_text(query.text.lower())
+        yield _has_text(query.text.translate(_LOWER))
     if query.args:
         yield _has_args([as_recorded(value) for value in query.args])
     if query.kwargs is not None:
@@ -152,7 +166,7 @@ def _is(field: str, value: str) -> Condition[TaskRecord]:
 def _has_text(text: str) -> Condition[TaskRecord]:
     def condition(record: TaskRecord) -> bool:
         shown = (record.name, record.task_id, record.exception_type, record.exception_message)
-        return any(text in each.lower() for each in shown if each is not None)
+        return any(text in each.translate(_LOWER) for each in shown if each is not None)
 
     return condition
 

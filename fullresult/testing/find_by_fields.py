@@ -51,6 +51,11 @@ TEXTS: dict[str, list[str]] = {
     "a_b": ["underscore"],
     "\\": ["backslash"],
     "é": ["accent"],
+    "É": ["capital accent"],
+    "CAFÉ": [],
+    "STRASSE": [],
+    "straße": ["sharp s"],
+    "\u212a": [],
     "'": ["quote"],
     "*": [],
     "[n]ame": [],
@@ -226,7 +231,7 @@ class Finding(Fixtures):
         assert self.found(storage, moved_before=samples.after(59_999)) == ["later", "moved"]
         assert self.found(storage, moved_before=samples.LATEST) == ["due", "later", "moved"]
 
-    def test_text_is_part_of_name_id_or_exception_in_any_case(self, storage: Storage) -> None:
+    def test_text_is_part_of_name_id_or_exception_ascii_in_any_case(self, storage: Storage) -> None:
         known: dict[str, dict[str, Any]] = {
             "name": {"name": "Shop.PAY"},
             "seen-ID-1": {},
@@ -238,6 +243,9 @@ class Finding(Fixtures):
             "almost underscore": {"exception_message": "axb"},
             "backslash": {"exception_message": "C:\\temp"},
             "accent": {"exception_message": "café"},
+            "capital accent": {"exception_message": "École"},
+            "sharp s": {"exception_message": "Straße"},
+            "kelvin": {"exception_message": "kelvin"},
             "quote": {"exception_message": "it's"},
         }
         write(storage, [samples.task(n, **{"name": "t", **given}) for n, given in known.items()])

@@ -151,7 +151,7 @@ def test_what_bson_cannot_hold_says_so_where_it_stands(storage: MongoStorage, ta
     assert found["kwargs"] == {
         "long": Decimal128("9223372036854775808"),
         "longer": {"$fullresult": str(10**40)},
-        "reference": {"$fullresult": '{"$ref": 1}'},
+        "reference": {"$fullresult:$ref": 1},
         "other": 1,
     }
     assert known(storage, "a").kwargs == value
