@@ -31,7 +31,7 @@ _WHICH = (
     click.option("--until", type=when, help="Created before; like --since."),
     click.option(
         "--text",
-        help="With this text in name, id or exception; upper and lower case of ASCII letters are the same.",
+        help="With this text in name, id or exception; the case of ASCII letters is ignored.",
     ),
     click.option(
         "--kwarg",
