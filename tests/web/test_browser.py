@@ -310,6 +310,15 @@ def test_what_a_task_says_stays_text(app: Celery, page: Page) -> None:
         assert page.locator("main script, main img").count() == 0
 
 
+def test_why_is_told_after_the_page_has_come(app: Celery, page: Page) -> None:
+    later = app.tasks["shop.charge"].apply_async((1,), countdown=3600).id
+    page.goto(f"/task?id={later}")
+
+    box = page.locator("#why")
+    expect(box).to_contain_text("It waits in the storage and is due in 59 m")
+    expect(box).to_contain_text(f"celery -A proj fullresult reschedule {later}")
+
+
 def test_without_scripts_everything_can_be_read_and_done(
     app: Celery, chromium: Browser, address: str
 ) -> None:
@@ -335,7 +344,8 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(
     page = phone.new_page()
     page.goto(f"/?token={TOKEN}")
 
-    for path in ("/", f"/task?id={task_id}", "/periodic", "/stale?older=0s", f"/edit?id={task_id}"):
+    known = ("/periodic", "/stale?older=0s", "/workers", "/queues", f"/why?id={task_id}")
+    for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", *known):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
     phone.close()
@@ -357,7 +367,8 @@ def test_everything_that_can_be_used_has_a_name_for_a_screen_reader(
     (task_id,) = browsing.failed(app)
     app.tasks["shop.charge"].apply_async((1,), countdown=3600)
 
-    for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", "/scheduled", "/periodic"):
+    known = ("/scheduled", "/periodic", "/workers", "/queues", f"/why?id={task_id}")
+    for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", *known):
         page.goto(path)
         assert names_of(page) == [], path
         assert page.locator("h1").count() == 1, path
