@@ -20,7 +20,7 @@ from fullresult.record import (
     TaskRecord,
 )
 from fullresult.record.states import is_open
-from fullresult_storage_mongo.records import document, told
+from fullresult_storage_mongo.records import document, parts_of
 
 if TYPE_CHECKING:
     pass
@@ -39,7 +39,7 @@ def fill_mongodb(url: str, rows: int) -> Filled:
         tasks = client.get_default_database()["fullresult_task"]
         indexes = [index for index in tasks.list_indexes() if index["name"] != "_id_"]
         tasks.drop_indexes()
-        documents = (document(told(_record(filled, i))) for i in range(1, rows + 1))
+        documents = (document(parts_of(_record(filled, i))) for i in range(1, rows + 1))
         while batch := list(islice(documents, _BATCH)):
             tasks.insert_many(batch, ordered=False)
         made = [{name: value for name, value in index.items() if name != "v"} for index in indexes]

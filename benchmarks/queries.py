@@ -21,7 +21,7 @@ import psycopg
 import pymongo
 from celery import Celery
 
-from benchmarks import writing
+from benchmarks import backlog, writing
 from benchmarks.documents import fill_mongodb
 from benchmarks.filling import fill_postgresql, fill_sqlite
 from benchmarks.questions import INDEXED_KWARGS, Question, questions
@@ -80,6 +80,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="records (%(default)s)")
+    parser.add_argument(
+        "--backlog", type=int, default=1_000_000, help="tasks that wait besides (%(default)s)"
+    )
     parser.add_argument("--runs", type=int, default=9, help="of each question (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="of writes (%(default)s)")
     parser.add_argument(
@@ -110,6 +113,12 @@ def _measure(kind: str, options: argparse.Namespace, running: ExitStack) -> dict
     answers = ask(
         kind, _storage(url, INDEXED_KWARGS), filled, options.runs, explain=options.explain
     )
+    if options.backlog:
+        _progress(f"{kind}: adding {options.backlog:,} tasks that wait ...\n")
+        storage = _storage(url, INDEXED_KWARGS)
+        backlog.fill(storage, options.backlog)
+        asked = [*backlog.questions(filled)]
+        answers += [(question, _answer(storage, question, options.runs)) for question in asked]
     print(f"\n{kind}, {options.rows:,} records\n{_report(kind, answers)}")
     costs = _costs(kind, store, options.rounds, running)
     cheap = costs["direct"].added < _SHARE

@@ -86,7 +86,7 @@ def direct_life(storage: Storage) -> Iterator[int]:
     clock, waiting = Clock(), deque[str]()
     for number in count():
         task_id = str(uuid.uuid4())
-        storage.write([_published(task_id, number, clock.moment())])
+        storage.write([published(task_id, number, clock.moment())])
         waiting.append(task_id)
         if len(waiting) > _BACKLOG:
             storage.write([_started(waiting[0], clock.moment())])
@@ -101,7 +101,7 @@ def batched_life(storage: Storage) -> Iterator[int]:
         for _ in range(BATCH):
             task_id = str(uuid.uuid4())
             events += [
-                _published(task_id, next(numbers), clock.moment()),
+                published(task_id, next(numbers), clock.moment()),
                 _started(task_id, clock.moment()),
                 _succeeded(task_id, clock.moment()),
             ]
@@ -109,7 +109,7 @@ def batched_life(storage: Storage) -> Iterator[int]:
         yield BATCH
 
 
-def _published(task_id: str, number: int, now: Moment) -> TaskRecord:
+def published(task_id: str, number: int, now: Moment) -> TaskRecord:
     return TaskRecord(
         task_id,
         now.at,

@@ -58,7 +58,7 @@ class QuestionsAPI:
     ) -> dict[str, int]:
         """The number of matching records in each state, counted up to *cap*.
 
-        Where many thousands are open, a number may be of the oldest or the newest 5,000 of them
+        Where many thousands are open, a number may be of the oldest or the newest 2,500 of them
         alone. Raises like `find`, and `StorageError` if the storage makes no statistics.
         """
         return self._overviews.states(query_of(query, filters), cap).by_state

@@ -10,7 +10,7 @@ from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OWN_SECTION, StatisticsStorage, Storage, TaskQuery, WalkingStorage
 
 MOST = 1000
-LOOKED = 5_000
+LOOKED = 2_500
 """Records, the oldest and as many of the newest, that are looked at for states without a section of
 their own: where a million wait, it takes too long to look at all of them."""
 _SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
