@@ -114,6 +114,12 @@ def _postgresql(url: str, settings: Settings) -> PostgreSQL:
             raise ImproperlyConfigured(
                 f"fullresult_storage: {name}={value!r} must be {' or '.join(_OURS[name])}"
             )
+    if not _is_readable(url):
+        raise ImproperlyConfigured(
+            f"fullresult_storage = {without_password(url)!r}: libpq cannot read this URL; in its "
+            "parts and options what is not a letter or digit must be percent-encoded "
+            "(urllib.parse.quote(…, safe='')), and a port is a number"
+        )
     return PostgreSQL(
         url,
         timeout=settings.storage_timeout,
@@ -121,3 +127,15 @@ def _postgresql(url: str, settings: Settings) -> PostgreSQL:
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
     )
+
+
+def _is_readable(url: str) -> bool:
+    """True if libpq can read *url*. Its own words about a wrong one may quote the password."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    except ProgrammingError:
+        return False
+    return all(not port or port.isdecimal() for port in ports)

@@ -115,13 +115,25 @@ class Server:
             client_encoding="utf8",
         )
         session.deadline = self.timeout
-        if session.info.server_version < _OLDEST * 10_000:
+        try:
+            self._check_server(session)
+        except BaseException:
             session.close()
+            raise
+        return session
+
+    def _check_server(self, session: Session) -> None:
+        if session.info.server_version < _OLDEST * 10_000:
             raise StorageError(
                 f"{self!r} is PostgreSQL {session.info.server_version // 10_000}: "
                 f"fullresult needs {_OLDEST} or newer"
             )
-        return session
+        encoding = session.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8"):
+            raise StorageError(
+                f"{self!r} has the encoding {encoding}, which cannot keep texts of every language; "
+                "fullresult needs UTF8: createdb --encoding=UTF8 --template=template0"
+            )
 
     @contextmanager
     def waiting(self, session: Session, seconds: float | None) -> Iterator[None]:

@@ -26,7 +26,7 @@ from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
 from fullresult_storage_sql.sqlite_home import Home
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
-from fullresult_storage_sql.sqlite_turns import GaveWay, in_turn
+from fullresult_storage_sql.sqlite_turns import GaveWay, in_turn, is_busy
 from fullresult_storage_sql.sqlite_updates import Updates
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ LARGE = 64 * 1024 * 1024
 _LONGEST_LOG = 4000
 """Pages, 16 MB, after which the log is written back: a page that many events change is written
 once."""
+_WHY_BUSY = ": another connection writes to it; is that this process's own, in a transaction?"
 _ENDED = statements.ended(SQL)
 _WRITES = {
     kind: statements.write(SQL, kind, statements.one(kind, "?"))
@@ -387,7 +388,8 @@ class SQLite(Conditions, Home):
         except REFUSALS as error:
             raise Refused(f"{self!r}: {error}") from error
         except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{self!r}: {error}") from error
+            busy = isinstance(error, sqlite3.OperationalError) and is_busy(error)
+            raise StorageError(f"{self!r}: {error}{_WHY_BUSY if busy else ''}") from error
 
     def _in_turn(self, session: Session, do: Callable[[], V], timeout: float) -> V:
         return in_turn(session, do, timeout, lambda: self._connections.fork_waits)

@@ -85,9 +85,14 @@ def _without_lost_password(place: str) -> str:
 def _options(rest: str) -> str:
     """*rest* with `***` for the values of options named like secrets.
 
-    Such a value ends at the next &: a semicolon or a question mark may be part of it.
+    Such a value ends at the next &: a semicolon or a question mark may be part of it. What follows
+    it without a name of its own is hidden, too: it may be the rest of a password with an &.
     """
-    return "&".join(map(_option, rest.split("&")))
+    shown: list[str] = []
+    for option in rest.split("&"):
+        lost = "=" not in option and bool(shown) and shown[-1].endswith(_HIDDEN)
+        shown.append(_HIDDEN if lost else _option(option))
+    return "&".join(shown)
 
 
 def _option(option: str) -> str:

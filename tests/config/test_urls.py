@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from celery import Celery
+from celery.exceptions import ImproperlyConfigured
 from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -310,3 +311,26 @@ def test_credentials_are_escaped_or_not() -> None:
 
     assert list(map(is_escaped, escaped)) == [True] * 5
     assert list(map(is_escaped, unescaped)) == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://h/db?user=u&password={SECRET} battery",
+        f"postgresql://h/db?password={SECRET}%",
+        f"postgresql://h/db?password=a&{SECRET}",
+        f"postgresql://u:correct {SECRET} battery@h/db",
+        f"postgresql://h:5432:{SECRET}/db",
+        f"postgresql://u:{SECRET}@h/db?options=-c%20x={SECRET}",
+    ],
+)
+def test_what_libpq_cannot_read_is_refused_and_not_quoted(url: str) -> None:
+    app = Celery("shop", set_as_current=False)
+    app.conf.fullresult_storage = url
+
+    with pytest.raises(ImproperlyConfigured, match=r"libpq cannot read|percent-encoded") as raised:
+        FullResult(app).count()
+
+    if "options" not in url:  # which is no secret, and shown as it is
+        assert SECRET not in str(raised.value)
+    assert raised.value.__cause__ is None

@@ -73,3 +73,20 @@ def test_a_schema_that_was_dropped_is_a_storage_error(
 
     with pytest.raises(StorageError, match="fullresult setup"):
         storage.get("a")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_keep_every_text_is_refused(
+    postgresql_url: str, encoding: str
+) -> None:
+    name = f"fullresult_{encoding.lower()}"
+    options = f"ENCODING '{encoding}' LOCALE 'C' LOCALE_PROVIDER 'libc' TEMPLATE template0"
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {options}".encode())
+        storage = open_storage(f"{postgresql_url.rpartition('/')[0]}/{name}")
+        try:
+            with pytest.raises(StorageError, match=f"encoding {encoding}.*needs UTF8"):
+                storage.setup()
+        finally:
+            storage.close()
+            connection.execute(f"DROP DATABASE {name}".encode())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from fullresult import plugins
+from fullresult.config import Settings
 from fullresult.storage import StorageError
-from fullresult.testing import StorageSuite, open_storage
+from fullresult.testing import StorageSuite, open_storage, samples
 
 OLD = Path(__file__).parent / "old_schemas"
 
@@ -63,3 +66,15 @@ def schema_of(file: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(file)) as connection:
         found = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         return sorted((name, " ".join(sql.split())) for name, sql in found)
+
+
+def test_a_file_that_this_process_itself_holds_is_named_as_such(tmp_path: Path) -> None:
+    """As in a test of Django's, where the records are in its own file."""
+    file = tmp_path / "records.db"
+    settings = Settings(storage=f"sqlite:///{file}", storage_timeout=timedelta(seconds=0.1))
+    with closing(plugins.open_storage(settings)) as storage, closing(sqlite3.connect(file)) as own:
+        storage.setup()
+        own.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StorageError, match=r"locked: another connection .* this process's own"):
+            storage.write([samples.task("a")])
