@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
+from fullresult.importers.events import IMPORTED
+from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fullresult.extension import FullResult
+    from fullresult.record import TaskRecord
     from fullresult.record.schedule import Schedule
     from fullresult.storage import TaskQuery
 
@@ -23,9 +26,18 @@ SHOWN = 10
 def preview(full: FullResult, query: TaskQuery, number: int, verb: str) -> None:
     """Show the first of the *number* records to *verb*, on standard error."""
     say(f"About to {verb} {count_of(number)}:", err=True)
-    show_records(full.find(replace(query, limit=min(SHOWN, number))), err=True, table=True)
+    records = full.find(replace(query, limit=min(SHOWN, number)))
+    show_records(records, err=True, table=True)
+    say_imported(records)
     if number > SHOWN:
         say(f"… and {number - SHOWN:,} more", err=True)
+
+
+def say_imported(records: Iterable[TaskRecord]) -> None:
+    """Say what is not known of those of *records* that another program recorded."""
+    found = {record.notes.get("encoding", "") for record in records}
+    for note in sorted(note for note in found if note.startswith(IMPORTED)):
+        say(one_line(f"Some were {note}."), err=True)
 
 
 def preview_schedules(

@@ -30,6 +30,8 @@ from fullresult.recording.optional_redactor import OptionalRedactor
 from fullresult.recording.outcomes import NO_RESULT, Failure, Result, encode_result
 from fullresult.recording.redaction import Redactor
 
+IMPORTED = "imported from"
+"""Begins the note on a message that was imported."""
 _LAST_MESSAGE = "999999999FF"
 """Begins the stamp of an imported message: that of any other is less, and so counts."""
 _RECEIVED = "RECEIVED"
@@ -56,7 +58,7 @@ class Events:
     ) -> None:
         self._routes = routes
         self._source = source
-        self._note = f"imported from {source}; not known: {missing}"
+        self._note = f"{IMPORTED} {source}; not known: {missing}"
         self._settings = settings
         self._redactor = redactor
         self._optional = OptionalRedactor(redactor)

@@ -353,6 +353,17 @@ def test_only_what_changed_since_is_read(full: FullResult, table: Table) -> None
 # ---- the command
 
 
+def test_resend_says_what_is_not_known(full: FullResult, table: Table) -> None:
+    table.add("task-1")
+    full.import_records("celery", table.url)
+
+    by_id = run(full.app, "resend", "task-1", answer="n")
+    by_filter = run(full.app, "resend", "--state", "SUCCESS", answer="n")
+
+    for answer in (by_id, by_filter):
+        assert "Some were imported from celery; not known: links, headers" in answer.stderr
+
+
 def test_the_command_asks_and_says_what_it_did(full: FullResult, table: Table) -> None:
     table.add("task-1")
 

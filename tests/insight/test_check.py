@@ -12,6 +12,8 @@ from kombu import Queue
 
 from fullresult import FullResult
 from fullresult.insight.check.findings import Findings
+from fullresult.record.card import Card, WorkerCard
+from fullresult.record.worker import Worker
 from tests.kit.commands import run
 from tests.kit.refactorings import (
     KINDS,
@@ -275,6 +277,43 @@ def test_queues_are_compared_with_what_is_known_of_them(app: Celery) -> None:
     unknown = app.fullresult.check()
     assert unknown.found == []
     assert "queues were not checked" in unknown.notes[0]
+
+
+def alive(full: FullResult, name: str, queues: tuple[str, ...] | None, namespace: str) -> None:
+    """A worker that lives, with a card if *queues* are given."""
+    now = full.storage.now()
+    full.storage.note_worker(Worker(name, name, now, now, now + timedelta(hours=1)))  # type: ignore[attr-defined]
+    if queues is not None:
+        card = Card(queues=queues, namespace=namespace)
+        full.storage.note_card(WorkerCard(name, now, "n", card.text), "{}")  # type: ignore[attr-defined]
+
+
+def test_the_workers_that_live_say_what_is_consumed(app: Celery) -> None:
+    full = FullResult(app)
+    task(app, "shop.run", nothing)
+    app.tasks["shop.run"].apply_async(queue="archive")
+    ours = full.settings.namespace
+    alive(full, "w1", ("celery",), ours)
+    alive(full, "w2", ("archive",), "another broker")
+
+    assert found(app) == [("FR006", "shop.run")]
+    assert found(app, against="live") == [("FR006", "shop.run")]
+
+    alive(full, "w3", ("archive",), ours)
+    assert found(app) == []
+
+
+def test_a_living_worker_without_a_card_may_consume_anything(app: Celery) -> None:
+    full = FullResult(app)
+    task(app, "shop.run", nothing)
+    app.tasks["shop.run"].apply_async(queue="archive")
+    alive(full, "w1", ("celery",), full.settings.namespace)
+    alive(full, "old", None, "")
+
+    findings = full.check(against="live")
+
+    assert findings.found == []
+    assert findings.notes == ["queues were not checked: not every living worker has left a card"]
 
 
 # ---- the command

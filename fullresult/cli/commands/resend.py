@@ -15,7 +15,7 @@ from fullresult.cli.acting import deeds_of
 from fullresult.cli.commands.orphans import show_orphans
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
-from fullresult.cli.preview import preview
+from fullresult.cli.preview import preview, say_imported
 from fullresult.cli.report import Words, act
 from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
@@ -173,6 +173,7 @@ def _by_id(full: FullResult, ids: Sequence[str], how: How) -> None:
     if records and how.shows:
         say(f"About to send again {count_of(len(records))}:", err=True)
         show_records(records, err=True, table=True)
+        say_imported(records)
         how.ask(_question(len(records)))
     if how.dry_run:
         _print_ids(record.task_id for record in records)

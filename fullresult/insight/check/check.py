@@ -70,7 +70,9 @@ class Check:
             return _declared(self._app)
         found = self._living()
         if found is None and against == "live":
-            self._answer.notes.append("queues were not checked: no living worker has left a card")
+            self._answer.notes.append(
+                "queues were not checked: not every living worker has left a card"
+            )
         elif found is None:
             self._answer.notes.append(
                 "queues were not checked: neither task_queues nor the card of a living worker "
