@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta, timezone
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -303,20 +303,40 @@ def test_an_interrupted_import_is_gone_on_with(full: FullResult, table: Table) -
 
 def test_a_follower_takes_what_comes_and_what_goes_on(full: FullResult, table: Table) -> None:
     table.add("old", status="STARTED", result=None)
-    wish = {"follow": True, "until_idle": timedelta(seconds=1.5), "every": timedelta(seconds=0.05)}
-    with job_of(full, table, **wish) as job:
-        thread = Thread(target=job.run)
+    over = Event()
+
+    def advance(_: int) -> None:
+        if over.is_set():
+            raise KeyboardInterrupt
+
+    with job_of(full, table, follow=True, every=timedelta(seconds=0.05)) as job:
+
+        def follow() -> None:
+            with suppress(KeyboardInterrupt):
+                job.run(advance)
+
+        thread = Thread(target=follow)
         thread.start()
         _eventually(lambda: full.get("old") is not None)
-
         table.add("new", status="STARTED", result=None)
         table.run("UPDATE celery_taskmeta SET status = 'SUCCESS' WHERE task_id = 'old'")
         _eventually(lambda: full.count(state="SUCCESS") == 1 and full.count() == 2)
         table.run("UPDATE celery_taskmeta SET status = 'SUCCESS' WHERE task_id = 'new'")
-
         _eventually(lambda: full.count(state="SUCCESS") == 2)
+        over.set()
         thread.join(60)
     assert not thread.is_alive()
+    assert [entry.outcome for entry in full.audit_log(action="import")] == ["done"]
+
+
+def test_a_follower_ends_when_nothing_changes(full: FullResult, table: Table) -> None:
+    table.add("old")
+    wish = {"follow": True, "every": timedelta(0), "until_idle": timedelta(seconds=0.1)}
+
+    with job_of(full, table, **wish) as job:
+        done = job.run()
+
+    assert (done.new, done.finished) == (1, True)
 
 
 def _eventually(holds: Any) -> None:
