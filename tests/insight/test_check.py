@@ -172,6 +172,23 @@ def test_map_starmap_and_chunks_are_looked_into(app: Celery) -> None:
     assert set(found(app)) == {("FR007", "shop.one"), ("FR007", "shop.two")}
 
 
+def test_what_is_not_counted_is_found_page_by_page(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fullresult.insight.check.check._COUNTED", 3)
+    FullResult(app)
+    task(app, "shop.run", nothing)
+    task(app, "no.result", nothing)
+    for number in range(10):
+        link = app.signature("no.result") if number % 2 else None
+        app.tasks["shop.run"].apply_async(link=link)
+
+    (finding,) = app.fullresult.check().found
+
+    assert (finding.rule, finding.task, finding.count) == ("FR007", "no.result", 5)
+    assert app.fullresult.check().checked == 10
+
+
 def test_an_errback_takes_an_id_or_three(app: Celery) -> None:
     FullResult(app)
     task(app, "shop.run", nothing)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 from typing import Literal
 
 from celery import Celery
@@ -21,6 +22,7 @@ from fullresult.storage import ShapeStorage, Storage, TaskQuery
 
 Against = Literal["live", "declared"]
 _PAGE, _COUNTED = 500, 10_000
+_MOMENT = timedelta(milliseconds=1)
 _MOST = 20_000
 """Uses that are told apart."""
 
@@ -97,26 +99,25 @@ class Check:
     def _look(self, query: TaskQuery, level: Level) -> None:
         uses: dict[Use, Tally] = {}
         query = replace(query, order="oldest")
-        storage = self._storage
-        one_by_one: Callable[[TaskQuery], list[TaskRecord]] = storage.find
-        if isinstance(storage, ShapeStorage):
-            one_by_one = storage.find_apart
-            if not self._count(uses, storage, replace(query, limit=_COUNTED)):
-                one_by_one = _none
-        for record in pages.walk(one_by_one, replace(query, limit=_PAGE)):
-            self._add(uses, Shape.of(record), record)
-            self._add_links(uses, record)
+        if isinstance(self._storage, ShapeStorage):
+            self._count(uses, self._storage, replace(query, limit=_COUNTED))
+        else:
+            for record in pages.walk(self._storage.find, replace(query, limit=_PAGE)):
+                self._add_record(uses, record)
         self._judge(uses, level)
 
-    def _count(self, uses: dict[Use, Tally], storage: ShapeStorage, query: TaskQuery) -> bool:
-        """Add what *storage* counts; True if there are records that it does not."""
-        apart = False
+    def _count(self, uses: dict[Use, Tally], storage: ShapeStorage, query: TaskQuery) -> None:
+        """Add what *storage* counts, page by page, and what of each page it does not."""
         while (page := storage.shapes(query)).after is not None:
             for shape in page.shapes:
                 self._add(uses, shape, None)
-            apart |= page.apart
+            for record in _apart(storage, query, page.after) if page.apart else ():
+                self._add_record(uses, record)
             query = replace(query, after=page.after)
-        return apart
+
+    def _add_record(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
+        self._add(uses, Shape.of(record), record)
+        self._add_links(uses, record)
 
     def _add(self, uses: dict[Use, Tally], shape: Shape, record: TaskRecord | None) -> None:
         self._answer.checked += shape.number
@@ -171,8 +172,16 @@ class Check:
         self._answer.found.sort(key=_urgency)
 
 
-def _none(_: TaskQuery) -> list[TaskRecord]:
-    return []
+def _apart(storage: ShapeStorage, query: TaskQuery, last: str) -> Iterator[TaskRecord]:
+    """The records of a page that are not counted; *last* is the cursor of the page's last one.
+
+    One page at a time: no statement goes through all records to find a few.
+    """
+    end = replace(query, after=last).position
+    assert end is not None
+    part = replace(query, limit=_PAGE, until=end[0] + _MOMENT)
+    found = pages.walk(storage.find_apart, part)
+    return takewhile(lambda record: (record.date_created, record.task_id) <= end, found)
 
 
 def _declared(app: Celery) -> Collection[str]:
