@@ -161,6 +161,18 @@ class Captured(TestCase):
         assert [task.task_id for task in tasks] == [result.id]
 
 
+class Shims(SimpleTestCase):
+    def test_the_originals_base_class_imports_and_warns(self) -> None:
+        from fullresult.django import ScheduledTask, Task
+
+        with pytest.warns(DeprecationWarning, match="CELERY_FULLRESULT_SCHEDULE_ETA"):
+
+            class Old(ScheduledTask):
+                name = "orders.tasks.old"
+
+        assert issubclass(Old, Task)
+
+
 def _others() -> int:
     """The connections of others to this database."""
     if connection.vendor == "sqlite":
