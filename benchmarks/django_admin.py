@@ -1,0 +1,89 @@
+"""How long the lists of Django's admin take with a million records, on PostgreSQL.
+
+`python -m benchmarks.django_admin [RECORDS]`. One request is warm-up; of the next ten it shows the
+median, the fastest, and the CPU time of this process for one. On a busy machine the fastest counts.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.kit import servers
+
+PROJECT = Path(__file__).parent.parent / "examples" / "django"
+LIST = "/admin/fullresult/taskrecord/"
+ASKED = {
+    "the list": {},
+    "page 100": {"p": "100"},
+    "state FAILURE": {"state": "FAILURE"},
+    "state SUCCESS": {"state": "SUCCESS"},
+    "one name": {"name": "shop.task_7"},
+    "the last hour": {"created": "1h"},
+    "search a name": {"q": "shop.task_1"},
+    "search an id": {"q": "task-77"},
+}
+TRIES = 10
+FILL = """
+INSERT INTO fullresult_task (
+    task_id, date_created, date_updated, date_published, outcome_stamp, state, open, retries,
+    stale_from, date_done, message_stamp, name, args, kwargs, queue
+)
+SELECT 'task-' || n, at, at, at, 'x', state, state = 'PENDING', 0, at, at, 'x',
+    'shop.task_' || n %% 50, '[1]', jsonb_build_object('order', n), 'celery'
+FROM (
+    SELECT n, now() - n * interval '1 second' AS at,
+        CASE WHEN n %% 100 = 0 THEN 'FAILURE' WHEN n %% 1000 = 1 THEN 'PENDING' ELSE 'SUCCESS' END
+        AS state
+    FROM generate_series(1, %s) AS n
+) AS made
+"""
+
+
+def main(records: int) -> None:
+    with servers.postgresql() as server, servers.postgresql_database(server) as url:
+        client = logged_in(url, records)
+        for name, query in ASKED.items():
+            median, fastest, cpu = (1000 * seconds for seconds in measured(client, query))
+            shown = f"{median:6.0f} ms, fastest {fastest:.0f}, CPU {cpu:.0f}"
+            print(f"{name:15} {shown}", flush=True)
+
+
+def logged_in(url: str, records: int) -> Any:
+    os.environ |= {"SHOP_DATABASE": url, "DJANGO_SETTINGS_MODULE": "proj.settings"}
+    sys.path.insert(0, str(PROJECT))
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test import Client
+
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, [records])
+        cursor.execute("VACUUM ANALYZE fullresult_task")
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+def measured(client: Any, query: dict[str, str]) -> tuple[float, float, float]:
+    """The median and least seconds that a list takes, and the CPU seconds of one."""
+    assert client.get(LIST, query).status_code == 200
+    taken, busy = [], time.process_time()
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        client.get(LIST, query)
+        taken.append(time.perf_counter() - began)
+    cpu = (time.process_time() - busy) / TRIES
+    return statistics.median(taken), min(taken), cpu
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else 1_000_000)
