@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.kit.django_site import Site
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 PREPARE = """
 from django.contrib.auth.models import User
 from orders.tasks import charge, remind

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.kit.django_site import ROOT, Site
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ from proj.celery import app
 app.fullresult.reschedule(reminded.id, "60s ago")
 print(charged.id, reminded.id)
 """
+pytestmark = pytest.mark.timeout(500)
 _ACTS = "cancel_taskrecord delete_taskrecord retry_taskrecord trigger_taskrecord"
 INSIDE = (str(ROOT / "tests/django/inside"), "-t", str(ROOT), "--pattern", "inside_*.py")
 

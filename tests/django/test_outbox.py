@@ -35,6 +35,7 @@ print(json.dumps({**placed, "lost": lost}))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_what_commits_is_sent_and_what_is_rolled_back_never_was(site: Site) -> None:
     placed = json.loads(site.python(PUBLISH))
     before = site.messages()

@@ -16,6 +16,8 @@ import psycopg
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "examples" / "django"
+PATIENCE = 400
+"""Seconds that a command may take on a busy machine."""
 TABLES = ("fullresult_task", "fullresult_schedule", "orders_order")
 
 
@@ -48,7 +50,7 @@ class Site:
             env=self.env(env),
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -63,7 +65,7 @@ class Site:
             env=self.env(env),
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
