@@ -250,10 +250,12 @@ class Scene:
         concurrency: int = 1,
         settings: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
+        home: Path = ROOT,
     ) -> Iterator[Worker]:
         """A worker that is ready for tasks, killed at the end of the block.
 
-        *options* are more words of its command line, *settings* Celery settings for it alone.
+        *options* are more words of its command line, *settings* Celery settings for it alone. Its
+        code is that in *home*.
         """
         number = len(self.workers) + 1
         command = [
@@ -266,7 +268,7 @@ class Scene:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 servers._launch(command, ""),
-                cwd=ROOT,
+                cwd=home,
                 env={
                     **os.environ,
                     SETTINGS: json.dumps({**self.settings, **(settings or {})}),
