@@ -106,18 +106,19 @@ def process(module: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def worker(broker: str, storage: str | None, report: str) -> Iterator[int]:
-    """A prefork worker of `eta_app` that has run a task; its pid."""
+def worker(
+    broker: str, storage: str | None, report: str, app: str = "benchmarks.eta_app"
+) -> Iterator[int]:
+    """A prefork worker of *app* that has run its task `tell`; its pid."""
     environment = {"BENCHMARK_BROKER": broker, "BENCHMARK_REPORT": report}
     if storage is not None:
         environment["BENCHMARK_STORE"] = storage
     command = (
-        "celery -A benchmarks.eta_app worker -P prefork -c 1"
+        f"celery -A {app} worker -P prefork -c 1"
         " --without-gossip --without-mingle --without-heartbeat"
     )
     with process(command, **environment) as running:
-        app = make_app(broker, None)
-        app.send_task("tell", ["ready"])
+        make_app(broker, None).send_task("tell", ["ready"])
         wait_for(report, "ready")
         yield running.pid
 
