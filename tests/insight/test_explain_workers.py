@@ -140,7 +140,7 @@ def test_of_each_task_it_is_said_who_has_it(make_scene: MakeScene, gate: Path, b
         assert made.sentence.startswith(f"Published by gen{os.getpid()}@")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
     scene: Scene, gate: Path
 ) -> None:
@@ -160,7 +160,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
             os.killpg(worker.pid, signal.SIGCONT)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_busy_solo_pool_is_told_from_a_dead_one(scene: Scene, gate: Path) -> None:
     with scene.worker(pool="solo"):
         carded(scene)
@@ -175,7 +175,7 @@ def test_a_busy_solo_pool_is_told_from_a_dead_one(scene: Scene, gate: Path) -> N
         assert found.confidence == "certain"
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_workers_that_ended_and_workers_that_were_killed(scene: Scene) -> None:
     with scene.worker() as worker:
         carded(scene)
@@ -190,7 +190,7 @@ def test_workers_that_ended_and_workers_that_were_killed(scene: Scene) -> None:
     assert explained(scene, task_id, "no worker", offline=True).sentence == found.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_workers_on_another_virtual_host(
     make_scene: MakeScene, broker: str, request: pytest.FixtureRequest
 ) -> None:
@@ -211,7 +211,7 @@ def test_workers_on_another_virtual_host(
     assert found.confidence == "certain"
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_purged_queue_is_a_loss(scene: Scene, gate: Path) -> None:
     with scene.worker():
         carded(scene)
@@ -229,7 +229,7 @@ def test_a_purged_queue_is_a_loss(scene: Scene, gate: Path) -> None:
     assert {"broker", "worker w1@test"} <= sources(found)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 def test_a_queue_that_is_gone(scene: Scene) -> None:
     task_id = scene.send("add", 1, 2, queue="short-lived")
@@ -244,7 +244,7 @@ def test_a_queue_that_is_gone(scene: Scene) -> None:
     assert found.confidence == "certain"
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
 def test_what_a_killed_worker_had_taken(scene: Scene, gate: Path) -> None:
     """Not what it ran: what it had prefetched, which only the broker knows."""
@@ -261,7 +261,7 @@ def test_what_a_killed_worker_had_taken(scene: Scene, gate: Path) -> None:
     assert "delivers it again after" in found.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_an_orphan_says_if_it_comes_again(scene: Scene, gate: Path) -> None:
     with scene.worker() as worker:
         carded(scene)
@@ -278,7 +278,7 @@ def test_an_orphan_says_if_it_comes_again(scene: Scene, gate: Path) -> None:
     assert scene.full.explain(late, offline=True).verdict in ("no worker", "orphan")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 def test_a_second_delivery_after_a_kill(scene: Scene, gate: Path) -> None:
     with scene.worker() as first:
@@ -299,7 +299,7 @@ def test_a_second_delivery_after_a_kill(scene: Scene, gate: Path) -> None:
     assert any("redelivered" in each.said for each in twice.evidence)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
 def test_a_visibility_timeout_that_is_too_short(make_scene: MakeScene, gate: Path) -> None:
     options = {
@@ -327,7 +327,7 @@ def test_a_visibility_timeout_that_is_too_short(make_scene: MakeScene, gate: Pat
     assert "visibility_timeout" in twice.commands[0]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_what_workers_refuse_or_drop(make_scene: MakeScene, gate: Path, broker: str) -> None:
     with make_scene(fullresult_release="2026.1") as scene, scene.worker():
         carded(scene)
@@ -353,7 +353,7 @@ def test_what_workers_refuse_or_drop(make_scene: MakeScene, gate: Path, broker: 
             assert "before w1@test got it: it waited " in found.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(celery.VERSION < (5, 6), reason="it makes no exchange for such a queue")
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 def test_the_delay_of_a_quorum_queue(make_scene: MakeScene) -> None:
@@ -373,7 +373,7 @@ def test_the_delay_of_a_quorum_queue(make_scene: MakeScene) -> None:
     assert [each.verdict for each in found.also] == ["made by"]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_when_the_broker_is_away_it_says_so_in_two_seconds(
     make_scene: MakeScene, broker: str
 ) -> None:
@@ -395,7 +395,7 @@ def test_when_the_broker_is_away_it_says_so_in_two_seconds(
 
 
 @pytest.mark.parametrize(
-    "broker", ["redis", pytest.param("rabbitmq", marks=pytest.mark.slow)], indirect=True
+    "broker", ["redis", pytest.param("rabbitmq", marks=pytest.mark.campaign)], indirect=True
 )
 def test_a_late_task_says_what_it_waited_for(
     make_scene: MakeScene,
