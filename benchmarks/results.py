@@ -1,4 +1,7 @@
-"""What results cost beside Celery's own backends, on real servers that this starts."""
+"""What results cost beside Celery's own backends, on real servers that this starts.
+
+Long because all its measurements are taken beside one another, on the same servers, in one run.
+"""
 
 from __future__ import annotations
 

@@ -166,6 +166,14 @@ def test_a_long_file_says_why_it_is_long(package: str) -> None:
     assert not [module.name for module in long if "Long because " not in module.source[:1000]]
 
 
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "examples"])
+def test_a_long_file_beside_the_packages_says_so_too(folder: str) -> None:
+    texts = {file: file.read_text(encoding="utf-8") for file in (ROOT / folder).rglob("*.py")}
+    long = {file: text for file, text in texts.items() if len(text.splitlines()) > 400}
+
+    assert not [file for file, text in long.items() if "Long because " not in text[:1500]]
+
+
 @pytest.mark.parametrize(
     "file", sorted((ROOT / "fullresult_storage_sql").glob("*.sql")), ids=lambda f: f.name
 )

@@ -1,4 +1,7 @@
-"""The documentation says what there is: every key, command and name, with examples that run."""
+"""The documentation says what there is: every key, command and name, with examples that run.
+
+Long because each kind of promise that the documentation makes is one short test.
+"""
 
 from __future__ import annotations
 

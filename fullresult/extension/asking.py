@@ -12,6 +12,7 @@ from celery import Celery
 
 from fullresult.extension.asking_queues import ask_queues
 from fullresult.insight.live import COMMAND, Answer, Now, QueueNow, WorkersNow
+from fullresult.storage.threads import begin
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ class _Later(Generic[T]):
     def __init__(self, call: Callable[[], T], otherwise: T) -> None:
         self._call, self._answer = call, otherwise
         self._done = threading.Event()
-        threading.Thread(target=self._run, name="fullresult-asking", daemon=True).start()
+        begin(threading.Thread(target=self._run, name="fullresult-asking", daemon=True))
 
     def _run(self) -> None:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fullresult.storage import OutboxStorage, StorageError
-from fullresult.storage.threads import Stop
+from fullresult.storage.threads import Stop, begin
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -68,7 +68,7 @@ class Commits:
         self._thread = threading.Thread(
             target=self._listen, args=(listener, self._end), name="fullresult-commits", daemon=True
         )
-        self._thread.start()
+        begin(self._thread)
 
     def _tell(self) -> None:
         self.came()

@@ -1,4 +1,7 @@
-"""The same deed under the same rules, whichever door asks for it: command, page, Python."""
+"""The same deed under the same rules, whichever door asks for it: command, page, Python.
+
+Long because the three doors it goes through are built here, for all sections.
+"""
 
 from __future__ import annotations
 

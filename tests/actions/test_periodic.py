@@ -1,4 +1,7 @@
-"""The entries of beat's plan: told with how each last went, and run by hand."""
+"""The entries of beat's plan: told with how each last went, and run by hand.
+
+Long because the plans, beats and apps of its sections are the same.
+"""
 
 from __future__ import annotations
 

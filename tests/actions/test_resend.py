@@ -1,4 +1,7 @@
-"""Sending again: what overrides what, what cannot be sent again and why, and what is recorded."""
+"""Sending again: what overrides what, what cannot be sent again and why, and what is recorded.
+
+Long because whatever may be overridden is tried with the one message of its sections.
+"""
 
 from __future__ import annotations
 

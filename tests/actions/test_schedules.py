@@ -1,4 +1,7 @@
-"""What people do with what is scheduled: look, cancel, revoke, move, release, send now."""
+"""What people do with what is scheduled: look, cancel, revoke, move, release, send now.
+
+Long because each deed is tried on a schedule in every state, and the states are made here.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@
 Each target reads bytes that began as something sensible and may raise nothing but what it is
 documented to. What it could not stand is printed as a Python literal, for a test. A seed gives the
 same inputs again.
+
+Long because each reader of foreign bytes has its target here, and its list of seeds.
 """
 
 from __future__ import annotations

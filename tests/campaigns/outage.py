@@ -6,6 +6,8 @@
 Tasks are published to a real worker at a steady rate while the storage is away in one way after
 the other. Then: every task ran, once the breaker was open nobody waited, and soon after the
 recovery every record is complete.
+
+Long because each trouble, each store and what is then true of both is one campaign.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The command line: in this process where a function will do, through `celery` where it matters."""
+"""The command line: in this process where a function will do, through `celery` where it matters.
+
+Long because it has a section for each command, all run on the same project.
+"""
 
 from __future__ import annotations
 

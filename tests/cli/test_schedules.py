@@ -1,4 +1,7 @@
-"""The commands for what waits in the storage until it is due."""
+"""The commands for what waits in the storage until it is due.
+
+Long because it has a section for each command, all run on the same waiting tasks.
+"""
 
 from __future__ import annotations
 

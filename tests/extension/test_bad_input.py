@@ -1,4 +1,7 @@
-"""Odd values everywhere a task has values: each ends in a complete record or in a clear error."""
+"""Odd values everywhere a task has values: each ends in a complete record or in a clear error.
+
+Long because a running worker of its own, which is dear, serves all sections.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Installing: two lines in an app, whenever they run, and what is said when they cannot work."""
+"""Installing: two lines in an app, whenever they run, and what is said when they cannot work.
+
+Long because each way to install is a few lines, and there are many.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An import beside live workers, interrupted, followed, redacted, and as a command."""
+"""An import beside live workers, interrupted, followed, redacted, and as a command.
+
+Long because its sections share the sources, whose tables the real packages write.
+"""
 
 from __future__ import annotations
 

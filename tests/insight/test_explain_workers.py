@@ -1,4 +1,7 @@
-"""Explanations of tasks on real brokers, with real workers."""
+"""Explanations of tasks on real brokers, with real workers.
+
+Long because each rule is a few lines, tried with the same workers on both brokers.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Each context manager starts a server on a free loopback port with its data in a temporary
 directory and yields its URL; `FULLRESULT_TEST_<NAME>_URL` names a server to use instead. The
 second kind (`postgresql_database`, …) lends a fresh corner of a running server.
+
+Long because each server has its section, and all are found, started and lent alike.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Writing later what the storage did not take at once: events, withdrawals, counts of chords."""
+"""Writing later what the storage did not take at once: events, withdrawals, counts of chords.
+
+Long because its storages that fail in one way each serve all cases.
+"""
 
 from __future__ import annotations
 

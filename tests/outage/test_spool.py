@@ -1,4 +1,7 @@
-"""The spool's files: whose they are, how much they hold, and what of them is read again."""
+"""The spool's files: whose they are, how much they hold, and what of them is read again.
+
+Long because each property of a file is tried with one spool made here.
+"""
 
 from __future__ import annotations
 

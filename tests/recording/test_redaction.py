@@ -1,4 +1,7 @@
-"""What `fullresult_redact` covers is in no record, no schedule, no spool, and sent all the same."""
+"""What `fullresult_redact` covers is in no record, no schedule, no spool, and sent all the same.
+
+Long because every way out of a task is tried with the same rules and secrets.
+"""
 
 from __future__ import annotations
 

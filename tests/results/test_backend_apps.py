@@ -1,4 +1,7 @@
-"""A result backend among apps, threads, processes and forks; its URL, its expiry, its failures."""
+"""A result backend among apps, threads, processes and forks; its URL, its expiry, its failures.
+
+Long because its cases share the backends they are made with.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 All cases are published at once, and then waited for one by one: so they also run beside each
 other. Redis's results are the truth where Celery's backends differ.
+
+Long because all cases are published at once, which makes them one list.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The states of a task as a result backend keeps them: what is told last, and what is final."""
+"""The states of a task as a result backend keeps them: what is told last, and what is final.
+
+Long because each state is held beside Celery's own backend, which is made here.
+"""
 
 from __future__ import annotations
 

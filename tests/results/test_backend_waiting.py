@@ -1,4 +1,7 @@
-"""Waiting for results: seen when stored, by whoever waits, and given up in time."""
+"""Waiting for results: seen when stored, by whoever waits, and given up in time.
+
+Long because its cases share the waiters and the storages they wait on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Result backends in a real worker: what a client that waits gets to see of a task's life."""
+"""Result backends in a real worker: what a client that waits gets to see of a task's life.
+
+Long because one worker for each backend, which is dear, serves all sections.
+"""
 
 from __future__ import annotations
 

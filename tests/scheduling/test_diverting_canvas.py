@@ -1,6 +1,8 @@
 """What Celery can be told to do later, it does as it does it at once: by way of the storage.
 
 Each case runs twice in the same worker, as it is and with a delay; results and records must agree.
+
+Long because every case runs in one worker, and twice.
 """
 
 from __future__ import annotations

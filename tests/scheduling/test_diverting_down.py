@@ -1,4 +1,7 @@
-"""Diverting while something is not there: the broker, the result backend, the storage."""
+"""Diverting while something is not there: the broker, the result backend, the storage.
+
+Long because what is away is taken away by the same few means in all sections.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which publishes wait in the storage: every path there is, every way to say when, and the rest."""
+"""Which publishes wait in the storage: every path there is, every way to say when, and the rest.
+
+Long because each path to a publish is tried with each way to say when.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`fullresult_schedule_new_id`: a task goes on under a new id, and its outcome comes back."""
+"""`fullresult_schedule_new_id`: a task goes on under a new id, and its outcome comes back.
+
+Long because its cases share one worker for each storage.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The outbox by each kind of connection: a task commits with its caller's data, or never was."""
+"""The outbox by each kind of connection: a task commits with its caller's data, or never was.
+
+Long because each promise is tried with every kind of connection, by one fixture.
+"""
 
 from __future__ import annotations
 

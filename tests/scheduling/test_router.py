@@ -1,4 +1,7 @@
-"""The router: which tasks with an ETA wait in the storage, and how a plugin decides it instead."""
+"""The router: which tasks with an ETA wait in the storage, and how a plugin decides it instead.
+
+Long because its routers that are wrong in one way each serve all sections.
+"""
 
 from __future__ import annotations
 

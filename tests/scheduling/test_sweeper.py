@@ -1,4 +1,7 @@
-"""The sweeper by itself: what is due is claimed, sent once, and marked; trouble stops nothing."""
+"""The sweeper by itself: what is due is claimed, sent once, and marked; trouble stops nothing.
+
+Long because each trouble is tried on the one app that its sections share.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sweeper's promises, each against what would break it: networks, SIGKILL, wrong clocks."""
+"""The sweeper's promises, each against what would break it: networks, SIGKILL, wrong clocks.
+
+Long because each promise has the adversary that would break it beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What may befall the MongoDB storage in production, and what it makes of odd and large records."""
+"""What may befall the MongoDB storage in production, and what it makes of odd and large records.
+
+Long because its sections share two kinds of server and a proxy between.
+"""
 
 from __future__ import annotations
 

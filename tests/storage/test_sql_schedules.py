@@ -1,4 +1,7 @@
-"""Schedules in SQL: what is skipped, what is durable, and what stays cheap whatever has been."""
+"""Schedules in SQL: what is skipped, what is durable, and what stays cheap whatever has been.
+
+Long because each case is tried on both databases by the same means.
+"""
 
 from __future__ import annotations
 

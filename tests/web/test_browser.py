@@ -1,6 +1,8 @@
 """The pages in a real Chromium, over real records: what a person sees and does.
 
 With `FULLRESULT_SCREENSHOTS=1` it also writes the pictures of the documentation.
+
+Long because one browser and one filled storage, which are dear, serve all pages.
 """
 
 from __future__ import annotations

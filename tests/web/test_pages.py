@@ -1,4 +1,7 @@
-"""The pages to look at: what they show of real records, whatever a task put there."""
+"""The pages to look at: what they show of real records, whatever a task put there.
+
+Long because it has a section for each page, over the same records.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Retry, edit and retry, cancel, reschedule, send now, give back: previewed, confirmed, done."""
+"""Retry, edit and retry, cancel, reschedule, send now, give back: previewed, confirmed, done.
+
+Long because it has a section for each deed, over the same records.
+"""
 
 from __future__ import annotations
 

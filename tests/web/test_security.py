@@ -1,4 +1,7 @@
-"""Who gets in, who may act, and what a browser may be made to do: nothing but what we meant."""
+"""Who gets in, who may act, and what a browser may be made to do: nothing but what we meant.
+
+Long because each way in is a few lines, and there are many.
+"""
 
 from __future__ import annotations
 

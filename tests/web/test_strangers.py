@@ -1,4 +1,7 @@
-"""What those who have not come in may cost, and what lets them in: nothing that can be forged."""
+"""What those who have not come in may cost, and what lets them in: nothing that can be forged.
+
+Long because its sections share one server whose cost is counted.
+"""
 
 from __future__ import annotations
 
