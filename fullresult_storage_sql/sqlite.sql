@@ -224,6 +224,7 @@ SELECT t.date_created, t.task_id FROM fullresult_task AS t;
 -- name: apart
 -- A condition on records: how their messages call tasks is told only by looking at each. Every
 -- signature has the word in its body, whatever serialised it.
+-- Differs from postgresql.sql: substr and instr, for starts_with and position.
 t.embed IS NOT NULL OR substr(t.name, 1, 7) = 'celery.'
     OR instr(t.body, CAST('subtask_type' AS BLOB)) > 0
     OR ((t.args IS NULL OR t.kwargs IS NULL) AND t.body IS NOT NULL);
@@ -231,6 +232,7 @@ t.embed IS NOT NULL OR substr(t.name, 1, 7) = 'celery.'
 -- name: shapes
 -- How the messages of a page of records call their tasks, told apart and counted. `{page}` selects
 -- the page, oldest first; its last record is in each row.
+-- Differs from postgresql.sql: substr and instr, and the functions of JSON.
 WITH page AS MATERIALIZED (
     SELECT
         t.task_id, t.date_created, t.name, t.queue, t.content_type, t.properties, t.args, t.kwargs,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from fullresult.record import encoding, pages
@@ -71,11 +72,16 @@ class TaskRecord:
         message = self.message
         if message is None:
             return Arguments(None, None)
-        parts = encoding.decode_body(message.body, message.content_type, message.content_encoding)
-        if parts is not None:
-            return Arguments(parts[0], parts[1])
+        if self._body is not None:
+            return Arguments(self._body[0], self._body[1])
         texts = (message.args, message.kwargs)
         return Arguments(*(None if text is None else encoding.loads(text) for text in texts))
+
+    @cached_property
+    def _body(self) -> Any:
+        """The body's three parts, decoded once; None if they cannot be."""
+        sent = self.message
+        return sent and encoding.decode_body(sent.body, sent.content_type, sent.content_encoding)
 
     @property
     def embed(self) -> dict[str, Any]:
@@ -83,8 +89,7 @@ class TaskRecord:
         sent = self.message
         if sent is None or sent.embed is not None:
             return _mapping(sent and sent.embed)
-        parts = encoding.decode_body(sent.body, sent.content_type, sent.content_encoding)
-        links = parts[2] if parts else None
+        links = self._body[2] if self._body else None
         if isinstance(links, dict) and any(each is not None for each in links.values()):
             return links
         return {}

@@ -69,7 +69,7 @@ def _done(
     self: FullResultBackend, task_id: str, result: Any, request: Context, *more: Any, **how: Any
 ) -> Any:
     lines = os.environ.get("FULLRESULT_TEST_KILL_AT", "")
-    callback = request.chord if request is not None else None
+    callback = getattr(request, "chord", None)
     if not (lines.isdigit() and callback and is_wanted(lines)):
         return _mark_as_done(self, task_id, result, request, *more, **how)
     mark = mark_of(callback)

@@ -82,7 +82,11 @@ def _publish_until_killed(
     kind: str, url: str, broker: str, number: int, seed: float, ready: Connection
 ) -> None:
     dice = random.Random(seed)
-    with shop(url, broker_url=broker) as full, KINDS[kind][1](url) as caller:
+    # To set up again would wait for what a killed one left open: MongoDB keeps that for a minute.
+    with (
+        shop(url, set_up=False, broker_url=broker, fullresult_auto_setup=False) as full,
+        KINDS[kind][1](url) as caller,
+    ):
         for order in itertools.count(number * _PER_PUBLISHER):
             caller.begin()
             caller.insert(order)

@@ -126,4 +126,4 @@ def test_the_page_of_a_task_offers_only_what_may_be_done(
     links = browser.get(f"/task?id={task_id}").links
 
     pages = [link[1:].partition("?")[0] for link in links if link.endswith(f"?id={task_id}")]
-    assert [page for page in pages if page not in ("retry", "edit", "task")] == offered
+    assert [page for page in pages if page not in ("retry", "edit", "task", "why")] == offered

@@ -223,7 +223,9 @@ KINDS: dict[str, tuple[str, Kind]] = {
 
 
 @contextmanager
-def shop(url: str, plugins: Sequence[object] = (), **settings: Any) -> Iterator[FullResult]:
+def shop(
+    url: str, plugins: Sequence[object] = (), *, set_up: bool = True, **settings: Any
+) -> Iterator[FullResult]:
     """An app with an outbox and with tasks, and without a broker."""
     app = Celery("shop", set_as_current=False)
     app.conf.update(
@@ -235,7 +237,8 @@ def shop(url: str, plugins: Sequence[object] = (), **settings: Any) -> Iterator[
     )
     app.conf.update(settings)
     full = FullResult(app, plugins=[*plugins])
-    full.setup()
+    if set_up:
+        full.setup()
     try:
         yield full
     finally:

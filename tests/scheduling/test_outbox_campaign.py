@@ -16,8 +16,18 @@ from tests.kit import workers
 from tests.kit.outbox import KINDS, SqlCaller, publish, shop, stored
 
 
-@pytest.mark.parametrize("kind", ["psycopg", "sqlite3", "pymongo"])
-@pytest.mark.parametrize("kills", [5, pytest.param(1000, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [
+        ("psycopg", 5),
+        ("sqlite3", 5),
+        # MongoDB keeps what a killed one left open for a minute.
+        *(
+            pytest.param(kind, 1000, marks=pytest.mark.campaign)
+            for kind in ("psycopg", "sqlite3", "pymongo")
+        ),
+    ],
+)
 def test_a_killed_publisher_has_published_what_it_committed_and_nothing_else(
     kind: str, kills: int, redis_url: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

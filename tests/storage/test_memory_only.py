@@ -128,7 +128,7 @@ def test_schedule_eta_needs_a_storage_that_keeps_schedules(app: Celery, first: s
 
     assert str(raised.value) == (
         "fullresult_schedule_eta = True: this storage keeps no schedules; choose another "
-        "fullresult_storage, or leave tasks with an ETA to the broker"
+        "fullresult_storage, or leave all tasks to the broker"
     )
 
 
