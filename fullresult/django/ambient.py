@@ -44,7 +44,7 @@ def with_outbox(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any
         connection = open_transaction(full)
         # A block that the caller opened, an outbox or direct(), is nearer. In a TestCase the
         # record itself is in the transaction, and nothing is sent.
-        if connection is None or Block.around(full.parts.outboxes) is not None:
+        if connection is None or Block.around(app) is not None:
             return send_task(*given, **options)
         if stays():
             with full.direct():

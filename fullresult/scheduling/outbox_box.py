@@ -22,6 +22,11 @@ _around: ContextVar[Block | None] = ContextVar("fullresult_outbox", default=None
 class Publisher(Protocol):
     """What a box needs to know of its app."""
 
+    @property
+    def app(self) -> object:
+        """The app whose tasks go into the box."""
+        ...
+
     def is_checked(self, writer: Addressed) -> bool:
         """True if the database of *writer* is known to be the storage's."""
         ...
@@ -38,8 +43,8 @@ class Publisher(Protocol):
 class Block:
     """A block of one app's. It is over for all that inherits its context, too."""
 
-    def __init__(self, owner: object) -> None:
-        self.owner = owner
+    def __init__(self, app: object) -> None:
+        self.app = app
         self.outer: Block | None = None
         self.pid = 0
         """The process that is inside; 0 outside. A child has no use for its parent's connection."""
@@ -47,7 +52,9 @@ class Block:
     def _enter(self) -> None:
         if self.pid:
             raise RuntimeError("this block was entered already: make another one")
-        self.outer, self.pid = _around.get(), os.getpid()
+        self.outer, self.pid = _open(_around.get()), os.getpid()
+        if self.outer is not None:  # one that ended meanwhile is not kept for its sake
+            self.outer.outer = _open(self.outer.outer)
         _around.set(self)
 
     def _leave(self) -> None:
@@ -56,14 +63,24 @@ class Block:
             _around.set(self.outer)
 
     @staticmethod
-    def around(owner: object) -> Block | None:
-        """The innermost block of *owner* that this thread, or asyncio's task, is in."""
-        block = _around.get()
-        while block is not None:
-            if block.pid == os.getpid() and block.owner is owner:
-                return block
-            block = block.outer
-        return None
+    def around(app: object) -> Block | None:
+        """The innermost block of *app* that this thread, or asyncio's task, is in."""
+        block = _open(_around.get())
+        while block is not None and block.app is not app:
+            block = _open(block.outer)
+        return block
+
+    @property
+    def is_open(self) -> bool:
+        """True inside, in the process that entered."""
+        return self.pid == os.getpid()
+
+
+def _open(block: Block | None) -> Block | None:
+    """The innermost of *block* and those around it that has not ended."""
+    while block is not None and not block.is_open:
+        block = block.outer
+    return block
 
 
 class Direct(Block):
@@ -83,7 +100,7 @@ class Outbox(Block, Generic[W]):
     def __init__(
         self, publisher: Publisher, writer: W, *, at_least_once: bool, autocommit: bool
     ) -> None:
-        super().__init__(publisher)
+        super().__init__(publisher.app)
         self._publisher = publisher
         self._writer = writer
         self.at_least_once = at_least_once

@@ -59,7 +59,7 @@ class OutboxPublisher:
         ask: Callable[[object], object | None],
     ) -> None:
         """*ask* says what writes by a connection that the storage does not know."""
-        self._app = app
+        self.app = app
         self._settings = settings
         self._storage = storage
         self._recorder = recorder
@@ -82,11 +82,11 @@ class OutboxPublisher:
 
     def direct(self) -> Direct:
         """`FullResult.direct`."""
-        return Direct(self)
+        return Direct(self.app)
 
     def box(self) -> Outbox[Any] | None:
         """The outbox that a publish now goes into; None if it goes to the broker."""
-        block = Block.around(self)
+        block = Block.around(self.app)
         if block is None and isinstance(self._settings.outbox, tuple):
             connection = connection_around(self._settings.outbox)
             return None if connection is None else self.outbox(connection)
@@ -188,11 +188,11 @@ class OutboxPublisher:
             hidden,
             partial(self._keep, box, due),
             _leave_it,
-            _Refusing(self._app, None, Publish(self._recorder, options["task_id"], options)),
+            _Refusing(self.app, None, Publish(self._recorder, options["task_id"], options)),
         )
         token = capturing.set(producer)
         try:
-            with quiet_backend(self._app):
+            with quiet_backend(self.app):
                 result = send_task(*given, **options, producer=producer)
         finally:
             capturing.reset(token)
@@ -205,7 +205,7 @@ class OutboxPublisher:
         return result
 
     def _check_call(self, name: str, options: dict[str, Any]) -> None:
-        if self._app.conf.task_protocol != 2:  # noqa: PLR2004
+        if self.app.conf.task_protocol != 2:  # noqa: PLR2004
             raise _not_storable(name, "task_protocol is 1", "set it to 2")
         if message.hidden_by(options) and not self._settings.schedule_redacted:
             raise _not_storable(name, "its arguments are hidden by a repr of their own")
