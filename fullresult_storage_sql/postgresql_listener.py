@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import time
 
 import psycopg
@@ -48,7 +48,9 @@ class PostgreSQLListener:
     def _hear(self, session: Session, seconds: float) -> bool:
         if self._is_named(session):
             return True
-        readable, _, _ = select.select([session.pgconn.socket], [], [], seconds)
+        with selectors.DefaultSelector() as selector:  # for `select` takes no socket above 1,023
+            selector.register(session.pgconn.socket, selectors.EVENT_READ)
+            readable = selector.select(seconds)
         if not readable:
             self._ask(session)
             return False

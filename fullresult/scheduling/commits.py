@@ -49,7 +49,8 @@ class Commits:
             return None
         if time.monotonic() < self._awake_until:
             return _OFTEN
-        return None if self._thread is not None else self._poll
+        listens = self._thread is not None and self._thread.is_alive()
+        return None if listens else self._poll
 
     def came(self) -> None:
         """There was a commit: more may follow."""
@@ -64,11 +65,15 @@ class Commits:
         if listener is None:
             self._hears = False
             return
-        self._end = Stop()
-        self._thread = threading.Thread(
-            target=self._listen, args=(listener, self._end), name="fullresult-commits", daemon=True
+        end = Stop()
+        thread = threading.Thread(
+            target=self._listen, args=(listener, end), name="fullresult-commits", daemon=True
         )
-        begin(self._thread)
+        try:
+            begin(thread)
+        except RuntimeError:  # there can be no more threads, now
+            return
+        self._thread, self._end = thread, end
 
     def _tell(self) -> None:
         self.came()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,68 @@ def test_behind_a_proxy_that_lends_sessions_commits_are_looked_for(pooled_url: s
         commits.listen()
 
         assert commits.pause == 0.05
+
+
+class Deaf:
+    """An outbox that cannot be listened to, for a reason that nobody thought of."""
+
+    def identity(self) -> tuple[str, ...]:
+        return ("deaf",)
+
+    def writer(self, connection: object) -> None:
+        """It takes nothing."""
+
+    def listener(self, namespace: str) -> Deaf:  # noqa: ARG002
+        return self
+
+    def wait(self, seconds: float) -> bool:
+        raise ValueError(seconds)
+
+    def close(self) -> None:
+        """It has nothing to close."""
+
+
+def test_commits_are_looked_for_when_their_listener_fails(tmp_path: Path) -> None:
+    with shop(f"sqlite:///{tmp_path}/a.db", fullresult_outbox_poll="50ms") as full:
+        commits = Commits(full.settings, Deaf(), lambda: None)
+        commits.listen()
+        until(lambda: commits.pause == 0.05)
+        commits.stop()
+
+
+def test_commits_are_looked_for_while_no_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with shop(f"sqlite:///{tmp_path}/a.db", fullresult_outbox_poll="50ms") as full:
+        commits = Commits(full.settings, full.storage, lambda: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            commits.listen()
+        refused = commits.pause
+        commits.stop()
+        commits.listen()
+        begun = commits.pause
+        commits.stop()
+
+    assert (refused, begun) == (0.05, None)
+
+
+def test_a_listener_may_be_the_last_of_very_many_open_files(postgresql_url: str) -> None:
+    """`select` takes no socket whose number is above 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with shop(postgresql_url) as full, ExitStack() as files:
+        for _ in range(1100):
+            files.enter_context(Path(os.devnull).open())
+        listener = full.storage.listener("any")  # type: ignore[attr-defined]
+        files.callback(listener.close)
+        heard = listener.wait(0), listener.wait(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert heard == (True, False)
 
 
 def test_where_nothing_is_in_an_outbox_nothing_is_heard_or_looked_for(tmp_path: Path) -> None:
