@@ -63,6 +63,10 @@ class SessionWriter(_Addressed):
 class AsyncSessionWriter(_Addressed):
     """`fullresult.storage.AsyncOutboxWriter` by an asynchronous session of PyMongo's."""
 
+    def transaction(self) -> object | None:
+        # Not told in public.
+        return getattr(getattr(self._session, "_server_session", None), "_transaction_id", None)
+
     async def identity_later(self) -> Identity:
         return identity_of(await self._collection("schema").find_one({"_id": SCHEMA}))
 

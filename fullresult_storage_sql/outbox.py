@@ -84,6 +84,9 @@ class AsyncSqlWriter(_Addressed):
         self._channel = channel
         self._outlet = outlet
 
+    def transaction(self) -> object | None:
+        return self._channel.transaction()
+
     async def identity_later(self) -> Identity:
         return await self._run(self._outlet.identity())
 

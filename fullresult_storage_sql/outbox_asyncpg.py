@@ -34,6 +34,11 @@ class AsyncpgChannel:
     def nesting(self) -> int:
         return 0
 
+    def transaction(self) -> object | None:
+        # Not told in public, and not at all of one that was begun by a statement.
+        told: object | None = getattr(self._connection, "_top_xact", None)
+        return told or ("open" if self.in_transaction() else None)
+
     async def run_later(self, sql: str, values: Sequence[Any]) -> Rows:
         return [tuple(row) for row in await self._connection.fetch(sql, *values)]
 

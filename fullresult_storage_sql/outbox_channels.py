@@ -64,6 +64,10 @@ class Channel(Described, Protocol):
 class AsyncChannel(Described, Protocol):
     """A connection of the caller's whose answers are awaited."""
 
+    def transaction(self) -> object | None:
+        """`AsyncOutboxWriter.transaction`."""
+        ...
+
     def run_later(self, sql: str, values: Sequence[Any]) -> Awaitable[Rows]:
         """`Channel.run`."""
         ...
@@ -77,7 +81,9 @@ def channel_of(connection: object) -> Channel | AsyncChannel | None:
     if isinstance(connection, str):
         packages = ["django"]
     else:
-        packages = [each.__module__.partition(".")[0] for each in type(connection).__mro__]
+        # The second are those of what a proxy stands for, as tools that trace programs make them.
+        classes = (*type(connection).__mro__, *connection.__class__.__mro__)
+        packages = [each.__module__.partition(".")[0] for each in dict.fromkeys(classes)]
     for package in packages:
         if package in KINDS and package in sys.modules:
             module = import_module(f"fullresult_storage_sql.{KINDS[package]}")

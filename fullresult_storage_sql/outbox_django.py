@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from fullresult_storage_sql.outbox_channels import Channel, Dialect, Rows
+from fullresult_storage_sql.outbox_channels import Channel, Dialect, Rows, channel_of
 
 _DIALECTS = ("postgresql", "sqlite")
 
@@ -19,10 +19,10 @@ class DjangoChannel:
 
     @property
     def address(self) -> str:
-        known = self._connection.settings_dict
-        if self.dialect == "sqlite":
-            return f"sqlite:///{known['NAME']}"
-        return f"{known.get('HOST') or ''}:{known.get('PORT') or ''}/{known['NAME']}"
+        # The driver's own: a service, or other options, may say what the settings do not.
+        self._connection.ensure_connection()
+        driver = channel_of(self._connection.connection)
+        return driver.address if driver else f"Django's connection {self._connection.alias}"
 
     def in_transaction(self) -> bool:
         return bool(self._connection.in_atomic_block) or not self._connection.get_autocommit()

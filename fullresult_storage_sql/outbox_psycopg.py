@@ -29,7 +29,8 @@ class _Described:
         return not (self._described.autocommit and is_idle)
 
     def nesting(self) -> int:
-        return max(getattr(self._described, "_num_transactions", 0) - 1, 0)
+        # Its blocks: the outermost may be a savepoint, too.
+        return int(getattr(self._described, "_num_transactions", 0))
 
 
 class PsycopgChannel(_Described):
@@ -48,6 +49,12 @@ class AsyncPsycopgChannel(_Described):
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         super().__init__(connection)
         self._connection = connection
+
+    def transaction(self) -> object | None:
+        # It tells no transaction from the next one.
+        status = self._connection.info.transaction_status
+        is_open = status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}
+        return "open" if is_open else None
 
     async def run_later(self, sql: str, values: Sequence[Any]) -> Rows:
         async with AsyncCursor(self._connection, row_factory=tuple_row) as cursor:

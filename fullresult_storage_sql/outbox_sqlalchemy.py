@@ -6,17 +6,44 @@ transaction, and it knows that there is something to commit.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
 
-from fullresult_storage_sql.outbox_channels import AsyncChannel, Channel, Dialect, Rows
+from fullresult_storage_sql.outbox_channels import (
+    AsyncChannel,
+    Channel,
+    Described,
+    Dialect,
+    Rows,
+    channel_of,
+)
 
 _DIALECTS: dict[str, Dialect] = {"postgresql": "postgresql", "sqlite": "sqlite"}
 _PLACEHOLDERS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric_dollar": "$1"}
 """By the driver's style of parameters. No statement for PostgreSQL has more than one value."""
+_numbers: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
+_counter = itertools.count(1)
+
+
+class Driver:
+    """The connection of a driver, below SQLAlchemy's."""
+
+    def __init__(self, channel: Described, *, autocommits: bool) -> None:
+        self._channel = channel
+        self.autocommits = autocommits
+        """True if it was told to commit each statement, behind SQLAlchemy's back."""
+
+    @property
+    def address(self) -> str:
+        return self._channel.address
+
+    def in_transaction(self) -> bool:
+        return self._channel.in_transaction()
 
 
 class _Described:
@@ -30,31 +57,63 @@ class _Described:
 
     @property
     def address(self) -> str:
-        url = self._bind.engine.url
-        if url.database is None:  # A creator makes the connections, and only it knows where to.
-            return f"the database of engine {id(self._bind.engine):x}"
-        return f"{url.host}:{url.port}/{url.database}" if url.host else url.database
+        # The engine's URL may lie: its other options, or a creator, say where connections lead to.
+        driver = self._driver()
+        return driver.address if driver else self._place()
 
     def in_transaction(self) -> bool:
         # There is one from the first statement on, unless each is to commit by itself.
-        options = self._bind.get_execution_options()
-        begun_with = getattr(self._bind.dialect, "_on_connect_isolation_level", None)
-        return options.get("isolation_level", begun_with) != "AUTOCOMMIT"
+        bind = self._open() or self._bind
+        begun_with = getattr(bind.dialect, "_on_connect_isolation_level", None)
+        if bind.get_execution_options().get("isolation_level", begun_with) == "AUTOCOMMIT":
+            return False
+        driver = self._driver()
+        return driver is None or not driver.autocommits or driver.in_transaction()
+
+    def _open(self) -> Connection | None:
+        """The connection that statements go by; None while a session has none yet."""
+        if isinstance(self._given, Connection):
+            return self._given
+        # Not told in public, and `Session.connection()` would connect.
+        known = getattr(self._given.get_transaction(), "_connections", {})
+        found = known.get(self._bind)
+        return found[0] if found else None
+
+    def _driver(self) -> Driver | None:
+        """The driver's own connection, if there is one now, and of a kind that is known."""
+        opened = self._open()
+        inside = opened.connection.driver_connection if opened is not None else None
+        known = None if inside is None else channel_of(inside)
+        return (
+            None
+            if known is None
+            else Driver(known, autocommits=getattr(inside, "autocommit", None) is True)
+        )
+
+    def _place(self) -> str:
+        """The engine's database, told from that of every other engine."""
+        engine = self._bind.engine
+        number = _numbers.get(engine) or _numbers.setdefault(engine, next(_counter))
+        url = engine.url
+        place = f"{url.host}:{url.port}/{url.database}" if url.host else url.database
+        return f"{place or 'the database'} of engine {number}"
 
     def nesting(self) -> int:
-        if isinstance(self._given, Connection):
-            return int(self._given.in_nested_transaction())
-        count, transaction = 0, self._given.get_nested_transaction()
-        while transaction is not None and transaction.nested:
-            count, transaction = count + 1, transaction.parent
+        # A connection's savepoint does not tell in public which one is around it; a session's does.
+        around = "_previous_nested" if isinstance(self._given, Connection) else "parent"
+        count, savepoint = 0, self._given.get_nested_transaction()
+        while savepoint is not None and getattr(savepoint, "nested", True):
+            count, savepoint = count + 1, getattr(savepoint, around, None)
         return count
 
 
 class ConnectionChannel(_Described):
     def run(self, sql: str, values: Sequence[Any]) -> Rows:
+        return _rows(self._open().exec_driver_sql(sql, tuple(values)))
+
+    def _open(self) -> Connection:
         given = self._given
-        connection = given if isinstance(given, Connection) else given.connection()
-        return _rows(connection.exec_driver_sql(sql, tuple(values)))
+        return given if isinstance(given, Connection) else given.connection()
 
 
 class AsyncConnectionChannel(_Described):
@@ -63,6 +122,9 @@ class AsyncConnectionChannel(_Described):
     def __init__(self, given: Connection | Session, later: Any) -> None:
         super().__init__(given)
         self._later = later
+
+    def transaction(self) -> object | None:
+        return self._given.get_transaction()
 
     async def run_later(self, sql: str, values: Sequence[Any]) -> Rows:
         later = self._later

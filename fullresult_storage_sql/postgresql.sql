@@ -535,7 +535,8 @@ SELECT CASE WHEN to_regclass('{quoted}.fullresult_schema') IS NOT NULL
 SELECT
     max(to_jsonb(s) ->> 'identity'), to_regclass('{quoted}.fullresult_schedule')::oid::text,
     CASE WHEN has_function_privilege('pg_control_system()', 'execute')
-    THEN (SELECT c.system_identifier::text FROM pg_control_system() AS c) END
+    THEN (SELECT c.system_identifier::text FROM pg_control_system() AS c) END,
+    (SELECT d.oid::text FROM pg_database AS d WHERE d.datname = current_database())
 FROM {schema}.fullresult_schema AS s;
 
 -- name: of_tasks

@@ -166,6 +166,7 @@ class AsyncOutbox(Outbox[AsyncOutboxWriter]):
         super().__init__(publisher, writer, at_least_once=at_least_once, autocommit=autocommit)
         self._rows: list[OutboxRow] = []
         self._nesting = 0
+        self._transaction: object | None = None
 
     async def __aenter__(self) -> Self:
         self._enter()
@@ -188,8 +189,11 @@ class AsyncOutbox(Outbox[AsyncOutboxWriter]):
         raise NotImplementedError
 
     def add(self, row: OutboxRow) -> None:
-        self._check_savepoint()
+        if not self.is_open:  # a thread that inherited it was on its way
+            raise RuntimeError("the outbox ended before this task was in it: nothing was published")
+        self._check_place()
         self._nesting = max(self._nesting, self._writer.nesting())
+        self._transaction = self._transaction or self._writer.transaction()
         self._rows.append(row)
         self.ids.append(row.schedule.task_id)
 
@@ -197,17 +201,25 @@ class AsyncOutbox(Outbox[AsyncOutboxWriter]):
         """Insert what was published since the last call, in one statement."""
         if not self._rows:
             return
-        self._check_savepoint()
+        self._check_place()
         self._check_transaction()
         identity = None
         if not self._publisher.is_checked(self._writer):
             identity = await self._writer.identity_later()
         self._publisher.check(self._writer, lambda: identity or ())
-        rows, self._rows, self._nesting = self._rows, [], 0
+        rows, self._rows, self._nesting, self._transaction = self._rows, [], 0, None
         await self._writer.write_later(rows, self._publisher.wake())
 
-    def _check_savepoint(self) -> None:
-        if self._rows and self._writer.nesting() < self._nesting:
+    def _check_place(self) -> None:
+        """Raise `RuntimeError` unless what was published is inserted where it was published."""
+        if not self._rows:
+            return
+        if self._transaction and self._writer.transaction() != self._transaction:
+            raise RuntimeError(
+                "the transaction ended in which tasks were published that are not inserted yet: "
+                "put the block inside the transaction, or `await box.flush()` before it ends"
+            )
+        if self._writer.nesting() < self._nesting:
             raise RuntimeError(
                 "a savepoint ended in which tasks were published that are not inserted yet: put "
                 "the block inside the savepoint, or `await box.flush()` before it ends"

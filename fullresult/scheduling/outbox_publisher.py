@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _WAKE_EVERY = 0.1
 """Seconds between two notices of one process: each costs the server a lock at the commit."""
+_MOST_CHECKED = 1000
 _LATEST = datetime.max.replace(tzinfo=timezone.utc)
 _A_WHILE = timedelta(days=2)
 
@@ -137,7 +138,9 @@ class OutboxPublisher:
                 f"the connection leads to {address}, which is {what}: nobody would send its tasks; "
                 f"fullresult_storage is {self._storage!r}"
             )
-        self._checked.add(address)
+        if len(self._checked) >= _MOST_CHECKED:
+            self._checked.clear()
+        self._checked.add(writer.address)  # one that had not connected has its address only now
 
     def wake(self) -> str | None:
         """The namespace whose sweepers are to be told of a commit; None if that was just done."""

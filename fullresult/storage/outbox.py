@@ -61,6 +61,13 @@ class OutboxWriter(Addressed, Protocol):
 class AsyncOutboxWriter(Addressed, Protocol):
     """The same by an asynchronous connection."""
 
+    def transaction(self) -> object | None:
+        """What tells the transaction that is open from every other.
+
+        None before it begins, and where the driver does not tell.
+        """
+        ...
+
     def identity_later(self) -> Awaitable[Identity]:
         """`OutboxWriter.identity`."""
         ...

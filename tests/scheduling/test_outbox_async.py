@@ -1,4 +1,7 @@
-"""Outboxes by connections whose answers are awaited: written as the block ends, in one go."""
+"""Outboxes by connections whose answers are awaited: written as the block ends, in one go.
+
+Long because each promise is tried with every kind of connection, by one fixture.
+"""
 
 from __future__ import annotations
 
@@ -285,6 +288,115 @@ def test_a_savepoint_that_ended_inside_the_block_is_noticed_where_the_driver_tel
         run(kind, url, order)
 
     assert stored(full) == []
+
+
+TELLING = ["sqlalchemy-psycopg", "session-asyncpg", "session-aiosqlite"]
+
+
+@pytest.mark.parametrize("kind", TELLING)
+@pytest.mark.parametrize("how", ["COMMIT", "ROLLBACK"])
+def test_a_transaction_that_ended_inside_the_block_is_noticed_where_the_driver_tells(
+    full: FullResult, kind: str, url: str, how: str
+) -> None:
+    """Its tasks would go with the next one."""
+
+    async def order(caller: Caller) -> None:
+        try:
+            async with full.outbox(caller.connection):
+                await caller.execute("INSERT INTO orders VALUES (1)")
+                publish(full)
+                await caller.end(how)
+                await caller.execute("INSERT INTO orders VALUES (2)")
+        finally:
+            await caller.end("COMMIT")
+
+    with pytest.raises(RuntimeError, match="the transaction ended"):
+        run(kind, url, order)
+
+    assert stored(full) == []
+
+
+@pytest.mark.parametrize("kind", ["psycopg"])
+def test_psycopg_tells_that_no_transaction_is_open_any_more(
+    full: FullResult, kind: str, url: str
+) -> None:
+    async def order(caller: Caller) -> None:
+        await caller.connection.set_autocommit(False)
+        try:
+            async with full.outbox(caller.connection):
+                await caller.execute("INSERT INTO orders VALUES (1)")
+                publish(full)
+                await caller.connection.rollback()
+        finally:
+            await caller.end("COMMIT")
+
+    with pytest.raises(RuntimeError, match="the transaction ended"):
+        run(kind, url, order)
+
+    assert stored(full) == []
+
+
+@pytest.mark.parametrize("kind", ["psycopg"])
+def test_the_outermost_block_of_psycopg_may_be_a_savepoint(
+    full: FullResult, kind: str, url: str
+) -> None:
+    async def order(caller: Caller) -> None:
+        await caller.begin()
+        with pytest.raises(RuntimeError, match="a savepoint ended"):
+            async with full.outbox(caller.connection), caller.connection.transaction():
+                publish(full)
+        await caller.end("COMMIT")
+
+    run(kind, url, order)
+
+    assert stored(full) == []
+
+
+@pytest.mark.parametrize("kind", ["asyncpg"])
+def test_asyncpg_tells_one_transaction_from_the_next(full: FullResult, kind: str, url: str) -> None:
+    async def order(caller: Caller) -> None:
+        async with full.outbox(caller.connection) as box:
+            async with caller.connection.transaction():
+                publish(full)
+            async with caller.connection.transaction():
+                with pytest.raises(RuntimeError, match="the transaction ended"):
+                    await box.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run(kind, url, order)
+
+    assert stored(full) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlalchemy-psycopg"])
+def test_each_savepoint_of_sqlalchemy_counts(full: FullResult, kind: str, url: str) -> None:
+    async def order(caller: Caller) -> None:
+        connection = caller.connection
+        async with connection.begin_nested():
+            with pytest.raises(RuntimeError, match="a savepoint ended"):
+                async with full.outbox(connection), connection.begin_nested():
+                    publish(full)
+        await caller.end("COMMIT")
+
+    run(kind, url, order)
+
+    assert stored(full) == []
+
+
+@pytest.mark.parametrize("kind", ["session-aiosqlite"])
+def test_a_thread_that_comes_too_late_is_told_so(full: FullResult, kind: str, url: str) -> None:
+    async def order(caller: Caller) -> None:
+        async with full.outbox(caller.connection) as box:
+            publish(full, task_id="in time")
+            (row,) = box._rows
+        with pytest.raises(RuntimeError, match="the outbox ended before"):
+            box.add(row)
+        await caller.end("COMMIT")
+
+    run(kind, url, order)
+
+    assert stored(full) == ["in time"]
 
 
 # --- MongoDB

@@ -46,11 +46,10 @@ def test_a_thread_that_asks_first_at_the_same_time_closes_no_block(
     other = threading.Thread(target=full.direct)
     other.start()
     assert asked.wait(10)
-    with closing(sqlite3.connect(file)) as connection:
-        with connection, full.outbox(connection) as box:
-            opened.set()
-            other.join()
-            publish(full)
+    with closing(sqlite3.connect(file)) as connection, connection, full.outbox(connection) as box:
+        opened.set()
+        other.join()
+        publish(full)
 
     assert stored(full) == box.ids != []
 
