@@ -13,6 +13,7 @@ from django.db import connections
 
 from fullresult.config import Settings
 from fullresult.config.reading import READERS
+from fullresult.django.ambient import wrong_outboxes
 from fullresult.django.site import NO_APP, alias_of, app_of_site
 from fullresult.storage import StorageError
 
@@ -82,6 +83,8 @@ def _storage(app: Celery, known: Settings) -> Iterator[checks.CheckMessage]:
     except ImproperlyConfigured as error:
         yield checks.Error(str(error), id="fullresult.E002")
         return
+    for wrong in wrong_outboxes(known):
+        yield checks.Error(wrong, id="fullresult.E002")
     if alias is None:
         yield checks.Info(
             f"the records are in {storage!r}: commands and pages work, the models and the admin "

@@ -34,6 +34,16 @@ class Checks(TestCase):
         ):
             assert sentence in found(**settings)["fullresult.E002"]
 
+    def test_an_outbox_in_another_database_than_the_records_is_an_error(self) -> None:
+        for settings in (
+            {"CELERY_FULLRESULT_OUTBOX": "defualt"},
+            {"CELERY_FULLRESULT_STORAGE": "postgresql://ada:secret@db/x"},
+        ):
+            said = found(**settings)["fullresult.E002"]
+
+            assert "nobody would send its tasks" in said
+            assert "secret" not in said
+
     def test_old_settings_name_their_successors(self) -> None:
         said = found(DJANGO_CELERY_FULLDBRESULT_SCHEDULE_ETA=True)
 
