@@ -40,6 +40,7 @@ class FullResultConfig(AppConfig):
         # Not at the top: models and checks may be imported only now.
         from fullresult.django import checks, following
         from fullresult.django.fields import read_dates
+        from fullresult.django.staying import note_connection
 
         self.real_names = {
             alias: str(each.get("NAME")) for alias, each in connections.settings.items()
@@ -48,6 +49,7 @@ class FullResultConfig(AppConfig):
         post_migrate.connect(following.set_up, sender=self)
         setting_changed.connect(following.follow_setting)
         connection_created.connect(read_dates)
+        connection_created.connect(note_connection)
         self.find()
 
     def find(self) -> Celery | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from celery import Celery
 from celery.utils import uuid
-from django.core import mail
 from django.db import connections
 
 from fullresult.django.no_broker import NoProducer, no_broker
+from fullresult.django.site import alias_of, full_of_site
 from fullresult.scheduling.quiet_backend import quiet_backend
 
 if TYPE_CHECKING:
@@ -25,26 +27,57 @@ _BY_POSITION = 3
 _BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]
 
 
+_seen: list[ref[Any]] = []
+"""The connections of all threads that were opened while tests run."""
+
+
 def tests_run() -> bool:
-    """True if Django's test environment is set up: then its mail stays in `mail.outbox`."""
-    return hasattr(mail, "outbox")
+    """True if Django's test environment is set up.
+
+    A `mail.outbox` does not say so: a site that keeps its mail in memory has one, too.
+    """
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
+
+
+def note_connection(connection: Any, **_: Any) -> None:
+    """Remember *connection*, which was opened: other threads ask if it is a `TestCase`'s."""
+    if tests_run() and all(known() is not connection for known in _seen):
+        _seen.append(ref(connection))
 
 
 def stays() -> bool:
-    """True in a `TestCase`, which rolls everything back, and in a test without a database."""
-    return tests_run() and any(map(_is_of_test, connections.all(initialized_only=True)))
+    """True in a `TestCase`, which rolls everything back, and in a test without a database.
+
+    So it is in the threads that such a `TestCase` starts, and in its `async` tests, which run in
+    one.
+    """
+    if not tests_run():
+        return False
+    return _has_no_database() or any(_is_in_testcase(known()) for known in _seen)
 
 
-def _is_of_test(connection: Any) -> bool:
+def _is_in_testcase(connection: Any) -> bool:
     blocks = getattr(connection, "atomic_blocks", ())
-    return _has_no_database(connection) or any(
-        getattr(block, "_from_testcase", False) for block in blocks
-    )
+    return any(getattr(block, "_from_testcase", False) for block in blocks)
 
 
-def _has_no_database(connection: Any) -> bool:
+def _has_no_database() -> bool:
+    """True in a test that may not use the database with the records."""
+    alias = alias_of(full_of_site().settings.storage)
+    asked = [connections[alias]] if alias in connections else connections.all()
+    return all(map(_is_forbidden, asked))
+
+
+def _is_forbidden(connection: Any) -> bool:
     """True where Django has put an error in the place of `connect`."""
     return type(connection.connect).__name__ == "_DatabaseFailure"
+
+
+def _is_recorded() -> bool:
+    """True if the record of what is published here goes with the test."""
+    here = connections.all(initialized_only=True)
+    return not _has_no_database() and any(map(_is_in_testcase, here))
 
 
 def stay_in_tests(app: Any) -> None:
@@ -79,8 +112,8 @@ def _staying(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any]:
             captured.keep(given, options)
         options.pop("connection", None)
         send: Callable[..., Any] = send_task
-        if any(map(_has_no_database, connections.all(initialized_only=True))):
-            send = partial(Celery.send_task, app)  # not recorded either
+        if stays() and not _is_recorded():
+            send = partial(Celery.send_task, app)  # its record would outlive the test
         with quiet_backend(app):
             return send(*given, **{**options, "producer": NoProducer()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +79,41 @@ def test_tests_without_a_test_database_leave_the_real_one_alone(site: Site) -> N
 
     assert "Ran 1 test" in said
     assert (site.rows(), site.messages()) == (before, sent)
+
+
+def test_a_second_database_which_a_test_may_not_use_changes_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    """A test that names no databases may use the default one only."""
+    (tmp_path / "two.py").write_text(
+        "from proj.settings import *\n"
+        "DATABASES['old'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'old.db'}\n"
+    )
+    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(tmp_path)))
+    env = {"DJANGO_SETTINGS_MODULE": "two", "PYTHONPATH": paths}
+    before, sent = site.rows(), site.messages()
+
+    said = site.manage("test", "orders", env=env).stderr
+
+    assert "Ran 10 tests" in said
+    assert (site.rows(), site.messages()) == (before, sent)
+
+
+def test_mail_that_is_kept_in_memory_makes_no_test(site: Site) -> None:
+    """Django's tests keep it there, too."""
+    said = site.python(
+        """
+from django.conf import settings
+from django.core.mail import send_mail
+from fullresult.django.models import TaskRecord
+from orders.tasks import charge
+settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+send_mail("hello", "you", "a@example.org", ["b@example.org"])
+print(TaskRecord.objects.filter(task_id=charge.delay(1).id).exists())
+"""
+    )
+
+    assert said.strip() == "True"
 
 
 def test_inside_the_project(site: Site) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -65,6 +68,31 @@ class Rolled(TestCase):
         result = charge.apply((order.id,))
 
         assert TaskRecord.objects.get(task_id=result.id).state == "SUCCESS"
+
+
+class InOtherThreads(TestCase):
+    """Its transaction is of one thread; an async test runs in another."""
+
+    def test_what_a_thread_publishes_goes_no_further(self) -> None:
+        with nothing_sent():
+            thread = threading.Thread(target=charge.delay, args=(1,))
+            thread.start()
+            thread.join()
+
+        assert not TaskRecord.objects.exists()
+
+    async def test_what_an_async_test_publishes_goes_no_further(self) -> None:
+        with nothing_sent(), self.assertNoLogs("fullresult"):
+            charge.delay(1)
+
+
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    with app.connection_for_read() as broker:
+        broker.default_channel.queue_declare("celery")
+        broker.default_channel.queue_purge("celery")
+        yield
+        assert broker.default_channel.basic_get("celery", no_ack=True) is None
 
 
 class Overridden(TestCase):
