@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from kombu.exceptions import EncodeError
+
 from fullresult.config import Settings
 from fullresult.importers.events import Events, Ignored, adds
 from fullresult.importers.routes import Routes
@@ -180,8 +182,8 @@ class Importer:
         except Ignored:
             self.done.skipped += 1
             return None
-        except (ValueError, TypeError, RecursionError) as error:
-            self.done.broken(row.task_id, str(error))
+        except (ValueError, TypeError, RecursionError, OverflowError, EncodeError) as error:
+            self.done.broken(row.task_id, str(error) or type(error).__name__)
             return None
         self.done.states[event.state] += 1
         if event.message is not None and event.message.body is not None:

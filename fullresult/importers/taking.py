@@ -12,14 +12,24 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from kombu.exceptions import EncodeError
+
 from fullresult.importers.events import Events, Ignored
 from fullresult.importers.fulldbresult import FullDbResult
 from fullresult.importers.row import Row, Unreadable
 from fullresult.importers.source import Broken, Column, read_one
 from fullresult.importers.waiting_rows import WaitingRows
-from fullresult.record import FIRST, PENDING, SCHEDULED, ScheduleQuery, TaskRecord, encoding
+from fullresult.record import (
+    FIRST,
+    PENDING,
+    SCHEDULED,
+    Schedule,
+    ScheduleQuery,
+    TaskRecord,
+    encoding,
+)
 from fullresult.scheduling.schedule_maker import NotDivertible, ScheduleMaker
-from fullresult.storage import ScheduleStorage
+from fullresult.storage import Refused, ScheduleStorage
 
 _SENDING = timedelta(minutes=10)
 """What the original claimed, and has not marked sent so long after it was due, it never will."""
@@ -90,11 +100,26 @@ class Taking:
         record = self._storage.get(encoding.key(row.task_id))
         if record is not None and _went_on(record):
             return
-        event = self._event(row, record)
-        made = self._maker.schedule(self._events.call_to_send(row), row.eta)
+        schedule, event = self._made(row, schedule_id, record)
+        try:
+            self._storage.schedule(schedule, event)
+        except Refused as error:
+            if self._storage.find_schedules(ScheduleQuery(schedule_ids=[schedule_id])):
+                raise  # it is here, so the original must not send it
+            raise Unreadable(str(error)) from error
+
+    def _made(
+        self, row: Row, schedule_id: str, record: TaskRecord | None
+    ) -> tuple[Schedule, TaskRecord]:
+        """The schedule of *row* and its event. Raises `Ignored`, `NotDivertible`, `ValueError`."""
+        assert row.eta is not None
+        try:
+            event = self._event(row, record)
+            made = self._maker.schedule(self._events.call_to_send(row), row.eta)
+        except (EncodeError, RecursionError, OverflowError) as error:
+            raise Unreadable(str(error) or type(error).__name__) from error
         scheduled = row.created or made.date_scheduled
-        schedule = made._replace(schedule_id=schedule_id, date_scheduled=scheduled)
-        self._storage.schedule(schedule, event)
+        return made._replace(schedule_id=schedule_id, date_scheduled=scheduled), event
 
     def _event(self, row: Row, record: TaskRecord | None) -> TaskRecord:
         return self._events.of(row, record, self._storage.now())

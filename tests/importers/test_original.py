@@ -259,6 +259,30 @@ def test_what_cannot_be_kept_stays_there(
     full.close()
 
 
+def test_what_the_storage_refuses_stays_there_and_the_others_are_taken_over(
+    full: FullResult, table: OriginalTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that ended at it would leave all others with a mark, and sent by nothing."""
+    from fullresult.storage import Refused
+    from fullresult_storage_sql.storage import SqlStorage
+
+    bad, good = table.add_waiting(), table.add_waiting()
+    real = SqlStorage.schedule
+
+    def refusing(self: SqlStorage, schedule: Any, event: Any) -> Any:
+        if schedule.task_id == bad:
+            raise Refused("too large")
+        return real(self, schedule, event)
+
+    monkeypatch.setattr(SqlStorage, "schedule", refusing)
+
+    done = take(full, table)
+
+    assert (done.taken, done.problems) == (1, {bad: "it stays there: too large"})
+    assert table.claim_due() == [bad]
+    assert sweep(full) == [good]
+
+
 def test_hidden_arguments_are_not_taken_over(table: OriginalTable, tmp_path: Path) -> None:
     full = importing(
         f"sqlite:///{tmp_path}/records.db",
