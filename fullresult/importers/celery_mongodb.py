@@ -11,7 +11,7 @@ from fullresult.config.urls import without_password
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.groups import Group
 from fullresult.importers.row import Row, Unreadable, date, number, text
-from fullresult.importers.source import Options, Read, read_one
+from fullresult.importers.source import UNREADABLE, Options, Read, read_one
 from fullresult.importers.values import (
     Given,
     children_of,
@@ -79,7 +79,7 @@ class CeleryMongoDB:
     def groups(self) -> Iterator[Group]:
         try:
             for document in self._groups.find():
-                with suppress(ValueError):
+                with suppress(*UNREADABLE):
                     yield Group(str(document["_id"]), members_of(from_any(document["result"])))
         except self._error as error:
             raise self._told(error) from error

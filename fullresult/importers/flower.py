@@ -38,13 +38,11 @@ class Flower:
     def count(self) -> int:
         return len(self._tasks)
 
-    def pages(self, after: Any) -> Iterator[list[Read]]:
-        size, first = self._options.page, int(after or 0)
-        for start in range(first, len(self._tasks), size):
+    def pages(self, after: Any) -> Iterator[list[Read]]:  # noqa: ARG002
+        """All pages, and no positions: Flower's next file has its tasks in another order."""
+        size = self._options.page
+        for start in range(0, len(self._tasks), size):
             page = [read_one(self._row, task, "uuid") for task in self._tasks[start : start + size]]
-            for place, row in enumerate(page, start + 1):
-                if isinstance(row, Row):
-                    row.position = place
             yield [row for row in page if not self._is_older(row)]
 
     def changed(self, since: datetime) -> Iterator[list[Read]]:  # noqa: ARG002

@@ -101,6 +101,7 @@ class Table:
         self.shown = f"{database.shown} {self.table}"
         self._last = 0
         self._open: dict[Any, str] = {}
+        self._began_at: Any = None
 
     def row(self, column: Column) -> Row:
         """The row of a task. Raises `ValueError`."""
@@ -112,11 +113,14 @@ class Table:
         return int(self._ask(sql, values)[0]["n"])
 
     def pages(self, after: Any) -> Iterator[list[Read]]:
+        self._began_at = after
         where, values = self._since()
         yield from self._walk(where, values, after or 0)
 
     def changed(self, since: datetime) -> Iterator[list[Read]]:
-        if self.date_column in self.database.indexed(self.table):
+        # The rows before that position were read by another import, which knew the open ones.
+        is_part, self._began_at = self._began_at is not None, None
+        if is_part or self.date_column in self.database.indexed(self.table):
             values = {"since": self._naive(since)}
             yield from self._walk(f" WHERE {self.date_column} >= :since", values, 0)
             return
@@ -136,7 +140,7 @@ class Table:
             for each in found:
                 try:
                     members = members_of(self.group_of(each))
-                except ValueError:
+                except UNREADABLE:
                     continue
                 yield Group(str(each[column]), members)
 
@@ -198,9 +202,13 @@ class Table:
 _OVER = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED", "SCHEDULED_SENT"})
 
 
+UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
+"""What is raised where a row is not as it should be."""
+
+
 def read_one(read: Callable[[Any], Row], item: Column, key: str) -> Read:
     """The row of *item*, or why there is none."""
     try:
         return read(item)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+    except UNREADABLE as error:
         return Broken(str(item.get(key)), str(error) or type(error).__name__)

@@ -101,6 +101,22 @@ def test_nothing_of_flower_or_of_the_file_is_imported(file: Path, tmp_path: Path
     subprocess.run([sys.executable, "-c", script, url, file], check=True, timeout=60)
 
 
+def test_an_interrupted_import_begins_anew(file: Path, tmp_path: Path) -> None:
+    """Flower may have written its file again meanwhile, in another order."""
+    full = importing(f"sqlite:///{tmp_path}/interrupted.db")
+
+    def advance(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        full.import_records("flower", str(file), batch=1, advance=advance)
+    assert full.count() == 1
+
+    done = full.import_records("flower", str(file), batch=1)
+
+    assert (done.read, done.new, done.known) == (3, 2, 1)
+
+
 def test_flowers_file_cannot_be_followed(full: FullResult, file: Path) -> None:
     from fullresult.actions.audit import actor_here
     from fullresult.importers.deed import Wish

@@ -304,6 +304,32 @@ def test_an_interrupted_import_is_gone_on_with(full: FullResult, table: Table) -
         assert job.interrupted is None
 
 
+def test_what_went_on_while_an_import_was_interrupted_is_taken(
+    full: FullResult, table: Table
+) -> None:
+    """The table has no index of dates, and only the first import knew which rows were open."""
+    for number in range(600):
+        table.add(f"task-{number:03d}", status="STARTED", result=None)
+
+    def advance(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        full.import_records("celery", table.url, batch=20, advance=advance)
+    ended = str(datetime.now(timezone.utc).replace(tzinfo=None))
+    table.run(
+        "UPDATE celery_taskmeta SET status = 'SUCCESS', result = '1', date_done = ? "
+        "WHERE task_id = 'task-000'",
+        ended,
+    )
+
+    full.import_records("celery", table.url)
+
+    record = full.get("task-000")
+    assert record is not None
+    assert record.state == "SUCCESS"
+
+
 def test_a_follower_takes_what_comes_and_what_goes_on(full: FullResult, table: Table) -> None:
     table.add("old", status="STARTED", result=None)
     over = Event()
