@@ -57,7 +57,7 @@ class CeleryMongoDB:
                     f"{self.shown}: the database {found.name} has no collection {collection}, "
                     "in which Celery keeps results"
                 )
-        except PyMongoError as error:
+        except (PyMongoError, ValueError) as error:  # a ValueError is about the port
             raise self._told(error) from error
 
     def count(self) -> int:

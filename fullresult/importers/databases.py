@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from fullresult.config.urls import without_password
+from fullresult.config.urls import is_escaped, without_password
 from fullresult.importers.errors import CannotImport
 
 _VALUE = re.compile(r"(?<!:):(\w+)")
@@ -59,6 +59,8 @@ def open_database(url: str, *, writes: bool = False) -> Database:
     shown = without_password(url)
     if kind == "sqlite":
         return SQLite(shown, f"sqlite://{rest}", writes=writes)
+    if not is_escaped(plain):
+        raise _not_read(shown)
     if kind in ("postgresql", "postgres"):
         return PostgreSQL(shown, f"postgresql://{rest}", writes=writes)
     if writes:
@@ -109,18 +111,8 @@ class SQLite:
             WHERE c.seqno = 0"""
         return {row["name"] for row in self.ask(sql, {"name": table})}
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        import fcntl
-        import os
-
-        # Of the directory: to close the file itself would give up SQLite's own locks.
-        handle = os.open(self._directory, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def alone(self) -> Any:
+        return _alone_in(self._directory)
 
     def close(self) -> None:
         self._connection.close()
@@ -142,6 +134,8 @@ class PostgreSQL:
         self._error = psycopg.Error
         self._url = url
         self._connect = psycopg.connect
+        if not _is_readable(url):
+            raise _not_read(shown)
         with _told(shown, psycopg.Error):
             self._connection = psycopg.connect(url, row_factory=dict_row, connect_timeout=10)
             # Of each transaction: a setting of the session may be another's, behind a pooler.
@@ -180,6 +174,25 @@ class PostgreSQL:
         self._connection.close()
 
 
+def _is_readable(url: str) -> bool:
+    """True if libpq can read *url*. Its own words about a wrong one may quote the password."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    except ProgrammingError:
+        return False
+    return all(port.isdecimal() or not port for port in ports)
+
+
+def _not_read(shown: str) -> CannotImport:
+    return CannotImport(
+        f"{shown}: this URL cannot be read; what is not a letter or digit in its user or password "
+        "must be percent-encoded (urllib.parse.quote(…, safe='')), and a port is a number"
+    )
+
+
 def _psycopg(sql: str) -> Any:
     return _VALUE.sub(r"%(\1)s", sql.replace("%", "%%"))
 
@@ -201,6 +214,8 @@ class SQLAlchemy:
         self._alchemy = sqlalchemy
         try:
             self._connection = sqlalchemy.create_engine(url).connect()
+        except ValueError as error:  # a port that is none, in whose place a password may be
+            raise _not_read(shown) from error
         except (SQLAlchemyError, ImportError) as error:
             raise CannotImport(f"{shown}: {_first_line(error)}") from error
 
@@ -272,20 +287,43 @@ class Django:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        if self._connection.vendor not in ("postgresql", "sqlite"):
+        connection = self._connection
+        if connection.vendor not in ("postgresql", "sqlite"):
             raise CannotImport(f"{self.shown}: --take-scheduled needs PostgreSQL or SQLite")
-        other = self._connection.copy()
+        if connection.in_atomic_block:
+            raise CannotImport(
+                f"{self.shown}: --take-scheduled cannot be part of a transaction, which could "
+                "take back the marks on what was taken over"
+            )
+        if connection.vendor == "sqlite":
+            with _alone_in(Path(connection.settings_dict["NAME"]).absolute().parent):
+                yield
+            return
+        other = connection.copy()
         try:
-            if other.vendor == "postgresql":
-                other.set_autocommit(False)
-                with _told(self.shown, self._error), other.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            other.set_autocommit(False)
+            with _told(self.shown, self._error), other.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             yield
         finally:
             other.close()
 
     def close(self) -> None:
         """It is Django's to close."""
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """A lock of a directory: to close a file of SQLite's would give up SQLite's own locks."""
+    import fcntl
+    import os
+
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _split(table: str) -> tuple[str | None, str]:

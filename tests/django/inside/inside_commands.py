@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
+from unittest import skipUnless
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import TestCase
+from django.db import connection, transaction
+from django.test import TestCase, TransactionTestCase
 from orders.tasks import charge, remind
 from proj.celery import app
+
+from fullresult.importers.databases import Django
+from fullresult.importers.errors import CannotImport
 
 
 def said(*arguments: str) -> str:
@@ -81,3 +89,24 @@ class Ours(TestCase):
 
     def test_examples_of_help_can_be_typed(self) -> None:
         assert "  manage.py fullresult list --state" in said("fullresult", "list", "--help")
+
+
+class TakingOver(TransactionTestCase):
+    def test_it_is_no_part_of_a_transaction(self) -> None:
+        """Its marks would go with it, while what was taken over stays, and is sent twice."""
+        with (
+            transaction.atomic(),
+            pytest.raises(CannotImport, match="part of a transaction"),
+            Django(connection).alone(),
+        ):
+            pass
+
+    @skipUnless(connection.vendor == "sqlite", "PostgreSQL has locks of its own")
+    def test_two_at_a_time_wait_for_one_another_on_sqlite(self) -> None:
+        directory = Path(connection.settings_dict["NAME"]).absolute().parent
+        handle = os.open(directory, os.O_RDONLY)
+        self.addCleanup(os.close, handle)
+
+        with Django(connection).alone(), pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
