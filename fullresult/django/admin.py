@@ -197,8 +197,12 @@ class ScheduleAdmin(_ReadOnlyAdmin):
 @admin.action(description="Run now", permissions=["trigger"])
 def run_now(model_admin: Any, request: Any, queryset: Any) -> None:  # noqa: ARG001  (Django's)
     """Send the selected periodic tasks now, as beat would, each named in its record."""
+    entries = list(queryset[: acting.MOST + 1])
+    if len(entries) > acting.MOST:
+        messages.error(request, f"At most {acting.MOST} periodic tasks at once. None was sent.")
+        return
     deeds = full_of_site().acting(acting.actor_of(request))
-    for entry in queryset[: acting.MOST]:
+    for entry in entries:
         try:
             result = deeds.trigger(entry.name)
         except (StorageError, ImproperlyConfigured, CannotResend, LookupError, ValueError) as error:

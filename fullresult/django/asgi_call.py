@@ -11,6 +11,7 @@ def scope_of(request: Any, path: str) -> dict[str, Any]:
     """The ASGI scope of *request* for an app that is mounted above *path*."""
     root = request.path[: len(request.path) - len(path)].rstrip("/")
     headers = {name.lower(): value for name, value in request.headers.items()}
+    port = str(request.get_port())  # behind a socket of Unix there is none
     headers["host"] = request.get_host()  # checked against ALLOWED_HOSTS
     return {
         "type": "http",
@@ -24,7 +25,7 @@ def scope_of(request: Any, path: str) -> dict[str, Any]:
         "query_string": request.META.get("QUERY_STRING", "").encode("latin-1"),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
         "client": (request.META.get("REMOTE_ADDR", ""), 0),
-        "server": (request.META.get("SERVER_NAME", ""), int(request.get_port() or 0)),
+        "server": (request.META.get("SERVER_NAME", ""), int(port) if port.isdecimal() else 0),
     }
 
 

@@ -9,16 +9,17 @@ from typing import Any
 from celery.contrib.django.task import DjangoTask
 from celery.result import AsyncResult
 from celery.utils import uuid
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from fullresult.django.ambient import open_transaction
 from fullresult.django.site import app_of_site
 
 
-def waits_for_commit() -> bool:
-    """True if what is published now waits in an outbox for the commit."""
+def waits_for_commit(using: str | None = None) -> bool:
+    """True if what is published now waits in an outbox for the commit of the alias *using*."""
     app = app_of_site()
-    return app is not None and open_transaction(app.fullresult) is not None
+    waits = None if app is None else open_transaction(app.fullresult)
+    return waits is not None and waits.alias == (using or DEFAULT_DB_ALIAS)
 
 
 class Task(DjangoTask):
@@ -37,7 +38,7 @@ class Task(DjangoTask):
         self, args: Any = None, kwargs: Any = None, *, using: str | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """`apply_async(…)` when the transaction of the alias *using* commits."""
-        if waits_for_commit():
+        if waits_for_commit(using):
             return self.apply_async(args, kwargs, **options)  # it waits in the outbox
         options["task_id"] = options.get("task_id") or uuid()
         transaction.on_commit(partial(self.apply_async, args, kwargs, **options), using=using)

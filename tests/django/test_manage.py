@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kit.django_site import ROOT, Site
+from tests.kit.django_site import PROJECT, ROOT, Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +116,23 @@ print(TaskRecord.objects.filter(task_id=charge.delay(1).id).exists())
     )
 
     assert said.strip() == "True"
+
+
+def test_a_pipe_that_is_closed_is_no_traceback(site: Site) -> None:
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "fullresult", "list", "--help"],
+        cwd=PROJECT,
+        env=site.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        said = command.stderr.read().decode()
+
+    assert "Traceback" not in said
+    assert command.returncode == 1
 
 
 def test_inside_the_project(site: Site) -> None:

@@ -234,6 +234,21 @@ class Periodic(InTheAdmin):
         assert (record.periodic_entry, record.triggered) == ("each day", True)
         assert app.fullresult.audit_log()[0].action == "trigger"
 
+    def test_of_more_than_are_taken_at_once_none_is_sent_in_silence(self) -> None:
+        every, _ = IntervalSchedule.objects.get_or_create(every=1, period="days")
+        entries = PeriodicTask.objects.bulk_create(
+            PeriodicTask(name=f"entry {number}", task="orders.tasks.charge", interval=every)
+            for number in range(501)
+        )
+
+        with captured_tasks() as tasks:
+            form = {"action": "run_now", "_selected_action": [entry.pk for entry in entries]}
+            answer = self.client.post(PERIODIC, form, follow=True)
+
+        said = [str(message) for message in answer.context["messages"]]
+        assert said == ["At most 500 periodic tasks at once. None was sent."]
+        assert not tasks
+
 
 class PeriodicWithoutPermission(InTheAdmin):
     permissions = ("view_periodictask", "change_periodictask")

@@ -10,12 +10,14 @@ from pathlib import Path
 from unittest import skipUnless
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 from orders.tasks import charge, remind
 from proj.celery import app
 
+from fullresult.django.management.commands.fullresult import Command
 from fullresult.importers.databases import Django
 from fullresult.importers.errors import CannotImport
 
@@ -86,6 +88,20 @@ class Ours(TestCase):
             with pytest.raises(CommandError) as error:
                 said("fullresult", *arguments)
             assert error.value.returncode == code
+
+    def test_a_site_without_a_recorded_app_is_told_so(self) -> None:
+        config, full = apps.get_app_config("fullresult"), app.fullresult
+        errors = StringIO()
+        try:
+            del app.fullresult
+            config._app = None
+            with pytest.raises(SystemExit) as ended:
+                Command(stderr=errors).run_from_argv(["manage.py", "fullresult", "list"])
+        finally:
+            app.fullresult, config._app = full, app
+
+        assert ended.value.code == 1
+        assert "no Celery app of this site is recorded" in errors.getvalue()
 
     def test_examples_of_help_can_be_typed(self) -> None:
         assert "  manage.py fullresult list --state" in said("fullresult", "list", "--help")

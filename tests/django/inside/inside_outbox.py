@@ -8,6 +8,7 @@ import pytest
 from celery.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.test import TransactionTestCase, override_settings
+from django.utils.connection import ConnectionDoesNotExist
 from orders.models import Order
 from orders.tasks import charge
 from proj.celery import app
@@ -65,6 +66,12 @@ class Ambient(TransactionTestCase):
             known = set(TaskRecord.objects.values_list("task_id", flat=True))
 
         assert known == {sent.id, also.id}
+
+    def test_on_the_commit_of_another_database_is_not_on_this_ones(self) -> None:
+        with transaction.atomic(), pytest.raises(ConnectionDoesNotExist):
+            charge.apply_async_on_commit((1,), using="other")
+
+        assert not TaskRecord.objects.exists()
 
     @skipIf(IN_MEMORY, "such a database has no outbox")
     def test_direct_goes_past_it(self) -> None:

@@ -34,6 +34,14 @@ class Pages(TransactionTestCase):
         assert answer.status_code == 302
         assert answer.url.startswith("/admin/login/?next=/tasks/task%3Fid%3D")
 
+    def test_a_server_without_a_port_is_one(self) -> None:
+        """Some servers behind a socket of Unix say None."""
+        self.log_in("view_taskrecord")
+
+        answer = self.client.get("/tasks/", SERVER_PORT="None", HTTP_HOST="testserver")
+
+        assert answer.status_code == 200
+
     def test_who_may_not_look_is_told_so(self) -> None:
         self.log_in()
 

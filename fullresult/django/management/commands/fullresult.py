@@ -20,7 +20,12 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Hand all arguments to the command: Django's own options would take some of them."""
-        sys.exit(run(argv[2:], "manage.py fullresult"))
+        try:
+            code = run(argv[2:], "manage.py fullresult")
+        except CommandError as error:
+            self.stderr.write(f"{error.__class__.__name__}: {error}")
+            code = error.returncode
+        sys.exit(code)
 
     def handle(self, *arguments: str, **_: Any) -> None:
         """For `call_command("fullresult", "stale", "--hours", "1")`."""
@@ -42,14 +47,8 @@ def run(arguments: list[str], name: str) -> int:
         click.Group("manage.py"), obj=SimpleNamespace(app=app, typed=name)
     ) as parent:
         try:
-            context = fullresult.make_context(name, arguments, parent=parent)
-            with context:
-                fullresult.invoke(context)
-        except click.exceptions.Exit as done:
-            return done.exit_code
-        except click.ClickException as error:
-            error.show()
-            return error.exit_code
-        except click.Abort:
-            return 1
+            # As typed: a closed pipe, Ctrl-C and a no are exit codes, not tracebacks.
+            fullresult.main(arguments, name, parent=parent)
+        except SystemExit as done:
+            return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
