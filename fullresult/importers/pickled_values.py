@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 _PYTHON_2 = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg"}
 
 
+_KEYS = (str, bytes, int, float, decimal.Decimal, uuid.UUID, dt.date, dt.timedelta)
+
+
 class NotRead(ValueError):
     """The pickle is not read; the error says why."""
 
@@ -76,6 +79,22 @@ def _only_bytes(value: Any) -> bytes:
     return value
 
 
+def _only_text(value: Any) -> str:
+    if not isinstance(value, str):  # the text of nested lists may have no end
+        raise TypeError(type(value))
+    return value
+
+
+def key_of(key: Any) -> Any:
+    """*key*; a text for one that has parts, which may take for ever to be hashed."""
+    return key if key is None or isinstance(key, _KEYS) else f"<pickled {type(key).__name__}>"
+
+
+def _mapping(items: Any) -> dict[Any, Any]:
+    pairs = items.items() if isinstance(items, dict) else items
+    return {key_of(key): value for key, value in pairs}
+
+
 def _encoded(text: str, encoding: str = "utf-8") -> bytes:
     """`_codecs.encode`, by which protocol 2 has bytes."""
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
@@ -96,14 +115,14 @@ _PLAIN: dict[Name, Callable[..., Any]] = {
     Name("builtins", "set"): lambda items=(): FilledSet(items),
     Name("builtins", "frozenset"): lambda items=(): FilledSet(items),
     Name("builtins", "list"): lambda items=(): list(items),
-    Name("builtins", "dict"): lambda items=(): dict(items),
+    Name("builtins", "dict"): lambda items=(): _mapping(items),
     Name("builtins", "tuple"): lambda items=(): tuple(items),
     Name("builtins", "complex"): complex,
     Name("builtins", "bytearray"): lambda data=b"", _="": _only_bytes(_bytes(data)),
     Name("builtins", "bytes"): lambda data=b"": _only_bytes(data),
     Name("_codecs", "encode"): _encoded,
-    Name("collections", "OrderedDict"): lambda items=(): dict(items),
-    Name("collections", "defaultdict"): lambda _=None, items=(): dict(items),
+    Name("collections", "OrderedDict"): lambda items=(): _mapping(items),
+    Name("collections", "defaultdict"): lambda _=None, items=(): _mapping(items),
     Name("datetime", "datetime"): _dated(dt.datetime),
     Name("datetime", "date"): _dated(dt.date),
     Name("datetime", "time"): _dated(dt.time),
@@ -114,7 +133,7 @@ _PLAIN: dict[Name, Callable[..., Any]] = {
     Name("django.utils.timezone", "UTC"): lambda: dt.timezone.utc,
     Name("django.utils.timezone", "<UTC>"): lambda: dt.timezone.utc,
     Name("kombu.utils.compat", "utc"): lambda: dt.timezone.utc,
-    Name("decimal", "Decimal"): lambda text: decimal.Decimal(str(text)),
+    Name("decimal", "Decimal"): lambda text: decimal.Decimal(_only_text(text)),
     UUID: lambda text=None: Opaque(UUID, ()) if text is None else uuid.UUID(text),
     Name("uuid", "SafeUUID"): lambda value=None: value,
     Name("copyreg", "_reconstructor"): _copied,
@@ -124,4 +143,4 @@ _PLAIN: dict[Name, Callable[..., Any]] = {
 def _zone(key: str) -> Any:
     from zoneinfo import ZoneInfo
 
-    return ZoneInfo(str(key))
+    return ZoneInfo(_only_text(key))

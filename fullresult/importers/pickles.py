@@ -5,8 +5,6 @@ Plain values come out as they are; of anything else come out its name and its ar
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import pickletools
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from fullresult.importers.pickled_values import (
     FilledSet,
     NotRead,
     Opaque,
+    key_of,
     made,
     name_of,
 )
@@ -28,7 +27,6 @@ _MOST = 1_000_000
 """Values in one pickle, each counted as often as it is shown: a small one may stand for many."""
 _DEEPEST = 100
 _MARK = object()
-_KEYS = (str, bytes, int, float, decimal.Decimal, uuid.UUID, dt.date, dt.timedelta)
 
 
 def read(data: bytes) -> Any:
@@ -218,12 +216,7 @@ class _Machine:
 
 def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
     for index in range(0, len(items) - 1, 2):
-        yield _key(items[index]), items[index + 1]
-
-
-def _key(key: Any) -> Any:
-    """*key*; a text for one that has parts, which may take for ever to be hashed."""
-    return key if key is None or isinstance(key, _KEYS) else f"<pickled {type(key).__name__}>"
+        yield key_of(items[index]), items[index + 1]
 
 
 def _state_with(known: Any, more: Any) -> Any:

@@ -130,6 +130,38 @@ def test_a_small_pickle_that_stands_for_a_huge_value_is_refused() -> None:
         pickles.read(pickle.dumps(value))
 
 
+_TWICE_AND_TWICE = b"I1\n" + b"2\x86" * 60
+"""A tuple of itself twice, sixty times: to hash it or to have its text takes for ever."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"cbuiltins\ndict\n](](" + _TWICE_AND_TWICE + b"I1\nee\x85R.", id="dict"),
+        pytest.param(
+            b"ccollections\nOrderedDict\n](](" + _TWICE_AND_TWICE + b"I1\nee\x85R.",
+            id="OrderedDict",
+        ),
+    ],
+)
+def test_a_key_that_takes_for_ever_to_be_hashed_is_a_text(data: bytes) -> None:
+    assert pickles.read(b"\x80\x02" + data) == {"<pickled tuple>": 1}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"cdecimal\nDecimal\n" + _TWICE_AND_TWICE + b"\x85R.", id="Decimal"),
+        pytest.param(
+            b"czoneinfo\nZoneInfo._unpickle\n" + _TWICE_AND_TWICE + b"I1\n\x86R.", id="ZoneInfo"
+        ),
+    ],
+)
+def test_what_takes_for_ever_to_be_written_is_refused(data: bytes) -> None:
+    with pytest.raises(NotRead, match="many"):
+        pickles.read(b"\x80\x02" + data)
+
+
 @pytest.mark.parametrize("kind", [b"bytes", b"bytearray"])
 def test_a_number_makes_no_bytes(kind: bytes) -> None:
     two_gigabytes = b"\x80\x02cbuiltins\n" + kind + b"\nJ\xff\xff\xff\x7f\x85R."
