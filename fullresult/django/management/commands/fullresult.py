@@ -51,4 +51,3 @@ def run(arguments: list[str], name: str) -> int:
             fullresult.main(arguments, name, parent=parent)
         except SystemExit as done:
             return done.code if isinstance(done.code, int) else int(done.code is not None)
-    return 0
