@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -12,15 +13,24 @@ from fullresult.insight.live import QueueNow
 _MOST = 20_000
 """Messages that are looked at for a task."""
 _PAGE = 1_000
+_FIRST_PAGE = 100
+_PAGE_BYTES = 1_000_000
+"""Of pages that are larger, the next has fewer messages: Redis serves nobody else meanwhile."""
+_LONGEST_NAME = 255
+"""Bytes of a queue's name in AMQP."""
 
 
 def ask_queues(
-    connection: Any, names: Sequence[str], seek: str | None = None
+    connection: Any, names: Sequence[str], seek: str | None = None, until: float | None = None
 ) -> tuple[QueueNow, ...]:
-    """What the broker says of the queues *names*, and of the task *seek* in them."""
+    """What the broker says of the queues *names*, and of the task *seek* in them.
+
+    The search ends at *until*, by `time.monotonic`.
+    """
     kind = connection.transport.driver_type
     if kind == "redis":
-        return tuple(_Redis(connection).queue(name, seek) for name in names)
+        redis = _Redis(connection, until)
+        return tuple(redis.queue(name, seek) for name in names)
     if kind == "amqp":
         return tuple(_declared(connection, name) for name in names)
     return tuple(QueueNow(name) for name in names)
@@ -28,13 +38,15 @@ def ask_queues(
 
 def _declared(connection: Any, name: str) -> QueueNow:
     """A passive declaration, on a channel of its own: that of a missing queue is closed."""
+    if len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
+        return QueueNow(name[:_LONGEST_NAME], exists=False)
     channel = connection.channel()
     try:
         found = channel.queue_declare(queue=name, passive=True)
     except connection.channel_errors as error:
-        if getattr(error, "reply_code", None) != _NOT_FOUND:
-            raise
-        return QueueNow(name, exists=False)
+        if getattr(error, "reply_code", None) == _NOT_FOUND:
+            return QueueNow(name, exists=False)
+        return QueueNow(name, problem=str(error))  # exclusive, or not ours to see
     finally:
         with suppress(*connection.channel_errors, *connection.connection_errors):
             channel.close()
@@ -52,9 +64,10 @@ class _Taken(NamedTuple):
 class _Redis:
     """The lists and hashes in which kombu keeps messages."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, until: float | None) -> None:
         from redis import Redis  # only where the broker is one
 
+        self._until = float("inf") if until is None else until
         self._channel = connection.default_channel
         # A plain client, for kombu's own puts the prefix before the keys of some commands only.
         self._client: Any = Redis(connection_pool=self._channel.client.connection_pool)
@@ -102,23 +115,31 @@ class _Redis:
                 if _is_of(message, task_id):
                     return True, ahead
                 ahead += 1
-        return (None if sum(sizes) > _MOST else False), None
+        return (None if sum(sizes) > _MOST or self._is_over else False), None
+
+    @property
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._until
 
     def _messages(self, key: str, most: int) -> Iterator[bytes]:
         """The messages of a list, the first to be taken first."""
-        for start in range(0, most, _PAGE):
-            last = min(start + _PAGE, most)
+        start, size = 0, _FIRST_PAGE
+        while start < most and not self._is_over:
+            last = min(start + size, most)
             page = self._run("LRANGE", key, -last, -start - 1)
             yield from reversed(page)
             if len(page) < last - start:
                 return
+            start = last
+            heavy = sum(map(len, page)) > _PAGE_BYTES
+            size = max(size // 4, 1) if heavy else min(size * 2, _PAGE)
 
     def _taken(self, task_id: str) -> _Taken | None:
         """When a worker took it; its message is kept until that worker acknowledges it."""
         hashed = f"{self._prefix}{self._channel.unacked_key}"
         index = f"{self._prefix}{self._channel.unacked_index_key}"
         cursor, seen = 0, 0
-        while seen < _MOST:
+        while seen < _MOST and not self._is_over:
             answer = self._run("HSCAN", hashed, cursor, "COUNT", _PAGE)
             cursor, found = int(answer[0]), answer[1]
             for tag, message in found.items():
@@ -140,7 +161,7 @@ def _is_of(message: Any, task_id: str) -> bool:
 def _id_in(message: Any) -> str | None:
     try:
         read = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     read = read[0] if isinstance(read, list) and read else read
     headers = read.get("headers") if isinstance(read, dict) else None

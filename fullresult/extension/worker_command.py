@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from celery.worker import state as worker_state
@@ -20,6 +21,7 @@ from fullresult.recording.worker_card import pool_of, processes_of, queues_of
 
 _MOST = 20
 """Running tasks that are named."""
+_TRIES = 10
 
 
 def register() -> None:
@@ -30,7 +32,7 @@ def register() -> None:
 def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
     """All that the worker knows of the tasks *ids*, and what it is doing."""
     consumer, wanted = state.consumer, {*ids}
-    running = sorted(worker_state.active_requests, key=_since)
+    running = sorted(_all(worker_state.active_requests), key=_since)
     return {
         "worker_id": this_worker.worker_id(),
         "at": time.time(),
@@ -40,10 +42,18 @@ def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
         "running": [[each.id, each.name, _since(each)] for each in running[:_MOST]],
         "running_count": len(running),
         "reserved_count": len(worker_state.reserved_requests) - len(running),
-        "eta_count": sum(1 for _ in _waiting(consumer)),
+        "eta_count": sum(1 for _ in waiting(consumer)),
         "held": dict(_held(consumer, wanted)),
         "revoked": [task_id for task_id in wanted if task_id in worker_state.revoked],
     }
+
+
+def _all(requests: Any) -> list[Any]:
+    """The requests of one of Celery's sets, to which threads of a pool may add meanwhile."""
+    for _ in range(_TRIES):
+        with suppress(RuntimeError):
+            return list(requests)
+    return []
 
 
 def _since(request: Any) -> float:
@@ -52,21 +62,23 @@ def _since(request: Any) -> float:
 
 def _held(consumer: Any, ids: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The tasks of *ids* that the worker has, the surest answer last."""
-    for request in worker_state.reserved_requests:
+    for request in _all(worker_state.reserved_requests):
         if request.id in ids:
             yield request.id, {"as": "reserved"}
-    for request in _waiting(consumer):
+    for request in waiting(consumer):
         if request.id in ids:
             yield request.id, {"as": "eta", "eta": request.eta.isoformat()}
     yield from _limited(consumer, ids)
-    for request in worker_state.active_requests:
+    for request in _all(worker_state.active_requests):
         if request.id in ids:
             yield request.id, {"as": "running", "since": _since(request)}
 
 
-def _waiting(consumer: Any) -> Iterator[Any]:
+def waiting(consumer: Any) -> Iterator[Any]:
     """The requests that wait for their ETA in the worker."""
-    for timed in list(consumer.timer.schedule.queue):
+    schedule = consumer.timer.schedule
+    # Not `queue`, which sorts: the entries of gevent and eventlet cannot be sorted.
+    for timed in list(getattr(schedule, "_queue", ())):
         arguments = getattr(timed.entry, "args", None) or (None,)
         if isinstance(arguments[0], Request) and arguments[0].eta is not None:
             yield arguments[0]

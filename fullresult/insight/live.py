@@ -5,8 +5,10 @@ Questions are asked elsewhere, for nothing here can reach the broker.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 COMMAND = "fullresult_explain"
@@ -47,12 +49,76 @@ class Answer:
 
     @classmethod
     def of(cls, worker: str, said: Mapping[str, Any]) -> Answer:
-        """The answer that *worker* sent."""
-        given = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
-        given["queues"] = tuple(given.get("queues", ()))
-        given["running"] = tuple(Running(*each) for each in given.get("running", ()))
-        given["revoked"] = frozenset(given.get("revoked", ()))
-        return cls(worker, **{k: v for k, v in given.items() if k != "worker"})
+        """The answer that *worker* sent. What is not of the type it should have is left out."""
+        return cls(
+            worker=worker,
+            worker_id=_text(said.get("worker_id")),
+            at=_seconds(said.get("at")),
+            queues=tuple(filter(None, map(_text, _items(said.get("queues"))))),
+            pool=_text(said.get("pool")),
+            processes=_count(said.get("processes")) or None,
+            running=tuple(filter(None, map(_running, _items(said.get("running"))))),
+            running_count=_count(said.get("running_count")),
+            reserved_count=_count(said.get("reserved_count")),
+            eta_count=_count(said.get("eta_count")),
+            held=_held(said.get("held")),
+            revoked=frozenset(filter(None, map(_text, _items(said.get("revoked"))))),
+        )
+
+
+_ITEMS = 10_000
+"""Items of a list that are taken from an answer."""
+_LATEST = 253_402_000_000.0
+"""Seconds since 1970 at the end of the year 9999."""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value[:_ITEMS] if isinstance(value, (list, tuple)) else ()
+
+
+def _seconds(value: object) -> float:
+    """A time; 0 for what is none."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < _LATEST else 0.0  # type: ignore[operator,arg-type]
+
+
+def _count(value: object) -> int:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value < _LATEST else 0  # type: ignore[operator,return-value]
+
+
+def _running(value: object) -> Running | None:
+    task_id, name, since = (*_items(value), None, None, None)[:3]
+    known = isinstance(task_id, str) and isinstance(name, str)
+    return Running(task_id, name, _seconds(since)) if known else None
+
+
+def _held(value: object) -> dict[str, Mapping[str, Any]]:
+    given = value if isinstance(value, Mapping) else {}
+    read = {key: _has(has) for key, has in islice(given.items(), _ITEMS) if isinstance(key, str)}
+    return {key: has for key, has in read.items() if has is not None}
+
+
+def _has(value: object) -> dict[str, Any] | None:
+    """How a worker has a task; None if that is not one of the ways that are known."""
+    given = value if isinstance(value, Mapping) else {}
+    how = _text(given.get("as"))
+    if how not in ("running", "reserved", "eta", "limited"):
+        return None
+    known = {"as": how, "since": _seconds(given.get("since")), "ahead": _count(given.get("ahead"))}
+    return {**known, "eta": _date(given.get("eta")), "rate": _text(given.get("rate"))}
+
+
+def _date(value: object) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(_text(value).replace("Z", "+00:00"))
+        return read.astimezone(timezone.utc) if read.tzinfo else read.replace(tzinfo=timezone.utc)
+    except (ValueError, OverflowError):
+        return None
 
 
 class WorkersNow(NamedTuple):
@@ -63,6 +129,8 @@ class WorkersNow(NamedTuple):
     """The workers that answered that they do not know the question: they lack `FullResult`."""
     problem: str | None = None
     """Why none could be asked."""
+    failed: tuple[str, ...] = ()
+    """The workers that know the question, and answered with an error."""
 
 
 class QueueNow(NamedTuple):

@@ -61,8 +61,15 @@ class Case:
         """When it was last given to the broker, as far as is known."""
         if self.record is None:
             return None
-        again = self.record.date_updated if self.record.state == "RETRY" else None
-        return again or self.record.date_published or self.record.date_created
+        again = self.record.state == "RETRY" or self.record.retries > 0
+        first = self.record.date_published or self.record.date_created
+        return self.record.date_updated if again else first
+
+    @property
+    def ready_since(self) -> datetime | None:
+        """Since when a worker may begin it: it was given to the broker, and its ETA is over."""
+        due = self.record.outcome.stale_from if self.record and self.record.outcome else None
+        return max(filter(None, (self.published, due)), default=None)
 
     # ---- workers
 
@@ -150,7 +157,8 @@ class Case:
         return Evidence(f"card of {life.worker.name}", life.worker.date_seen, said)
 
     def of_answer(self, answer: Answer, said: str) -> Evidence:
-        return Evidence(f"worker {answer.worker}", from_epoch(answer.at), said)
+        when = from_epoch(answer.at) if answer.at else None
+        return Evidence(f"worker {answer.worker}", when, said)
 
 
 def from_epoch(seconds: float) -> datetime:

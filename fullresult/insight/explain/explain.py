@@ -179,12 +179,14 @@ class _Asked(NamedTuple):
         workers = answers.workers
         if workers.problem:
             yield f"workers: {workers.problem}"
-        heard = {*(each.worker for each in workers.answers), *workers.strangers}
+        heard = {each.worker for each in workers.answers} | {*workers.strangers, *workers.failed}
         for name in self.expected:
             if name not in heard:
                 yield f"worker {name}: it lives, and did not answer within 1 s"
         for name in workers.strangers:
             yield f"worker {name}: it has no FullResult, and does not know the question"
+        for name in workers.failed:
+            yield f"worker {name}: it answered with an error, which its log has"
         for queue in answers.queues:
             if queue.problem:
                 yield f"queue {queue.name}: {queue.problem}"

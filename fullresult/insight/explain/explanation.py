@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple
@@ -83,3 +84,9 @@ def names(of: tuple[str, ...] | list[str], most: int = 5) -> str:
 
 COMMAND = "celery -A proj fullresult "
 """What every command of ours begins with."""
+
+
+def word(text: str) -> str:
+    """*text*, which came with a task, as one word of a command that a person may paste."""
+    quoted = shlex.quote(text)
+    return f"-- {quoted}" if text.startswith("-") else quoted

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fullresult.insight.explain.case import Case, since
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names, word
 from fullresult.insight.fleet import Life
 from fullresult.insight.live import Answer
 from fullresult.insight.orphans import NOT_RUNNING
@@ -27,11 +27,15 @@ def held(case: Case) -> Finding | None:
 def _running(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
     usual = case.reading.p95_run(case.record.name if case.record else None)
     than = f"; 95 of 100 of this name end within {span(usual)}" if usual is not None else ""
-    lasts = since(has["since"], answer).total_seconds()
-    sentence = f"{answer.worker} runs it, for {span(lasts)} now{than}."
-    return Finding(
-        "running", sentence, evidence=(case.of_answer(answer, f"runs it for {span(lasts)}"),)
-    )
+    lasts = _for(has["since"], answer)
+    sentence = f"{answer.worker} runs it{f',{lasts} now' if lasts else ''}{than}."
+    return Finding("running", sentence, evidence=(case.of_answer(answer, f"runs it{lasts}"),))
+
+
+def _for(began: float, answer: Answer) -> str:
+    """` for 3 s`; empty if it is not known since when."""
+    known = began and answer.at
+    return f" for {span(since(began, answer).total_seconds())}" if known else ""
 
 
 def _reserved(case: Case, answer: Answer, _: Mapping[str, Any]) -> Finding:
@@ -40,10 +44,7 @@ def _reserved(case: Case, answer: Answer, _: Mapping[str, Any]) -> Finding:
     if answer.running_count < size:
         sentence = f"{answer.worker} has taken it and is about to run it."
         return Finding("about to run", sentence, evidence=evidence)
-    runs = [
-        f"{each.name} for {span(since(each.since, answer).total_seconds())}"
-        for each in answer.running
-    ]
+    runs = [f"{each.name}{_for(each.since, answer)}" for each in answer.running]
     waits = "waits" if answer.reserved_count == 1 else "wait"
     processes = "its 1 process runs" if size == 1 else f"its {size} processes run"
     sentence = (
@@ -55,15 +56,22 @@ def _reserved(case: Case, answer: Answer, _: Mapping[str, Any]) -> Finding:
 
 
 def _eta(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
-    due = datetime.fromisoformat(str(has["eta"]))
+    due: datetime | None = has["eta"]
+    if due is None:
+        sentence = f"{answer.worker} holds it until its ETA."
+        evidence = (case.of_answer(answer, "holds it until its ETA"),)
+        return Finding("held until its ETA", sentence, evidence=evidence, commands=_DIVERT)
     left = span(max((due - case.now).total_seconds(), 0))
     sentence = f"{answer.worker} holds it until its ETA, in {left}, at {case.at(due)}."
     return Finding(
         "held until its ETA",
         sentence,
         evidence=(case.of_answer(answer, f"holds it until {case.at(due)}"),),
-        commands=("set fullresult_schedule_eta = True, so that the storage holds what is not due",),
+        commands=_DIVERT,
     )
+
+
+_DIVERT = ("set fullresult_schedule_eta = True, so that the storage holds what is not due",)
 
 
 def _limited(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
@@ -73,7 +81,7 @@ def _limited(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
         "its name come before it."
     )
     said = f"in the bucket of {case.name}, {before} before it"
-    commands = (f"celery -A proj control rate_limit {case.name} …",)
+    commands = (f"celery -A proj control rate_limit {word(case.name)} …",)
     return Finding(
         "rate limit", sentence, evidence=(case.of_answer(answer, said),), commands=commands
     )
@@ -107,7 +115,7 @@ def no_worker(case: Case) -> Finding | None:
         f"No worker lives since {case.at(last.worker.gone_since)}; the last, {last.worker.name}, "
         f"{how}."
     )
-    queue = f" -Q {case.queue}" if case.queue else ""
+    queue = f" -Q {word(case.queue)}" if case.queue else ""
     return Finding(
         "no worker",
         sentence,
@@ -215,7 +223,7 @@ def interrupted(case: Case) -> Finding | None:
             case.of_record(f"{record.state} on {life.worker.name}", record.date_started),
             case.of_life(life),
         ),
-        (f"{COMMAND}resend {case.task_id}", f"{COMMAND}resend --orphans"),
+        (f"{COMMAND}resend {word(case.task_id)}", f"{COMMAND}resend --orphans"),
     )
 
 

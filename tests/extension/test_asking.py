@@ -1,0 +1,139 @@
+"""Workers and the broker are asked; whatever answers, or does not, is survived and named."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from fullresult.extension import asking, worker_command
+from fullresult.extension.asking import Asking
+from fullresult.extension.asking_queues import ask_queues
+from fullresult.insight.live import COMMAND, Answer
+
+UNKNOWN = {"error": f"KeyError('{COMMAND}')"}
+"""Celery's answer to a command that a worker does not know."""
+
+
+def threads() -> int:
+    return sum(each.name == "fullresult-asking" for each in threading.enumerate())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_broker_that_refuses_says_so_and_leaves_no_thread_behind(scheme: str) -> None:
+    with closing(Celery(broker=f"{scheme}://127.0.0.1:1//", set_as_current=False)) as app:
+        found = Asking(app).ask(["id"], ["w1@host"], ["celery"], seek="id")
+
+    assert found.workers.problem is not None
+    assert "the broker cannot be asked: " in found.workers.problem
+    assert found.workers.problem == found.queues[0].problem
+    until = time.monotonic() + 10
+    while threads() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert threads() == 0
+
+
+@pytest.fixture
+def frozen() -> Iterator[str]:
+    """A broker that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            while True:
+                try:
+                    taken.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=take, daemon=True).start()
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        server.shutdown(socket.SHUT_RDWR)
+        for each in taken:
+            each.close()
+
+
+def test_a_frozen_broker_does_not_collect_threads(
+    frozen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking.Later, "_free", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(asking, "_PATIENCE", 0.2)
+    before = threads()
+    with closing(Celery(broker=frozen, set_as_current=False)) as app:
+        for _ in range(4):
+            (queue,) = Asking(app).queues(["celery"])
+            assert queue.problem is not None
+            assert "did not answer" in queue.problem
+
+        assert threads() - before <= 2
+
+
+def test_answers_of_any_shape_are_survived() -> None:
+    odd = {
+        "worker_id": "id",
+        "at": "now",
+        "queues": ["celery", 5],
+        "processes": "many",
+        "running": [["a", "shop.pay", 1.0, "newer"], ["b"], 7, ["c", "shop.mail", float("inf")]],
+        "held": {"a": {"as": "elsewhere"}, "b": {"as": "eta", "eta": "soon"}, "c": 5},
+        "revoked": [{}, "r"],
+    }
+    told = asking.told_by({"w1@h": odd, "w2@h": {"worker_id": "x", "held": ["a"], "queues": 5}})
+
+    first, second = told.answers
+    assert (first.at, first.queues, first.processes) == (0.0, ("celery",), None)
+    assert [(each.task_id, each.since) for each in first.running] == [("a", 1.0), ("c", 0.0)]
+    assert [*first.held] == ["b"]
+    assert first.held["b"]["eta"] is None
+    assert first.revoked == {"r"}
+    assert second == Answer("w2@h", "x")
+
+
+def test_a_worker_that_fails_to_answer_is_no_stranger() -> None:
+    replies = {"old@h": UNKNOWN, "ill@h": {"error": "RuntimeError('x')"}, "odd@h": [1]}
+
+    told = asking.told_by(replies)
+
+    assert (told.answers, told.strangers, told.failed) == ((), ("odd@h", "old@h"), ("ill@h",))
+    assert asking.replies_in([1]) == asking.replies_in(None) == {}
+
+
+def test_an_error_of_a_client_shows_no_password() -> None:
+    with closing(Celery(broker="redis://:pa/ssword@h:1/0", set_as_current=False)) as app:
+        shown = Asking(app).problem(ValueError("no port: 'ssword'"))
+
+    assert shown == "the broker cannot be asked: no port: '***'"
+
+
+def test_timers_that_cannot_be_sorted_are_looked_through() -> None:
+    """Those of gevent and eventlet are a set of threads."""
+    entries = {Timed(number) for number in range(3)}
+    timer = SimpleNamespace(schedule=SimpleNamespace(_queue=entries))
+
+    assert list(worker_command.waiting(SimpleNamespace(timer=timer))) == []
+
+
+class Timed:
+    """A thread with its entry."""
+
+    def __init__(self, number: int) -> None:
+        self.entry = SimpleNamespace(args=(number,))
+
+
+def test_a_message_of_any_shape_hides_no_queue(redis_url: str) -> None:
+    with closing(Celery(broker=redis_url, set_as_current=False)) as app:
+        with closing(Redis.from_url(redis_url)) as client:
+            client.lpush("odd", "[" * 100_000)
+        with app.connection_for_write() as connection:
+            (queue,) = ask_queues(connection, ["odd"], "id")
+
+            assert (queue.ready, queue.oldest_id, queue.found) == (1, None, False)
+            (late,) = ask_queues(connection, ["odd"], "id", time.monotonic() - 1)
+            assert late.found is None
