@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -68,16 +68,63 @@ class Card:
 
     @classmethod
     def of(cls, text: str) -> Card:
-        """The card in *text*. What a newer version added is left out; no JSON is an empty card."""
+        """The card in *text*. What is no card of this version is left out, value by value."""
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cls()
-        known = {each.name for each in fields(cls)}
-        given = {name: value for name, value in found.items() if name in known}
-        for name in ("queues", "accept_content"):
-            given[name] = tuple(given.get(name) or ())
-        return cls(**given)
+        given = found if isinstance(found, dict) else {}
+        read = {name: _READ[name](given[name]) for name in _READ if name in given}
+        return cls(**{name: value for name, value in read.items() if value is not None})
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    return tuple(e for e in value if isinstance(e, str)) if isinstance(value, list) else None
+
+
+def _mapping(value: object) -> dict[str, str] | None:
+    given = value.items() if isinstance(value, dict) else None
+    return None if given is None else {k: v for k, v in given if isinstance(v, str)}
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(value: object) -> float | None:
+    """A number; None also for one that is as good as endless."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < _ENDLESS else None  # type: ignore[arg-type]
+
+
+_ENDLESS = 1e10
+"""Seconds: three centuries."""
+_READ: Mapping[str, Callable[[object], Any]] = {
+    "queues": _texts,
+    "pool": _text,
+    "processes": _whole,
+    "prefetch": _whole,
+    "acks_late": _flag,
+    "accept_content": _texts,
+    "time_limit": _seconds,
+    "visibility_timeout": _seconds,
+    "namespace": _text,
+    "versions": _mapping,
+    "host": _text,
+    "pid": _whole,
+    "release": _text,
+    "sweeps": _flag,
+    "clock_ahead": _seconds,
+}
+"""How each value of a card is read."""
 
 
 def names_text(registered: Registered) -> str:
@@ -88,3 +135,13 @@ def names_text(registered: Registered) -> str:
 def names_id_of(text: str) -> str:
     """The id of a list of names with this text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def options_in(text: str) -> dict[str, dict[str, Any]]:
+    """The options of each task in a list of names; none for what is no such list."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    given = found.items() if isinstance(found, dict) else ()
+    return {name: options for name, options in given if isinstance(options, dict)}
