@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, signature
 from celery.app.task import Context
+from celery.exceptions import NotRegistered
 
 from fullresult import FullResult
 from fullresult.insight.explain.explanation import Explanation, Finding, names
+from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from tests.kit.commands import run
@@ -279,3 +281,75 @@ def test_names_are_listed_as_people_do() -> None:
     assert names(["a", "b"]) == "a and b"
     assert names(["a", "b", "c"]) == "a, b and c"
     assert names(["a", "b", "c"], most=2) == "a, b and 1 more"
+
+
+def living(full: FullResult, worker_id: str, names_: tuple[str, ...] = (), **card: Any) -> None:
+    """A worker called w1@host that lives, with a card."""
+    storage: Any = full.storage
+    now = storage.now()
+    storage.note_worker(Worker(worker_id, "w1@host", now, now, now + HOUR))
+    known = Card(queues=("celery",), namespace=full.settings.namespace, **card)
+    text = names_text({name: {} for name in names_})
+    storage.note_card(WorkerCard(worker_id, now, names_id_of(text), known.text), text)
+
+
+def test_a_task_that_is_to_be_tried_again_is_not_overtaken_by_its_first_turn(
+    full: FullResult,
+) -> None:
+    living(full, "one")
+    task_id = send(full)
+    first = request(task_id)
+    full.recorder.started(task_id, "shop.pay", first)
+    later = send(full)
+    full.recorder.started(later, "shop.pay", request(later))
+    full.recorder.retried(first, OSError("busy"), None)
+
+    found = why(full, task_id)
+
+    assert found.verdict == "not begun"
+    assert found.sentence.endswith("no worker has begun it.")
+
+
+def unregistered(full: FullResult, name: str = "shop.bezahlt_ä") -> Explanation:
+    task_id = send(full, name)
+    full.recorder.failed(task_id, name, request(task_id, name), NotRegistered(name), None)
+    return why(full, task_id)
+
+
+def test_the_release_of_another_life_of_a_worker_is_not_blamed(full: FullResult) -> None:
+    living(full, "old", release="1")
+    living(full, "new", ("shop.bezahlt_ä",), release="2")
+
+    assert unregistered(full).sentence == (
+        "w1@host does not know shop.bezahlt_ä; w1@host (release 2) knows it."
+    )
+
+
+def test_a_worker_without_a_card_may_know_any_task(full: FullResult) -> None:
+    living(full, "new", ("shop.other",))
+    assert unregistered(full).sentence.endswith("; no worker that lives knows it.")
+
+    now = full.storage.now()
+    mute = Worker("mute", "w2@host", now, now, now + HOUR)
+    full.storage.note_worker(mute)  # type: ignore[attr-defined]
+    assert unregistered(full).sentence == "w1@host does not know shop.bezahlt_ä."
+
+
+def test_a_failure_without_a_message_may_have_been_imported(full: FullResult) -> None:
+    given = GivenResult("later", "FAILURE", ValueError("no stock"), {}, "Traceback", None)
+    full.recorder.result(given, lambda _: None)
+
+    found = why(full, "later")
+
+    assert found.confidence == "possible"
+    assert "or else it was imported" in found.sentence
+
+
+def test_commands_are_safe_to_paste(full: FullResult) -> None:
+    for odd, shown in (("x; rm -rf ~", "'x; rm -rf ~'"), ("--orphans", "-- --orphans")):
+        task_id = send(full, task_id=odd)
+        fail(full, task_id)
+
+        found = why(full, task_id)
+
+        assert f"celery -A proj fullresult resend {shown}" in found.commands

@@ -5,14 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fullresult.insight.explain.case import Case
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names, word
 from fullresult.insight.fleet import Life
 from fullresult.insight.timeline import waited
 from fullresult.insight.words import brief, count_of, span
 from fullresult.record import FAILURE, IGNORED, REJECTED, REVOKED, SUCCESS, UNSENT, TaskRecord
+from fullresult.record.stamps import worker_in
 
 _LATE = 2.0
 """Seconds of waiting that are worth a word, if it is also more than thrice the median."""
+_REMEMBERED = timedelta(days=29)
+"""Workers that are gone for 30 days are deleted."""
+_FORGOTTEN = 10_000
+"""And so are those beyond this number."""
 
 
 def without_a_start(case: Case) -> Finding | None:
@@ -20,18 +25,23 @@ def without_a_start(case: Case) -> Finding | None:
     record = case.record
     if record is None or record.state != FAILURE or record.executions or record.message:
         return None
+    if record.worker:
+        return None
     failed = _first_failure(case, record)
     sentence = "It never ran: a step before it failed"
+    if failed is None:
+        sentence += "; or else it was imported, or its worker was not recorded"
     commands: tuple[str, ...] = ()
     if failed is not None:
         sentence += f", {failed.name} ({failed.task_id}), with {_error(failed)}"
-        commands = (f"{COMMAND}resend {failed.task_id}",)
+        commands = (f"{COMMAND}resend {word(failed.task_id)}",)
     said = f"FAILURE with {_error(record)}, without a message and without a run"
     return Finding(
         "step before it failed",
         f"{sentence}.",
-        evidence=(case.of_record(said, record.date_done),),
-        commands=commands,
+        "certain" if failed else "possible",
+        (case.of_record(said, record.date_done),),
+        commands,
     )
 
 
@@ -46,13 +56,13 @@ def not_registered(case: Case) -> Finding | None:
         return None
     knowing = _knowing(case)
     sentence = f"{record.worker or 'The worker'} does not know {case.name}"
-    mine = _release(case, record.worker)
-    if mine:
-        sentence += f" (release {mine})"
+    life = _life(case, record)
+    if life:
+        sentence += _of(life)
     if knowing:
         known = [f"{each.worker.name}{_of(each)}" for each in knowing]
         sentence += f"; {names(known)} {'knows' if len(known) == 1 else 'know'} it"
-    elif case.living:
+    elif case.living and all(life.names_id for life in case.living):
         sentence += "; no worker that lives knows it"
     return Finding(
         "not registered",
@@ -61,7 +71,7 @@ def not_registered(case: Case) -> Finding | None:
             case.of_record(f"FAILURE: {_error(record)}", record.date_done),
             *map(case.of_card, knowing),
         ),
-        commands=(f"{COMMAND}resend {case.task_id}",),
+        commands=(f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -74,9 +84,11 @@ def _knowing(case: Case) -> list[Life]:
     return [life for life in case.living if life.worker.worker_id in knowing]
 
 
-def _release(case: Case, worker: str | None) -> str | None:
-    life = next((each for each in case.lives if each.worker.name == worker), None)
-    return life.card.release if life and life.card else None
+def _life(case: Case, record: TaskRecord) -> Life | None:
+    """The life of the worker that ended it; None if its name has had several, and none is told."""
+    told = case.life_of(worker_in(record.outcome.stamp)) if record.outcome else None
+    named = [each for each in case.lives if each.worker.name == record.worker]
+    return told or (named[0] if len(named) == 1 else None)
 
 
 def _of(life: Life) -> str:
@@ -87,7 +99,7 @@ def content_disallowed(case: Case) -> Finding | None:
     record = case.record
     if record is None or record.state != REJECTED or not _is(record, "ContentDisallowed"):
         return None
-    life = next((each for each in case.lives if each.worker.name == record.worker), None)
+    life = _life(case, record)
     accepts = names([*life.card.accept_content]) if life and life.card else ""
     kind = record.message.content_type if record.message else None
     sentence = f"{record.worker or 'The worker'} refuses {_serializer(kind)}"
@@ -130,7 +142,7 @@ def revoked(case: Case) -> Finding | None:
         how,
         f"It was {how}{by}{where}{ended}.",
         evidence=tuple(evidence),
-        commands=(f"{COMMAND}resend {case.task_id}",),
+        commands=(f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -150,7 +162,7 @@ def _expired(case: Case, record: TaskRecord) -> Finding:
         "expired",
         f"{sentence}.",
         evidence=(case.of_record(f"REVOKED: {said}", done),),
-        commands=(f"{COMMAND}resend {case.task_id}",),
+        commands=(f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -162,7 +174,7 @@ def unsent(case: Case) -> Finding | None:
         "never sent",
         f"The broker did not take it: {_error(record)}. Its publisher was told so.",
         evidence=(case.of_record("UNSENT", record.date_updated),),
-        commands=(f"{COMMAND}resend {case.task_id}",),
+        commands=(f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -182,11 +194,11 @@ def ended(case: Case) -> Finding | None:
     if record.state == FAILURE:
         attempt = f"attempt {record.retries + 1}" if record.executions else "it"
         sentence = f"It failed: {attempt}{where} ended{when}{after} with {_error(record)}."
-        commands = (f"{COMMAND}show {case.task_id}", f"{COMMAND}resend {case.task_id}")
+        commands = (f"{COMMAND}show {word(case.task_id)}", f"{COMMAND}resend {word(case.task_id)}")
         return Finding("failed", sentence, evidence=evidence, commands=commands)
-    word = "gave it up" if record.state == IGNORED else "refused it"
+    did = "gave it up" if record.state == IGNORED else "refused it"
     why = f" ({_error(record)})" if record.exception_type else ""
-    sentence = f"{record.worker or 'Its worker'} {word}{when}{why}; nothing more is to come."
+    sentence = f"{record.worker or 'Its worker'} {did}{when}{why}; nothing more is to come."
     return Finding(record.state.lower(), sentence, evidence=evidence)
 
 
@@ -223,7 +235,7 @@ def late(case: Case) -> Finding | None:
 def _without_consumer(case: Case, queue: str | None, since: datetime, until: datetime) -> float:
     """Seconds between two times in which no worker with a card consumed *queue*."""
     mine = [life for life in case.lives if life.card and queue in life.card.queues]
-    if not mine:
+    if not mine or not _all_known(case, since, until):
         return 0.0
     free, reached = 0.0, since
     for life in sorted(mine, key=lambda each: each.worker.date_started):
@@ -237,6 +249,17 @@ def _without_consumer(case: Case, queue: str | None, since: datetime, until: dat
     return free if free >= 1 else 0.0
 
 
+def _all_known(case: Case, since: datetime, until: datetime) -> bool:
+    """True if every worker that lived in this time is known, with its card."""
+    if case.now - since > _REMEMBERED or len(case.lives) >= _FORGOTTEN:
+        return False
+    return all(
+        life.card is not None
+        for life in case.lives
+        if life.worker.date_started < until and _end(case, life) > since
+    )
+
+
 def _end(case: Case, life: Life) -> datetime:
     return life.worker.gone_since if life.worker.is_gone(case.now) else case.now
 
@@ -247,8 +270,9 @@ def _behind(case: Case, record: TaskRecord, since: datetime, until: datetime) ->
         return None
     ran = case.reading.ran_on(record.worker, since, until)
     others = [each for each in ran if each.task_id != record.task_id]
-    if not others:
-        return None
+    life = _life(case, record)
+    if not others or len(others) < ((life and life.card and life.card.processes) or 1):
+        return None  # a process was free
     longest = max(others, key=lambda each: each.runtime or 0)
     took = f", the longest {longest.name} with {span(longest.runtime)}" if longest.runtime else ""
     waited_for = span((until - since).total_seconds())

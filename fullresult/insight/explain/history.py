@@ -33,8 +33,10 @@ def _twice(case: Case, first: Execution, second: Execution) -> Finding | None:
     begin = f"It ran twice: {first.worker} began it at {case.at(first.date_started)}"
     life = case.life_of(first.worker_id)
     if life and life.worker.is_gone(case.now) and life.worker.date_seen <= second.date_started:
+        is_over = first.date_done is not None and first.state not in ("STARTED", "INTERRUPTED")
+        when = "after it had ended" if is_over else "before it ended"
         sentence = (
-            f"{begin} and was gone at {case.at(life.worker.gone_since)} before it ended; the "
+            f"{begin} and was gone at {case.at(life.worker.gone_since)} {when}; the "
             f"broker gave it to {second.worker} at {case.at(second.date_started)}."
         )
         evidence.append(case.of_life(life))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from fullresult.insight.explain.case import Case, from_epoch
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names
+from fullresult.insight.explain.explanation import (
+    COMMAND,
+    Confidence,
+    Evidence,
+    Finding,
+    names,
+    word,
+)
 from fullresult.insight.live import QueueNow
 from fullresult.insight.queues import sentence as left_alone
 from fullresult.insight.words import count_of, span
@@ -30,7 +38,7 @@ def gone(case: Case) -> Finding | None:
         "queue is gone",
         sentence,
         evidence=(case.of_broker(f"no queue {queue.name}"),),
-        commands=(f"{COMMAND}resend {case.task_id}",),
+        commands=(f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -72,8 +80,8 @@ def not_consumed(case: Case) -> Finding | None:
     if counted:
         evidence.append(case.of_broker(f"{queue} has 0 consumers"))
     commands = (
-        f"celery -A proj control add_consumer {queue}",
-        f"{COMMAND}resend {case.task_id} --queue {case.consumed[0]}",
+        f"celery -A proj control add_consumer {word(queue)}",
+        f"{COMMAND}resend {word(case.task_id)} --queue {word(case.consumed[0])}",
     )
     return Finding(
         "nobody consumes its queue",
@@ -106,7 +114,7 @@ def waits_in_queue(case: Case) -> Finding | None:
         )
         said = f"found in {queue.name}, {ahead} of {queue.ready} before it"
         return Finding("waits in its queue", sentence, evidence=(case.of_broker(said),))
-    if queue.found is False or not queue.ready or _overtaken(case, record, queue):
+    if queue.found is False or not queue.ready or _overtaken(case, record):
         return None
     workers = "" if queue.consumers is None else f" and {count_of(queue.consumers, 'consumer')}"
     sentence = (
@@ -122,22 +130,40 @@ def taken(case: Case) -> Finding | None:
     if not case.is_waiting or queue is None or queue.taken_at is None:
         return None
     when = from_epoch(queue.taken_at)
-    timeout = next((life.card.visibility_timeout for life in case.lives if life.card), None)
-    again = when + timedelta(seconds=timeout) if timeout else from_epoch(queue.again_at or 0)
-    silent = names([life.worker.name for life in case.silent])
-    lost = f"{silent} may have it" if silent else "that worker is gone"
-    sentence = (
-        f"A worker took it at {case.at(when)}, and none that answers has it: {lost}. The broker "
-        f"delivers it again after {case.at(again)} (visibility timeout)."
-    )
+    again = _again(case, queue, when)
+    sentence = f"A worker took it at {case.at(when)}, and none that answers has it: {_whose(case)}."
+    if again is not None:
+        sentence += f" The broker delivers it again after {case.at(again)} (visibility timeout)."
     said = f"not acknowledged since {case.at(when)}"
     return Finding(
         "taken by a worker that is gone",
         sentence,
         case.by_exclusion,
         (case.of_broker(said), *_gone_after(case, when)),
-        (f"{COMMAND}resend {case.task_id}",),
+        (f"{COMMAND}resend {word(case.task_id)}",),
     )
+
+
+def _whose(case: Case) -> str:
+    """Who may have what none that answers has."""
+    workers = case.live.workers if case.live else None
+    if workers is None or workers.problem:
+        return "workers could not be asked"
+    mute = [life.worker.name for life in case.silent]
+    mute += [*workers.strangers, *workers.failed]
+    return f"{names(mute)} may have it" if mute else "that worker is gone"
+
+
+def _again(case: Case, queue: QueueNow, when: datetime) -> datetime | None:
+    """When it will be delivered again; None if that is beyond all dates."""
+    mine = [c for c in (life.card for life in case.lives) if c]
+    known = (c.visibility_timeout for c in mine if c.namespace == case.settings.namespace)
+    timeout = next(filter(None, known), None)
+    with suppress(OverflowError, ValueError, OSError):
+        if timeout:
+            return when + timedelta(seconds=timeout)
+        return from_epoch(queue.again_at) if queue.again_at else None
+    return None
 
 
 def _gone_after(case: Case, when: datetime) -> list[Evidence]:
@@ -159,12 +185,16 @@ def lost(case: Case) -> Finding | None:
         return None
     if queue.problem or queue.found or (case.live and case.live.workers.problem):
         return None
-    if queue.found is None and queue.ready and not _overtaken(case, record, queue):
+    over = _overtaken(case, record)
+    if queue.found is None and queue.ready and not over:
         return None
     evidence = [case.of_broker(_depth(queue))]
     evidence += [case.of_answer(answer, "does not have it") for answer in case.answers]
-    where = "the queue is empty" if not queue.ready else f"it is not among the {queue.ready} there"
-    over = _overtaken(case, record, queue)
+    where = "the queue is empty"
+    if queue.ready:
+        there = count_of(queue.ready, "message")
+        looked = queue.found is False
+        where = f"it is not among the {there} there" if looked else f"{there} wait there"
     if case.reading.get(case.task_id) != record:
         return None  # it moved while it was looked for
     if over:
@@ -172,17 +202,21 @@ def lost(case: Case) -> Finding | None:
             Evidence("record", over.date_published, f"{over.task_id} came later and was begun")
         )
     overtaken = f", a later task of {queue.name} was begun" if over else ""
-    sentence = (
-        f"It is lost: {where}{overtaken}, and no worker has it. {queue.name} was purged, or the "
-        "broker was started anew without it."
-    )
     strangers = case.live and case.live.workers.strangers
+    confidence: Confidence = "possible" if strangers or not case.answers else case.by_exclusion
+    is_sure = confidence == "likely"
+    none = "no worker has it" if is_sure else "no worker that answers has it"
+    sentence = (
+        f"It {'is' if is_sure else 'may be'} lost: {where}{overtaken}, and "
+        f"{none if case.answers else 'no worker answers'}. {'' if is_sure else 'Then '}"
+        f"{queue.name} was purged, or the broker was started anew without it."
+    )
     return Finding(
         LOST,
         sentence,
-        "possible" if strangers or not case.answers else case.by_exclusion,
+        confidence,
         tuple(evidence),
-        (f"{COMMAND}resend {case.task_id}",),
+        (f"{COMMAND}resend {word(case.task_id)}",),
     )
 
 
@@ -190,14 +224,10 @@ def _depth(queue: QueueNow) -> str:
     return f"{queue.name} has {count_of(queue.ready or 0, 'message')} ready"
 
 
-def _overtaken(case: Case, record: TaskRecord, queue: QueueNow) -> TaskRecord | None:
-    """A later task of its queue that was begun; or the head of the line, if it is later."""
-    if queue.oldest_id is not None and queue.oldest_id != record.task_id:
-        head = case.reading.get(queue.oldest_id)
-        mine = record.date_published or datetime.max.replace(tzinfo=timezone.utc)
-        if head is not None and head.date_published and head.date_published > mine:
-            return head
-    return case.reading.overtaken_by(record)
+def _overtaken(case: Case, record: TaskRecord) -> TaskRecord | None:
+    """A task of its queue that came later and was begun."""
+    since = case.ready_since
+    return None if since is None else case.reading.overtaken_by(record, since)
 
 
 def waits(case: Case) -> Finding | None:
@@ -206,7 +236,7 @@ def waits(case: Case) -> Finding | None:
     if not case.is_waiting or record is None or case.published is None:
         return None
     lasts = span((case.now - case.published).total_seconds())
-    over = case.reading.overtaken_by(record)
+    over = _overtaken(case, record)
     sentence = f"It was given to the broker {lasts} ago, and no worker has begun it."
     evidence = [case.of_record(record.state, case.published)]
     if over:

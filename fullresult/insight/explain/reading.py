@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 from fullresult.insight.tally import percentiles
 from fullresult.record import FAILURE, TaskRecord
 from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record.card import options_in
 from fullresult.record.sample import Sample
 from fullresult.storage import (
     AuditStorage,
@@ -75,22 +75,21 @@ class Reading:
     def get(self, task_id: str) -> TaskRecord | None:
         return self._storage.get(task_id)
 
-    def overtaken_by(self, record: TaskRecord) -> TaskRecord | None:
-        """A task of its queue and priority that was published later and has been started.
+    def overtaken_by(self, record: TaskRecord, since: datetime) -> TaskRecord | None:
+        """A task of its queue and priority that was published after *since* and has been started.
 
-        Looks at the 200 newest since it was created.
+        Looks at the first 20 of the hour from then on.
         """
         if record.queue is None:
             return None
         query = TaskQuery(
             queue=record.queue,
-            since=record.date_created,
-            until=record.date_created + timedelta(hours=1),
+            since=since,
+            until=since + timedelta(hours=1),
             not_state=_STATES_BEFORE_START,
             order="oldest",
             limit=20,
         )
-        published = record.date_published or record.date_created
         return next(
             (
                 other
@@ -98,7 +97,7 @@ class Reading:
                 if other.task_id != record.task_id
                 and other.priority == record.priority
                 and other.start is not None
-                and (other.date_published or other.date_created) > published
+                and (other.date_published or other.date_created) > since
             ),
             None,
         )
@@ -136,15 +135,19 @@ class Reading:
         if not isinstance(self._storage, CardStorage):
             return []
         kept = self._storage.find_names([*cards])
-        quoted = f'"{name}":'
-        return [w for names_id, text in kept.items() if quoted in text for w in cards[names_id]]
+        return [
+            w
+            for names_id, text in kept.items()
+            if name in options_in(text)
+            for w in cards[names_id]
+        ]
 
     def options_of(self, name: str | None, names_id: str) -> dict[str, Any] | None:
         """The options of the task *name* in a list of names; None if that does not have it."""
         if not isinstance(self._storage, CardStorage) or not names_id:
             return None
         text = self._storage.find_names([names_id]).get(names_id, "{}")
-        found = json.loads(text).get(name)
+        found = options_in(text).get(name or "")
         return dict(found) if isinstance(found, dict) else None
 
     def last_sweep(self, namespace: str) -> datetime | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fullresult.insight.explain.case import Case
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
 from fullresult.insight.words import span
 from fullresult.record.schedule import Schedule
 
@@ -22,7 +22,7 @@ def not_due(case: Case) -> Finding | None:
         "not due",
         f"It waits in the storage and is due in {left}, at {case.at(first.due)}.",
         evidence=(_of(case, first),),
-        commands=(f"{COMMAND}reschedule {case.task_id} --in …",),
+        commands=(f"{COMMAND}reschedule {word(case.task_id)} --in …",),
     )
 
 
@@ -54,7 +54,7 @@ def _claimed(case: Case, first: Schedule, evidence: tuple[Evidence, ...]) -> Fin
         f"A sweeper took it at {case.at(first.date_claimed)} and did not say that it was sent"
         f"{why}: maybe it was sent, maybe not."
     )
-    commands = (f"{COMMAND}release {case.task_id}", f"{COMMAND}stale-scheduled")
+    commands = (f"{COMMAND}release {word(case.task_id)}", f"{COMMAND}stale-scheduled")
     return Finding("claimed", sentence, evidence=evidence, commands=commands)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullresult.insight.explain.case import Case
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding
+from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
 from fullresult.insight.words import brief, count_of
 from fullresult.record import FAILURE, FINISHED, SUCCESS, TaskRecord
 
@@ -40,10 +40,10 @@ def _step(case: Case, record: TaskRecord, embed: Mapping[str, Any]) -> Finding:
             f"It is {name}, {what} {before}, which failed{when} with {_error(record)}: so it was "
             "never published."
         )
-        commands: tuple[str, ...] = (f"{COMMAND}resend {record.task_id}",)
+        commands: tuple[str, ...] = (f"{COMMAND}resend {word(record.task_id)}",)
     else:
         sentence = f"It is {name}, {what} {before}, which is {record.state}: it comes after that."
-        commands = (f"{COMMAND}explain {record.task_id}",)
+        commands = (f"{COMMAND}explain {word(record.task_id)}",)
     said = f"{record.state}, and its links name {case.task_id}"
     evidence = (Evidence("record", record.date_updated, f"{record.task_id}: {said}"),)
     return Finding("never published", sentence, evidence=evidence, commands=commands)
@@ -74,8 +74,8 @@ def _chord(case: Case, record: TaskRecord, body: Any) -> Finding:
         Evidence("record", each.date_updated, f"{each.task_id}: {each.state}")
         for each in (*failed[:3], *open_[:3])
     )
-    commands = [f"{COMMAND}resend {each.task_id}" for each in failed[:1]]
-    commands += [f"{COMMAND}explain {each.task_id}" for each in open_[:1]]
+    commands = [f"{COMMAND}resend {word(each.task_id)}" for each in failed[:1]]
+    commands += [f"{COMMAND}explain {word(each.task_id)}" for each in open_[:1]]
     return Finding("body of a chord", sentence, evidence=evidence, commands=tuple(commands))
 
 
