@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fullresult.cli.terminal import bold, is_terminal
 from fullresult.insight.check.findings import RULES, Finding, Findings
@@ -19,7 +20,8 @@ _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 def as_text(findings: Findings) -> Iterator[str]:
     for finding in findings.found:
         level = bold(finding.level) if is_terminal() else finding.level
-        yield one_line(f"{level} {finding.rule} {finding.task}: {finding.problem}")
+        said = one_line(f"{finding.rule} {finding.task}: {finding.problem}")
+        yield f"{level} {said}"
         yield one_line(f"  {_who(finding)}; {finding.heal}")
         if finding.place is not None:
             yield one_line(f"  {_file(finding)}:{finding.place.line}")
@@ -35,7 +37,11 @@ def as_json(findings: Findings) -> Iterator[str]:
 def as_github(findings: Findings) -> Iterator[str]:
     """Workflow commands: GitHub shows each at its line."""
     for finding in findings.found:
-        place = "" if finding.place is None else f"file={_file(finding)},line={finding.place.line},"
+        place = (
+            ""
+            if finding.place is None
+            else f"file={_property(_file(finding))},line={finding.place.line},"
+        )
         title = f"title={_property(f'{finding.rule} {finding.task}')}"
         said = one_line(f"{finding.problem}; {_who(finding)}; {finding.heal}").replace("%", "%25")
         yield f"::{finding.level} {place}{title}::{said}"
@@ -62,7 +68,7 @@ def _result(finding: Finding) -> dict[str, Any]:
     }
     if finding.place is not None:
         location = {
-            "artifactLocation": {"uri": _file(finding)},
+            "artifactLocation": {"uri": quote(_file(finding))},
             "region": {"startLine": finding.place.line},
         }
         result["locations"] = [{"physicalLocation": location}]

@@ -196,7 +196,7 @@ def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
 def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTask:
     own = runs.by_entry.get(entry.name)
     last = own or runs.of_none
-    enabled = bool(getattr(getattr(entry, "model", entry), "enabled", True))
+    enabled = is_enabled(entry)
     return PeriodicTask(
         name=entry.name,
         task=entry.task,
@@ -209,6 +209,11 @@ def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTa
         last_run_by="entry" if own else "task" if last else None,
         next_due=_next_due(entry, runs.sent_by_beat.get(entry.name)) if enabled else None,
     )
+
+
+def is_enabled(entry: ScheduleEntry) -> bool:
+    """False if it is kept, and not sent."""
+    return bool(getattr(getattr(entry, "model", entry), "enabled", True))
 
 
 def schedule_text(plan: Any) -> str:

@@ -28,6 +28,11 @@ def misfit(task: Task, positional: int, keywords: Sequence[str]) -> Misfit | Non
     for a function behind `functools.wraps`.
     """
     run = _run_of(task)
+    try:
+        _signature(run, follow=True), _signature(run, follow=False)
+    except (TypeError, ValueError) as error:
+        problem = f"the arguments that {task.name} takes cannot be read: {error}"
+        return Misfit(problem, "check by hand that it takes them", certain=False)
     inner = _problem(_signature(run, follow=True), positional, keywords)
     if inner is None:
         return None
@@ -45,12 +50,12 @@ def shown_call(positional: int, keywords: Sequence[str]) -> str:
 
 def place_of(task: Task) -> Place | None:
     """Where *task* is defined."""
-    function = inspect.unwrap(_run_of(task))
-    function = getattr(function, "__func__", function)
     try:
+        function = inspect.unwrap(_run_of(task))
+        function = getattr(function, "__func__", function)
         file = inspect.getsourcefile(function)
         lines, first = inspect.getsourcelines(function)
-    except (TypeError, OSError):
+    except (TypeError, ValueError, OSError, SyntaxError):
         return None
     starts = (n for n, line in enumerate(lines) if line.lstrip().startswith(("def ", "async def ")))
     return None if file is None else Place(file, first + next(starts, 0))

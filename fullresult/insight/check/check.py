@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import takewhile
-from typing import Literal
+from typing import Any, Literal
 
 from celery import Celery
 
@@ -15,7 +15,8 @@ from fullresult.insight.check.findings import Finding, Findings, Level
 from fullresult.insight.check.rules import Broken, Rules
 from fullresult.insight.check.uses import Tally, Use, of_links, of_message
 from fullresult.insight.fleet import lives_of
-from fullresult.insight.periodic import Periodic, SchedulerError
+from fullresult.insight.periodic import Periodic, SchedulerError, is_enabled
+from fullresult.insight.words import count_of
 from fullresult.record import SCHEDULED, TaskRecord, pages
 from fullresult.record.shape import Shape
 from fullresult.storage import ShapeStorage, Storage, TaskQuery
@@ -25,6 +26,8 @@ _PAGE, _COUNTED = 500, 10_000
 _MOMENT = timedelta(milliseconds=1)
 _MOST = 20_000
 """Uses that are told apart."""
+Values = tuple[Any, Any] | None
+"""The arguments of a task, if they are known."""
 
 
 class Check:
@@ -47,6 +50,7 @@ class Check:
         self._periodic = periodic
         self._recent = recent
         self._answer = Findings()
+        self._left_out, self._hidden = 0, 0
         self._rules = Rules(app, self._consumed(queues, against))
 
     def run(self, known: Collection[str] = ()) -> Findings:
@@ -60,6 +64,7 @@ class Check:
         if self._recent:
             self._look(TaskQuery(open=False, not_state=[SCHEDULED], since=since), "warning")
         self._look_at_periodic()
+        self._say_what_was_not_checked()
         self._sort(known)
         return self._answer
 
@@ -129,13 +134,32 @@ class Check:
         use = of_message(shape)
         if use.positional is None:
             self._answer.unchecked += shape.number
-        values = None if record is None else (record.args, record.kwargs)
-        _tally(uses, use, shape, values)
+        self._tally(uses, use, shape, None if record is None else _values(record))
+
+    def _say_what_was_not_checked(self) -> None:
+        if self._left_out:
+            self._answer.notes.append(
+                f"{count_of(self._left_out, 'call')} not checked: only the first {_MOST:,} ways in "
+                "which tasks are called are told apart"
+            )
+        if self._hidden:
+            self._answer.notes.append(
+                f"values of {count_of(self._hidden)} not checked by their models: they are redacted"
+            )
+
+    def _tally(self, uses: dict[Use, Tally], use: Use, shape: Shape, values: Values) -> None:
+        found = uses.get(use)
+        if found is None:
+            if len(uses) >= _MOST:
+                self._left_out += shape.number
+                return
+            found = uses[use] = Tally()
+        found.add(shape, values)
 
     def _add_links(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
         shape = Shape.of(record)
         for use in of_links(record):
-            _tally(uses, use, shape, None)
+            self._tally(uses, use, shape, None)
 
     def _look_at_periodic(self) -> None:
         try:
@@ -144,6 +168,8 @@ class Check:
             self._answer.notes.append(f"periodic tasks were not checked: {error}")
             return
         for entry in entries:
+            if not is_enabled(entry):
+                continue
             keywords = tuple(sorted(map(str, entry.kwargs or {})))
             queue = (entry.options or {}).get("queue")
             shown = queue if isinstance(queue, str) else None
@@ -160,10 +186,14 @@ class Check:
                 self._answer.found.append(_finding(broken, tally, level))
 
     def _with_values(self, use: Use, tally: Tally) -> Tally:
-        if tally.values is not None or tally.example is None or use.how != "message":
+        if tally.example is None or use.positional is None or not self._rules.validates(use):
             return tally
-        record = self._storage.get(tally.example) if use.positional is not None else None
-        return tally if record is None else replace(tally, values=(record.args, record.kwargs))
+        if tally.values is not None:
+            return tally
+        record = self._storage.get(tally.example)
+        values = None if record is None else _values(record)
+        self._hidden += 0 if record is None or values else tally.count
+        return replace(tally, values=values)
 
     def _sort(self, known: Collection[str]) -> None:
         merged = _merged(self._answer.found)
@@ -190,13 +220,11 @@ def _declared(app: Celery) -> Collection[str]:
     return {str(getattr(queue, "name", queue)) for queue in queues}
 
 
-def _tally(uses: dict[Use, Tally], use: Use, shape: Shape, values: object) -> None:
-    found = uses.get(use)
-    if found is None:
-        if len(uses) >= _MOST:
-            return
-        found = uses[use] = Tally()
-    found.add(shape, values)  # type: ignore[arg-type]
+def _values(record: TaskRecord) -> Values:
+    """Its arguments; None if some are not known or redacted: a mask is no value of a task."""
+    args, kwargs = record.arguments
+    known = isinstance(args, list) and isinstance(kwargs, dict) and not record.redacted
+    return (args, kwargs) if known else None
 
 
 def _finding(broken: Broken, tally: Tally, level: Level) -> Finding:

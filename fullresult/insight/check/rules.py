@@ -52,6 +52,11 @@ class Rules:
         place = None if task is None else place_of(task)
         yield from self._of_message(use, place)
 
+    def validates(self, use: Use) -> bool:
+        """True if the task has models for the values of its messages."""
+        task = self._tasks.get(use.name)
+        return use.how == "message" and task is not None and pydantic_wrapper_of(task) is not None
+
     def _unregistered(self, use: Use) -> Broken:
         near = get_close_matches(use.name, self._names, 1, 0.5)
         last = use.name.rpartition(".")[2]
@@ -127,7 +132,10 @@ def _invalid(wrapper: Any, args: Any, kwargs: Any) -> Iterator[tuple[str, str]]:
     from pydantic import BaseModel, ValidationError
 
     function = inspect.unwrap(wrapper)
-    bound = inspect.signature(wrapper).bind(*args, **kwargs)
+    try:
+        bound = inspect.signature(wrapper).bind(*args, **kwargs)
+    except TypeError:
+        return  # it was changed since it was counted
     try:
         hints = typing.get_type_hints(function)
     except (NameError, TypeError, AttributeError):
@@ -147,7 +155,13 @@ def _invalid(wrapper: Any, args: Any, kwargs: Any) -> Iterator[tuple[str, str]]:
 
 
 def _models(hint: Any, base: type) -> list[Any]:
+    """The model by which Celery validates an argument: it looks into `Optional`, and no further."""
+    import types
     import typing
 
-    options = typing.get_args(hint) or (hint,)
-    return [each for each in options if isinstance(each, type) and issubclass(each, base)][:1]
+    options: tuple[Any, ...] = (hint,)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = tuple(each for each in typing.get_args(hint) if each is not type(None))
+    if len(options) != 1 or typing.get_origin(options[0]) is not None:
+        return []
+    return [each for each in options if isinstance(each, type) and issubclass(each, base)]

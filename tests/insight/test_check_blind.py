@@ -1,0 +1,122 @@
+"""A check says what it did not look at, and what came with a task commands nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from fullresult import FullResult
+from fullresult.cli import check_formats
+from fullresult.cli.check_formats import as_github, as_sarif, as_text
+from fullresult.insight.check import check
+from fullresult.insight.check.findings import Finding, Findings, Place
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.fullresult_storage = f"sqlite:///{tmp_path}/records.db"
+    yield app
+    app.fullresult.close()
+
+
+def task(app: Celery, name: str, function: Any, **options: Any) -> None:
+    app.task(name=name, shared=False, **options)(function)
+
+
+def one(order_id: int) -> None:
+    """A task of one argument."""
+
+
+def test_a_list_of_models_is_not_taken_for_one_model(app: Celery) -> None:
+    """Celery passes it on as it is."""
+    pydantic = pytest.importorskip("pydantic")
+
+    class Order(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        number: int
+
+    def take(orders: list[Any]) -> None:
+        pass
+
+    take.__annotations__["orders"] = list[Order]
+    FullResult(app)
+    task(app, "shop.take", take, pydantic=True)
+    app.tasks["shop.take"].delay([{"number": 7}])
+
+    assert app.fullresult.check().found == []
+
+
+def test_a_mask_is_not_validated_and_that_is_said(app: Celery) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Payment(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        number: int
+
+    def take(card: Any) -> None:
+        pass
+
+    take.__annotations__["card"] = Payment
+    app.conf.fullresult_redact = {"card"}
+    FullResult(app)
+    task(app, "shop.take", take, pydantic=True)
+    app.tasks["shop.take"].delay(card={"number": 7})
+
+    findings = app.fullresult.check()
+
+    assert findings.found == []
+    assert "values of 1 task not checked by their models: they are redacted" in findings.notes
+
+
+def test_calls_beyond_the_bound_are_counted_as_not_checked(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_MOST", 1)
+    FullResult(app)
+    task(app, "shop.run", one)
+    for number in range(3):
+        app.send_task("shop.run", (1,), kwargs={f"key{number}": 1})
+
+    notes = app.fullresult.check().notes
+
+    assert any(note.startswith("2 calls not checked: only the first 1 ways") for note in notes)
+
+
+def test_a_task_whose_arguments_cannot_be_read_is_a_warning(app: Celery) -> None:
+    FullResult(app)
+    task(app, "shop.run", one)
+    app.send_task("shop.run", (1,))
+    app.tasks["shop.run"].run = vars  # a built-in function without a signature
+
+    (finding,) = app.fullresult.check().found
+
+    assert (finding.rule, finding.level) == ("FR003", "warning")
+    assert "cannot be read" in finding.problem
+
+
+def odd() -> Findings:
+    told = ("a\n::error::b", "c\x1b[2J\n::set-output name=x::d", "e\r\n::f")
+    return Findings([Finding("FR001", "error", *told, place=Place("my dir/a,b::c.py", 3))])
+
+
+def test_what_came_with_a_task_commands_neither_github_nor_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (first, _) = as_github(odd())
+    properties = first.removeprefix("::error ").partition("::")[0]
+    assert properties.startswith("file=my dir/a%2Cb%3A%3Ac.py,line=3,title=FR001 a")
+    assert not {"\n", "\r", "\x1b"} & set(first)
+
+    monkeypatch.setattr(check_formats, "is_terminal", lambda: True)
+    (line, *_) = as_text(odd())
+    assert line.startswith("\x1b[1merror\x1b[0m FR001 a")
+    assert "\n" not in line
+    assert "\x1b[2J" not in line
+
+    (sarif,) = as_sarif(odd())
+    place = json.loads(sarif)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "my%20dir/a%2Cb%3A%3Ac.py"
