@@ -12,6 +12,7 @@ from fullresult.config import Settings
 from fullresult.insight.document import plain
 from fullresult.insight.fleet import Life, lives_of
 from fullresult.insight.live import Live, QueueNow
+from fullresult.insight.words import count_of
 from fullresult.record import PENDING, RETRY, TaskRecord
 from fullresult.record.sample import Sample
 from fullresult.storage import StatisticsStorage, Storage, TaskQuery
@@ -75,7 +76,11 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
     consumers = Consumers(storage, settings, now)
     waiting, recent = _waiting(storage), _recent(storage, now)
     known = {*consumers.by_queue, *waiting, *(each.queue for each in recent if each.queue)}
-    names = sorted(known)[:_MOST_NAMES]
+    # What somebody consumes, or waits for, before what was only seen lately.
+    ranked = sorted(
+        known, key=lambda name: (name not in consumers.by_queue, name not in waiting, name)
+    )
+    names, left_out = ranked[:_MOST_NAMES], max(len(ranked) - _MOST_NAMES, 0)
     told = {each.name: each for each in (live.queues(names) if live and names else ())}
     rates = _Rates(recent, now)
     found = [
@@ -85,6 +90,8 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
     found.sort(key=lambda each: (each.problem is None, each.name))
     problems = dict.fromkeys(each.problem for each in told.values() if each.problem)
     silent = ["broker: it was not asked"] if live is None else [f"broker: {p}" for p in problems]
+    if left_out:
+        silent.append(f"{count_of(left_out, 'queue')} more: the first {_MOST_NAMES} are shown")
     return Queues(now, tuple(found), tuple(silent))
 
 

@@ -104,6 +104,15 @@ def test_runs_beyond_the_visibility_timeout(full: FullResult) -> None:
     assert "'visibility_timeout': 141" in found.advice
 
 
+def test_of_few_runs_no_share_is_told(full: FullResult) -> None:
+    worker(full)
+    ran(full, "shop.pay", 90.0, 1.0)
+
+    told = risks(full)["visibility timeout"].evidence
+
+    assert told[0] == "the longest of 2 runs of shop.pay took 1 m 30 s"
+
+
 def test_an_eta_beyond_the_visibility_timeout(full: FullResult) -> None:
     worker(full)
     now = full.storage.now()

@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.insight import queues
 from fullresult.insight.queues import left_alone
 from fullresult.record.card import Card, WorkerCard
 from fullresult.record.worker import Worker
@@ -136,6 +137,20 @@ def test_queues_by_the_records_alone(full: FullResult) -> None:
     assert said.exit_code == 3
     assert "No living worker consumes archive." in said.stderr
     assert ids(said) == ["archive", "celery"]
+
+
+def test_queues_beyond_the_bound_are_counted(
+    full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_MOST_NAMES", 1)
+    live(full, "w1@a", "mail")
+    for queue in ("a", "b"):
+        full.app.send_task("shop.store", queue=queue)
+
+    found = full.queues(offline=True)
+
+    assert [each.name for each in found.queues] == ["mail"]
+    assert "2 queues more: the first 1 are shown" in found.unknown
 
 
 def test_a_worker_without_a_card_might_consume_anything(full: FullResult) -> None:

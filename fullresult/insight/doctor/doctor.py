@@ -23,6 +23,9 @@ def _unknown(patient: Patient) -> Iterator[str]:
         yield "workers: they were not asked"
     elif patient.live.workers.problem:
         yield f"workers: {patient.live.workers.problem}"
+    else:
+        for name in patient.live.workers.failed:
+            yield f"worker {name}: it answered with an error, which its log has"
     if patient.periodic_problem:
         yield f"periodic tasks: {patient.periodic_problem}"
     if not patient.living:

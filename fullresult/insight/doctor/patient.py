@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from fullresult.insight.live import Now
 from fullresult.insight.statistics import Percentiles
 from fullresult.insight.tally import percentiles
 from fullresult.record import PENDING, TaskRecord
+from fullresult.record.card import options_in
 from fullresult.record.sample import Sample
 from fullresult.storage import CardStorage, StatisticsStorage, Storage, TaskQuery
 
@@ -91,7 +91,7 @@ class Patient:
         found: dict[str, dict[str, Any]] = {}
         ids = {life.names_id for life in self.living if life.names_id}
         for text in self.storage.find_names(ids).values():
-            found.update(json.loads(text))
+            found.update(options_in(text))
         return found
 
     def is_late(self, name: str) -> bool:
