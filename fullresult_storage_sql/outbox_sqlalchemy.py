@@ -6,10 +6,9 @@ transaction, and it knows that there is something to commit.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
@@ -26,8 +25,8 @@ from fullresult_storage_sql.outbox_channels import (
 _DIALECTS: dict[str, Dialect] = {"postgresql": "postgresql", "sqlite": "sqlite"}
 _PLACEHOLDERS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric_dollar": "$1"}
 """By the driver's style of parameters. No statement for PostgreSQL has more than one value."""
-_numbers: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
-_counter = itertools.count(1)
+_NUMBER = "fullresult_engine"
+"""An execution option that means nothing to SQLAlchemy, and lives as long as its engine."""
 
 
 class Driver:
@@ -93,7 +92,9 @@ class _Described:
     def _place(self) -> str:
         """The engine's database, told from that of every other engine."""
         engine = self._bind.engine
-        number = _numbers.get(engine) or _numbers.setdefault(engine, next(_counter))
+        if _NUMBER not in engine.get_execution_options():
+            engine.update_execution_options(**{_NUMBER: uuid4().hex})
+        number = engine.get_execution_options()[_NUMBER]
         url = engine.url
         place = f"{url.host}:{url.port}/{url.database}" if url.host else url.database
         return f"{place or 'the database'} of engine {number}"

@@ -24,6 +24,8 @@ A module with tasks of its own: `from tests.apps.scenario_app import make_app, t
 Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
 
 Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
+
+Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
 """
 
 from __future__ import annotations
