@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.result import AsyncResult
 
-from fullresult.actions.audit import Actor, AuditLog, actor_here
+from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
 from fullresult.actions.batch import Report, would_resend
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
@@ -39,15 +39,18 @@ class ActionsAPI:
         self,
         query: TaskQuery | None = None,
         *,
+        all: bool = False,  # noqa: A002  # As `--all` of the command.
         limit: int | None = None,
         actor: str | None = None,
         **filters: Any,
     ) -> int:
         """Delete the records that match, on all pages, at most *limit*. Returns how many.
 
-        Raises like `find`, and `ValueError` for a *query* with a limit or an `after` of its own.
+        Raises like `find`, and `ValueError` for a *query* with a limit or an `after` of its own,
+        and for one that finds every record, unless *all* is True: a filter whose value is None
+        asks for nothing.
         """
-        return self._deeds(actor).delete(whole_query_of(query, filters), limit)
+        return self._deeds(actor).delete(_narrow(query, filters, all), limit)
 
     def purge(
         self, advance: Callable[[int], None] | None = None, *, actor: str | None = None
@@ -122,6 +125,7 @@ class ActionsAPI:
         query: TaskQuery | None = None,
         *,
         ids: Iterable[str] | None = None,
+        all: bool = False,  # noqa: A002  # As that of `delete`.
         limit: int | None = None,
         dry_run: bool = False,
         actor: str | None = None,
@@ -134,7 +138,8 @@ class ActionsAPI:
         cannot be sent is reported, and the others go on. After three errors of the broker in a row
         the rest is not tried. A *dry_run* only says which would be sent, and which ids are
         unknown. The order of *query* is ignored. Raises like `find`, and `ValueError` for a *query*
-        with a limit or an `after` of its own.
+        with a limit or an `after` of its own, and for one that finds every record, unless *all* is
+        True.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -144,9 +149,7 @@ class ActionsAPI:
                 raise TypeError("give ids, or a query and a limit, not both")
             chosen = list(dict.fromkeys(ids))
             return would_resend(self.parts.storage, chosen) if dry_run else deeds.resend_ids(chosen)
-        if query is None and not filters:
-            raise TypeError("say which tasks: ids, a TaskQuery, or its fields as keywords")
-        asked = whole_query_of(query, filters)
+        asked = _narrow(query, filters, all)
         if dry_run:
             found = islice(deeds.matching(asked), deeds.count(asked, limit))
             return Report(would_send=[task_id for task_id, _ in found])
@@ -248,3 +251,18 @@ class ActionsAPI:
 
     def _deeds(self, actor: str | None) -> Deeds:
         return self.acting(actor_here("python", actor))
+
+
+def _narrow(
+    query: TaskQuery | None,
+    filters: Mapping[str, Any],
+    everything: bool,
+) -> TaskQuery:
+    """The query of an action. Raises `ValueError` if it finds all, and that was not asked for."""
+    asked = whole_query_of(query, filters)
+    if not everything and not filters_of(asked):
+        raise ValueError(
+            "this would be done to every record: say which tasks, by a filter that is not None, or "
+            "give all=True"
+        )
+    return asked

@@ -185,7 +185,7 @@ def test_what_is_missing_is_sent_from_python_and_reported(app: Celery, full: Ful
 def test_one_has_to_say_what_is_missing_and_which_tasks(full: FullResult) -> None:
     with pytest.raises(TypeError, match="say what is missing"):
         full.resend_missing()
-    with pytest.raises(TypeError, match="say which tasks"):
+    with pytest.raises(ValueError, match="say which tasks"):
         full.resend_many()
     with pytest.raises(TypeError, match="not both"):
         full.resend_many(ids=["a"], state="FAILURE")
@@ -206,7 +206,7 @@ def test_a_negative_age_or_limit_is_refused_and_nothing_is_sent_or_deleted(
     for deed in (
         lambda: full.resend_missing(stale=True, limit=-1),
         lambda: full.resend_many(name="*", limit=-1),
-        lambda: full.delete(limit=-1),
+        lambda: full.delete(all=True, limit=-1),
     ):
         with pytest.raises(ValueError, match="limit must be 0 or more, not -1"):
             deed()

@@ -40,3 +40,20 @@ def test_a_query_without_one_is_of_all_that_match_and_limit_is_the_calls(full: F
     assert len(full.resend_many(TaskQuery(name="shop.*"), limit=3, dry_run=True).would_send) == 3
     assert full.delete(TaskQuery(name="shop.*"), limit=3) == 3
     assert full.delete(TaskQuery(name="shop.*", limit=None)) == 1
+
+
+@pytest.mark.parametrize("deed", ["delete", "resend_many"])
+@pytest.mark.parametrize("given", [{}, {"name": None}, {"query": TaskQuery()}, {"limit": 2}])
+def test_every_record_is_meant_only_where_it_is_said(
+    full: FullResult, deed: str, given: dict[str, Any]
+) -> None:
+    """A script whose option was not given hands over None."""
+    with pytest.raises(ValueError, match=r"done to every record: .* all=True"):
+        getattr(full, deed)(**given)
+
+    assert full.count() == 4
+
+
+def test_every_record_can_be_meant(full: FullResult) -> None:
+    assert len(full.resend_many(all=True, dry_run=True).would_send) == 4
+    assert full.delete(all=True) == 4

@@ -271,7 +271,7 @@ def _capture(full: FullResult) -> Target:
         full.storage.write([record])
         _read_all(record)
         _read_all(merge(record, full.get("one") or record))
-        full.delete()
+        full.delete(all=True)
 
     return Target(_deliveries(), read)
 
@@ -368,7 +368,7 @@ def _store(full: FullResult) -> Target:
             except StorageError:
                 return
             _read_all(full.get(frame.task_id) or frame)
-            full.delete()
+            full.delete(all=True)
 
     return Target([line[8:] for line in _lines()], read, (lines.Unreadable,))
 
