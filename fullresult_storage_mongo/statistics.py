@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from fullresult.record import Sample, ScheduleQuery, pages
-from fullresult.storage import Tally, TaskQuery, Walked
+from fullresult.storage import Alike, Tally, TaskQuery, Walked
 from fullresult_storage_mongo import queries, schedules
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
@@ -33,6 +33,12 @@ class MongoStatistics:
         return database.read(
             lambda handle: [_sample(handle, *span, most) for span in pairwise(edges)]
         )
+
+    def count_alike(self, since: datetime, until: datetime, most: int) -> list[Alike]:
+        database = self._prepared()
+        if most < 1:
+            return []
+        return database.read(lambda handle: _count_alike(handle, since, until, most))
 
     def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
         database = self._prepared()
@@ -99,6 +105,23 @@ def _sample(handle: Handle, since: datetime, until: datetime, most: int) -> list
         batch_size=most + 1,
     )
     return [Sample._make(map(each.get, _FIELDS)) for each in found]
+
+
+def _count_alike(handle: Handle, since: datetime, until: datetime, most: int) -> list[Alike]:
+    told_apart: Document = {
+        "name": {"$ifNull": ["$name", None]},
+        "state": {"$ifNull": ["$state", None]},
+        "published": {"$ne": [{"$ifNull": ["$date_published", None]}, None]},
+        "started": {"$ne": [{"$ifNull": ["$start_date", None]}, None]},
+        "retried": {"$gt": [{"$ifNull": ["$retries", 0]}, 0]},
+    }
+    steps: list[Document] = [
+        {"$match": {"date_created": {"$gte": since, "$lt": until}}},
+        {"$sort": {"date_created": -1, "_id": -1}},
+        {"$limit": most},
+        {"$group": {"_id": told_apart, "number": {"$sum": 1}}},
+    ]
+    return [Alike(**each["_id"], number=each["number"]) for each in handle.tasks.aggregate(steps)]
 
 
 def _count(handle: Handle, query: TaskQuery | ScheduleQuery, most: int) -> int:

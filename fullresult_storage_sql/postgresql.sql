@@ -284,6 +284,20 @@ SELECT
 FROM told
 GROUP BY 1, 2, 3, 4, 5, 6, 7;
 
+-- name: count_alike
+-- Count the newest records created in a span of time, by what statistics tell apart.
+SELECT t.name, t.state, t.published, t.started, t.retried, count(*)
+FROM (
+    SELECT
+        t.name, t.state, t.date_published IS NOT NULL AS published,
+        t.start_date IS NOT NULL AS started, coalesce(t.retries, 0) > 0 AS retried
+    FROM fullresult_task AS t
+    WHERE t.date_created >= %s AND t.date_created < %s
+    ORDER BY t.date_created DESC, t.task_id DESC
+    LIMIT %s
+) AS t
+GROUP BY t.name, t.state, t.published, t.started, t.retried;
+
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT

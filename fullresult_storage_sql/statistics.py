@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from fullresult.record import Sample, ScheduleQuery
-from fullresult.storage import Tally, TaskQuery
+from fullresult.storage import Alike, Tally, TaskQuery
 from fullresult_storage_sql import queries, rows, schedules
 from fullresult_storage_sql.database import Database
 from fullresult_storage_sql.prepared import Prepared
@@ -21,6 +21,15 @@ class SqlStatistics(Prepared):
     def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
         database = self._prepared()
         return [_sample(database, *span, most) for span in pairwise(edges)]
+
+    def count_alike(self, since: datetime, until: datetime, most: int) -> list[Alike]:
+        database = self._prepared()
+        values = [rows.date_text(since), rows.date_text(until), max(most, 0)]
+        found = database.ask(database.sql["count_alike"], values)
+        return [
+            Alike(name, state, bool(published), bool(started), bool(retried), number)
+            for name, state, published, started, retried, number in found
+        ]
 
     def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
         database = self._prepared()

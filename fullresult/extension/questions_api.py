@@ -69,15 +69,17 @@ class QuestionsAPI:
         until: datetime | None = None,
         *,
         buckets: int = 24,
+        seconds: float | None = None,
     ) -> Statistics:
         """The outcomes of the tasks that were created in a span of time, cut into *buckets*.
 
         The span ends *until* (now, by the storage's clock) and begins *since*, a time or a length
-        of time before the end. If it has too many tasks, only the newest of each bucket are looked
-        at, and `sampled` says so. Raises `ValueError` for a span that cannot be cut;
+        of time before the end. Every task is counted, 20,000 at a time. With *seconds*, counting
+        ends after about as long, and there are at least so many: `exact` says so. Times are of the
+        newest 5,000 at most. Raises `ValueError` for a span that cannot be cut;
         `StorageError`.
         """
-        return self._overviews.statistics(since, until, buckets)
+        return self._overviews.statistics(since, until, buckets, seconds)
 
     def overview(
         self,
@@ -86,12 +88,13 @@ class QuestionsAPI:
         *,
         buckets: int = 24,
         cap: int = CAP,
+        seconds: float | None = None,
     ) -> Overview:
         """`statistics`, the tasks in each state, the late ones, and the delay of sweepers.
 
         All numbers except those of the statistics stop at *cap*. Raises like `statistics`.
         """
-        return self._overviews.overview(since, until, buckets, cap)
+        return self._overviews.overview(since, until, buckets, cap, seconds)
 
     @property
     def _overviews(self) -> Overviews:

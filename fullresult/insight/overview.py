@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fullresult.insight.census import census
 from fullresult.insight.counts import StateCounts, count_states
 from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
-from fullresult.insight.tally import MOST, edges, statistics
+from fullresult.insight.tally import edges, shares, statistics
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import ScheduleStorage, StatisticsStorage, Storage, StorageError, TaskQuery
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 CAP = 1_000
 """The number at which counting stops."""
-_FEWEST = 20
-"""A bucket gets a sample of at least this size; of fewer, percentiles say nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,12 @@ class Overviews:
         self._counting: StatisticsStorage = storage
 
     def overview(
-        self, since: datetime | timedelta, until: datetime | None, buckets: int, cap: int
+        self,
+        since: datetime | timedelta,
+        until: datetime | None,
+        buckets: int,
+        cap: int,
+        seconds: float | None = None,
     ) -> Overview:
         now = self._storage.now()
         namespace = self._settings.namespace
@@ -69,7 +74,7 @@ class Overviews:
         counts = self.states(TaskQuery(), cap)
         return Overview(
             at=now,
-            statistics=self._statistics(since, until or now, buckets),
+            statistics=self._statistics(since, until or now, buckets, seconds),
             states=counts.by_state,
             at_least=counts.at_least,
             stale=self._counting.count_capped(stale_query(late, None, None), cap),
@@ -80,15 +85,30 @@ class Overviews:
         )
 
     def statistics(
-        self, since: datetime | timedelta, until: datetime | None, buckets: int
+        self,
+        since: datetime | timedelta,
+        until: datetime | None,
+        buckets: int,
+        seconds: float | None = None,
     ) -> Statistics:
-        return self._statistics(since, until or self._storage.now(), buckets)
+        return self._statistics(since, until or self._storage.now(), buckets, seconds)
 
-    def _statistics(self, since: datetime | timedelta, until: datetime, buckets: int) -> Statistics:
+    def _statistics(
+        self,
+        since: datetime | timedelta,
+        until: datetime,
+        buckets: int,
+        seconds: float | None,
+    ) -> Statistics:
         begin = until - since if isinstance(since, timedelta) else since
         cut = edges(begin, until, buckets)
-        most = max(MOST // buckets, _FEWEST)
-        return statistics(cut, self._counting.sample(cut, most), most)
+        counted = census(self._counting, cut, seconds)
+        most = shares(counted)
+        samples = [
+            self._counting.sample(span, number)[0] if number else []
+            for span, number in zip(pairwise(cut), most, strict=True)
+        ]
+        return statistics(cut, samples, most, counted)
 
     def states(self, query: TaskQuery, cap: int) -> StateCounts:
         """The number of records that *query* finds, by each state that it allows; *cap* at most."""

@@ -19,7 +19,10 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Counts:
-    """Tasks that were created in a span of time, and what became of them until now."""
+    """Tasks that were created in a span of time, and what became of them until now.
+
+    If they are not `exact`, there are at least so many.
+    """
 
     since: datetime
     until: datetime
@@ -37,14 +40,15 @@ class Counts:
     """From published (or due, if that is later) to the first start. None: no task has started."""
     run: Percentiles | None
     """Of the execution that returned or raised. None: no task has."""
-    share: float = 1.0
-    """The share of the span that was looked at: its newest part, where there were too many tasks to
-    look at all."""
+    looked_at: int
+    """The number of tasks, the newest of each bucket, that the percentiles are of."""
+    exact: bool = True
+    """True if every task was counted. There was no time for it where there are too many."""
 
     @property
     def per_second(self) -> float:
-        """Tasks a second in the part of the span that was looked at."""
-        seconds = (self.until - self.since).total_seconds() * self.share
+        """Tasks created in a second."""
+        seconds = (self.until - self.since).total_seconds()
         return self.tasks / seconds if seconds else 0.0
 
 
@@ -69,5 +73,5 @@ class Statistics:
 
     @property
     def sampled(self) -> bool:
-        """True if only the newest tasks of each bucket were looked at, as there were too many."""
-        return self.total.share < 1
+        """True if the percentiles are not of all tasks: there were too many to look at each."""
+        return not self.total.exact or self.total.looked_at < self.total.tasks

@@ -1,10 +1,10 @@
-"""Statistics made of samples: counts and percentiles by task and time."""
+"""Statistics by task and time: counts from a census, percentiles from samples."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,9 +14,12 @@ from fullresult.insight.statistics import Counts, Percentiles, Statistics, TaskS
 from fullresult.record import FAILURE, FINISHED, SUCCESS, UNSENT
 from fullresult.record.dates import cut
 from fullresult.record.sample import Sample
+from fullresult.storage import Alike
 
 MOST = 5_000
-"""Records that are looked at for one question."""
+"""Records that are looked at for the percentiles."""
+FEWEST = 20
+"""A bucket gets a sample of at least this size; of fewer, percentiles say nothing."""
 MOST_NAMES = 50
 """The most frequent names have statistics of their own; the tasks of all others are taken
 together."""
@@ -39,43 +42,57 @@ def edges(since: datetime, until: datetime, buckets: int) -> list[datetime]:
     return [cut(edge) for edge in (*inner, until)]
 
 
+def shares(census: Sequence[Sequence[Alike] | None]) -> list[int]:
+    """The number of tasks of each bucket to look at, so that about `MOST` are looked at in all.
+
+    A bucket that was counted gets its part of the tasks; one that was not gets an equal part.
+    """
+    equal = max(MOST // max(len(census), 1), FEWEST)
+    sizes = [None if c is None else sum(alike.number for alike in c) for c in census]
+    counted = sum(size for size in sizes if size is not None)
+    room = max(MOST - equal * sizes.count(None), 0)
+    if counted <= room:
+        return [equal if size is None else size for size in sizes]
+    return [
+        equal if size is None else min(max(room * size // counted, FEWEST), size) for size in sizes
+    ]
+
+
 def statistics(
-    edges: Sequence[datetime], samples: Sequence[Sequence[Sample]], most: int
+    edges: Sequence[datetime],
+    samples: Sequence[Sequence[Sample]],
+    most: Sequence[int],
+    census: Sequence[Sequence[Alike] | None],
 ) -> Statistics:
-    """Statistics from *samples*: for each bucket its newest tasks, *most* at most."""
+    """Statistics from a *census*, and from *samples*: each bucket's newest tasks, *most* at most.
+
+    A bucket that was not counted has the numbers of its sample.
+    """
     spans = [_Span(a, b) for a, b in pairwise(edges)]
-    shares = [_share(span, found, most) for span, found in zip(spans, samples, strict=True)]
     tallies: dict[str | None, list[_Tally]] = {}
-    names = _frequent(samples)
-    for number, found in enumerate(samples):
-        for sample in found:
-            name = sample.name if sample.name in names else None
+    each_bucket = [_bucket(found, counted) for found, counted in zip(samples, census, strict=True)]
+    names = _frequent(each_bucket)
+    for number, by_name in enumerate(each_bucket):
+        for known, tally in by_name.items():
+            name = known if known in names else None
             if name not in tallies:
                 tallies[name] = [_Tally() for _ in spans]
-            tallies[name][number].add(sample)
+            tallies[name][number].join(tally)
+    exact = [
+        counted is not None or len(found) < bound
+        for counted, found, bound in zip(census, samples, most, strict=True)
+    ]
     whole = _Span(edges[0], edges[-1])
-    share = _mean(spans, shares)
 
-    def total(of: Iterable[_Tally]) -> Counts:
-        return _sum(of).counts(whole, share)
+    def of(tallies: Sequence[_Tally]) -> tuple[Counts, tuple[Counts, ...]]:
+        """Those of the whole time, and of each bucket."""
+        each = (t.counts(span, e) for t, span, e in zip(tallies, spans, exact, strict=True))
+        return _sum(tallies).counts(whole, all(exact)), tuple(each)
 
-    by_name = [
-        TaskStatistics(
-            name,
-            total(each),
-            tuple(t.counts(span, s) for t, span, s in zip(each, spans, shares, strict=True)),
-        )
-        for name, each in tallies.items()
-    ]
-    by_name.sort(key=lambda each: (each.name is None, -each.total.tasks, each.name or ""))
-    columns = [_sum(column) for column in zip(*tallies.values(), strict=True)] or [
-        _Tally() for _ in spans
-    ]
-    return Statistics(
-        total(columns),
-        tuple(t.counts(span, s) for t, span, s in zip(columns, spans, shares, strict=True)),
-        tuple(by_name),
-    )
+    tasks = [TaskStatistics(name, *of(each)) for name, each in tallies.items()]
+    tasks.sort(key=lambda each: (each.name is None, -each.total.tasks, each.name or ""))
+    columns = [_sum(column) for column in zip(*tallies.values(), strict=True)]
+    return Statistics(*of(columns or [_Tally() for _ in spans]), tuple(tasks))
 
 
 class _Span(NamedTuple):
@@ -83,29 +100,35 @@ class _Span(NamedTuple):
     until: datetime
 
 
-def _share(span: _Span, found: Sequence[Sample], most: int) -> float:
-    """The share of *span* that its sample covers: 1, unless it holds *most* tasks."""
-    if len(found) < most:
-        return 1.0
-    oldest = found[-1].date_created
-    width = (span.until - span.since).total_seconds()
-    # Dates are to the millisecond: no length is below one.
-    return min(max((span.until - oldest).total_seconds(), 0.001) / width, 1.0)
+def _bucket(found: Sequence[Sample], counted: Sequence[Alike] | None) -> dict[str | None, _Tally]:
+    """The tallies of a bucket by name."""
+    tallies: dict[str | None, _Tally] = defaultdict(_Tally)
+    for sample in found:
+        tallies[sample.name].look_at(sample)
+    alike = [*map(_alike, found)] if counted is None else counted
+    for each in alike:
+        tallies[each.name].count(each)
+    return tallies
 
 
-def _mean(spans: Sequence[_Span], shares: Sequence[float]) -> float:
-    widths = [(span.until - span.since).total_seconds() for span in spans]
-    covered = sum(width * share for width, share in zip(widths, shares, strict=True))
-    return 1.0 if all(share == 1 for share in shares) else covered / sum(widths)
+def _alike(sample: Sample) -> Alike:
+    return Alike(
+        name=sample.name,
+        state=sample.state,
+        published=sample.date_published is not None,
+        started=sample.first_started is not None,
+        retried=bool(sample.retries),
+        number=1,
+    )
 
 
-def _frequent(samples: Sequence[Sequence[Sample]]) -> set[str]:
+def _frequent(buckets: Iterable[Mapping[str | None, _Tally]]) -> set[str]:
     """The names that have statistics of their own."""
     numbers: dict[str, int] = defaultdict(int)
-    for found in samples:
-        for sample in found:
-            if sample.name is not None:
-                numbers[sample.name] += 1
+    for by_name in buckets:
+        for name, tally in by_name.items():
+            if name is not None:
+                numbers[name] += tally.tasks
     by_number = sorted(numbers, key=lambda name: (-numbers[name], name))
     return set(by_number[:MOST_NAMES])
 
@@ -121,32 +144,42 @@ class _Tally:
     failed: int = 0
     dropped: int = 0
     retried: int = 0
+    looked_at: int = 0
     waits: list[float] = field(default_factory=list)
     runs: list[float] = field(default_factory=list)
 
-    def add(self, sample: Sample) -> None:
-        state = sample.state
-        self.tasks += 1
-        if sample.date_published is not None and state != UNSENT:
-            self.published += 1
-        if state == SUCCESS:
-            self.succeeded += 1
-        elif state == FAILURE:
-            self.failed += 1
-        elif state in _DROPPED:
-            self.dropped += 1
-        if sample.retries:
-            self.retried += 1
+    def count(self, alike: Alike) -> None:
+        number = alike.number
+        self.tasks += number
+        if alike.published and alike.state != UNSENT:
+            self.published += number
+        if alike.state == SUCCESS:
+            self.succeeded += number
+        elif alike.state == FAILURE:
+            self.failed += number
+        elif alike.state in _DROPPED:
+            self.dropped += number
+        if alike.retried:
+            self.retried += number
+        if alike.started:
+            self.started += number
+
+    def look_at(self, sample: Sample) -> None:
+        self.looked_at += 1
         if (wait := sample.wait) is not None:
-            self.started += 1
             self.waits.append(wait)
         if (run := sample.run) is not None:
             self.runs.append(run)
 
-    def counts(self, span: _Span, share: float) -> Counts:
+    def join(self, other: _Tally) -> None:
+        self.waits += other.waits
+        self.runs += other.runs
+        for name in (*_NUMBERS, "looked_at"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def counts(self, span: _Span, exact: bool) -> Counts:
         return Counts(
-            span.since,
-            span.until,
+            *span,
             self.tasks,
             self.published,
             self.started,
@@ -156,7 +189,8 @@ class _Tally:
             self.retried,
             percentiles(self.waits),
             percentiles(self.runs),
-            share,
+            self.looked_at,
+            exact,
         )
 
 
@@ -167,10 +201,7 @@ _NUMBERS = ("tasks", "published", "started", "succeeded", "failed", "dropped", "
 def _sum(tallies: Iterable[_Tally]) -> _Tally:
     whole = _Tally()
     for tally in tallies:
-        whole.waits += tally.waits
-        whole.runs += tally.runs
-        for name in _NUMBERS:
-            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+        whole.join(tally)
     return whole
 
 

@@ -8,6 +8,7 @@ from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
+    Alike,
     AuditStorage,
     CardStorage,
     CompleteChord,
@@ -42,6 +43,7 @@ __all__ = [
     "OPEN",
     "OWN_SECTION",
     "Addressed",
+    "Alike",
     "AsyncOutboxWriter",
     "AuditStorage",
     "CardStorage",

@@ -237,6 +237,20 @@ class JoiningStorage(Protocol):
         ...
 
 
+class Alike(NamedTuple):
+    """The number of records that statistics do not tell apart."""
+
+    name: str | None
+    state: str | None
+    published: bool
+    """True if they have a `date_published`."""
+    started: bool
+    """True if they have a `start`."""
+    retried: bool
+    """True if `retries` is greater than 0."""
+    number: int
+
+
 @runtime_checkable
 class StatisticsStorage(Protocol):
     """Optional: answers what statistics are made of, with bounded work."""
@@ -247,6 +261,13 @@ class StatisticsStorage(Protocol):
         A span has the records created at its first edge or later and before its second. Returns one
         list for each span, in order, of up to *most* records, the newest first. Each list is one
         consistent read that reads no more records than it returns.
+        """
+        ...
+
+    def count_alike(self, since: datetime, until: datetime, most: int) -> list[Alike]:
+        """The numbers of the newest records created *since* and before *until*, *most* at most.
+
+        One consistent read, which reads no more records than that. The order is any.
         """
         ...
 

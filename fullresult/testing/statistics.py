@@ -15,6 +15,7 @@ from fullresult.record import FAILURE, PENDING, SCHEDULED, STATES, SUCCESS, Star
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import (
+    Alike,
     ScheduleStorage,
     StatisticsStorage,
     Storage,
@@ -28,6 +29,7 @@ from fullresult.testing.processes import OpenStorage
 
 CALLS: dict[str, Callable[[Any], object]] = {
     "sample": lambda storage: storage.sample([samples.NOON, samples.after(1)], 10),
+    "count_alike": lambda storage: storage.count_alike(samples.NOON, samples.after(1), 10),
     "count_capped": lambda storage: storage.count_capped(TaskQuery(), 10),
     "tally": lambda storage: storage.tally(TaskQuery(), 10),
     "walk": lambda storage: storage.walk(TaskQuery(), 10),
@@ -50,6 +52,13 @@ def sampled(record: TaskRecord) -> Sample:
         outcome.runtime if outcome else None,
         message.queue if message else None,
     )
+
+
+def alike(record: TaskRecord) -> Alike:
+    """The record, counted alone."""
+    name, state = record.message and record.message.name, record.outcome and record.outcome.state
+    published = record.date_published is not None
+    return Alike(name, state, published, record.start is not None, record.retries > 0, 1)
 
 
 def made_up(number: int) -> TaskRecord:
@@ -121,6 +130,22 @@ class Statistics(ScheduleFixtures):
         write(storage, [samples.task("a")])
 
         assert counting.sample([samples.NOON, samples.after(1)], 0) == [[]]
+
+    @pytest.mark.parametrize("most", [0, 1, 60, 1_000])
+    def test_what_is_alike_is_counted_among_the_newest(
+        self, storage: Storage, counting: StatisticsStorage, most: int
+    ) -> None:
+        """By brute force, and also what has no name, no state and no date of a publish."""
+        write(storage, [*map(made_up, range(200)), samples.event("bare"), samples.rich("rich")])
+        since, until = samples.NOON, samples.after(40_000)
+
+        found = counting.count_alike(since, until, most)
+
+        newest = storage.find(TaskQuery(since=since, until=until, limit=most))
+        expected = Counter(map(alike, newest))
+        assert {one._replace(number=1): one.number for one in found} == expected
+        assert len(found) == len(expected)
+        assert {type(value) for one in found for value in one[2:5]} <= {bool}
 
     @pytest.mark.parametrize("most", [0, 1, 3, 4, 100])
     def test_no_more_are_counted_than_asked(

@@ -13,6 +13,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult, TaskQuery, TaskRecord
+from fullresult.insight import census
 from fullresult.insight.statistics import Counts, Percentiles, Statistics
 from fullresult.insight.tally import MOST, MOST_NAMES, edges, percentiles, statistics
 from fullresult.record import STATES
@@ -76,7 +77,8 @@ def _expected(brute: dict[str, Any]) -> dict[str, Any]:
         **brute,
         "wait": percentiles(brute["wait"]),
         "run": percentiles(brute["run"]),
-        "share": 1.0,
+        "looked_at": brute["tasks"],
+        "exact": True,
     }
 
 
@@ -87,7 +89,7 @@ def _sample(name: str | None = "shop.pay", at: int = 0, **known: Any) -> Sample:
 
 def _of(*found: Sample, most: int = MOST) -> Statistics:
     """Statistics of one bucket, the second after noon."""
-    return statistics([samples.NOON, samples.after(1000)], [found], most)
+    return statistics([samples.NOON, samples.after(1000)], [found], [most], [None])
 
 
 def test_statistics_are_those_of_a_count_by_brute_force(full: FullResult) -> None:
@@ -173,39 +175,61 @@ def test_a_task_runs_as_long_as_the_execution_that_ended_it() -> None:
     assert ended._replace(state="RETRY").run is None
 
 
-def test_of_too_many_tasks_the_newest_of_each_bucket_are_looked_at(full: FullResult) -> None:
-    """And it says what share of the time they are of."""
+def test_every_task_is_counted_and_of_too_many_the_newest_are_looked_at(full: FullResult) -> None:
+    """A burst has most of what is looked at, not the part of its time."""
+    burst = [samples.task(f"{n}", samples.after(n // 10), name="burst") for n in range(6_000)]
+    rare = [samples.task(f"r{n}", samples.after(n * 1000), name="rare") for n in range(1, 60)]
+    write(full.storage, [*burst, *rare])
+
+    found = full.statistics(samples.NOON, END, buckets=60)
+
+    assert {task.name: task.total.tasks for task in found.tasks} == {"burst": 6_000, "rare": 59}
+    assert found.buckets[0].tasks == 6_000
+    assert found.buckets[0].per_second == 6_000
+    assert [bucket.tasks for bucket in found.buckets[1:]] == [1] * 59
+    assert found.sampled
+    assert found.total.exact
+    assert 4_900 < found.total.looked_at <= MOST + 60
+    assert found.buckets[0].wait is None
+    assert [bucket.looked_at for bucket in found.buckets[1:]] == [1] * 59
+
+
+def test_of_what_there_is_no_time_to_count_there_are_at_least_as_many(full: FullResult) -> None:
     most, step = MOST // 100, 6
     crowd = [samples.after(begin + n * step) for begin in (0, 30_000) for n in range(2 * most)]
     write(full.storage, [samples.task(f"{n}", at) for n, at in enumerate(crowd)])
 
-    found = full.statistics(samples.NOON, END, buckets=100)
+    found = full.statistics(samples.NOON, END, buckets=100, seconds=-1)
 
-    assert found.sampled
-    assert found.total.share == pytest.approx(0.99)
+    assert not found.total.exact
+    assert (found.total.tasks, found.total.looked_at) == (2 * most, 2 * most)
     for number in (0, 50):
         bucket = found.buckets[number]
-        assert (bucket.tasks, bucket.share) == (most, 0.5)
-        assert bucket.per_second == pytest.approx(1000 / step)
+        assert (bucket.tasks, bucket.looked_at, bucket.exact) == (most, most, False)
         assert found.tasks[0].buckets[number] == bucket
-    assert [found.buckets[number].share for number in (1, 49, 99)] == [1.0] * 3
+    assert [found.buckets[number].exact for number in (1, 49, 99)] == [True] * 3
 
 
-def test_a_full_sample_that_covers_its_time_has_a_share_of_all_of_it() -> None:
-    """As many as are looked at, and no more there."""
-    found = _of(_sample(at=999), _sample(at=0), most=2)
+def test_counting_goes_on_in_slices_however_many_tasks_there_are(
+    full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one millisecond has more than a slice."""
+    monkeypatch.setattr(census, "SLICE", 10)
+    crowd = [samples.after(at) for at in (0, 1, *([500] * 25), *range(600, 900, 7), 999)]
+    write(full.storage, [samples.task(f"{n}", at) for n, at in enumerate(crowd)])
 
-    assert found.total.share == 1.0
-    assert not found.sampled
+    found = full.statistics(samples.NOON, samples.after(1000), buckets=4)
+
+    assert [bucket.tasks for bucket in found.buckets] == [2, 0, 25 + 22, 43 - 22 + 1]
+    assert found.total.exact
 
 
-def test_many_tasks_of_one_moment_have_a_share_that_is_not_nothing() -> None:
-    found = statistics(
-        [samples.NOON, samples.after(1000)], [[_sample(at=999), _sample(at=999)]], most=2
-    )
+def test_a_full_sample_alone_does_not_say_that_it_is_all() -> None:
+    few = _of(_sample(at=999), _sample(at=0), most=3)
+    full = _of(_sample(at=999), _sample(at=0), most=2)
 
-    assert found.total.share == 0.001
-    assert found.total.per_second == 2000
+    assert (few.total.tasks, few.total.exact, few.sampled) == (2, True, False)
+    assert (full.total.tasks, full.total.exact, full.sampled) == (2, False, True)
 
 
 def test_time_is_cut_into_equal_parts_to_the_millisecond() -> None:

@@ -26,9 +26,7 @@ from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.worker import Worker
-from fullresult.storage import (
-    TaskQuery,
-)
+from fullresult.storage import Alike, TaskQuery
 from fullresult.testing import StorageSuite, open_storage
 from fullresult_storage_sql.storage import SqlStorage
 
@@ -169,6 +167,9 @@ class OldestFirst(Sound):
 
     def sample(self, edges: Sequence[datetime], most: int) -> list[list[Sample]]:
         return [found[::-1][:most] for found in super().sample(edges, 10_000)]
+
+    def count_alike(self, since: datetime, until: datetime, most: int) -> list[Alike]:
+        return super().count_alike(since, until, most * 2)
 
     def count_capped(self, query: TaskQuery | ScheduleQuery, most: int) -> int:
         return super().count_capped(query, most * 2)

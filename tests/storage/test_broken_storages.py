@@ -60,6 +60,7 @@ ALIVE = {
 }
 COUNTED = {
     "test_a_sample_has_what_the_records_say",
+    "test_what_is_alike_is_counted_among_the_newest",
     "test_no_more_are_counted_than_asked",
     "test_no_more_schedules_are_counted_than_asked",
 }

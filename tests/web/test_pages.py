@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fullresult.insight import search
+from fullresult.insight import search, tally
 from fullresult.insight.statistics import Counts, Percentiles
 from fullresult.record import STARTED, STATES, TaskRecord, pages
 from fullresult.record.card import Card, WorkerCard
@@ -24,7 +24,7 @@ from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult.web import charts
-from fullresult.web.pages import tasks
+from fullresult.web.pages import overview, tasks
 from fullresult.web.trees import tree_of
 from tests.kit import browsing
 from tests.kit.browsing import Browser, charge
@@ -352,6 +352,23 @@ def test_the_overview_tells_what_was_done_and_what_is_late(app: Celery, browser:
     assert 'class="bar-b"' in page.text
 
 
+def test_the_overview_says_what_may_be_more_until_all_is_counted(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page asks for its fragment at once where the time was too short."""
+    monkeypatch.setattr(overview, "_AT_ONCE", -1)
+    monkeypatch.setattr(tally, "MOST", 100)
+    charge(app, 50)
+
+    page = browser.get("/overview?since=1h")
+    later = browser.get("/overview?since=1h&fragment=1")
+
+    assert "data-at-once" in page.text
+    assert re.search(r"By task .* shop.charge 20\+ 0\+ 0\+ 0\+", page.words)
+    assert re.search(r"By task .* shop.charge 50 0 0 0( |$)", later.words)
+    assert "<h1>" not in later.text
+
+
 def test_the_overview_of_one_task_is_of_that_alone(app: Celery, browser: Browser) -> None:
     charge(app)
     app.send_task(HOSTILE)
@@ -376,7 +393,7 @@ def test_charts_stay_in_their_frame_whatever_the_numbers() -> None:
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     lengths = Percentiles(0.001, 5e6, 1e9, 3)
     buckets = [
-        Counts(now, now + HOUR, n, n, n, 0, n // 2, 0, 0, lengths if n else None, None, 1e-9)
+        Counts(now, now + HOUR, n, n, n, 0, n // 2, 0, 0, lengths if n else None, None, n)
         for n in (0, 1, 10**9)
     ]
 

@@ -49,8 +49,9 @@ def overview(
 ) -> None:
     """Show how the tasks are doing: how many, how fast, what fails and what is late.
 
-    If the time has many records, only a sample is read, the newest of each part of the time, and
-    that is said. No state is counted beyond 1,000, and what has a + may be more.
+    Every task of the time is counted by its name; the lengths of time are those of the newest 5,000
+    at most. States are of all tasks, whenever created: none is counted beyond 1,000, and what has a
+    + may be more.
 
     On a terminal this is a table of tasks by name. In a pipe, each line is a name, with tabs
     between its fields: name, tasks, published, started, succeeded, failed, dropped, retried, and in
@@ -85,8 +86,11 @@ def _document(found: Overview) -> dict[str, Any]:
 def _summary(found: Overview) -> list[str]:
     lines = []
     if found.statistics.sampled:
-        share = found.statistics.total.share
-        lines.append(f"There are too many tasks to look at each: this is a sample of {share:.1%}.")
+        total = found.statistics.total
+        lines.append(
+            f"WAIT and RUN are of {total.looked_at:,} of the {total.tasks:,} tasks, the newest of "
+            "each part of the time."
+        )
     counts = StateCounts(found.states, found.cap, found.at_least)
     states = [f"{counts.shown(state)} {state}" for state, n in found.states.items() if n]
     lines.append(f"States: {', '.join(states) or 'no task is recorded'}.")

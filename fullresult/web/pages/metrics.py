@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fullresult.insight.statistics import Statistics
 
 WINDOW = timedelta(minutes=5)
+_COUNTING = 0.5
+"""Seconds for counting tasks: a scrape has a bound."""
 _QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
 _OUTCOMES = ("tasks", "started", "succeeded", "failed", "dropped", "retried")
 
@@ -34,7 +36,7 @@ def metrics(request: Request) -> Response:
     if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
-    overview = site.full.overview(WINDOW, buckets=1)
+    overview = site.full.overview(WINDOW, buckets=10, seconds=_COUNTING)
     fleet = site.full.workers(running=False) if site.can.workers else None
     registry.register(_Collector(overview, fleet, site.full.queues()))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -154,12 +156,12 @@ def _lately(statistics: Statistics) -> Iterator[Metric]:
             if (found := getattr(task.total, of)) is not None:
                 for quantile, percentile in _QUANTILES:
                     family.add_metric([name, quantile], getattr(found, percentile))
-    share = GaugeMetricFamily(
-        "fullresult_recent_share",
-        "The share of these minutes that was looked at; below 1 there were too many.",
-        value=statistics.total.share,
+    exact = GaugeMetricFamily(
+        "fullresult_recent_exact",
+        "1 if every task of these minutes was counted, 0 if there may be more.",
+        value=int(statistics.total.exact),
     )
-    yield from (counts, *times.values(), share)
+    yield from (counts, *times.values(), exact)
 
 
 routes = [Route("/metrics", metrics)]

@@ -21,26 +21,40 @@ if TYPE_CHECKING:
 SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
 _USUAL = "1d"
 _BUCKETS = 48
+_AT_ONCE = 0.05
+"""Seconds for counting tasks, before the page is shown."""
+_AFTERWARDS = 5.0
+"""Seconds for it in what the page shows next."""
+_EVERY, _SELDOM = 15, 60
+"""Seconds after which the page is brought up to date; *seldom* where counting takes long."""
 _LATE = timedelta(seconds=30)
 """A sweeper that is later than this is taken to be gone."""
 
 
 def overview(request: Request) -> Response:
-    """The overview of the last day, or since `since`; of all tasks, or of those of one `name`."""
+    """The overview of the last day, or since `since`; of all tasks, or of those of one `name`.
+
+    With `fragment`, only the part of the page that changes, with more time to count.
+    """
     site, asked = site_of(request), request.query_params
     since, name = asked.get("since") or _USUAL, asked.get("name")
+    afterwards = asked.get("fragment") is not None
     if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
+    seconds = _AFTERWARDS if afterwards else _AT_ONCE
     try:
-        found = site.full.overview(past(since, site.now()), buckets=_BUCKETS)
+        found = site.full.overview(past(since, site.now()), buckets=_BUCKETS, seconds=seconds)
     except ValueError as error:
         return site.error(request, 400, str(error))
     buckets = _buckets(found, name)
     if buckets is None:
-        return site.error(request, 404, "No task of this name was created in this time.")
+        return site.error(request, 404, "This name is not among the 50 most frequent of this time.")
+    total = found.statistics.total
+    template = "overview_live.html" if afterwards else "overview.html"
     return site.render(
-        request, "overview.html", found=found, since=since, spans=SPANS, name=name,
-        total=found.statistics.total, tasks=found.statistics.tasks, buckets=buckets,
+        request, template, found=found, since=since, spans=SPANS, name=name, exact=total.exact,
+        every=_EVERY if total.exact else _SELDOM, total=total, buckets=buckets,
+        tasks=found.statistics.tasks,
         throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
         fleet=site.full.workers(running=False) if site.can.workers else None,

@@ -52,6 +52,7 @@
   const living = () => {
     const live = one("#live[data-live]"), pause = one("#pause"), news = one("#news");
     if (!live || !pause) return;
+    const every = 1000 * live.dataset.every || EVERY;
     let paused = false, shown = live.innerHTML, timer = 0;
     const look = async () => {
       if (!paused && !document.hidden) {
@@ -70,7 +71,7 @@
           news.dataset.away = "1";
         }
       }
-      timer = setTimeout(look, EVERY);
+      timer = setTimeout(look, every);
     };
     const replace = (html) => {
       const focus = document.activeElement, holds = live.contains(focus);
@@ -98,7 +99,7 @@
       news.textContent = paused ? "Paused" : "";
       if (!paused) { clearTimeout(timer); look(); }
     });
-    timer = setTimeout(look, EVERY);
+    timer = setTimeout(look, "atOnce" in live.dataset ? 0 : every);
   };
 
   const suggesting = () => all("input[data-suggest]").forEach((box) => {
