@@ -18,6 +18,7 @@ from fullresult.cli.commands.overview import overview
 from fullresult.cli.commands.periodic import periodic, trigger
 from fullresult.cli.commands.purge import purge
 from fullresult.cli.commands.queues import queues
+from fullresult.cli.commands.repro import repro
 from fullresult.cli.commands.reschedule import reschedule
 from fullresult.cli.commands.resend import resend
 from fullresult.cli.commands.scheduled import scheduled
@@ -42,6 +43,7 @@ __all__ = ["fullresult"]
         *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,
         check,
+        repro,
         spool,
         web,
     ],

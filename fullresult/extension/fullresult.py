@@ -16,6 +16,7 @@ from fullresult.extension.control import watch_control
 from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import QuestionsAPI
 from fullresult.extension.report import show_no_password
+from fullresult.extension.repro_api import ReproAPI
 from fullresult.extension.send_task import watch
 from fullresult.outage.spool import SpoolStatus
 from fullresult.recording.recorder import Recorder
@@ -24,7 +25,7 @@ from fullresult.scheduling.outbox_box import AsyncOutbox, Direct, SyncOutbox
 from fullresult.storage import Storage
 
 
-class FullResult(QuestionsAPI, ActionsAPI):
+class FullResult(QuestionsAPI, ActionsAPI, ReproAPI):
     """The memory of a Celery app.
 
     `FullResult(app)` installs it; `app.fullresult` is the same object. It may be made before or

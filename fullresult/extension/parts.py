@@ -15,6 +15,7 @@ from fullresult import plugins
 from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings
 from fullresult.recording.recorder import Recorder
+from fullresult.recording.rehearsal import Rehearsals
 from fullresult.scheduling.diverter import Diverter
 from fullresult.scheduling.original_ids import OriginalIds
 from fullresult.scheduling.outbox_publisher import OutboxPublisher
@@ -34,6 +35,7 @@ class Parts:
     def __init__(self, app: Celery) -> None:
         self.app = app
         self.original_ids = OriginalIds()
+        self.rehearsals = Rehearsals()
         self.opened: tuple[Storage, Recorder] | None = None
         """None until the configuration was read."""
         self.worker: object | None = None

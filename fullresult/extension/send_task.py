@@ -26,6 +26,8 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
     """*send_task*, which records what it publishes and diverts what is to run later."""
 
     def watched_send_task(*given: Any, **options: Any) -> Any:
+        if (rehearsal := parts.rehearsals.here()) is not None:
+            return rehearsal.keep_back(parts.app, given, options)
         name = str(given[0] if given else options.get("name"))
         settings, recorder = parts.settings, parts.recorder
         recorded = settings.track_publish and recorder.records(name)

@@ -37,9 +37,12 @@ def connect() -> None:
 
 
 def _recorder(app: Celery, name: str) -> Recorder | None:
-    """The recorder of *app*; None without one, and for a task *name* that is not recorded."""
+    """The recorder of *app*; None without one, and for a task *name* that is not recorded.
+
+    None as well while a recorded call is made again by hand, with the tasks that it runs in place.
+    """
     parts = parts_of(app)
-    if parts is None:
+    if parts is None or parts.rehearsals.here() is not None:
         return None
     recorder = parts.recorder
     return recorder if recorder.records(name) else None
