@@ -1,83 +1,56 @@
-"""Searches that no index answers: slice by slice of time, until the time for it is up."""
+"""Searches that no index answers: portion by portion of the records, until the time is up."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from fullresult.record import TaskRecord
-from fullresult.record.dates import cut
-from fullresult.storage import IndexedStorage, StatisticsStorage, Storage, TaskQuery
+from fullresult.storage import IndexedStorage, Storage, TaskQuery, WalkingStorage
 
 _UNINDEXED = ("text", "args", "kwargs", "queue", "worker")
-_FIRST = timedelta(hours=1)
-_MILLISECOND = timedelta(milliseconds=1)
-_AT_FIRST, _AT_LEAST, _AT_MOST = 1_000, 200, 100_000
-"""The number of records in a slice."""
+AT_ONCE = 10_000
+"""The number of records that are looked at in one read, and whatever the time."""
 
 
 class Found(NamedTuple):
     """The records that were found, the newest first."""
 
     records: list[TaskRecord]
-    back_to: datetime | None = None
-    """The time at which the search stopped: no older record was looked at. None: nothing is left to
-    look at, or the limit of the query was reached."""
+    looked_at: int | None = None
+    """The number of records that were looked at, or a little less; None: all, by an index."""
+    after: str | None = None
+    """The cursor to go on from. None: nothing is left to look at, or the limit was reached."""
+
+    @property
+    def back_to(self) -> datetime | None:
+        """The time to which was looked. None if nothing is left."""
+        position = TaskQuery(after=self.after).position
+        return None if position is None else position[0]
 
 
-def look(storage: Storage, query: TaskQuery, seconds: float) -> Found:
-    """The records that *query* asks for, as far as they are found in about *seconds*.
+def look(storage: Storage, query: TaskQuery, seconds: float = 0) -> Found:
+    """The records that *query* asks for, found among the next 10,000, or as far as *seconds* go.
 
-    The time has no bound where an index leads to them, or where the storage cannot count the
-    records of a slice. Raises `StorageError`.
+    So the same question has the same answer, however busy the storage is. All records are looked at
+    where an index leads to them, or where the storage cannot tell how far it came. Raises
+    `StorageError`.
     """
-    if query.limit is None or has_index(storage, query):
+    if query.limit is None or has_index(storage, query) or not isinstance(storage, WalkingStorage):
         return Found(storage.find(query))
-    if not isinstance(storage, StatisticsStorage):
-        return Found(storage.find(query))
-    oldest = storage.find(TaskQuery(limit=1, order="oldest"))
-    if not oldest:
-        return Found([])
-    floor = max(filter(None, (query.since, oldest[0].date_created)))
-    after = None if query.position is None else query.position[0] + _MILLISECOND
-    top = min(filter(None, (query.until, after, storage.now() + _MILLISECOND)))
     found: list[TaskRecord] = []
-    width, want, end = _FIRST, _AT_FIRST, time.monotonic() + seconds
+    looked_at, after, end = 0, query.after, time.monotonic() + seconds
     while True:
-        since, number = _stretch(storage, floor, top, width, want)
-        if number:
-            began = time.monotonic()
-            found += storage.find(replace(query, since=since, limit=query.limit - len(found)))
-            now = time.monotonic()
-            # Half of the time that is left: some records take longer than others.
-            want = min(int(number / max(now - began, 1e-6) * (end - now) / 2), _AT_MOST)
-        if len(found) >= query.limit or since <= floor:
-            return Found(found)
-        if want < _AT_LEAST:
-            return Found(found, since)
-        width = top - since
-        query, top = replace(query, until=since), since
-
-
-def _stretch(
-    storage: StatisticsStorage, floor: datetime, top: datetime, width: timedelta, want: int
-) -> tuple[datetime, int]:
-    """(since, number): from *since* to *top* there are *number* records, about *want*.
-
-    *since* is not before *floor*. *width* is the first length to try.
-    """
-    shrunk = False
-    while True:
-        since = floor if top - floor <= width else cut(top - width)
-        number = storage.count_capped(TaskQuery(since=since, until=top), want + 1)
-        if number > want and width > _MILLISECOND:
-            width, shrunk = min(width, top - since) / 2, True
-        elif number < want / 8 and since > floor and not shrunk:
-            width *= 8
-        else:
-            return since, number
+        missing = query.limit - len(found)
+        records, after = storage.walk(replace(query, limit=missing, after=after), AT_ONCE)
+        found += records
+        if after is None or len(records) >= missing:
+            return Found(found, looked_at)
+        looked_at += AT_ONCE
+        if time.monotonic() >= end:
+            return Found(found, looked_at, after)
 
 
 def has_index(storage: Storage, query: TaskQuery) -> bool:

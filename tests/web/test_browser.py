@@ -24,9 +24,11 @@ import uvicorn
 from playwright.sync_api import Error, expect, sync_playwright
 
 from fullresult.config.passwords import hash_password
+from fullresult.insight import search
 from fullresult.record import FAILURE, SUCCESS
 from fullresult.testing import samples
 from fullresult.web import create_app
+from fullresult.web.pages import tasks
 from tests.conftest import missing
 from tests.kit import browsing, workers
 from tests.kit.browsing import TOKEN
@@ -258,6 +260,22 @@ def test_the_list_lives_and_can_be_paused(app: Celery, page: Page) -> None:
         page.get_by_role("button", name="Go on").click()
 
     expect(page.locator("tbody tr", has_text=second)).to_be_visible()
+
+
+def test_a_search_goes_on_by_itself_until_nothing_is_left(
+    app: Celery, page: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "AT_ONCE", 3)
+    monkeypatch.setattr(tasks, "_FURTHER", 0)
+    for number in range(12):
+        app.send_task("shop.rare" if number % 4 == 0 else "shop.common")
+
+    page.goto(f"{address}/?q=rare")
+
+    expect(page.locator("#news")).to_have_text("3 found")
+    expect(page.locator("#live tbody tr")).to_have_count(3)
+    expect(page.get_by_text("No older task matches.")).to_be_visible()
+    expect(page.get_by_text("Look further back")).to_have_count(0)
 
 
 def test_a_reader_logs_in_and_is_refused(app: Celery, context: BrowserContext) -> None:

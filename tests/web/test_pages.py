@@ -17,14 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fullresult.insight import search, tally
 from fullresult.insight.statistics import Counts, Percentiles
-from fullresult.record import STARTED, STATES, TaskRecord, pages
+from fullresult.record import STARTED, STATES, TaskRecord
 from fullresult.record.card import Card, WorkerCard
 from fullresult.record.stamps import Clock
 from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult.web import charts
-from fullresult.web.pages import overview, tasks
+from fullresult.web.pages import overview
 from fullresult.web.trees import tree_of
 from tests.kit import browsing
 from tests.kit.browsing import Browser, charge
@@ -565,51 +565,63 @@ def test_a_search_without_an_index_finds_what_is_far_back_too(
 def test_a_search_without_an_index_says_how_far_it_came_and_goes_on_from_there(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_AT_ONCE", 0)
-    monkeypatch.setattr(search, "_AT_FIRST", 1)
+    monkeypatch.setattr(search, "AT_ONCE", 2)
     new = written(app, "new", days=0, name="shop.rare")
+    written(app, "between", days=1, name="shop.common")
     old = written(app, "old", days=30, name="shop.rare")
+    written(app, "oldest", days=31, name="shop.common")
     first = browser.get("/?q=rare")
     nothing = browser.get("/?q=queue:nowhere")
 
     further = browser.get(*[link for link in first.links if "further" in link])
+    nowhere = browser.get(*[link for link in nothing.links if "further" in link])
 
     assert rows(first.text) == [new]
+    assert "tasks are looked through: 2 so far, back to" in first.words
     assert rows(further.text) == [old]
     assert rows(nothing.text) == []
-    assert "so the newest tasks were read, back to" in nothing.words
-    assert "none of them matches" in nothing.words
+    assert "tasks are looked through: 2 so far, back to" in nothing.words
+    assert "No such task" not in nothing.words
+    assert "No older task matches." in nowhere.words
+
+
+def test_a_search_that_goes_on_is_not_begun_anew_every_few_seconds(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "AT_ONCE", 1)
+    for number in range(3):
+        written(app, f"{number}", days=number, name="shop.common")
+
+    assert "data-live" not in browser.get("/?q=rare").text
+    assert "data-live" in browser.get("/?q=name:shop.*").text
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
-def test_a_look_in_stretches_finds_each_record_once_and_in_order(
+def test_a_look_in_portions_finds_each_record_once_and_in_order(
     app: Celery, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "_AT_FIRST", 3)
+    monkeypatch.setattr(search, "AT_ONCE", 3)
     wanted = [written(app, f"{n}", days=n * n, name="shop.rare") for n in range(20)]
     query = TaskQuery(text="RARE", limit=limit)
     found: list[str] = []
 
-    while page := search.look(app.fullresult, query, seconds=0):
+    while page := search.look(app.fullresult.storage, query):
         found += [record.task_id for record in page.records]
-        if page.back_to is None and len(page.records) < limit:
+        if page.after is None and len(page.records) < limit:
             break
-        back = page.back_to and pages.cursor(page.back_to, "")
-        query = replace(query, after=back or page.records[-1].cursor)
+        query = replace(query, after=page.after or page.records[-1].cursor)
 
     assert found == wanted
 
 
-def test_a_look_passes_over_a_long_time_without_records(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "_AT_FIRST", 3)
-    monkeypatch.setattr(search, "_AT_LEAST", 1)
+def test_a_look_goes_on_while_there_is_time(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "AT_ONCE", 3)
     ids = [written(app, f"{n}", days=300 + n / 100, name="shop.rare") for n in range(20)]
 
-    found = search.look(app.fullresult, TaskQuery(text="rare"), seconds=10)
+    found = search.look(app.fullresult.storage, TaskQuery(text="rare"), seconds=10)
 
     assert [record.task_id for record in found.records] == ids
+    assert found.after is None
 
 
 def test_a_look_keeps_to_the_time_that_was_asked_for(app: Celery) -> None:
@@ -621,10 +633,10 @@ def test_a_look_keeps_to_the_time_that_was_asked_for(app: Celery) -> None:
         until=now - timedelta(days=2, hours=-1),
     )
 
-    found = search.look(app.fullresult, query, seconds=10)
+    found = search.look(app.fullresult.storage, query)
 
     assert [record.task_id for record in found.records] == ids[2:7]
-    assert found.back_to is None
+    assert found.after is None
 
 
 def test_an_index_is_used_at_once(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,7 +650,7 @@ def test_an_index_is_used_at_once(app: Celery, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(app.fullresult.storage, "find", note)
 
-    found = search.look(app.fullresult, TaskQuery(name="shop.rare", root_id="old"), seconds=0)
+    found = search.look(app.fullresult.storage, TaskQuery(name="shop.rare", root_id="old"))
 
     assert [record.task_id for record in found.records] == ["old"]
     assert len(asked) == 1

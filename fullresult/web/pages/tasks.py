@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from fullresult.insight.counts import StateCounts, count_by_state
 from fullresult.insight.search import look
-from fullresult.record import STATES, encoding, pages
+from fullresult.record import STATES, encoding
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 PAGE = 50
 _LONGEST_ID = 300
-_AT_ONCE = 0.05
-"""Seconds for a search that no index answers."""
+_LONGEST_NUMBER = 12
 _FURTHER = 2.0
-"""Seconds for it after a click on *look further*."""
+"""Seconds for what the page asks for next, if no index answers the search."""
 
 
 class Tab(NamedTuple):
@@ -47,8 +46,8 @@ def tasks(request: Request) -> Response:
         only = _the_one(request, search)
         if only is not None and not fragment:
             return redirect(request, "task", {"id": only})
-        seconds = _FURTHER if asked.get("further") is not None else _AT_ONCE
-        found, back_to = look(site.full.storage, query, seconds)
+        seconds = _FURTHER if asked.get("further") is not None else 0
+        looked = look(site.full.storage, query, seconds)
         counts = count_by_state(
             site.full.storage, replace(query, state=None, not_state=(), after=None)
         )
@@ -57,11 +56,12 @@ def tasks(request: Request) -> Response:
             request, "tasks.html", 400, **_context(request, Search(), [], None, StateCounts({})),
             q=text, problem=str(error), after=None,
         )  # fmt: skip
+    found = looked.records
     page = found[:PAGE]
     cursor = page[-1].cursor if len(found) > PAGE else None
-    context = {**_context(request, search, page, cursor, counts), "back_to": back_to}
-    if back_to is not None:
-        context["further"] = pages.cursor(back_to, "")
+    context = {**_context(request, search, page, cursor, counts), "looked": looked}
+    if looked.after is not None:
+        context["seen"] = _number(asked.get("seen")) + (looked.looked_at or 0)
     template = "tasks_live.html" if fragment else "tasks.html"
     return site.render(request, template, **context, q=str(search), problem=None, after=after)
 
@@ -90,6 +90,10 @@ def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
         href = link("", q=str(search.having("state", state)))
         tabs.append(Tab(state, href, chosen == {state}, counts.shown(state)))
     return tabs
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 def _the_one(request: Request, search: Search) -> str | None:

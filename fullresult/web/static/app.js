@@ -102,6 +102,32 @@
     timer = setTimeout(look, "atOnce" in live.dataset ? 0 : every);
   };
 
+  // A search that no index answers goes on by itself until a page is full.
+  const searching = async () => {
+    const live = one("#live"), news = one("#news");
+    let box = live && one("#further", live);
+    while (box) {
+      const begun = one("tbody", live);
+      if (begun && begun.rows.length >= 50) return;
+      box.setAttribute("aria-busy", "true");
+      const part = document.createElement("template");
+      try {
+        const answer = await fetch(box.dataset.further, { credentials: "same-origin" });
+        if (!answer.ok || answer.redirected) return;
+        part.innerHTML = await answer.text();
+      } catch { return; } finally { box.removeAttribute("aria-busy"); }
+      const more = one("table", part.content);
+      if (more && begun) begun.append(...one("tbody", more).rows);
+      else if (more) { box.before(more); selecting(live); }
+      const next = one("#further", part.content) || one(".pager", part.content) || one(".empty", part.content);
+      if (next) box.replaceWith(next); else box.remove();
+      times(live);
+      box = one("#further", live);
+      const found = all("tbody tr", live).length;
+      if (news) news.textContent = box ? `${found} found so far; looking further back` : `${found} found`;
+    }
+  };
+
   const suggesting = () => all("input[data-suggest]").forEach((box) => {
     const list = document.createElement("ul");
     Object.assign(list, { id: "suggestions", className: "options", hidden: true });
@@ -185,5 +211,6 @@
   copying();
   forms();
   living();
+  searching();
   suggesting();
 })();
