@@ -33,7 +33,7 @@ class Family(NamedTuple):
     again: list[TaskRecord]
     """The re-sends of this task, the oldest first."""
     group: list[TaskRecord]
-    """The other members of its group."""
+    """The members of its group, itself among them, the oldest first; `MOST` at most."""
 
     @property
     def size(self) -> int:
@@ -48,8 +48,14 @@ def family_of(storage: Storage, record: TaskRecord) -> Family:
     more = len(found) > MOST
     known = {each.task_id: each for each in found[:MOST]}
     known[record.task_id] = record
-    group = [r for r in known.values() if record.group_id and r.group_id == record.group_id]
-    return Family(_forest(known), more, again, group)
+    return Family(_forest(known), more, again, _group_of(storage, record))
+
+
+def _group_of(storage: Storage, record: TaskRecord) -> list[TaskRecord]:
+    """Of a group that was not published by a task, each member has a root of its own."""
+    if not record.group_id:
+        return []
+    return storage.find(TaskQuery(group_id=record.group_id, order="oldest", limit=MOST))
 
 
 def _forest(known: dict[str, TaskRecord]) -> tuple[Kin, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, STARTED, TaskRecord
+from fullresult.record import FINISHED, RETRY, SCHEDULED, SCHEDULED_SENT, STARTED, TaskRecord
 
 
 class Step(NamedTuple):
@@ -43,23 +43,35 @@ def _steps(record: TaskRecord) -> Iterator[Step]:
 def _message(record: TaskRecord) -> Iterator[Step]:
     by = f" by {record.origin}" if record.origin else ""
     by += " (periodic)" if record.periodic else ""
+    if record.retry_of:  # Its message, sent again, names who published the first.
+        by = " as a re-send"
     stored = _was_stored(record)
     if stored:
         yield Step(record.date_created, "scheduled", f"scheduled{by}")
     if record.date_published:
         text = "sent to the broker" if stored else f"published{by}"
         yield Step(record.date_published, "published", text)
-    if record.eta:
+    if record.eta and not _ended_before(record, record.eta):
         # Rescheduling does not change the message.
         yield Step(record.eta, "due", "due (ETA), as first scheduled" if stored else "due (ETA)")
-    if record.expires:
+    if record.expires and not _ended_before(record, record.expires):
         yield Step(record.expires, "expires", "expires")
 
 
 def _was_stored(record: TaskRecord) -> bool:
-    """True if its message was kept in the storage, which sends it without an ETA."""
-    diverted = record.eta is not None and not record.headers.get("eta")
-    return diverted or record.state in (SCHEDULED, SCHEDULED_SENT)
+    """True if its first message was kept in the storage, which sends it when it is due."""
+    if record.state in (SCHEDULED, SCHEDULED_SENT):
+        return True
+    if record.eta is None or record.headers.get("eta"):
+        return False
+    # Published as it was made: the ETA is that of a retry.
+    at_once = record.date_published == record.date_created
+    return not (at_once and (record.retries or record.state == RETRY))
+
+
+def _ended_before(record: TaskRecord, date: datetime) -> bool:
+    """True if the task came to its end before *date*, which is then nothing to wait for."""
+    return record.state in FINISHED and record.date_done is not None and record.date_done < date
 
 
 def _runs(record: TaskRecord) -> Iterator[Step]:

@@ -13,7 +13,7 @@ from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.queues import left_alone
 from fullresult.insight.timeline import timeline_of
-from fullresult.record import FINISHED, TaskRecord
+from fullresult.record import FINISHED, SUCCESS, TaskRecord
 from fullresult.web.site import site_of
 from fullresult.web.trees import Tree, tree_of
 
@@ -41,7 +41,7 @@ def task(request: Request) -> Response:
         return site.error(request, 404, text)
     return site.render(
         request,
-        "task.html",
+        "task.html" if request.query_params.get("fragment") is None else "task_live.html",
         record=record,
         timeline=timeline_of(record),
         schedules=schedules,
@@ -51,6 +51,7 @@ def task(request: Request) -> Response:
         most_relatives=MOST,
         **_arguments(record),
         result=_result(record),
+        moved=any(schedule.due != record.eta for schedule in schedules),
         embed=tree_of(links) if (links := _given(record.embed)) else None,
         headers=tree_of(record.headers) if record.headers else None,
         properties=tree_of(record.properties) if record.properties else None,
@@ -125,7 +126,17 @@ def _result(record: TaskRecord) -> dict[str, Any]:
         "tree": tree,
         "text": str(record.result) if form in ("repr", "cut") else None,
         "note": _FORMS.get(form or ""),
+        "none": _no_result(record),
     }
+
+
+def _no_result(record: TaskRecord) -> str:
+    """A sentence for a task without a result: None is one, and is shown as such."""
+    if record.state not in FINISHED:
+        return "None yet: the task has not ended."
+    if record.state != SUCCESS:
+        return f"It returned nothing: it ended {record.state}."
+    return "What it returned was not kept."
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

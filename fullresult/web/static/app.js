@@ -3,6 +3,9 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
+  // As the browser writes it, so that what did not change is the same.
+  const normal = (html) => { const part = document.createElement("template"); part.innerHTML = html; return part.innerHTML; };
+  const atFirst = one("#live") ? normal(one("#live").innerHTML) : "";
 
   // Dates stand in UTC; a pointer over one says it in the reader's own time.
   const times = (root) => all("time", root).forEach((time) => {
@@ -16,7 +19,7 @@
     master.addEventListener("change", () => boxes().forEach((box) => { box.checked = master.checked; }));
   });
 
-  const copying = () => all("button.copy").forEach((button) => {
+  const copying = (root) => all("button.copy", root).forEach((button) => {
     button.hidden = false;
     button.addEventListener("click", async () => {
       const pre = one("pre", button.parentElement);
@@ -53,7 +56,7 @@
     const live = one("#live[data-live]"), pause = one("#pause"), news = one("#news");
     if (!live || !pause) return;
     const every = 1000 * live.dataset.every || EVERY;
-    let paused = false, shown = live.innerHTML, timer = 0;
+    let paused = false, shown = atFirst, timer = 0;
     const look = async () => {
       if (!paused && !document.hidden) {
         try {
@@ -63,7 +66,7 @@
             return;
           }
           if (!answer.ok) throw new Error(answer.status);
-          const html = await answer.text();
+          const html = normal(await answer.text());
           if (!paused && html !== shown) replace(html);
           if (news.dataset.away) { news.textContent = ""; delete news.dataset.away; }
         } catch {
@@ -90,6 +93,8 @@
       if (path) { const again = one(path, live); if (again) again.focus({ preventScroll: true }); }
       times(live);
       selecting(live);
+      explaining(live);
+      copying(live);
     };
     pause.hidden = false;
     pause.addEventListener("click", () => {
@@ -193,7 +198,7 @@
   });
 
   // The answer may take a second, so the page does not wait for it.
-  const explaining = () => all("[data-why]").forEach(async (box) => {
+  const explaining = (root) => all("[data-why]", root).forEach(async (box) => {
     const link = one("p", box);
     try {
       const answer = await fetch(box.dataset.why, { credentials: "same-origin" });
@@ -207,8 +212,8 @@
 
   times(document);
   selecting(document);
-  explaining();
-  copying();
+  explaining(document);
+  copying(document);
   forms();
   living();
   searching();
