@@ -3,72 +3,68 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import sqlite3
 import sys
 import time
-from contextlib import ExitStack
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from uuid import uuid4
 
 # Run as a script, from anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
+import pymongo
 from celery import Celery
 
 from benchmarks.places import Places
 from fullresult import FullResult
+from fullresult.record import Message, Outcome, TaskRecord
+from fullresult.storage import Storage
 
+STORAGES = ("postgresql", "sqlite", "mongodb")
 PROMISED = 15.0
 """Seconds for a million."""
-_CHUNK = 250_000
+_SEEDS = 10_000
+"""Tasks that are written; the database itself makes copies of them, under other ids."""
 _NONE = timedelta(0)
-
-# Open tasks of 50 names with a few keyword arguments; one in a hundred carries a link.
-_FILL = """
-INSERT INTO fullresult_task (
-    task_id, date_created, date_updated, date_published,
-    outcome_stamp, state, open, retries, stale_from,
-    message_stamp, name, args, kwargs, body, content_type, content_encoding, headers,
-    properties, exchange, routing_key, queue, root_id
-)
-SELECT
-    id, created, created, created, '00000000020' || lpad(to_hex(i), 22, '0'), 'PENDING', true, 0,
-    created,
-    '00000000020' || lpad(to_hex(i), 22, '0'), 'shop.charge_' || i %% 50, '[1]',
-    jsonb_build_object('order_id', i, 'currency', 'EUR'),
-    convert_to('[[1], {"order_id": ' || i || ', "currency": "EUR"}, {' ||
-        CASE WHEN i %% 100 = 0 THEN '"callbacks": [{"task": "shop.charge_1", "args": [], '
-            '"kwargs": {"order_id": 1}, "options": {}, "subtask_type": null, "immutable": false}]'
-        ELSE '' END || '}]', 'UTF8'),
-    'application/json', 'utf-8',
-    '{"lang": "py", "task": "shop.charge", "id": "' || id || '"}', '{"delivery_mode": 2}',
-    '', 'celery', 'celery', id
-FROM (
-    SELECT i, md5(i::text)::uuid::text AS id,
-        now() - interval '20 days' + i * interval '20 days' / %(rows)s AS created
-    FROM generate_series(%(first)s::bigint, %(last)s) AS i
-) AS told
+_LINK = {"task": "shop.charge_1", "args": [], "kwargs": {"order_id": 1}, "options": {},
+         "subtask_type": None, "immutable": False}  # fmt: skip
+_COLUMNS = """
+SELECT column_name FROM information_schema.columns
+WHERE table_name = 'fullresult_task' AND is_generated = 'NEVER'
+"""
+_COPY = """
+INSERT INTO fullresult_task (task_id, {others})
+WITH RECURSIVE n (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < {copies})
+SELECT t.task_id || '-' || n.k, {others} FROM fullresult_task AS t, n
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--storage", choices=STORAGES, default="postgresql")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="a multiple of 10,000")
+    parser.add_argument("--url", help="an empty storage to fill and keep, or one that is filled")
+    asked = parser.parse_args()
     with ExitStack() as stack:
-        url = stack.enter_context(Places(stack).storage("postgresql"))
+        url = asked.url or stack.enter_context(Places(stack).storage(asked.storage))
         full = _app(url).fullresult
         stack.callback(full.close)
         full.setup()
-        _fill(url, rows)
+        if not full.find(limit=1):
+            _fill(full.storage, url, asked.rows)
         full.check(recent=_NONE)  # what is imported and connected is no part of the price
         before = _memory()
         began = time.perf_counter()
         findings = full.check(recent=_NONE)
         took = time.perf_counter() - began
-    assert findings.checked == rows
-    print(f"{rows:,} open tasks: {took:.1f} s (promised: {PROMISED * rows / 1e6:.1f}), ", end="")
+    promised = PROMISED * findings.checked / 1e6
+    print(f"{findings.checked:,} open tasks: {took:.1f} s (promised: {promised:.1f}), ", end="")
     print(f"{_memory() - before:+,} MB, {len(findings.found)} findings")
 
 
@@ -85,12 +81,74 @@ def _charge(first: int, order_id: int, currency: str = "EUR") -> None:
     pass
 
 
-def _fill(url: str, rows: int) -> None:
-    with psycopg.connect(url, autocommit=True) as session:
-        for first in range(1, rows + 1, _CHUNK):
-            last = min(first + _CHUNK - 1, rows)
-            session.execute(_FILL, {"rows": rows, "first": first, "last": last})
-        session.execute("VACUUM ANALYZE fullresult_task")
+def _fill(storage: Storage, url: str, rows: int) -> None:
+    events = [*_tasks(min(rows, _SEEDS))]
+    for start in range(0, len(events), 500):
+        storage.write(events[start : start + 500])
+    copies = rows // len(events) - 1
+    if not copies:
+        return
+    if url.startswith("mongodb"):
+        _copy_in_mongodb(url, copies)
+    elif url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+            # Without the generated columns.
+            found = database.execute("SELECT name FROM pragma_table_info('fullresult_task')")
+            database.execute(_copying([name for (name,) in found], copies))
+    else:
+        with psycopg.connect(url, autocommit=True) as session:
+            found = session.execute(_COLUMNS).fetchall()
+            session.execute(_copying([name for (name,) in found], copies))  # type: ignore[arg-type]
+            session.execute("VACUUM ANALYZE fullresult_task")
+
+
+def _copying(columns: list[str], copies: int) -> str:
+    others = ", ".join(f'"{each}"' for each in columns if each != "task_id")
+    return _COPY.format(others=others, copies=copies)
+
+
+def _copy_in_mongodb(url: str, copies: int) -> None:
+    with pymongo.MongoClient[dict[str, object]](url) as client:
+        tasks = client.get_default_database()["fullresult_task"]
+        seeds: dict[str, object] = {"_id": {"$not": {"$regex": "-copy"}}}
+        for number in range(copies):
+            tasks.aggregate(
+                [
+                    {"$match": seeds},
+                    {"$set": {"_id": {"$concat": ["$_id", f"-copy{number}"]}}},
+                    {"$merge": {"into": "fullresult_task"}},
+                ]
+            )
+
+
+def _tasks(number: int) -> Iterator[TaskRecord]:
+    """Open tasks of 50 names with a few arguments; one in a hundred carries a link."""
+    end = datetime.now(timezone.utc)
+    for each in range(number):
+        created = end - timedelta(days=20) * (number - each) / number
+        task_id, name = uuid4().hex, f"shop.charge_{each % 50}"
+        kwargs = {"order_id": each, "currency": "EUR"}
+        links = {"callbacks": [_LINK] if each % 100 == 0 else None, "chord": None}
+        stamp = f"00000000020{each:022x}"
+        message = Message._make([None] * len(Message._fields))._replace(
+            stamp=stamp,
+            name=name,
+            args="[1]",
+            kwargs=json.dumps(kwargs),
+            body=json.dumps([[1], kwargs, links]).encode(),
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=json.dumps({"lang": "py", "task": name, "id": task_id}),
+            properties='{"delivery_mode": 2}',
+            exchange="",
+            routing_key="celery",
+            queue="celery",
+            root_id=task_id,
+        )
+        outcome = Outcome._make([None] * len(Outcome._fields))._replace(
+            stamp=stamp, state="PENDING", open=True, retries=0, stale_from=created
+        )
+        yield TaskRecord(task_id, created, created, created, outcome, message)
 
 
 def _memory() -> int:

@@ -118,6 +118,12 @@ class State(NamedTuple):
     """To build an index takes longer than a call may."""
 
 
+def of_arguments(handle: Handle) -> list[str]:
+    """The keyword arguments that have an index."""
+    found = handle.versions.find_one({"_id": SCHEMA}) or {}
+    return list(found.get("kwargs", ()))
+
+
 def state(handle: Handle, index_kwargs: Sequence[str]) -> State:
     found = handle.versions.find_one({"_id": SCHEMA}) or {}
     is_current = found.get("version", 0) >= VERSION

@@ -28,6 +28,7 @@ from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.outbox import Outbox
 from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules
+from fullresult_storage_mongo.shapes import MongoShapes
 from fullresult_storage_mongo.statistics import MongoStatistics
 from fullresult_storage_mongo.workers import MongoWorkers
 
@@ -37,7 +38,9 @@ _PORTION = 5_000
 """Records that one command deletes."""
 
 
-class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, MongoAudit):
+class MongoStorage(
+    MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, MongoShapes, MongoAudit
+):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
     def __init__(
@@ -82,8 +85,9 @@ class MongoStorage(MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, 
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        known = set(query.kwargs or ()).intersection(self._index_kwargs)
-        return is_indexed(query, json=bool(known))
+        wanted = set(query.kwargs or ()).intersection(self._index_kwargs)
+        built = self._prepared().run(indexes.of_arguments) if wanted else ()
+        return is_indexed(query, json=not wanted.isdisjoint(built))
 
     def count(self, query: TaskQuery) -> int:
         def count(handle: Handle) -> int:

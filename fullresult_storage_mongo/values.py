@@ -78,6 +78,11 @@ def key_of(key: str) -> str:
     return _BEFORE + key if key == "$ref" or key.startswith(TAG) else key
 
 
+def original_key(kept: str) -> str:
+    """The key of a JSON object that is kept as this."""
+    return kept.removeprefix(_BEFORE)
+
+
 def _sorted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(sorted(dict(pairs).items()))
 
@@ -101,7 +106,7 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {TAG}:
             return json.loads(value[TAG])
-        return {key.removeprefix(_BEFORE): _restored(item) for key, item in value.items()}
+        return {original_key(key): _restored(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_restored(item) for item in value]
     if isinstance(value, Decimal128):

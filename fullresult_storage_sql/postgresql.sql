@@ -237,20 +237,15 @@ GROUP BY t.state;
 -- The position of a record along an index, which is appended.
 SELECT t.date_created, t.task_id FROM fullresult_task AS t;
 
--- name: apart
--- A condition on records: how their messages call tasks is told only by looking at each. Every
--- signature has the word in its body, whatever serialised it.
-t.embed IS NOT NULL OR starts_with(t.name, 'celery.')
-    OR position('subtask_type'::bytea IN t.body) > 0
-    OR ((t.args IS NULL OR t.kwargs IS NULL) AND t.body IS NOT NULL);
-
 -- name: shapes
 -- How the messages of a page of records call their tasks, told apart and counted. `{page}` selects
--- the page, oldest first; its last record is in each row.
+-- the page, oldest first; its last record is in each row. Not counted, and each in a row of its own
+-- with its id first, is what is told only by looking at it. Every signature has the word
+-- `subtask_type` in its body, whatever serialised it.
 WITH page AS MATERIALIZED (
     SELECT
         t.task_id, t.date_created, t.name, t.queue, t.content_type, t.properties, t.args, t.kwargs,
-        t.eta,
+        t.eta, t.notes,
         (
             t.embed IS NOT NULL OR coalesce(starts_with(t.name, 'celery.'), false)
             OR coalesce(position('subtask_type'::bytea IN t.body) > 0, false)
@@ -260,7 +255,8 @@ WITH page AS MATERIALIZED (
 ),
 told AS (
     SELECT
-        p.task_id, p.date_created, p.eta, p.apart,
+        p.task_id, p.date_created, p.eta,
+        CASE WHEN p.apart THEN p.task_id END AS apart,
         CASE WHEN NOT p.apart THEN p.name END AS name,
         CASE WHEN NOT p.apart THEN p.queue END AS queue,
         CASE WHEN NOT p.apart THEN p.content_type END AS content_type,
@@ -273,16 +269,18 @@ told AS (
             WHEN NOT p.apart AND jsonb_typeof(p.kwargs) = 'object' THEN (
                 SELECT jsonb_agg(k ORDER BY k COLLATE "C")::text FROM jsonb_object_keys(p.kwargs) AS k
             )
-        END AS keywords
+        END AS keywords,
+        CASE WHEN NOT p.apart AND position('by message protocol 1' IN p.notes) > 0 THEN 1 ELSE 2 END
+            AS protocol
     FROM page AS p
 )
 SELECT
     told.apart, told.name, told.queue, told.content_type, told.compression, told.positional,
-    told.keywords, count(*), min(told.task_id), max(told.date_created), min(told.eta),
+    told.keywords, told.protocol, count(*), min(told.task_id), max(told.date_created), min(told.eta),
     (SELECT p.date_created FROM page AS p ORDER BY p.date_created DESC, p.task_id DESC LIMIT 1),
     (SELECT p.task_id FROM page AS p ORDER BY p.date_created DESC, p.task_id DESC LIMIT 1)
 FROM told
-GROUP BY 1, 2, 3, 4, 5, 6, 7;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
 
 -- name: count_alike
 -- Count the newest records created in a span of time, by what statistics tell apart.

@@ -65,9 +65,14 @@ class Conditions:
         return sql, [pattern] * len(columns)
 
 
+def argument_index(key: str) -> str:
+    """The name of the index of a keyword argument."""
+    return f"fullresult_kwarg_{key}"
+
+
 def index_sql(key: str) -> str:
     """The statement that indexes the keyword argument *key* (`fullresult_index_kwargs`)."""
-    name = f"fullresult_kwarg_{key}".replace('"', '""')
+    name = argument_index(key).replace('"', '""')
     where = _literal(_json_path((key,)))
     return (
         f'CREATE INDEX IF NOT EXISTS "{name}" ON fullresult_task '

@@ -15,6 +15,7 @@ from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
 from fullresult_storage_sql.shapes import SqlShapes
+from fullresult_storage_sql.sqlite_conditions import argument_index
 from fullresult_storage_sql.statistics import SqlStatistics
 from fullresult_storage_sql.workers import SqlWorkers
 
@@ -81,7 +82,13 @@ class SqlStorage(
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        return is_indexed(query, json=self._prepared().json_index(query) is not None)
+        database = self._prepared()
+        how = database.json_index(query)
+        if how == "in order":  # one that `fullresult_index_kwargs` names, if it was made
+            wanted = [argument_index(key) for key in query.kwargs or ()]
+            made = any(database.ask(database.sql["has_index"], [name]) for name in wanted)
+            return is_indexed(query, json=made)
+        return is_indexed(query, json=how is not None)
 
     def count(self, query: TaskQuery) -> int:
         database = self._prepared()

@@ -10,9 +10,9 @@ from celery.utils.time import maybe_iso8601
 from kombu.utils.functional import maybe_list
 
 from fullresult.actions.errors import CannotResend
-from fullresult.record import REDACTED, Message, TaskRecord, encoding
+from fullresult.record import PROTOCOL_1, REDACTED, Message, TaskRecord, encoding
 from fullresult.recording import masking
-from fullresult.recording.message import EMBEDS, HIDDEN, PROTOCOL_1
+from fullresult.recording.message import EMBEDS, HIDDEN
 
 ARGUMENTS = ("args", "kwargs")
 LINKS = {"link": "callbacks", "link_error": "errbacks"}

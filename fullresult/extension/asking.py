@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
@@ -69,14 +70,14 @@ class Asking:
         return Now(asked, ())
 
     def _ask_workers(self, ids: Collection[str], expected: Collection[str]) -> WorkersNow:
-        said: dict[str, Any] = {}
-        missing = {*expected}
+        said: list[tuple[str, Any]] = []
+        missing = Counter(expected)
 
         def hear(reply: object) -> None:
             heard = replies_in(reply)
-            said.update(heard)
-            missing.difference_update(heard)
-            if expected and not missing:
+            said.extend(heard.items())
+            missing.subtract(heard.keys() & missing.keys())
+            if expected and not +missing:
                 raise _AllAnswered
 
         try:
@@ -127,15 +128,17 @@ def replies_in(reply: object) -> dict[str, Any]:
     return {name: each for name, each in given.items() if isinstance(name, str)}
 
 
-def told_by(said: Mapping[str, Any]) -> WorkersNow:
-    """*said*, sorted: answers, workers that do not know the question, and those that failed."""
-    ours = {name: each for name, each in sorted(said.items()) if _is_ours(each)}
-    others = {name: each for name, each in sorted(said.items()) if name not in ours}
-    failed = tuple(name for name, each in others.items() if _is_failure(each))
+def told_by(said: Iterable[tuple[str, Any]]) -> WorkersNow:
+    """*said*, sorted: answers, workers that do not know the question, and those that failed.
+
+    Of workers that share a node name, each has its own.
+    """
+    replies = sorted(said, key=lambda reply: reply[0])
+    others = [(name, each) for name, each in replies if not _is_ours(each)]
     return WorkersNow(
-        tuple(Answer.of(name, each) for name, each in ours.items()),
-        tuple(name for name in others if name not in failed),
-        failed=failed,
+        tuple(Answer.of(name, each) for name, each in replies if _is_ours(each)),
+        tuple(name for name, each in others if not _is_failure(each)),
+        failed=tuple(name for name, each in others if _is_failure(each)),
     )
 
 
@@ -179,8 +182,8 @@ class Later(Generic[T]):
 
     def __init__(self, call: Callable[[], T], otherwise: T) -> None:
         self._call, self._answer = call, otherwise
-        self._done = threading.Event()
-        if self._free.acquire(blocking=False):
+        self._done, self._slot = threading.Event(), self._free
+        if self._slot.acquire(blocking=False):
             begin(threading.Thread(target=self._run, name="fullresult-asking", daemon=True))
         else:
             self._done.set()
@@ -189,7 +192,7 @@ class Later(Generic[T]):
         try:
             self._answer = self._call()
         finally:
-            self._free.release()
+            self._slot.release()
             self._done.set()
 
     def result(self, until: float) -> T:

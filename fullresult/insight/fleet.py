@@ -53,6 +53,20 @@ def lives_of(storage: Storage, now: datetime, gone: int = _GONE) -> tuple[Life, 
     return tuple(Life.of(worker, known.get(worker.worker_id)) for worker in found)
 
 
+def in_force(lives: Iterable[Life]) -> tuple[Life, ...]:
+    """Of *lives*, those that no other one of their name began after.
+
+    A worker that was killed lives for some seconds more by the storage; a new one of its name,
+    which began after it was last heard of, is there in its place.
+    """
+    known = tuple(lives)
+    begun: dict[str, datetime] = {}
+    for life in known:
+        worker = life.worker
+        begun[worker.name] = max(begun.get(worker.name, worker.date_started), worker.date_started)
+    return tuple(each for each in known if begun[each.worker.name] <= each.worker.date_seen)
+
+
 class RunningTask(NamedTuple):
     """A task that a worker was running when it was last heard of."""
 

@@ -175,8 +175,8 @@ class Live(Protocol):
     ) -> Now:
         """Ask every worker about the tasks *ids*, and the broker about *queues*.
 
-        Waits until all *expected* workers have answered, or about a second. *seek* is a task to
-        look for in the queues.
+        Waits until all *expected* workers have answered, or about a second; a node name that
+        several share is there as often. *seek* is a task to look for in the queues.
         """
         ...
 

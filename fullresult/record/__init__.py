@@ -6,7 +6,16 @@ from fullresult.record.dates import cut, from_milliseconds
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
 from fullresult.record.merging import fold, merge
 from fullresult.record.pages import cursor as cursor_of
-from fullresult.record.parts import REDACTED, Entry, Execution, Message, Outcome, Start, Stored
+from fullresult.record.parts import (
+    PROTOCOL_1,
+    REDACTED,
+    Entry,
+    Execution,
+    Message,
+    Outcome,
+    Start,
+    Stored,
+)
 from fullresult.record.query import TaskQuery
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
@@ -40,6 +49,7 @@ __all__ = [
     "INTERRUPTED",
     "ORIGINAL_ID",
     "PENDING",
+    "PROTOCOL_1",
     "REDACTED",
     "REJECTED",
     "RETRY",

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 REDACTED = "redacted"
 """The first word of the note on a part that `fullresult_redact` has changed."""
+PROTOCOL_1 = "published by message protocol 1"
+"""The note on the body of such a message: it has the form of another one."""
 Children = tuple[str, ...]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from fullresult.record.parts import PROTOCOL_1
 from fullresult.record.task import TaskRecord
 
 
@@ -20,6 +21,8 @@ class Shape(NamedTuple):
     """The number of positional arguments; None if they were not kept."""
     keywords: tuple[str, ...] | None
     """The names of the keyword arguments, sorted; None if they were not kept."""
+    protocol: int
+    """Of the message: 1 or 2."""
     number: int
     """Of such messages."""
     example: str
@@ -41,6 +44,7 @@ class Shape(NamedTuple):
             record.properties.get("compression"),
             len(args) if isinstance(args, (list, tuple)) else None,
             keywords,
+            1 if record.notes.get("body") == PROTOCOL_1 else 2,
             1,
             record.task_id,
             record.date_created,

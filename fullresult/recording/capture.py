@@ -12,13 +12,12 @@ from kombu import Exchange, Queue
 from kombu.message import Message as Delivery
 
 from fullresult.config.settings import Limits
-from fullresult.record import Message, encoding
+from fullresult.record import PROTOCOL_1, Message, encoding
 from fullresult.record.interruptions import spare
 from fullresult.recording.given_repr import tells_all
 from fullresult.recording.message import (
     EMBEDS,
     HIDDEN,
-    PROTOCOL_1,
     Call,
     Payload,
     body_bytes,

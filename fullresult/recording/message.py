@@ -18,7 +18,6 @@ from fullresult.record import encoding
 from fullresult.record.dates import to_utc
 
 HIDDEN = "hidden: the publisher gave its own repr"
-PROTOCOL_1 = "published by message protocol 1"
 
 EMBEDS = ("callbacks", "errbacks", "chain", "chord")
 _PARTS = frozenset({"args", "kwargs", *EMBEDS})

@@ -319,8 +319,8 @@ class ShapePage(NamedTuple):
     """The shapes of the messages of a page of records."""
 
     shapes: tuple[Shape, ...]
-    apart: bool
-    """True if some records of the page are not counted: `find_apart` finds them."""
+    apart: tuple[str, ...]
+    """The ids of the page's records that are not counted, in any order."""
     after: str | None
     """The cursor of the page's last record; None if it has none."""
 
@@ -339,10 +339,6 @@ class ShapeStorage(Protocol):
 
         Each is what `Shape.of` makes of its records, with their number; its example is any of them.
         """
-        ...
-
-    def find_apart(self, query: TaskQuery) -> list[TaskRecord]:
-        """What `find` returns for *query*, of the records that are not counted."""
         ...
 
 

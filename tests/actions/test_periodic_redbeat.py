@@ -36,6 +36,7 @@ def test_all_entries_are_listed_and_can_be_triggered(redis_url: str, tmp_path: P
 
     with closing(FullResult(app)) as full, app:
         listed = {each.name: each for each in full.periodic()}
+        checked = [(each.rule, each.task, each.count) for each in full.check().found]
         full.trigger("nightly")
 
         assert received(app) != []
@@ -43,6 +44,7 @@ def test_all_entries_are_listed_and_can_be_triggered(redis_url: str, tmp_path: P
         "nightly": True,
         "paused": False,
     }
+    assert checked == [("FR008", "shop.x", 1)]  # what is switched off breaks nothing
     due = listed["nightly"].next_due
     assert due is not None
     assert timedelta(0) < due - datetime.now(timezone.utc) < timedelta(days=1)

@@ -85,7 +85,7 @@ def test_answers_of_any_shape_are_survived() -> None:
         "held": {"a": {"as": "elsewhere"}, "b": {"as": "eta", "eta": "soon"}, "c": 5},
         "revoked": [{}, "r"],
     }
-    told = asking.told_by({"w1@h": odd, "w2@h": {"worker_id": "x", "held": ["a"], "queues": 5}})
+    told = asking.told_by([("w1@h", odd), ("w2@h", {"worker_id": "x", "held": ["a"], "queues": 5})])
 
     first, second = told.answers
     assert (first.at, first.queues, first.processes) == (0.0, ("celery",), None)
@@ -97,7 +97,7 @@ def test_answers_of_any_shape_are_survived() -> None:
 
 
 def test_a_worker_that_fails_to_answer_is_no_stranger() -> None:
-    replies = {"old@h": UNKNOWN, "ill@h": {"error": "RuntimeError('x')"}, "odd@h": [1]}
+    replies = [("old@h", UNKNOWN), ("ill@h", {"error": "RuntimeError('x')"}), ("odd@h", [1])]
 
     told = asking.told_by(replies)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import pytest
 from celery import VERSION, Celery
+from celery.worker import strategy
+from kombu import compression
 
 from fullresult import FullResult
 from fullresult.cli import check_formats
 from fullresult.cli.check_formats import as_github, as_sarif, as_text
 from fullresult.insight.check import check
+from fullresult.insight.check.binding import place_of
 from fullresult.insight.check.findings import Finding, Findings, Place
 
 
@@ -98,6 +102,72 @@ def test_a_task_whose_arguments_cannot_be_read_is_a_warning(app: Celery) -> None
 
     assert (finding.rule, finding.level) == ("FR003", "warning")
     assert "cannot be read" in finding.problem
+
+
+def test_a_source_that_cannot_be_read_has_no_place(app: Celery) -> None:
+    FullResult(app)
+    task(app, "shop.run", one)
+    app.send_task("shop.run", (1,))
+    known: dict[str, Any] = {}
+    exec(compile("def run(a, b):\n    pass\n", "/no/such/file.py", "exec"), known)
+    app.tasks["shop.run"].run = known["run"]
+
+    (finding,) = app.fullresult.check().found
+
+    assert (finding.rule, finding.place) == ("FR002", None)
+
+
+def test_a_wrapper_around_itself_has_no_place(app: Celery) -> None:
+    """`inspect.unwrap` refuses it."""
+    FullResult(app)
+    task(app, "shop.run", one)
+    looping: Any = functools.wraps(one)(lambda order_id: order_id)
+    looping.__wrapped__ = looping
+    app.tasks["shop.run"].run = looping
+
+    assert place_of(app.tasks["shop.run"]) is None
+
+
+@pytest.fixture
+def protocol_1(app: Celery) -> Celery:
+    app.conf.task_protocol = 1
+    FullResult(app)
+    task(app, "shop.run", one)
+    app.tasks["shop.run"].delay(1)
+    return app
+
+
+def test_protocol_1_is_fine_where_celery_reads_it(protocol_1: Celery) -> None:
+    findings = protocol_1.fullresult.check()
+
+    assert (findings.found, findings.checked, findings.unchecked) == ([], 1, 0)
+
+
+def test_protocol_1_is_told_where_celery_does_not_read_it(
+    protocol_1: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a later one may not."""
+    monkeypatch.delattr(strategy, "proto1_to_proto2")
+
+    (finding,) = protocol_1.fullresult.check().found
+
+    assert (finding.rule, finding.level, finding.count) == ("FR009", "warning", 1)
+    assert finding.problem == "its messages are of protocol 1, which the Celery here does not read"
+
+
+def test_a_compression_that_is_not_known_here_is_told(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullResult(app)
+    task(app, "shop.run", one)
+    app.tasks["shop.run"].apply_async((1,), compression="bzip2")
+    assert app.fullresult.check().found == []
+    monkeypatch.delitem(compression._decoders, "application/x-bz2")
+
+    (finding,) = app.fullresult.check().found
+
+    assert (finding.rule, finding.level) == ("FR009", "warning")
+    assert "compressed by bzip2, which is not known here" in finding.problem
 
 
 def odd() -> Findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,11 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.extension.patient import patient_of
+from fullresult.insight.doctor.doctor import examine
 from fullresult.insight.doctor.risk import Risk
+from fullresult.outage.directory import directory_of
+from fullresult.outage.spool import Spool
 from fullresult.record import PENDING, STARTED, SUCCESS
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
@@ -205,26 +209,109 @@ def test_clocks_and_versions(full: FullResult) -> None:
     assert found["versions differ"].sentence == "Workers run 2 versions of Celery."
 
 
-def test_retention_and_indexes(full: FullResult, storage_kind: str) -> None:
+def test_records_that_are_kept_for_good(full: FullResult) -> None:
     now = full.storage.now()
     full.storage.write([samples.task("old", now - timedelta(days=400))])
 
     assert risks(full)["no retention"].sentence == (
         "Records are kept for good: the oldest is 400 d 00 h old."
     )
-    other = Celery("shop", broker="memory://", set_as_current=False)
+    with another(full, fullresult_retention="90d") as other:
+        assert "no retention" not in risks(other)
+
+
+@contextmanager
+def another(full: FullResult, **settings: Any) -> Iterator[FullResult]:
+    """Another app on the same storage."""
     url = full.app.conf.fullresult_storage
-    other.conf.update(
-        fullresult_storage=getattr(url, "whole", url),
-        fullresult_retention="90d",
-        fullresult_index_kwargs=["order"],
-        fullresult_auto_setup=False,
-        fullresult_spool_directory=None,
-    )
-    with closing(FullResult(other)) as indexed, closing(other):
-        found = risks(indexed)
-    assert "no retention" not in found
-    assert storage_kind != "sqlite" or "index is missing" not in found  # SQLite has none to miss
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(fullresult_storage=getattr(url, "whole", url), fullresult_spool_directory=None)
+    app.conf.update(settings)
+    with closing(FullResult(app)) as other, closing(app):
+        yield other
+
+
+def test_an_index_that_nobody_has_made(
+    full: FullResult, storage_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where there are too many records to make one in passing, or nobody may."""
+    monkeypatch.setattr("fullresult_storage_mongo.indexes.LARGE", 0)
+    wanted = {"fullresult_index_kwargs": ["order", "site"]}
+    may_make = storage_kind.startswith("mongodb")
+    ran(full, "shop.mail", 1.0)
+
+    with another(full, **wanted, fullresult_auto_setup=may_make) as other:
+        found = risks(other)
+
+    if storage_kind == "postgresql":  # one index has all arguments
+        assert "index is missing" not in found
+        return
+    assert found["index is missing"].sentence == "There is no index for 2 keyword arguments."
+    assert found["index is missing"].evidence[0] == "fullresult_index_kwargs has order"
+    with another(full, **wanted) as other:
+        other.setup()
+        assert "index is missing" not in risks(other)
+
+
+def test_a_spool_that_is_not_empty(full: FullResult, tmp_path: Path) -> None:
+    with another(full, fullresult_spool_directory=str(tmp_path / "spool")) as other:
+        assert "spool is not empty" not in risks(other)
+        directory = directory_of(other.settings)
+        assert directory is not None
+        left_behind = Spool(directory, 1_000_000)
+        assert left_behind.append(samples.task("shop.mail"))
+        left_behind._after_fork_in_child()
+
+        found = risks(other)["spool is not empty"]
+
+    assert found.sentence == "1 event of this host wait to be written."
+    assert f"in {tmp_path}/spool" in found.evidence[0]
+    assert found.advice == "celery -A proj fullresult spool flush"
+
+
+def test_a_storage_that_is_slow(full: FullResult) -> None:
+    quick = patient_of(full.parts, list, offline=True)
+    slow = replace(quick, answers_in=0.25)
+
+    assert "storage is slow" not in {each.name for each in examine(quick).risks}
+    found = {each.name: each for each in examine(slow).risks}["storage is slow"]
+
+    assert found.sentence == "The storage takes 250 ms to tell the time."
+    assert "Each publish waits for one answer of the storage" in found.why
+
+
+def test_workers_without_a_heartbeat(full: FullResult) -> None:
+    assert "no heartbeat" not in risks(full)
+
+    with another(full, fullresult_heartbeat=0) as other:
+        found = risks(other)["no heartbeat"]
+
+    assert found.evidence == ("fullresult_heartbeat = 0",)
+    assert found.advice == "fullresult_heartbeat = '10s'"
+
+
+def test_workers_that_share_a_node_name(full: FullResult) -> None:
+    storage: Any = full.storage
+    now = storage.now()
+    worker(full, "w1@a", host="db1", pid=7)
+    killed = Worker("killed", "w2@a", now - HOUR, now - 5 * SECOND, now + SECOND)
+    for told in (killed, Worker("anew", "w2@a", now - SECOND, now, now + HOUR)):
+        storage.note_worker(told)
+        card = WorkerCard(told.worker_id, now, "n", Card(namespace=full.settings.namespace).text)
+        storage.note_card(card, "{}")
+    assert "node name is shared" not in risks(full)  # w2 began anew, after the first was heard of
+
+    twin = Worker("twin", "w1@a", now - HOUR, now, now + HOUR)
+    storage.note_worker(twin)
+    text = Card(namespace=full.settings.namespace, host="db2", pid=8).text
+    storage.note_card(WorkerCard("twin", now, "n", text), "{}")
+    found = risks(full)["node name is shared"]
+
+    assert found.sentence == "w1@a is the name of several workers."
+    assert [each[: len("w1@a on db1, process 7")] for each in sorted(found.evidence)] == [
+        "w1@a on db1, process 7",
+        "w1@a on db2, process 8",
+    ]
 
 
 def test_sweepers_and_claims(full: FullResult) -> None:

@@ -9,21 +9,18 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import celery
 import pytest
 
 from fullresult.insight.explain.explanation import Explanation
-from fullresult.storage import CardStorage
 from tests.kit import servers, workers
+from tests.kit.explaining import MakeScene, carded, explained, scene_maker
 from tests.kit.workers import Scene
 
 BROKERS = ["redis", "rabbitmq"]
-MakeScene = Callable[..., AbstractContextManager[Scene]]
 BUDGET = 2.0
 """Seconds that an explanation may take, whoever does not answer."""
 
@@ -35,15 +32,7 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_scene(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> MakeScene:
-    """What makes an app on that broker, whose workers have a fast heartbeat."""
-
-    def make(**settings: Any) -> AbstractContextManager[Scene]:
-        known = {"fullresult_heartbeat": 1, "module": "tests.apps.scenario_explain_app", **settings}
-        url = known.pop("broker", None) or request.getfixturevalue(f"{broker}_url")
-        storage = f"sqlite:///{tmp_path}/records.db"
-        return workers.scene(url, storage, tmp_path, **known)
-
-    return make
+    return scene_maker(broker, request, tmp_path)
 
 
 @pytest.fixture
@@ -56,27 +45,6 @@ def scene(make_scene: MakeScene) -> Iterator[Scene]:
 def gate(tmp_path: Path) -> Path:
     """The file that running tasks wait for."""
     return tmp_path / "gate"
-
-
-def explained(
-    scene: Scene, task_id: str, verdict: str, *, offline: bool = False, wait: float = 10
-) -> Explanation:
-    """The explanation, once it has this verdict."""
-    found: list[Explanation] = []
-
-    def is_so() -> bool:
-        found[:] = [scene.full.explain(task_id, offline=offline)]
-        return found[0].verdict == verdict
-
-    assert workers.until(is_so, wait), f"{found[0]}\n{scene.logs()}"
-    return found[0]
-
-
-def carded(scene: Scene, number: int = 1) -> None:
-    """Wait until so many workers have left their cards."""
-    storage = scene.full.storage
-    assert isinstance(storage, CardStorage)
-    assert workers.until(lambda: len(storage.find_cards()) >= number)
 
 
 def said(found: Explanation) -> str:

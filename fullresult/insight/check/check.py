@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
-from itertools import takewhile
 from typing import Any, Literal
 
 from celery import Celery
@@ -23,7 +22,6 @@ from fullresult.storage import ShapeStorage, Storage, TaskQuery
 
 Against = Literal["live", "declared"]
 _PAGE, _COUNTED = 500, 10_000
-_MOMENT = timedelta(milliseconds=1)
 _MOST = 20_000
 """Uses that are told apart."""
 Values = tuple[Any, Any] | None
@@ -116,8 +114,10 @@ class Check:
         while (page := storage.shapes(query)).after is not None:
             for shape in page.shapes:
                 self._add(uses, shape, None)
-            for record in _apart(storage, query, page.after) if page.apart else ():
-                self._add_record(uses, record)
+            for start in range(0, len(page.apart), _PAGE):
+                ids = page.apart[start : start + _PAGE]
+                for record in self._storage.find(TaskQuery(task_ids=ids)):
+                    self._add_record(uses, record)
             query = replace(query, after=page.after)
 
     def _add_record(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
@@ -200,18 +200,6 @@ class Check:
         self._answer.known = [finding for finding in merged if finding.key in known]
         self._answer.found = [finding for finding in merged if finding.key not in known]
         self._answer.found.sort(key=_urgency)
-
-
-def _apart(storage: ShapeStorage, query: TaskQuery, last: str) -> Iterator[TaskRecord]:
-    """The records of a page that are not counted; *last* is the cursor of the page's last one.
-
-    One page at a time: no statement goes through all records to find a few.
-    """
-    end = replace(query, after=last).position
-    assert end is not None
-    part = replace(query, limit=_PAGE, until=end[0] + _MOMENT)
-    found = pages.walk(storage.find_apart, part)
-    return takewhile(lambda record: (record.date_created, record.task_id) <= end, found)
 
 
 def _declared(app: Celery) -> Collection[str]:

@@ -106,6 +106,16 @@ class Rules:
             said = f"its messages are compressed by {use.compression}, which is not known here"
             heal = "install what decompresses it"
             yield Broken("FR009", "warning", use.name, said, heal, place)
+        if use.protocol == 1 and not _reads_protocol_1():
+            said = "its messages are of protocol 1, which the Celery here does not read"
+            heal = "publish with task_protocol = 2, and let those that wait be run first"
+            yield Broken("FR009", "warning", use.name, said, heal, place)
+
+
+def _reads_protocol_1() -> bool:
+    from celery.worker import strategy
+
+    return hasattr(strategy, "proto1_to_proto2")
 
 
 def _rule_of(use: Use) -> str:

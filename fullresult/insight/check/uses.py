@@ -30,6 +30,7 @@ class Use(NamedTuple):
     queue: str | None = None
     content_type: str | None = None
     compression: str | None = None
+    protocol: int = 2
     caller: str | None = None
     """The task whose message has it."""
 
@@ -64,6 +65,7 @@ def of_message(shape: Shape) -> Use:
         shape.queue,
         shape.content_type,
         shape.compression,
+        shape.protocol,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
 from fullresult.insight.doctor.patient import Patient
 from fullresult.insight.doctor.risk import Risk
 from fullresult.insight.explain.explanation import at, names
+from fullresult.insight.fleet import in_force
 from fullresult.insight.queues import left_alone
 from fullresult.insight.words import count_of, span
 
@@ -143,4 +145,34 @@ def versions(patient: Patient) -> Iterator[Risk]:
         )
 
 
-RULES = (gone_workers, unconsumed, strangers, publishers, periodic, clocks, versions)
+def shared_names(patient: Patient) -> Iterator[Risk]:
+    living = in_force(patient.living)
+    count = Counter(life.worker.name for life in living)
+    shared = sorted(name for name, number in count.items() if number > 1)
+    if shared:
+        yield Risk(
+            "node name is shared",
+            "serious",
+            f"{names(shared)} {'is' if len(shared) == 1 else 'are'} the name of several workers.",
+            tuple(
+                f"{life.worker.name} on {life.card.host}, process {life.card.pid}, since "
+                f"{at(life.worker.date_started, patient.now)}"
+                for life in living
+                if life.card and life.worker.name in shared
+            )[:10],
+            "On RabbitMQ a command to that name, such as revoke, reaches only one of them; whose "
+            "tasks are orphans is told by their ids alone.",
+            "celery worker -n with another name for each, such as -n w1@%h",
+        )
+
+
+RULES = (
+    gone_workers,
+    unconsumed,
+    strangers,
+    publishers,
+    periodic,
+    clocks,
+    versions,
+    shared_names,
+)

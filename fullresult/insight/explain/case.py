@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -9,8 +10,8 @@ from functools import cached_property
 from fullresult.config import Settings
 from fullresult.insight.explain.explanation import Confidence, Evidence, at
 from fullresult.insight.explain.reading import Reading
-from fullresult.insight.fleet import Life
-from fullresult.insight.live import Answer, Now, QueueNow
+from fullresult.insight.fleet import Life, in_force
+from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
 from fullresult.record import FINISHED, SCHEDULED, TaskRecord
 from fullresult.record.card import Card
 from fullresult.record.schedule import Schedule
@@ -76,10 +77,7 @@ class Case:
     @cached_property
     def alive(self) -> tuple[Life, ...]:
         """The workers that live and are on this app's broker, as far as their cards say."""
-        mine = self.settings.namespace
-        return tuple(
-            life for life in self.living if life.card is None or life.card.namespace == mine
-        )
+        return expected(self.lives, self.now, self.settings)
 
     @cached_property
     def living(self) -> tuple[Life, ...]:
@@ -93,13 +91,7 @@ class Case:
     @cached_property
     def silent(self) -> tuple[Life, ...]:
         """Of `alive`, those that did not answer, if they were asked."""
-        heard = {answer.worker_id for answer in self.answers}
-        named = {answer.worker for answer in self.answers}
-        return tuple(
-            life
-            for life in self.alive
-            if self.live and life.worker.worker_id not in heard and life.worker.name not in named
-        )
+        return unheard(self.alive, self.live.workers) if self.live else ()
 
     def queues_of(self, life: Life) -> tuple[str, ...]:
         """The queues that a worker consumes: as it answers, else as its card says."""
@@ -159,6 +151,21 @@ class Case:
     def of_answer(self, answer: Answer, said: str) -> Evidence:
         when = from_epoch(answer.at) if answer.at else None
         return Evidence(f"worker {answer.worker}", when, said)
+
+
+def expected(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[Life, ...]:
+    """The workers that should answer: they live, and on this app's broker as far as is known."""
+    living = in_force(life for life in lives if not life.worker.is_gone(now))
+    mine = (None, settings.namespace)
+    return tuple(life for life in living if (life.card and life.card.namespace) in mine)
+
+
+def unheard(lives: Iterable[Life], workers: WorkersNow) -> tuple[Life, ...]:
+    """Of *lives*, those from which no answer of ours came."""
+    heard = {answer.worker_id or answer.worker for answer in workers.answers}
+    return tuple(
+        life for life in lives if heard.isdisjoint((life.worker.worker_id, life.worker.name))
+    )
 
 
 def from_epoch(seconds: float) -> datetime:

@@ -16,11 +16,11 @@ from fullresult.insight.explain import (
     waits_in_storage,
     workflow,
 )
-from fullresult.insight.explain.case import Case
+from fullresult.insight.explain.case import Case, expected, unheard
 from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.explain.reading import Reading
 from fullresult.insight.fleet import Life, lives_of
-from fullresult.insight.live import Live, Now
+from fullresult.insight.live import Live, Now, WorkersNow
 from fullresult.insight.overdue import schedules_of
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord, encoding
 from fullresult.storage import Storage, WorkerStorage
@@ -154,21 +154,16 @@ class _Asked(NamedTuple):
         return record is not None and record.state not in _SETTLED
 
     @property
-    def expected(self) -> list[str]:
-        """The workers that should answer."""
-        mine = (None, self.settings.namespace)
-        return [
-            life.worker.name
-            for life in self.lives
-            if (life.card and life.card.namespace) in mine and not life.worker.is_gone(self.now)
-        ]
+    def expected(self) -> tuple[Life, ...]:
+        return expected(self.lives, self.now, self.settings)
 
     def ask(self, task_id: str) -> Now | None:
         if self.live is None:
             return None
         queue = self.record.queue if self.record else None
         queues = () if queue is None else (queue,)
-        return self.live.ask([task_id], self.expected, queues, seek=task_id)
+        names = [life.worker.name for life in self.expected]
+        return self.live.ask([task_id], names, queues, seek=task_id)
 
     def not_answered(self, answers: Now | None) -> Iterator[str]:
         """What could not be asked, and why."""
@@ -179,10 +174,8 @@ class _Asked(NamedTuple):
         workers = answers.workers
         if workers.problem:
             yield f"workers: {workers.problem}"
-        heard = {each.worker for each in workers.answers} | {*workers.strangers, *workers.failed}
-        for name in self.expected:
-            if name not in heard:
-                yield f"worker {name}: it lives, and did not answer within 1 s"
+        else:
+            yield from self._silent(workers)
         for name in workers.strangers:
             yield f"worker {name}: it has no FullResult, and does not know the question"
         for name in workers.failed:
@@ -192,3 +185,12 @@ class _Asked(NamedTuple):
                 yield f"queue {queue.name}: {queue.problem}"
             elif queue.ready is None and queue.exists is None:
                 yield f"queue {queue.name}: this broker does not say what is in it"
+
+    def _silent(self, workers: WorkersNow) -> Iterator[str]:
+        answered = {each.worker for each in workers.answers}
+        for life in unheard(self.expected, workers):
+            name = life.worker.name
+            if name in answered:
+                yield f"worker {name}: of several that live under this name, not all answered"
+            elif name not in (*workers.strangers, *workers.failed):
+                yield f"worker {name}: it lives, and did not answer within 1 s"

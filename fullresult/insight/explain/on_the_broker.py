@@ -64,7 +64,9 @@ def _delayed_until(case: Case) -> datetime | None:
 def not_consumed(case: Case) -> Finding | None:
     """Workers live, and none of them consumes its queue."""
     queue, now = case.queue, case.queue_now
-    if not case.is_waiting or queue is None or not case.consumed or queue in case.consumed:
+    if not case.is_waiting or queue is None or queue in case.consumed:
+        return None
+    if not case.answers and not any(life.card for life in case.alive):
         return None
     if now is not None and now.consumers:
         return None
@@ -72,23 +74,24 @@ def not_consumed(case: Case) -> Finding | None:
         return None
     counted = now is not None and now.consumers == 0
     heard = bool(case.answers) and not case.silent
-    sentence = f"{left_alone(queue)[:-1]}; {_who(case)} {names([*case.consumed])}."
-    evidence = [case.of_answer(a, f"consumes {names([*a.queues])}") for a in case.answers]
+    sentence = f"{left_alone(queue)[:-1]}; {_who(case)} {names([*case.consumed]) or 'no queue'}."
+    evidence = [
+        case.of_answer(a, f"consumes {names([*a.queues]) or 'no queue'}") for a in case.answers
+    ]
     evidence += [case.of_card(life) for life in case.silent if life.card]
     if not evidence:
         evidence = [case.of_card(life) for life in case.alive if life.card]
     if counted:
         evidence.append(case.of_broker(f"{queue} has 0 consumers"))
-    commands = (
-        f"celery -A proj control add_consumer {word(queue)}",
-        f"{COMMAND}resend {word(case.task_id)} --queue {word(case.consumed[0])}",
-    )
+    commands = [f"celery -A proj control add_consumer {word(queue)}"]
+    if case.consumed:
+        commands.append(f"{COMMAND}resend {word(case.task_id)} --queue {word(case.consumed[0])}")
     return Finding(
         "nobody consumes its queue",
         sentence,
         "certain" if counted or heard else "likely",
         tuple(evidence),
-        commands,
+        tuple(commands),
     )
 
 

@@ -145,7 +145,7 @@ def elsewhere(case: Case) -> Finding | None:
 
 def silent(case: Case) -> Finding | None:
     """The workers that consume its queue live, and none of them answers."""
-    if not case.is_waiting or case.live is None:
+    if not case.is_waiting or case.live is None or case.live.workers.problem:
         return None
     able = [life for life in case.alive if _could(case, life)]
     mute = [life for life in able if life in case.silent]

@@ -1,0 +1,297 @@
+"""An explanation says no more than is known: each doubt is in its sentence and its confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from fullresult import FullResult
+from fullresult.insight.explain.explain import explain
+from fullresult.insight.explain.explanation import Explanation, Finding
+from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
+from fullresult.record import FAILURE, STARTED, SUCCESS, Entry
+from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
+from fullresult.record.worker import Worker
+from fullresult.testing import samples
+
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[FullResult]:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.fullresult_storage = f"sqlite:///{tmp_path}/records.db"
+    with closing(FullResult(app)) as full, closing(app):
+        full.setup()
+        yield full
+
+
+class Said:
+    """Workers and a broker that say what no real ones can be made to say at a wanted moment."""
+
+    def __init__(self, workers: WorkersNow, **queue: Any) -> None:
+        self._now = Now(workers, (QueueNow("celery", **queue),))
+
+    def ask(
+        self,
+        ids: Collection[str],  # noqa: ARG002
+        expected: Collection[str],  # noqa: ARG002
+        queues: Collection[str],  # noqa: ARG002
+        *,
+        seek: str | None = None,  # noqa: ARG002
+    ) -> Now:
+        return self._now
+
+    def queues(self, names: Collection[str]) -> tuple[QueueNow, ...]:  # noqa: ARG002
+        return self._now.queues
+
+
+def worker(full: FullResult, worker_id: str, *, card: bool = True, **known: Any) -> Worker:
+    """A worker that lives; *known* are fields of its life and of its card."""
+    storage: Any = full.storage
+    now = storage.now()
+    life = {name: known.pop(name) for name in list(known) if name in Worker._fields}
+    told = Worker(worker_id, f"{worker_id}@host", now - HOUR, now, now + HOUR)._replace(**life)
+    storage.note_worker(told)
+    if card:
+        mine = {"queues": ("celery",), "processes": 1, "namespace": full.settings.namespace}
+        names = names_text({"shop.pay": {}})
+        text = Card(**{**mine, **known}).text
+        storage.note_card(WorkerCard(worker_id, now, names_id_of(names), text), names)
+    return told
+
+
+def waiting(full: FullResult, task_id: str = "task", ago: timedelta = HOUR, **known: Any) -> str:
+    at = full.storage.now() - ago
+    told = {"queue": "celery", "name": "shop.pay", "state": "PENDING", "open": True, **known}
+    full.storage.write([samples.task(task_id, at, **told)])
+    return task_id
+
+
+def why(full: FullResult, live: Said | None = None) -> Explanation:
+    return explain(full.storage, full.settings, "task", live)
+
+
+def also(found: Explanation, verdict: str) -> Finding | None:
+    return next((each for each in found.also if each.verdict == verdict), None)
+
+
+ANSWER = Answer("w1@host", "w1", queues=("celery",), processes=1)
+
+
+def test_lost_is_likely_where_all_have_answered(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full)
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False))
+
+    assert (found.verdict, found.confidence) == ("lost", "likely")
+    assert found.sentence.startswith(
+        "It is lost: the queue is empty, and no worker has it. celery was purged, or "
+    )
+
+
+@pytest.mark.parametrize("doubt", ["stranger", "failed", "mute", "nobody"])
+def test_lost_is_only_possible_where_somebody_may_have_it(full: FullResult, doubt: str) -> None:
+    for worker_id in {"mute": ("w1", "w2"), "nobody": ()}.get(doubt, ("w1",)):
+        worker(full, worker_id)
+    waiting(full)
+    said = {
+        "stranger": WorkersNow((ANSWER,), strangers=("old@host",)),
+        "failed": WorkersNow((ANSWER,), failed=("ill@host",)),
+        "mute": WorkersNow((ANSWER,)),
+        "nobody": WorkersNow((), strangers=("old@host",)),
+    }[doubt]
+
+    found = why(full, Said(said, ready=0, found=False))
+
+    assert (found.verdict, found.confidence) == ("lost", "possible")
+    assert found.sentence.startswith("It may be lost: the queue is empty, and no worker ")
+    assert found.unknown
+
+
+def test_what_was_not_looked_through_is_not_called_searched(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full)
+    later = full.storage.now() - MINUTE
+    other = samples.task("later", later, queue="celery", name="shop.pay", state=SUCCESS)
+    full.storage.write([replace(other, start=samples.start(later))])
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=30_000, found=None))
+
+    assert found.verdict == "lost"
+    assert "30,000 messages wait there, a later task of celery was begun" in found.sentence
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=3, found=False))
+    assert "it is not among the 3 messages there" in found.sentence
+
+
+def test_a_later_task_of_another_priority_is_no_proof(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full)
+    later = full.storage.now() - MINUTE
+    other = samples.task("later", later, queue="celery", name="shop.pay", state=SUCCESS, priority=9)
+    full.storage.write([replace(other, start=samples.start(later))])
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=30_000, found=None))
+
+    assert found.verdict == "waits in its queue"
+
+
+def test_who_has_what_was_taken_is_said_as_far_as_it_is_known(full: FullResult) -> None:
+    worker(full, "w1", visibility_timeout=60.0)
+    worker(full, "w9", visibility_timeout=9.0, namespace="another broker")
+    waiting(full)
+    taken = (full.storage.now() - SECOND).timestamp()
+
+    def said(workers: WorkersNow) -> Explanation:
+        return why(full, Said(workers, ready=0, found=False, taken_at=taken, again_at=taken + 5))
+
+    found = said(WorkersNow((ANSWER,)))
+    assert found.verdict == "taken by a worker that is gone"
+    assert "none that answers has it: that worker is gone." in found.sentence
+    assert found.confidence == "likely"
+
+    found = said(WorkersNow((ANSWER,), strangers=("old@host",)))
+    assert "none that answers has it: old@host may have it." in found.sentence
+    assert found.confidence == "possible"
+
+    found = said(WorkersNow((), problem="the broker cannot be asked: no"))
+    assert "none that answers has it: workers could not be asked." in found.sentence
+    assert found.unknown == ("workers: the broker cannot be asked: no",)
+
+
+def test_it_is_delivered_again_by_the_timeout_of_workers_of_its_own_broker(
+    full: FullResult,
+) -> None:
+    worker(full, "w9", visibility_timeout=9.0, namespace="another broker")
+    worker(full, "w1", visibility_timeout=60.0)
+    waiting(full)
+    taken = full.storage.now()
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False, taken_at=taken.timestamp()))
+
+    again = taken + MINUTE
+    assert f"delivers it again after {again:%H:%M:%S} UTC (visibility timeout)" in found.sentence
+
+
+def test_a_timeout_beyond_all_dates_is_not_told(full: FullResult) -> None:
+    worker(full, "w1", visibility_timeout=1e15)
+    waiting(full)
+    taken = full.storage.now().timestamp()
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False, taken_at=taken))
+
+    assert found.verdict == "taken by a worker that is gone"
+    assert "delivers it again" not in found.sentence
+
+
+# ---- late
+
+
+def late(full: FullResult, wait: timedelta = HOUR) -> Finding | None:
+    now = full.storage.now()
+    record = samples.task("task", now - wait, queue="celery", name="shop.pay")
+    ended = samples.outcome(SUCCESS, now, worker="w1@host", date_done=now, runtime=0.2)
+    stamped = ended._replace(stamp=f"{ended.stamp}@w1")
+    full.storage.write([replace(record, outcome=stamped, start=samples.start(now, "w1@host"))])
+    return also(why(full), "late")
+
+
+def test_that_nobody_consumed_its_queue_is_said_if_all_workers_are_known(full: FullResult) -> None:
+    now = full.storage.now()
+    worker(full, "w1", date_started=now)
+
+    found = late(full)
+
+    assert found is not None
+    assert " of it without a consumer of celery" in found.sentence
+    assert found.confidence == "certain"
+
+
+def test_a_worker_without_a_card_may_have_consumed_its_queue(full: FullResult) -> None:
+    now = full.storage.now()
+    worker(full, "w1", date_started=now)
+    worker(full, "old", card=False, date_started=now - 2 * HOUR)
+
+    found = late(full)
+
+    assert found is not None
+    assert "without a consumer" not in found.sentence
+    assert found.confidence == "likely"
+
+
+def test_workers_of_a_month_ago_are_forgotten(full: FullResult) -> None:
+    worker(full, "w1", date_started=full.storage.now())
+
+    found = late(full, timedelta(days=40))
+
+    assert found is not None
+    assert "without a consumer" not in found.sentence
+
+
+def running_before(full: FullResult, task_id: str) -> None:
+    """A task that w1 ran in the last hour."""
+    now = full.storage.now()
+    record = samples.task(task_id, now - HOUR - SECOND, queue="celery", name="shop.report")
+    ended = samples.outcome(
+        SUCCESS, now, worker="w1@host", date_started=now - HOUR, date_done=now, runtime=3600.0
+    )
+    full.storage.write([replace(record, outcome=ended)])
+
+
+def test_it_waited_behind_others_only_if_no_process_was_free(full: FullResult) -> None:
+    worker(full, "w1", processes=2, date_started=full.storage.now() - 2 * HOUR)
+    running_before(full, "one")
+
+    found = late(full)
+    assert found is not None
+    assert "behind" not in found.sentence
+
+    running_before(full, "two")
+    found = also(why(full), "late")
+    assert found is not None
+    assert "behind 2 runs on w1@host, the longest shop.report with 1 h 00 m" in found.sentence
+
+
+# ---- twice
+
+
+def test_a_worker_that_was_gone_after_its_run_did_not_break_it_off(full: FullResult) -> None:
+    now = full.storage.now()
+    gone = worker(full, "w1", date_seen=now - 30 * MINUTE, alive_until=now - 29 * MINUTE)
+    full.storage.write([samples.task("task", now - HOUR, name="shop.pay", queue="celery")])
+
+    def run(ago: timedelta, name: str, done: timedelta | None) -> Entry:
+        at = now - ago
+        entry = samples.entry(SUCCESS if done else STARTED, at, worker=name, date_started=at)
+        stamp = f"{entry.stamp}@{gone.worker_id}" if name == "w1@host" else entry.stamp
+        return entry._replace(stamp=stamp, date_done=at + done if done else None)
+
+    def told(first: Entry) -> str:
+        entries = (first, run(20 * MINUTE, "w2@host", None))
+        full.storage.write([samples.event("task", now - HOUR, entries=entries)])
+        finding = also(why(full), "ran twice")
+        assert finding is not None
+        return finding.sentence
+
+    assert " after it had ended; the broker gave it to w2@host " in told(
+        run(40 * MINUTE, "w1@host", 5 * MINUTE)
+    )
+
+
+# ---- failed without a start
+
+
+def test_a_failure_that_a_worker_told_was_begun_there(full: FullResult) -> None:
+    now = full.storage.now()
+    failed = samples.outcome(FAILURE, now, worker="w1@host", exception_type="builtins.OSError")
+    full.storage.write([samples.event("task", now, outcome=failed)])
+
+    assert why(full).verdict == "failed"
