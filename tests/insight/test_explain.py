@@ -178,6 +178,31 @@ def test_the_body_of_a_chord_says_what_it_waits_for(full: FullResult) -> None:
     assert "the body is not sent" in found.sentence
 
 
+def test_what_comes_after_the_body_of_a_chord_is_told_from_the_body(full: FullResult) -> None:
+    members = [signature(f"shop.part{n}", app=full.app) for n in range(2)]
+    inner = chord(members, signature("shop.inner", app=full.app), app=full.app)
+    last = signature("shop.outer", app=full.app, immutable=True)
+    result = chain(inner, last, app=full.app).apply_async()
+    first, _ = full.find(name="shop.part*", order="oldest")
+    fail(full, first.task_id, "shop.part0")
+
+    found = why(full, result.id)
+
+    assert found.verdict == "body of a chord"
+    assert found.sentence.startswith(
+        f"It is shop.outer, which comes after shop.inner ({result.parent.id}), the body of a chord "
+        f"that waits for 2 of 2 members: {first.task_id} failed (ValueError: no stock), 1 PENDING."
+    )
+    assert found.sentence.endswith("the body is not sent, nor what comes after it.")
+
+
+def test_an_id_that_a_link_only_has_as_an_argument_is_none_of_its(full: FullResult) -> None:
+    link = signature("shop.mail", ("somebody",), app=full.app)
+    full.app.send_task("shop.pay", link=link)
+
+    assert why(full, "somebody").verdict == "unknown"
+
+
 def test_attempts_and_who_sent_it_again(full: FullResult) -> None:
     task_id = send(full)
     for retries in range(2):

@@ -121,7 +121,11 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
         os.killpg(worker.pid, signal.SIGSTOP)
         try:
             task_id = scene.send("wait_for", str(gate))
-            found = explained(scene, task_id, "no answer")
+            explained(scene, task_id, "no answer")
+            began = time.monotonic()
+            found = scene.full.explain(task_id)
+            assert time.monotonic() - began < BUDGET
+            assert found.verdict == "no answer"
             assert "frozen, cut off from the broker, or busy" in found.sentence
             assert found.confidence == "possible"
             assert found.unknown == ("worker w1@test: it lives, and did not answer within 1 s",)

@@ -177,6 +177,7 @@ def read(full: FullResult) -> None:
     assert full.workers().orphans == 0
     full.queues(offline=True)
     full.doctor(offline=True)
+    assert full.check().checked
 
 
 def operate(full: FullResult) -> None:

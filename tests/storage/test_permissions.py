@@ -155,6 +155,24 @@ def test_without_any_of_its_grants_it_cannot(database: Database, role: str, righ
     assert not database.can(JOBS[role])
 
 
+@pytest.mark.slow
+def test_a_reader_is_told_which_table_it_may_not_read(database: Database) -> None:
+    rights = grants("reader")
+    database.allow(rights)
+    assert database.can(JOBS["reader"])
+    told = {}
+    for right in rights:
+        database.revoke(right)
+        with permissions.user(database.theirs) as full, pytest.raises(StorageError) as refused:
+            JOBS["reader"](full)
+        told[right[1]] = str(refused.value)
+        database.grant(right)
+
+    for table, sentence in told.items():
+        assert f"permission denied for table {table}" in sentence
+        assert ":x@" not in sentence
+
+
 def strangers() -> Iterator[Any]:
     """Every role and the job of every other one whose grants it lacks."""
     for role in JOBS:

@@ -160,8 +160,8 @@ def shared_names(patient: Patient) -> Iterator[Risk]:
                 for life in living
                 if life.card and life.worker.name in shared
             )[:10],
-            "On RabbitMQ a command to that name, such as revoke, reaches only one of them; whose "
-            "tasks are orphans is told by their ids alone.",
+            "Commands to that name, and records, cannot tell them apart; on RabbitMQ, Celery 5.7 "
+            "does not start the second.",
             "celery worker -n with another name for each, such as -n w1@%h",
         )
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from fullresult.insight.explain.signatures import find
 from fullresult.insight.tally import percentiles
 from fullresult.record import FAILURE, TaskRecord
 from fullresult.record.audit import AuditEntry, AuditQuery
@@ -181,4 +182,4 @@ def _links_to(record: TaskRecord, task_id: str) -> bool:
     if sent is None:
         return False
     mentions = task_id in (sent.embed or "") or task_id.encode() in (sent.body or b"")
-    return mentions and task_id in str(record.embed)
+    return mentions and find(record.embed, task_id) is not None

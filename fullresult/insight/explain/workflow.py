@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
+from fullresult.insight.explain.signatures import body_in, find, id_of, list_of, name_of
 from fullresult.insight.words import brief, count_of
 from fullresult.record import FAILURE, FINISHED, SUCCESS, TaskRecord
 
@@ -22,16 +23,16 @@ def never_published(case: Case) -> Finding | None:
     if found is None:
         return None
     record, embed = found
-    body = _body(embed)
-    if _id(body) == case.task_id or case.task_id in str(body):
+    body = body_in(embed)
+    if find(body, case.task_id) is not None:
         return _chord(case, record, body)
     return _step(case, record, embed)
 
 
 def _step(case: Case, record: TaskRecord, embed: Mapping[str, Any]) -> Finding:
-    chain = [*reversed(_list(embed.get("chain")))]
-    place = next((n for n, each in enumerate(chain, 1) if _mentions(each, case.task_id)), 0)
-    name = _name(chain[place - 1]) if place else "a link"
+    chain = [*reversed(list_of(embed.get("chain")))]
+    place = next((n for n, each in enumerate(chain, 1) if find(each, case.task_id)), 0)
+    name = name_of(find(embed, case.task_id))
     what = f"step {place} after" if place else "linked to"
     before = f"{record.name} ({record.task_id})"
     if record.state == FAILURE:
@@ -67,9 +68,17 @@ def _chord(case: Case, record: TaskRecord, body: Any) -> Finding:
         parts.append(f"{whole - len(members)} not recorded")
     told = f": {', '.join(parts)}" if parts else ""
     of = f"{waits} of {count_of(whole, 'member')}"
-    sentence = f"It is {_name(body)}, the body of a chord, and waits for {of}{told}."
+    own = find(body, case.task_id)
+    is_body = own is body
+    what = (
+        "the body of a chord, and"
+        if is_body
+        else (f"which comes after {name_of(body)} ({id_of(body)}), the body of a chord that")
+    )
+    sentence = f"It is {name_of(own)}, {what} waits for {of}{told}."
     if failed:
-        sentence += " A member that failed fails the chord: the body is not sent."
+        after = "" if is_body else ", nor what comes after it"
+        sentence += f" A member that failed fails the chord: the body is not sent{after}."
     evidence = tuple(
         Evidence("record", each.date_updated, f"{each.task_id}: {each.state}")
         for each in (*failed[:3], *open_[:3])
@@ -77,35 +86,6 @@ def _chord(case: Case, record: TaskRecord, body: Any) -> Finding:
     commands = [f"{COMMAND}resend {word(each.task_id)}" for each in failed[:1]]
     commands += [f"{COMMAND}explain {word(each.task_id)}" for each in open_[:1]]
     return Finding("body of a chord", sentence, evidence=evidence, commands=tuple(commands))
-
-
-def _body(embed: Mapping[str, Any]) -> Any:
-    """The body that the task is counted for: its own, or that of the last step of its chain."""
-    if embed.get("chord"):
-        return embed["chord"]
-    chain = _list(embed.get("chain"))
-    last = chain[0] if chain else None
-    options = last.get("options") if isinstance(last, Mapping) else None
-    return options.get("chord") if isinstance(options, Mapping) else None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _id(signature: Any) -> str | None:
-    options = signature.get("options") if isinstance(signature, Mapping) else None
-    found = options.get("task_id") if isinstance(options, Mapping) else None
-    return found if isinstance(found, str) else None
-
-
-def _mentions(signature: Any, task_id: str) -> bool:
-    return _id(signature) == task_id or task_id in str(signature)
-
-
-def _name(signature: Any) -> str:
-    found = signature.get("task") if isinstance(signature, Mapping) else None
-    return found if isinstance(found, str) else "a task"
 
 
 def _error(record: TaskRecord) -> str:
