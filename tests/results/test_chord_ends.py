@@ -13,7 +13,7 @@ from celery.exceptions import ChordError
 
 from fullresult import FullResult
 from fullresult.record import SUCCESS, Stored, TaskRecord
-from fullresult.results import chords
+from fullresult.results import bodies, chords
 from fullresult.results.shared import OWN, shared
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_sql.sqlite import SQLite
@@ -167,6 +167,22 @@ def test_a_member_whose_result_is_refused_is_counted_and_the_body_fails(app: Cel
     header.tell(1)
 
     with pytest.raises(ChordError):
+        header.result.get(timeout=PATIENCE, follow_parents=False)
+
+
+def test_a_join_without_a_limit_has_one_all_the_same(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`result_chord_join_timeout = None`: a worker would wait for a result that never comes."""
+    app.conf.result_chord_join_timeout = None
+    monkeypatch.setattr(bodies, "_LONGEST_JOIN", 0.3)
+    header = Header(app, 2)
+    Failing(app).refused = header.requests[0].id
+
+    header.tell(0)
+    header.tell(1)
+
+    with pytest.raises(ChordError, match=r"timed out \(0\.3\)"):
         header.result.get(timeout=PATIENCE, follow_parents=False)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,14 @@ SHAPES: dict[str, tuple[Shape, Any]] = {
     ),
     "generator": (lambda t, body: chord((t.double(n) for n in range(4)), body), [0, 2, 4, 6]),
     "added": (lambda t, body: chord([t.add_to_chord(1), t.add_to_chord(1)], body), [1, 1, 2, 2]),
+    "chord added": (
+        lambda t, body: chord([t.add_chord_to_chord(3), t.double(1)], body),
+        [2, 3, 6],
+    ),
 }
+GROWING = ("added", "chord added")
+"""Those to which a member adds."""
+ONCE = dict.fromkeys(SHAPES, 1)
 
 
 @contextmanager
@@ -86,17 +94,28 @@ def apply_all(scene: Scene, noted: Path) -> dict[str, Any]:
     }
 
 
-def run_twice(scene: Scene, noted: Path) -> list[Any]:
-    """The results of two runs of one frozen chord."""
-    t = Tasks(scene)
-    frozen = chord(t.doubles(3, 4), t.note_result(str(noted), "frozen"))
-    frozen.freeze()
+def frozen(t: Any, noted: Path) -> Any:
+    """A chord that may be applied again; each run leaves its name in *noted*."""
+    twice = chord(t.doubles(3, 4), t.note_result(str(noted), "frozen"))
+    twice.freeze()
+    return twice
+
+
+def run_twice(chord: Any, first: Any = None) -> list[Any]:
+    """The results of two runs of a frozen *chord*, of which the *first* may have begun."""
     results = []
     for _ in range(2):
-        result = frozen.apply_async()
+        result = first or chord.apply_async()
         results.append(result.get(timeout=PATIENCE))
         result.forget()
+        first = None
     return results
+
+
+def failing(t: Any, noted: Path) -> Any:
+    """A chord with a member that fails; its errback leaves its name in *noted*."""
+    body = t.total().on_error(t.leave_note.si(str(noted), "failed"))
+    return chord([t.spoil(1), t.double(1)], body)
 
 
 def outcome(result: Any) -> Any:
@@ -121,19 +140,21 @@ def test_a_worker_that_is_killed_while_it_joins(
     ):
         started = apply_all(scene, noted)
         t = Tasks(scene)
-        failing = chord([t.spoil(1), t.double(1)], t.total()).apply_async()
+        failed = failing(t, noted).apply_async()
 
         found = {name: outcome(result) for name, result in started.items()}
+        runs = run_twice(frozen(t, noted))
         # If the one that failed was the last, its process was lost after that, and says so.
         with pytest.raises(ChordError, match=r"spoilt 1|WorkerLostError"):
-            failing.get(timeout=PATIENCE, follow_parents=False)
+            failed.get(timeout=PATIENCE, follow_parents=False)
         killed = len([*kills.iterdir()])
         time.sleep(1.5 * bodies.lease(scene.app))
 
     assert found == {name: expected for name, (_, expected) in SHAPES.items()}, scene.logs()
-    assert lines(noted) == dict.fromkeys(SHAPES, 1), scene.logs()
+    assert runs == [[6, 8], [6, 8]]
+    assert lines(noted) == {**ONCE, "frozen": 2, "failed": 1}, scene.logs()
     # Those in headers of others, too.
-    assert killed >= len(SHAPES) + (where == "counted")
+    assert killed >= len(SHAPES) + 1 + (where == "counted")
 
 
 LINES = 6000
@@ -187,25 +208,30 @@ def test_members_that_are_delivered_twice(
     """Each message of a member is sent again, while the chord runs and when it is over."""
     noted = tmp_path / "noted"
     with on(request, tmp_path / "scene", kind) as scene:
-        started = apply_all(scene, noted)
+        t = Tasks(scene)
+        started, failed = apply_all(scene, noted), failing(t, noted).apply_async()
+        twice = frozen(t, noted)
+        first = twice.apply_async()
         # Twice each: they are delivered three times.
         copies = [*messages(scene), *messages(scene)]
         publish(scene, copies)
         with scene.worker(concurrency=2):
             found = {name: outcome(result) for name, result in started.items()}
-            first = lines(noted)
+            with pytest.raises(ChordError, match="spoilt 1"):
+                failed.get(timeout=PATIENCE, follow_parents=False)
+            runs = run_twice(twice, first)
+            scene.settle()
+            early = lines(noted)
             publish(scene, copies[: len(copies) // 2])
-            runs = run_twice(scene, noted)
             scene.settle()
             scene.settle()
 
     # Those who come again add again, or find that it is too late.
-    assert {*found.pop("added")} == {1, 2}
-    expected = {name: value for name, (_, value) in SHAPES.items() if name != "added"}
+    assert [{*found.pop(name)} for name in GROWING] == [{1, 2}, {2, 3, 6}]
+    expected = {name: value for name, (_, value) in SHAPES.items() if name not in GROWING}
     assert found == expected, scene.logs()
-    assert first == dict.fromkeys(SHAPES, 1)
     assert runs == [[6, 8], [6, 8]]
-    assert lines(noted) == {**first, "frozen": 2}
+    assert early == lines(noted) == {**ONCE, "frozen": 2, "failed": 1}
 
 
 def messages(scene: Scene) -> list[Any]:
@@ -232,19 +258,18 @@ def publish(scene: Scene, copies: list[Any]) -> None:
             )
 
 
+@pytest.mark.parametrize("kind", workers.storages("postgresql"))
 @pytest.mark.parametrize("again", [False, True])
 def test_a_storage_that_is_away_for_ten_seconds_in_the_middle(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    again: bool,
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, again: bool
 ) -> None:
     """To add a member takes a storage that answers, or `result_backend_always_retry`."""
     noted, go = tmp_path / "noted", tmp_path / "go"
-    shapes = {name: shape for name, shape in SHAPES.items() if again or name != "added"}
+    shapes = {name: shape for name, shape in SHAPES.items() if again or name not in GROWING}
     with (
         servers.redis_database(request.getfixturevalue("redis_server")) as broker,
-        workers.storage("postgresql", request, tmp_path) as url,
-        through_proxy(url) as (network, away_url),
+        workers.storage(kind, request, tmp_path) as url,
+        that_goes_away(url) as (away_url, away),
         workers.scene(broker, url, tmp_path, module="tests.apps.chord_kills_app", **QUICK) as scene,
         scene.worker(
             concurrency=2,
@@ -255,23 +280,55 @@ def test_a_storage_that_is_away_for_ten_seconds_in_the_middle(
             },
         ),
     ):
-        t = Tasks(scene)
+        t = Waiting(Tasks(scene), go)
         results = {
-            name: build(Waiting(t, go), t.note_result(str(noted), name)).apply_async()
+            name: build(t, t.note_result(str(noted), name)).apply_async()
             for name, (build, _) in shapes.items()
         }
-        network.refuse()
-        go.touch()
-        time.sleep(10)
-        early = lines(noted)
-        network.accept()
+        twice = frozen(t, noted)
+        first, failed = twice.apply_async(), failing(t, noted).apply_async()
+        with away():
+            go.touch()
+            time.sleep(10)
+            early = lines(noted)
 
         found = {name: outcome(result) for name, result in results.items()}
+        runs = run_twice(twice, first)
+        with pytest.raises(ChordError, match="spoilt 1"):
+            failed.get(timeout=PATIENCE, follow_parents=False)
         time.sleep(1.5 * bodies.lease(scene.app))
 
     assert not early
     assert found == {name: expected for name, (_, expected) in shapes.items()}, scene.logs()
-    assert lines(noted) == dict.fromkeys(shapes, 1), scene.logs()
+    assert runs == [[6, 8], [6, 8]]
+    assert lines(noted) == {**dict.fromkeys(shapes, 1), "frozen": 2, "failed": 1}, scene.logs()
+
+
+Away = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def that_goes_away(url: str) -> Iterator[tuple[str, Away]]:
+    """The URL of the same storage, and a context in which nobody can write to it by that URL."""
+    if url.startswith("sqlite"):
+        yield url, lambda: _locked(url.removeprefix("sqlite:///"))
+        return
+    with through_proxy(url) as (network, away_url):
+
+        @contextmanager
+        def away() -> Iterator[None]:
+            network.refuse()
+            yield
+            network.accept()
+
+        yield away_url, away
+
+
+@contextmanager
+def _locked(file: str) -> Iterator[None]:
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=PATIENCE)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 class Waiting:
