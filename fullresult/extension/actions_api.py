@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.result import AsyncResult
 
@@ -21,7 +21,11 @@ from fullresult.importers.deed import Import, Wish
 from fullresult.importers.importing import Imported
 from fullresult.insight.dates import length_of
 from fullresult.record import TaskRecord
+from fullresult.record.filters import TaskFilters
 from fullresult.storage import TaskQuery
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class ActionsAPI:
@@ -42,7 +46,7 @@ class ActionsAPI:
         all: bool = False,  # noqa: A002  # As `--all` of the command.
         limit: int | None = None,
         actor: str | None = None,
-        **filters: Any,
+        **filters: Unpack[TaskFilters],
     ) -> int:
         """Delete the records that match, on all pages, at most *limit*. Returns how many.
 
@@ -129,7 +133,7 @@ class ActionsAPI:
         limit: int | None = None,
         dry_run: bool = False,
         actor: str | None = None,
-        **filters: Any,
+        **filters: Unpack[TaskFilters],
     ) -> Report:
         """Put many recorded tasks on the broker again, as the command `resend` does.
 
@@ -166,7 +170,7 @@ class ActionsAPI:
         limit: int | None = None,
         dry_run: bool = False,
         actor: str | None = None,
-        **filters: Any,
+        **filters: Unpack[TaskFilters],
     ) -> Report:
         """Send tasks again that went missing in the ways that are True, as `resend` does.
 
@@ -255,7 +259,7 @@ class ActionsAPI:
 
 def _narrow(
     query: TaskQuery | None,
-    filters: Mapping[str, Any],
+    filters: Mapping[str, object],
     everything: bool,
 ) -> TaskQuery:
     """The query of an action. Raises `ValueError` if it finds all, and that was not asked for."""

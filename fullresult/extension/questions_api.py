@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fullresult.actions.audit import AuditLog
 from fullresult.extension.parts import Parts
@@ -20,10 +20,13 @@ from fullresult.insight.stale import find_stale
 from fullresult.insight.statistics import Statistics
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.audit import AuditEntry, AuditQuery
+from fullresult.record.filters import PageOfTasks, TaskFilters
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import TaskQuery
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from fullresult.insight.check.check import Against
     from fullresult.insight.check.findings import Findings
     from fullresult.insight.doctor.risk import Checkup
@@ -42,19 +45,21 @@ class QuestionsAPI:
         """The record of *task_id*; None if there is none. Raises `StorageError`."""
         return self.parts.storage.get(encoding.key(task_id))
 
-    def find(self, query: TaskQuery | None = None, **filters: Any) -> list[TaskRecord]:
+    def find(
+        self, query: TaskQuery | None = None, **filters: Unpack[PageOfTasks]
+    ) -> list[TaskRecord]:
         """The records that match *query*, or its fields as keywords; newest first.
 
         Raises `StorageError`; `TypeError` or `ValueError` for wrong filters.
         """
         return self.parts.storage.find(query_of(query, filters))
 
-    def count(self, query: TaskQuery | None = None, **filters: Any) -> int:
+    def count(self, query: TaskQuery | None = None, **filters: Unpack[PageOfTasks]) -> int:
         """The number of records that match, on all pages of `find`. Raises like it."""
         return self.parts.storage.count(query_of(query, filters))
 
     def count_states(
-        self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Any
+        self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Unpack[PageOfTasks]
     ) -> dict[str, int]:
         """The number of matching records in each state, counted up to *cap*.
 
@@ -65,7 +70,7 @@ class QuestionsAPI:
 
     def statistics(
         self,
-        since: datetime | timedelta = _A_DAY,
+        since: datetime | timedelta | str = _A_DAY,
         until: datetime | None = None,
         *,
         buckets: int = 24,
@@ -83,7 +88,7 @@ class QuestionsAPI:
 
     def overview(
         self,
-        since: datetime | timedelta = _A_DAY,
+        since: datetime | timedelta | str = _A_DAY,
         until: datetime | None = None,
         *,
         buckets: int = 24,
@@ -118,7 +123,11 @@ class QuestionsAPI:
         return find_stale(self.parts.storage, age, acceptable_states, limit)
 
     def get_orphaned_tasks(
-        self, gone_for: timedelta | str | None = None, *, limit: int | None = None, **filters: Any
+        self,
+        gone_for: timedelta | str | None = None,
+        *,
+        limit: int | None = None,
+        **filters: Unpack[TaskFilters],
     ) -> list[TaskRecord]:
         """Tasks that a worker began to run and that worker is gone; oldest first.
 
@@ -127,7 +136,7 @@ class QuestionsAPI:
         and `StorageError` if the storage keeps no heartbeats.
         """
         found = Orphans(self.parts.storage, _length(gone_for, "gone_for")).find(
-            TaskQuery(**filters)
+            TaskQuery(**cast("Any", filters))
         )
         return [orphan.record for orphan in islice(found, limit)]
 
@@ -181,7 +190,7 @@ class QuestionsAPI:
         claimed: bool | None = None,
         limit: int | None = 100,
         after: str | None = None,
-        **filters: Any,
+        **filters: Unpack[TaskFilters],
     ) -> list[Schedule]:
         """The schedules that are not marked sent, of every namespace; the first due first.
 
@@ -198,7 +207,7 @@ class QuestionsAPI:
         *,
         due_until: datetime | None = None,
         claimed: bool | None = None,
-        **filters: Any,
+        **filters: Unpack[TaskFilters],
     ) -> int:
         """The number of schedules that match, on all pages of `scheduled`. Raises like it."""
         asked = _schedules(query, filters, due_until=due_until, claimed=claimed)
@@ -277,7 +286,7 @@ class QuestionsAPI:
 
 def _schedules(
     query: TaskQuery | None,
-    filters: Mapping[str, Any],
+    filters: Mapping[str, object],
     *,
     due_until: datetime | None,
     claimed: bool | None,
@@ -286,13 +295,13 @@ def _schedules(
     return ScheduleQuery(tasks=tasks, due_until=due_until, claimed=claimed)
 
 
-def query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+def query_of(query: TaskQuery | None, filters: Mapping[str, object]) -> TaskQuery:
     """*query*, or the query with *filters* as its fields.
 
     Raises `TypeError` if both are given, or if *query* is no query.
     """
     if query is None:
-        return TaskQuery(**filters)
+        return TaskQuery(**cast("Any", filters))
     if not isinstance(query, TaskQuery):
         raise TypeError(f"give a TaskQuery, or a filter by its name (state={query!r})")
     if filters:
@@ -300,7 +309,7 @@ def query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
     return query
 
 
-def whole_query_of(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+def whole_query_of(query: TaskQuery | None, filters: Mapping[str, object]) -> TaskQuery:
     """The same for an action, which is of all pages. Raises `ValueError` if *query* is of one."""
     asked = query_of(query, filters)
     for name in ("limit", "after"):

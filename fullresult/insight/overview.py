@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fullresult.insight.census import census
 from fullresult.insight.counts import StateCounts, count_states
+from fullresult.insight.dates import length_of
 from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
 from fullresult.insight.tally import edges, shares, statistics
@@ -58,7 +59,7 @@ class Overviews:
 
     def overview(
         self,
-        since: datetime | timedelta,
+        since: datetime | timedelta | str,
         until: datetime | None,
         buckets: int,
         cap: int,
@@ -86,7 +87,7 @@ class Overviews:
 
     def statistics(
         self,
-        since: datetime | timedelta,
+        since: datetime | timedelta | str,
         until: datetime | None,
         buckets: int,
         seconds: float | None = None,
@@ -95,12 +96,14 @@ class Overviews:
 
     def _statistics(
         self,
-        since: datetime | timedelta,
+        since: datetime | timedelta | str,
         until: datetime,
         buckets: int,
         seconds: float | None,
     ) -> Statistics:
-        begin = until - since if isinstance(since, timedelta) else since
+        if not isinstance(until, datetime):
+            raise TypeError(f"until must be an aware datetime, not {until!r}")
+        begin = since if isinstance(since, datetime) else until - length_of(since, "since")
         cut = edges(begin, until, buckets)
         counted = census(self._counting, cut, seconds)
         most = shares(counted)

@@ -71,13 +71,17 @@ def check_texts(query: Any, *names: str) -> None:
 
 
 def check(query: Any, *dates: str) -> None:
-    """Raises `ValueError` for what is no aware date, a negative limit, a wrong `after`."""
+    """Raises `TypeError` or `ValueError` for what is no aware date, limit or `after`."""
     kind = type(query).__name__
     for name in dates:
         when = getattr(query, name)
         if when is not None and (not isinstance(when, datetime) or when.tzinfo is None):
             raise ValueError(f"{kind}.{name} must be an aware datetime, not {when!r}")
+    if query.limit is not None and type(query.limit) is not int:
+        raise TypeError(f"{kind}.limit must be a whole number or None, not {query.limit!r}")
     if query.limit is not None and query.limit < 0:
         raise ValueError(f"{kind}.limit must be 0 or more, not {query.limit!r}")
+    if query.after is not None and not isinstance(query.after, str):
+        raise TypeError(f"{kind}.after must be text, not {query.after!r}")
     check_texts(query, "after")
     query.position  # noqa: B018  (raises for what is no cursor)

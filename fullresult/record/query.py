@@ -59,12 +59,29 @@ class TaskQuery:
     """By the time of creation."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         pages.check(self, "since", "until", "moved_before")
         pages.check_texts(self, "state", "not_state", "name", "text")
-        if isinstance(self.task_ids, str):
-            raise TypeError(f"TaskQuery.task_ids must be several ids, not {self.task_ids!r}")
         if self.order not in ("newest", "oldest"):
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
+
+    def _check_types(self) -> None:
+        for name in ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text"):
+            self._must(name, str, "text")
+        self._must("args", Sequence, "a sequence of arguments", never=str)
+        self._must("kwargs", Mapping, "a mapping of arguments")
+        self._must("open", bool, "True, False or None")
+        self._must("task_ids", Collection, "several ids", never=str)
+        self._must("not_state", Collection, "several states", never=str)
+        self._must("state", Collection, "a state or several")
+        if not all(isinstance(state, str) for state in self.states or ()):
+            raise TypeError(f"TaskQuery.state must be a state or several, not {self.state!r}")
+
+    def _must(self, name: str, kind: type, words: str, never: type | None = None) -> None:
+        value = getattr(self, name)
+        wrong = not isinstance(value, kind) or (never is not None and isinstance(value, never))
+        if value is not None and wrong:
+            raise TypeError(f"TaskQuery.{name} must be {words}, not {value!r}")
 
     @property
     def states(self) -> tuple[str, ...] | None:

@@ -190,7 +190,7 @@ def test_one_has_to_say_what_is_missing_and_which_tasks(full: FullResult) -> Non
     with pytest.raises(TypeError, match="not both"):
         full.resend_many(ids=["a"], state="FAILURE")
     with pytest.raises(TypeError, match="colour"):
-        full.resend_many(colour="red")
+        full.resend_many(colour="red")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="several ids, not the text 'abc'"):
         full.resend_many(ids="abc")
 

@@ -343,7 +343,7 @@ def test_a_worker_that_ends_does_not_wait_for_a_storage_that_was_away(
 def test_an_orphan_can_be_found_by_any_filter_of_a_query(full: FullResult) -> None:
     """A filter that is none is an error, as it is for `find`."""
     with pytest.raises(TypeError):
-        full.get_orphaned_tasks(colour="red")
+        full.get_orphaned_tasks(colour="red")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="aware"):
         full.get_orphaned_tasks(since=datetime(2026, 1, 1))  # noqa: DTZ001
 

@@ -255,6 +255,17 @@ def test_a_span_that_cannot_be_cut_is_refused(
         edges(since, until, buckets)
 
 
+def test_a_length_of_time_may_be_a_text_and_what_is_none_is_named(full: FullResult) -> None:
+    write(full.storage, [samples.task("a", full.storage.now() - HOUR)])
+
+    assert full.statistics("2h").total.tasks == 1
+    assert full.overview("30m").statistics.total.tasks == 0
+    with pytest.raises(TypeError, match="since must be a timedelta, or text such as '2h', not 3"):
+        full.statistics(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="until must be an aware datetime, not '2h'"):
+        full.statistics(HOUR, "2h")  # type: ignore[arg-type]
+
+
 def test_statistics_are_of_the_last_day_by_the_storages_clock(full: FullResult) -> None:
     now = full.storage.now()
     for name, ago in (("old", 25 * HOUR), ("yesterday", 23 * HOUR), ("new", MINUTE)):
