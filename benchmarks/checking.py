@@ -109,16 +109,12 @@ def _copying(columns: list[str], copies: int) -> str:
 
 def _copy_in_mongodb(url: str, copies: int) -> None:
     with pymongo.MongoClient[dict[str, object]](url) as client:
-        tasks = client.get_default_database()["fullresult_task"]
-        seeds: dict[str, object] = {"_id": {"$not": {"$regex": "-copy"}}}
+        database = client.get_default_database()
+        database["fullresult_task"].aggregate([{"$out": "seeds"}])
         for number in range(copies):
-            tasks.aggregate(
-                [
-                    {"$match": seeds},
-                    {"$set": {"_id": {"$concat": ["$_id", f"-copy{number}"]}}},
-                    {"$merge": {"into": "fullresult_task"}},
-                ]
-            )
+            renamed = {"$set": {"_id": {"$concat": ["$_id", f"-{number}"]}}}
+            database["seeds"].aggregate([renamed, {"$merge": {"into": "fullresult_task"}}])
+        database["seeds"].drop()
 
 
 def _tasks(number: int) -> Iterator[TaskRecord]:

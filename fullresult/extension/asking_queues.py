@@ -79,7 +79,7 @@ class _Redis:
         oldest = self._oldest(keys, sizes)
         if seek is None:
             return QueueNow(name, ready=sum(sizes), oldest_id=oldest)
-        found, ahead = self._seek(keys, sizes, seek)
+        found, ahead, looked = self._seek(keys, sizes, seek)
         taken = None if found else self._taken(seek)
         return QueueNow(
             name,
@@ -87,6 +87,7 @@ class _Redis:
             oldest_id=oldest,
             found=found,
             ahead=ahead,
+            looked=looked,
             taken_at=taken and taken.at,
             again_at=taken and taken.again_at,
         )
@@ -107,15 +108,15 @@ class _Redis:
 
     def _seek(
         self, keys: Sequence[str], sizes: Sequence[int], task_id: str
-    ) -> tuple[bool | None, int | None]:
-        """(is it in the queue, the number of messages before it)."""
+    ) -> tuple[bool | None, int | None, int]:
+        """(is it in the queue, the number of messages before it, and of those looked at)."""
         ahead = 0
         for key in keys:
             for message in self._messages(key, _MOST - ahead):
                 if _is_of(message, task_id):
-                    return True, ahead
+                    return True, ahead, ahead + 1
                 ahead += 1
-        return (None if sum(sizes) > _MOST or self._is_over else False), None
+        return (None if sum(sizes) > _MOST or self._is_over else False), None, ahead
 
     @property
     def _is_over(self) -> bool:

@@ -242,13 +242,15 @@ class QuestionsAPI:
         against: Against | None = None,
         known: Collection[str] = (),
         scheduler: str | None = None,
+        values: int = 1,
     ) -> Findings:
         """What would break if the code that runs here took what waits in the storage.
 
         Tasks that ended in the time *recent* make warnings: so callers may go on to call them.
         Queues are compared with *queues*; else with those of the configuration (*against* is
         "declared") or of the workers that live ("live"), by default the first of these that names
-        any. *known* are keys of findings that are accepted. Raises `StorageError`.
+        any. *known* are keys of findings that are accepted. Models validate the values of as many
+        messages of each kind of call as *values* says. Raises `StorageError`.
         """
         from fullresult.insight.check.check import Check
 
@@ -262,6 +264,7 @@ class QuestionsAPI:
             recent=recent,
             queues=queues,
             against=against,
+            values=values,
         ).run(known)
 
     def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:

@@ -147,6 +147,8 @@ class QueueNow(NamedTuple):
     """True if the task that was looked for is in the queue; None if not all was looked at."""
     ahead: int | None = None
     """The number of messages before it."""
+    looked: int | None = None
+    """The number of messages that were looked through for it, the first to be taken first."""
     taken_at: float | None = None
     """When a worker took it from the broker, which has not heard of it since."""
     again_at: float | None = None

@@ -1,4 +1,7 @@
-"""What a refactoring would break is found where it waits, and said at the right line."""
+"""What a refactoring would break is found where it waits, and said at the right line.
+
+Long because beside the refactorings each rule has a test or two.
+"""
 
 from __future__ import annotations
 
@@ -249,6 +252,29 @@ def test_a_model_that_refuses_the_value_is_named(app: Celery) -> None:
     (finding,) = app.fullresult.check().found
     assert (finding.rule, finding.level) == ("FR004", "error")
     assert "number: Input should be a valid integer" in finding.problem
+
+
+@pytest.mark.skipif(VERSION < (5, 5), reason="Celery 5.5 brought models as arguments")
+def test_as_many_values_are_validated_as_is_said(app: Celery) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Order(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        number: int
+
+    def take(order: Order) -> None:
+        pass
+
+    take.__annotations__["order"] = Order
+    FullResult(app)
+    task(app, "shop.take", take, pydantic=True)
+    for number in (1, 2, "three", 4):
+        app.tasks["shop.take"].delay({"number": number})
+
+    (finding,) = app.fullresult.check(values=4).found
+    assert (finding.rule, finding.count) == ("FR004", 4)
+    said = run(app, "check", "--values", "4")
+    assert said.exit_code == 3
+    assert "number: Input should be a valid integer" in said.stdout
 
 
 def test_a_content_type_that_is_not_accepted_is_an_error(app: Celery) -> None:

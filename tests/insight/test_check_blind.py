@@ -170,6 +170,31 @@ def test_a_compression_that_is_not_known_here_is_told(
     assert "compressed by bzip2, which is not known here" in finding.problem
 
 
+class Bomb:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._path,)
+
+
+def test_nothing_that_came_with_a_task_is_evaluated(app: Celery, tmp_path: Path) -> None:
+    FullResult(app)
+    app.conf.accept_content = ["json", "pickle"]
+    task(app, "shop.run", one)
+    bomb = tmp_path / "went off"
+    task_id = app.send_task("shop.run", (Bomb(bomb),), serializer="pickle").id
+    app.send_task("shop.run", ("__import__('os').abort()",))
+
+    findings = app.fullresult.check()
+    why = app.fullresult.explain(task_id, offline=True)
+
+    assert (findings.checked, findings.found, why.known) == (2, [], True)
+    assert not bomb.exists()
+
+
 def odd() -> Findings:
     told = ("a\n::error::b", "c\x1b[2J\n::set-output name=x::d", "e\r\n::f")
     return Findings([Finding("FR001", "error", *told, place=Place("my dir/a,b::c.py", 3))])

@@ -1,4 +1,7 @@
-"""Explanations from the storage alone: what is scheduled, never published, sent again, unknown."""
+"""Explanations from the storage alone: what is scheduled, never published, sent again, unknown.
+
+Long because each rule has a few lines.
+"""
 
 from __future__ import annotations
 
@@ -194,6 +197,43 @@ def test_what_comes_after_the_body_of_a_chord_is_told_from_the_body(full: FullRe
         f"that waits for 2 of 2 members: {first.task_id} failed (ValueError: no stock), 1 PENDING."
     )
     assert found.sentence.endswith("the body is not sent, nor what comes after it.")
+
+
+def test_a_member_that_is_a_chain_is_counted_at_the_step_it_has_reached(full: FullResult) -> None:
+    """Its group is in the message of its last step only."""
+    steps = [signature(f"shop.step{n}", app=full.app, immutable=True) for n in range(3)]
+    members = [chain(*steps, app=full.app), signature("shop.part", app=full.app)]
+    result = chord(members, app=full.app)(signature("shop.whole", app=full.app))
+    [first] = full.find(name="shop.step0")
+    fail(full, first.task_id, "shop.step0")
+
+    found = why(full, result.id)
+
+    assert found.sentence == (
+        "It is shop.whole, the body of a chord, and waits for 2 of 2 members: "
+        f"{first.task_id} failed (ValueError: no stock), 1 PENDING. A member that failed fails the "
+        "chord: the body is not sent."
+    )
+
+
+def test_a_chord_inside_a_chord_that_failed_is_named(full: FullResult) -> None:
+    parts = [signature(f"shop.part{n}", app=full.app) for n in range(2)]
+    inner = chord(parts, signature("shop.inner", app=full.app), app=full.app)
+    other = signature("shop.other", app=full.app)
+    result = chord([inner, other], app=full.app)(signature("shop.outer", app=full.app))
+    [first] = full.find(name="shop.part0")
+    fail(full, first.task_id, "shop.part0")
+
+    found = why(full, result.id)
+
+    assert found.verdict == "body of a chord"
+    assert re.fullmatch(
+        r"It is shop\.outer, the body of a chord, and waits for 2 of 2 members: the chord of "
+        rf"shop\.inner \([-0-9a-f]+\) failed, by {first.task_id} \(ValueError: no stock\), "
+        r"1 PENDING\. So shop\.inner is not sent, and shop\.outer waits for it\.",
+        found.sentence,
+    )
+    assert found.commands[0] == f"celery -A proj fullresult resend {first.task_id}"
 
 
 def test_an_id_that_a_link_only_has_as_an_argument_is_none_of_its(full: FullResult) -> None:

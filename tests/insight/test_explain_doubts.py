@@ -139,9 +139,10 @@ def test_a_later_task_of_another_priority_is_no_proof(full: FullResult) -> None:
     other = samples.task("later", later, queue="celery", name="shop.pay", state=SUCCESS, priority=9)
     full.storage.write([replace(other, start=samples.start(later))])
 
-    found = why(full, Said(WorkersNow((ANSWER,)), ready=30_000, found=None))
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=30_000, found=None, looked=20_000))
 
     assert found.verdict == "waits in its queue"
+    assert found.evidence[0].said == "30000 ready in celery; it is none of the first 20,000"
 
 
 def test_who_has_what_was_taken_is_said_as_far_as_it_is_known(full: FullResult) -> None:

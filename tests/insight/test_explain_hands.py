@@ -256,6 +256,26 @@ def test_the_body_of_a_chord_that_real_workers_run(
         gate.touch()
 
 
+def test_a_chord_whose_member_is_a_chord_that_failed(
+    make_scene: MakeScene, request: pytest.FixtureRequest
+) -> None:
+    """Celery's Redis backend tells the outer chord nothing: it waits for ever."""
+    with with_results(make_scene, request) as scene:
+        add, fail = scene.task("add"), scene.task("fail")
+        inner = chord([fail.si("no stock"), add.si(1, 1)], add.si(2, 2), app=scene.app)
+        result = chord([inner, add.si(3, 3)], app=scene.app)(add.si(4, 4))
+        [failed] = scene.full.find(name="scenario.fail")
+        scene.eventually(failed.task_id, workers.has_state("FAILURE"))
+        scene.settle()
+
+        found = explained(scene, result.id, "body of a chord")
+
+    assert " waits for 1 of 2 members: the chord of scenario.add (" in found.sentence
+    assert f"failed, by {failed.task_id} (ValueError: no stock)" in found.sentence
+    assert found.sentence.endswith("So scenario.add is not sent, and scenario.add waits for it.")
+    assert found.confidence == "certain"
+
+
 def test_a_step_that_comes_after_one_that_failed(
     make_scene: MakeScene, request: pytest.FixtureRequest
 ) -> None:

@@ -22,10 +22,6 @@ A module with tasks of its own: `from tests.apps.scenario_app import make_app, t
 `@task()`, end with `app = app_of_worker()`, and give its dotted name as `scene(…, module=…)`.
 
 Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
-
-Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
-
-Long because what starts a worker, talks to it and tells why it failed is one thing to a test.
 """
 
 from __future__ import annotations

@@ -59,6 +59,13 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of accepted findings: their keys, one a line, or what --format json printed.",
 )
+@click.option(
+    "--values",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Messages of each kind of call whose values are validated by models of pydantic.",
+)
 @click.option("--scheduler", "-S", metavar="CLASS", help="Beat's scheduler, if not beat_scheduler.")
 @click.pass_context
 def check(

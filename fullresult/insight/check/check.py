@@ -22,6 +22,8 @@ from fullresult.storage import ShapeStorage, Storage, TaskQuery
 
 Against = Literal["live", "declared"]
 _PAGE, _COUNTED = 500, 10_000
+_NEAR = 10
+"""Records that are looked at for one that calls its task in a certain way."""
 _MOST = 20_000
 """Uses that are told apart."""
 Values = tuple[Any, Any] | None
@@ -41,12 +43,15 @@ class Check:
         recent: timedelta = timedelta(days=1),
         queues: Collection[str] = (),
         against: Against | None = None,
+        values: int = 1,
     ) -> None:
+        """*values*: messages of each use whose values are validated by models."""
         self._app = app
         self._settings = settings
         self._storage = storage
         self._periodic = periodic
         self._recent = recent
+        self._values = values
         self._answer = Findings()
         self._left_out, self._hidden = 0, 0
         self._rules = Rules(app, self._consumed(queues, against))
@@ -107,7 +112,7 @@ class Check:
         else:
             for record in pages.walk(self._storage.find, replace(query, limit=_PAGE)):
                 self._add_record(uses, record)
-        self._judge(uses, level)
+        self._judge(uses, level, query)
 
     def _count(self, uses: dict[Use, Tally], storage: ShapeStorage, query: TaskQuery) -> None:
         """Add what *storage* counts, page by page, and what of each page it does not."""
@@ -154,7 +159,7 @@ class Check:
                 self._left_out += shape.number
                 return
             found = uses[use] = Tally()
-        found.add(shape, values)
+        found.add(shape, values, self._values)
 
     def _add_links(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
         shape = Shape.of(record)
@@ -179,21 +184,34 @@ class Check:
 
     # ---- findings
 
-    def _judge(self, uses: dict[Use, Tally], level: Level) -> None:
+    def _judge(self, uses: dict[Use, Tally], level: Level, query: TaskQuery | None = None) -> None:
         for use, tally in uses.items():
-            with_values = self._with_values(use, tally)
-            for broken in self._rules.broken(use, with_values):
+            sampled = tally if query is None else self._sampled(use, tally, query)
+            for broken in self._rules.broken(use, sampled):
                 self._answer.found.append(_finding(broken, tally, level))
 
-    def _with_values(self, use: Use, tally: Tally) -> Tally:
+    def _sampled(self, use: Use, tally: Tally, query: TaskQuery) -> Tally:
+        """*tally* with the values of some of its messages, if a model validates them."""
         if tally.example is None or use.positional is None or not self._rules.validates(use):
             return tally
-        if tally.values is not None:
+        if len(tally.samples) >= min(self._values, tally.count):
             return tally
-        record = self._storage.get(tally.example)
-        values = None if record is None else _values(record)
-        self._hidden += 0 if record is None or values else tally.count
-        return replace(tally, values=values)
+        records = self._records_of(use, tally.example, query)
+        samples = [values for values in map(_values, records) if values is not None]
+        self._hidden += tally.count if records and not samples else 0
+        return replace(tally, samples=(*tally.samples, *samples)[: self._values])
+
+    def _records_of(self, use: Use, example: str, query: TaskQuery) -> list[TaskRecord]:
+        """Some records that *query* finds and that call their task in this way."""
+        wanted = replace(query, name=use.name, limit=_NEAR * self._values)
+        if self._values > 1 and not wanted.name_is_glob:
+            found = [
+                each for each in self._storage.find(wanted) if of_message(Shape.of(each)) == use
+            ]
+            if found:
+                return found[: self._values]
+        record = self._storage.get(example)
+        return [] if record is None else [record]
 
     def _sort(self, known: Collection[str]) -> None:
         merged = _merged(self._answer.found)

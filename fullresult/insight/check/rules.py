@@ -85,11 +85,14 @@ class Rules:
         yield Broken(rule, level, task.name, said, found.heal, place_of(task))  # type: ignore[arg-type]
 
     def _of_values(self, task: Task, use: Use, tally: Tally) -> Iterator[Broken]:
-        """The example's values, by the models of a task with `pydantic=True`."""
+        """The samples' values, by the models of a task with `pydantic=True`."""
         wrapper = pydantic_wrapper_of(task)
-        if wrapper is None or tally.values is None or use.how != "message":
+        if wrapper is None or use.how != "message":
             return
-        for name, error in _invalid(wrapper, *tally.values):
+        refused: dict[str, str] = {}
+        for args, kwargs in tally.samples:
+            refused = {**dict(_invalid(wrapper, args, kwargs)), **refused}
+        for name, error in refused.items():
             said = f"the value of `{name}` does not validate: {error}"
             heal = f"have the model of `{name}` take what such tasks have"
             yield Broken("FR004", "error", task.name, said, heal, place_of(task))

@@ -43,15 +43,17 @@ class Tally:
     example: str | None = None
     newest: datetime | None = None
     first_due: datetime | None = None
-    values: tuple[Any, Any] | None = None
-    """The arguments of the example, if they are known."""
+    samples: tuple[tuple[Any, Any], ...] = ()
+    """The arguments of some of them, as far as they are known."""
 
-    def add(self, shape: Shape, values: tuple[Any, Any] | None = None) -> None:
+    def add(self, shape: Shape, values: tuple[Any, Any] | None, most: int) -> None:
+        """Add the records of *shape*; *values* are its arguments, of which *most* are kept."""
         self.count += shape.number
         self.example = self.example or shape.example
         self.newest = max(filter(None, (self.newest, shape.newest)), default=None)
         self.first_due = min(filter(None, (self.first_due, shape.first_due)), default=None)
-        self.values = self.values or values
+        if values is not None and len(self.samples) < most:
+            self.samples += (values,)
 
 
 def of_message(shape: Shape) -> Use:

@@ -71,7 +71,7 @@ def not_registered(case: Case) -> Finding | None:
             case.of_record(f"FAILURE: {_error(record)}", record.date_done),
             *map(case.of_card, knowing),
         ),
-        commands=(f"{COMMAND}resend {word(case.task_id)}",),
+        commands=(f"{COMMAND}check", f"{COMMAND}resend {word(case.task_id)}"),
     )
 
 

@@ -123,8 +123,13 @@ def waits_in_queue(case: Case) -> Finding | None:
     sentence = (
         f"It waits in {queue.name}, which has {count_of(queue.ready, 'message')}{workers}{than}."
     )
-    said = f"{queue.ready} ready in {queue.name}{workers}"
+    said = f"{queue.ready} ready in {queue.name}{workers}{_looked(queue)}"
     return Finding("waits in its queue", sentence, case.by_exclusion, (case.of_broker(said),))
+
+
+def _looked(queue: QueueNow) -> str:
+    """How far it was looked for, where that was not to the end."""
+    return f"; it is none of the first {queue.looked:,}" if queue.looked else ""
 
 
 def taken(case: Case) -> Finding | None:
@@ -224,7 +229,7 @@ def lost(case: Case) -> Finding | None:
 
 
 def _depth(queue: QueueNow) -> str:
-    return f"{queue.name} has {count_of(queue.ready or 0, 'message')} ready"
+    return f"{queue.name} has {count_of(queue.ready or 0, 'message')} ready{_looked(queue)}"
 
 
 def _overtaken(case: Case, record: TaskRecord) -> TaskRecord | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -32,6 +33,8 @@ _NAMING = 20_000
 """Records that are looked at for one that names an id."""
 _SECONDS = 1.0
 """The longest that this takes."""
+_QUICK = 0.3
+"""The same for all that name it, after one was found."""
 _PAGE = 500
 _STATES_BEFORE_START = ("PENDING", "UNSENT", "SCHEDULED", "SCHEDULED_SENT")
 
@@ -162,8 +165,12 @@ class Reading:
             return record, record.embed
         return None
 
-    def _with_links(self, task_id: str) -> Iterator[TaskRecord]:
-        until = time.monotonic() + _SECONDS
+    def all_naming(self, task_id: str) -> list[TaskRecord]:
+        """The records, open or failed, whose links name *task_id*: as many as are found quickly."""
+        return list(islice(self._with_links(task_id, _QUICK), 1_000))
+
+    def _with_links(self, task_id: str, seconds: float = _SECONDS) -> Iterator[TaskRecord]:
+        until = time.monotonic() + seconds
         for query in (TaskQuery(open=True, limit=_PAGE), TaskQuery(state=FAILURE, limit=_PAGE)):
             after: str | None = None
             for _ in range(_NAMING // _PAGE // 2):

@@ -43,5 +43,10 @@ def body_in(embed: Mapping[str, Any]) -> Any:
     return options_of(chain[0]).get("chord") if chain else None
 
 
+def around(body: Any) -> Any:
+    """The body of the chord that the chord of *body* is a member of; None if it is of none."""
+    return body_in(options_of(body))
+
+
 def list_of(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
