@@ -83,6 +83,16 @@ class MongoStorage(
             return []
         return database.read(lambda handle: [*map(records.record, _found(handle, query))])
 
+    def ids_beginning(self, beginning: str, most: int) -> list[str]:
+        """`fullresult.storage.PrefixStorage`."""
+
+        def find(handle: Handle) -> list[str]:
+            where = {"_id": {"$gte": beginning, "$lt": f"{beginning}\U0010ffff"}}
+            found = handle.tasks.find(where, {"_id": 1}, sort=[("_id", 1)], limit=most)
+            return [each["_id"] for each in found]
+
+        return self._prepared().read(find)
+
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
         wanted = set(query.kwargs or ()).intersection(self._index_kwargs)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
-_LAST = "\U0010ffff"
+LAST = "\U0010ffff"
+"""The greatest character there is."""
 _SURROGATES, _BEYOND = 0xD800, "\ue000"
 _SPECIAL = "-]^"
 
@@ -56,7 +57,7 @@ def bounds(pattern: str) -> tuple[str, str | None]:
     """The least text that *pattern* may match, and one that is greater than any (None: none is)."""
     itself = takewhile(lambda part: isinstance(part, str) and len(part) > 1, parts(pattern))
     first = "".join(part[1] for part in itself if isinstance(part, str))
-    if not first or first[-1] == _LAST:
+    if not first or first[-1] == LAST:
         return first, None
     after = ord(first[-1]) + 1
     # No database holds the surrogates that come next.

@@ -143,6 +143,13 @@ NOT t.open AND t.state <> 'SCHEDULED';
 -- Ids of records; conditions and a page are appended.
 SELECT t.task_id FROM fullresult_task AS t;
 
+-- name: ids_beginning
+-- The first ids between two texts.
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.task_id >= ? AND t.task_id < ?
+ORDER BY t.task_id
+LIMIT ?;
+
 -- name: ids_in
 -- The ids that another statement finds, as a part of a UNION, where SQLite allows no LIMIT.
 SELECT t.task_id FROM ({found}) AS t;

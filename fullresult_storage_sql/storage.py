@@ -9,7 +9,7 @@ from typing import Any
 
 from fullresult.record import TaskRecord, cut, pages
 from fullresult.storage import StorageError, TaskQuery, Walked, is_indexed
-from fullresult_storage_sql import queries, rows
+from fullresult_storage_sql import globs, queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.results import SqlResults
@@ -79,6 +79,12 @@ class SqlStorage(
         if records and len(records) == query.limit:
             return Walked(records, records[-1].cursor)
         return Walked(records, pages.cursor(*edge) if edge else None)
+
+    def ids_beginning(self, beginning: str, most: int) -> list[str]:
+        """`fullresult.storage.PrefixStorage`."""
+        database = self._prepared()
+        values = [beginning, beginning + globs.LAST, most]
+        return [row[0] for row in database.ask(database.sql["ids_beginning"], values)]
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""

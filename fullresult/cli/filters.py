@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from fullresult.cli import limits
+from fullresult.cli.ids import whole
 from fullresult.cli.typed_values import cursor, pair, state, value, when
 from fullresult.insight.safe_text import one_line
 from fullresult.record import STATES
@@ -20,9 +21,9 @@ _WHICH = (
     click.option("--name", metavar="GLOB", help="With this name, or a glob like 'shop.*'."),
     click.option("--queue", help="Sent to this queue."),
     click.option("--worker", help="Run by this worker (celery@host)."),
-    click.option("--root-id", help="In the workflow that this task began."),
+    click.option("--root-id", metavar="ID", callback=whole, help="In the workflow it began."),
     click.option("--group-id", help="Members of this group."),
-    click.option("--retry-of", metavar="ID", help="A re-send of this task."),
+    click.option("--retry-of", metavar="ID", callback=whole, help="A re-send of this task."),
     click.option(
         "--since",
         type=when,

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fullresult.cli.table import Column, bounded, show_rows
+from fullresult.cli.table import Column, bounded, short, show_rows
 from fullresult.insight.document import plain
-from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, local
 from fullresult.record.schedule import Schedule
 
@@ -49,12 +48,12 @@ def _since(schedule: Schedule) -> datetime:
 def _columns(namespace: str) -> tuple[Column[Schedule], ...]:
     return (
         Column("DUE", lambda schedule: local(schedule.due)),
-        Column("ID", lambda schedule: safe(schedule.task_id)),
+        Column("ID", lambda schedule: short(schedule.task_id)),
         Column("STATUS", _status_and_home, state=_status),
         Column("SINCE", lambda schedule: local(_since(schedule))),
         Column("TASK", lambda schedule: brief(schedule.name or "<unknown>"), elastic=True),
         Column("QUEUE", lambda schedule: brief(schedule.queue or ""), elastic=True),
-        Column("PROBLEM", lambda schedule: brief(schedule.problem or ""), elastic=True),
+        Column("PROBLEM", lambda schedule: brief(schedule.problem or ""), elastic=True, below=True),
         Column(
             "NAMESPACE",
             lambda schedule: "" if schedule.namespace == namespace else brief(schedule.namespace),

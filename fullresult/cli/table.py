@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fullresult.cli.terminal import dim, fit, in_colour, is_terminal, say, width
+from fullresult.insight.ids import SHORT
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import call, ending, local, span
 from fullresult.record import TaskRecord
@@ -17,6 +18,8 @@ T = TypeVar("T")
 _GAP = "  "
 _NARROWEST = 16
 """The least width of an elastic column. With less room it is left out."""
+_LEGIBLE = 40
+"""The same for a column that can be printed below."""
 _LONGEST_FIELD = 1024
 
 
@@ -29,21 +32,28 @@ class Column(Generic[T]):
     elastic: bool = False
     state: Callable[[T], str] | None = None
     """The state by which the cell is coloured."""
+    below: bool = False
+    """Not left out where there is no room, but printed on a line of its own."""
 
 
 COLUMNS: tuple[Column[TaskRecord], ...] = (
     Column("CREATED", lambda record: local(record.date_created)),
-    Column("ID", lambda record: safe(record.task_id)),
+    Column("ID", lambda record: short(record.task_id)),
     Column("STATE", lambda record: safe(record.state), state=lambda record: record.state),
     Column("TASK", call, elastic=True),
     Column("RAN", lambda record: span(record.runtime)),
-    Column("ENDED WITH", ending, elastic=True),
+    Column("ENDED WITH", ending, elastic=True, below=True),
 )
 STALE_COLUMNS: tuple[Column[TaskRecord], ...] = (
     Column("LAST MOVED", lambda record: local(record.date_updated)),
     *COLUMNS[1:4],
-    Column("WORKER", lambda record: safe(record.worker or ""), elastic=True),
+    Column("WORKER", lambda record: safe(record.worker or ""), elastic=True, below=True),
 )
+
+
+def short(task_id: str) -> str:
+    """The beginning of an id, which commands take for it where it is unique."""
+    return safe(task_id)[:SHORT]
 
 
 def show_records(
@@ -103,6 +113,9 @@ def _table(items: Sequence[T], columns: Sequence[Column[T]], err: bool) -> None:
     for item, row in zip(items, rows, strict=True):
         cells = [_cell(columns[i], item, row[i], widths[i]) for i in kept]
         say(_GAP.join(cells).rstrip(), err=err)
+        for index, column in enumerate(columns):
+            if column.below and row[index] and index not in kept:
+                say(dim(f"  {fit(row[index], columns_of_terminal() - 2)}"), err=err)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -129,8 +142,8 @@ def _widths(columns: Sequence[Column[T]], rows: Sequence[Sequence[str]]) -> list
     ]
     elastic = [i for i, column in enumerate(columns) if column.elastic and wanted[i]]
     rigid = sum(w + len(_GAP) for i, w in enumerate(wanted) if w and i not in elastic)
-    room = shutil.get_terminal_size((120, 24)).columns - rigid + len(_GAP)
-    while len(elastic) > 1 and room < len(elastic) * (_NARROWEST + len(_GAP)):
+    room = columns_of_terminal() - rigid + len(_GAP)
+    while len(elastic) > 1 and room < sum(_least(columns[i], wanted[i]) for i in elastic):
         wanted[elastic.pop()] = 0
     for place, index in enumerate(elastic):
         left = elastic[place + 1 :]
@@ -138,3 +151,13 @@ def _widths(columns: Sequence[Column[T]], rows: Sequence[Sequence[str]]) -> list
         wanted[index] = max(min(wanted[index], room - rest - len(_GAP)), _NARROWEST)
         room -= wanted[index] + len(_GAP)
     return wanted
+
+
+def _least(column: Column[T], wanted: int) -> int:
+    """The room below which the column is left out, or printed below."""
+    least = _LEGIBLE if column.below else _NARROWEST
+    return min(max(wanted, _NARROWEST), least) + len(_GAP)
+
+
+def columns_of_terminal() -> int:
+    return shutil.get_terminal_size((120, 24)).columns

@@ -343,6 +343,15 @@ class ShapeStorage(Protocol):
 
 
 @runtime_checkable
+class PrefixStorage(Protocol):
+    """Optional: finds ids by their beginning, so that people need not type them whole."""
+
+    def ids_beginning(self, beginning: str, most: int) -> list[str]:
+        """The least ids of records that begin so, by code points, *most* at most."""
+        ...
+
+
+@runtime_checkable
 class IndexedStorage(Protocol):
     """Optional: knows which queries it answers by an index."""
 

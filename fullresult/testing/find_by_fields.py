@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fullresult.record import STATES
 from fullresult.record.states import is_open
-from fullresult.storage import IndexedStorage, Storage, TaskQuery
+from fullresult.storage import IndexedStorage, PrefixStorage, Storage, TaskQuery
 from fullresult.testing import samples
 from fullresult.testing.fixtures import Fixtures, ids, thorough, write
 
@@ -79,6 +79,18 @@ class Finding(Fixtures):
 
         for record in storage.find(TaskQuery()):
             assert record == storage.get(record.task_id)
+
+    def test_ids_are_found_by_their_beginning(self, storage: Storage) -> None:
+        if not isinstance(storage, PrefixStorage):
+            pytest.skip("this storage finds whole ids only")
+        known = ["a", "ab", "abc", "ab\U0010fffe", "abz", "ac", "é1", "é2", "%", "a%", "A"]
+        write(storage, [samples.task(each) for each in known])
+
+        for beginning in ("a", "ab", "abc", "é", "%", "a%", "A", "b", "_", "a_", "zz"):
+            found = storage.ids_beginning(beginning, 100)
+
+            assert found == sorted(each for each in known if each.startswith(beginning))
+            assert storage.ids_beginning(beginning, 2) == found[:2]
 
     def test_it_can_say_whether_an_index_leads_to_what_is_asked(self, storage: Storage) -> None:
         if not isinstance(storage, IndexedStorage):

@@ -11,6 +11,7 @@ import click
 
 from fullresult.cli import limits
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import audit_cursor, when
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command, examples=["audit --since '1d ago'", "audit --action resend --json"])
 @click.option("--actor", help="Done by this person.")
 @click.option("--action", help="This action: resend, cancel, delete, trigger, …")
-@click.option("--task-id", metavar="ID", help="Done to this task.")
+@click.option("--task-id", metavar="ID", callback=whole, help="Done to this task.")
 @click.option("--since", type=when, help="Done since: 2h, '1d ago', 2026-01-31T14:00 (local time).")
 @click.option("--until", type=when, help="Done before; like --since.")
 @limits.limit

@@ -12,6 +12,7 @@ from fullresult.actions.audit import filters_of
 from fullresult.cli import filters
 from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command, examples=["cancel 3f0c9a4e-…", "cancel --name 'shop.*' --kwarg order_id=7"]
 )
-@click.argument("ids", nargs=-1, metavar="[ID]…")
+@click.argument("ids", nargs=-1, metavar="[ID]…", callback=whole)
 @filters.which
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the first due first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

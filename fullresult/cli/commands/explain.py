@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps
@@ -21,7 +22,7 @@ _INDENT = "  "
 
 
 @click.command(cls=Command, examples=["explain 3f0c9a4e-…", "explain 3f0c9a4e-… --offline --json"])
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @click.option("--offline", is_flag=True, help="Ask the storage alone, not workers and broker.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context

@@ -11,6 +11,7 @@ import click
 from fullresult.cli import ages
 from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
@@ -34,7 +35,7 @@ class Chosen(NamedTuple):
 
 def _which(what: str) -> Callable[[Any], Any]:
     options = (
-        click.argument("ids", nargs=-1, metavar="[ID]…"),
+        click.argument("ids", nargs=-1, metavar="[ID]…", callback=whole),
         click.option("--all", "everything", is_flag=True, help=f"All {what} for too long."),
         ages.how_long,
         click.option(

@@ -10,7 +10,7 @@ import click
 
 from fullresult.cli import ages, filters, limits
 from fullresult.cli.help import Command
-from fullresult.cli.table import Column, fields, show_rows
+from fullresult.cli.table import Column, fields, short, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import document, dumps, plain
@@ -20,14 +20,14 @@ from fullresult.insight.words import call, count_of, local
 
 COLUMNS: tuple[Column[Orphan], ...] = (
     Column("WORKER GONE", lambda orphan: local(orphan.worker.gone_since)),
-    Column("ID", lambda orphan: safe(orphan.record.task_id)),
+    Column("ID", lambda orphan: short(orphan.record.task_id)),
     Column(
         "STATE",
         lambda orphan: safe(orphan.record.state),
         state=lambda orphan: orphan.record.state,
     ),
     Column("TASK", lambda orphan: call(orphan.record), elastic=True),
-    Column("WORKER", lambda orphan: safe(orphan.worker.name), elastic=True),
+    Column("WORKER", lambda orphan: safe(orphan.worker.name), elastic=True, below=True),
 )
 
 

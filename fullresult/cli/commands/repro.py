@@ -15,6 +15,7 @@ from fullresult.actions.recorded_call import CannotRepro, RecordedCall
 from fullresult.cli.acting import say_unwritten
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.preview import say_imported
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
@@ -36,7 +37,7 @@ _SHOWN = 10
     cls=Command,
     examples=["repro 3f0c9a4e-…", "repro 3f0c9a4e-… --pdb", "repro 3f0c9a4e-… --pytest test_it.py"],
 )
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @click.option("--pdb", "debugs", is_flag=True, help="If it raises, open the debugger there.")
 @click.option(
     "--pytest",

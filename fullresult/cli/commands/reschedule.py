@@ -9,6 +9,7 @@ import click
 from fullresult.cli.acting import deeds_of
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length, moment
 from fullresult.cli.which_app import full_of
@@ -24,7 +25,7 @@ from fullresult.insight.words import local_exactly
         "reschedule 3f0c9a4e-… --eta now",
     ],
 )
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @click.option(
     "--eta",
     type=moment,

@@ -15,6 +15,7 @@ from fullresult.cli.acting import deeds_of
 from fullresult.cli.commands.orphans import show_orphans
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.preview import preview, say_imported
 from fullresult.cli.report import Words, act
 from fullresult.cli.schedule_table import show_schedules
@@ -46,7 +47,7 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
         "resend --stale --stale-scheduled --orphans --older-than 2h",
     ],
 )
-@click.argument("ids", nargs=-1, metavar="[ID]…")
+@click.argument("ids", nargs=-1, metavar="[ID]…", callback=whole)
 @click.option("--stale", is_flag=True, help="Tasks that neither finished nor moved for too long.")
 @click.option(
     "--stale-scheduled", is_flag=True, help="Tasks that are due for too long and were not sent."

@@ -8,6 +8,7 @@ import click
 
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.record_page import page_of
 from fullresult.cli.schedule_table import schedule_document
 from fullresult.cli.terminal import say
@@ -22,7 +23,7 @@ _SENT_AGAIN = 20
 
 
 @click.command(cls=Command, examples=["show 3f0c9a4e-…", "show 3f0c9a4e-… --json | jq .kwargs"])
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field, uncut.")
 @click.pass_context
 def show(context: click.Context, /, task_id: str, as_json: bool) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.routing import Route
 
 from fullresult.insight.counts import StateCounts, count_by_state
+from fullresult.insight.ids import whole_id
 from fullresult.insight.search import look
-from fullresult.record import STATES, encoding
+from fullresult.record import STATES
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -103,7 +104,11 @@ def _the_one(request: Request, search: Search) -> str | None:
     text = search.terms[0].value
     if not text or len(text) > _LONGEST_ID:
         return None
-    found = site_of(request).full.get(encoding.key(text))
+    full = site_of(request).full
+    try:
+        found = full.get(whole_id(full.storage, text))
+    except LookupError:  # They are listed, as the text is in each.
+        return None
     return None if found is None else found.task_id
 
 

@@ -1,0 +1,28 @@
+"""Arguments that are ids of tasks, of which a unique beginning is enough."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import click
+
+from fullresult.cli.which_app import full_of
+from fullresult.insight.ids import whole_id
+
+Given = TypeVar("Given", str, "str | None", "tuple[str, ...]")
+
+
+def whole(context: click.Context, parameter: click.Parameter, given: Given) -> Given:
+    """Click's callback of such an argument or option: the whole id, or each of several.
+
+    Raises `BadParameter` for the beginning of several ids.
+    """
+    if not given:
+        return given
+    storage = full_of(context).storage
+    try:
+        if isinstance(given, tuple):
+            return tuple(whole_id(storage, each) for each in given)
+        return whole_id(storage, given)
+    except LookupError as error:
+        raise click.BadParameter(str(error), ctx=context, param=parameter) from None

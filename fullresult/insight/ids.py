@@ -1,0 +1,29 @@
+"""Ids of tasks as people type them: whole, or only the beginning."""
+
+from __future__ import annotations
+
+from fullresult.record import encoding
+from fullresult.storage import PrefixStorage, Storage
+
+SHORT = 8
+"""Characters of an id in a listing. The random UUIDs that Celery makes differ in them."""
+_FEWEST = 4
+"""A shorter text is no beginning: it was hardly meant as one."""
+_SHOWN = 3
+
+
+def whole_id(storage: Storage, text: str) -> str:
+    """The id that *text* is, or that alone begins with it; *text* if none does.
+
+    Raises `LookupError` if several ids begin so; `StorageError`.
+    """
+    key = encoding.key(text)
+    if not isinstance(storage, PrefixStorage) or len(text) < _FEWEST:
+        return text
+    found = storage.ids_beginning(key, _SHOWN + 1)
+    if key in found or not found:
+        return text
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    raise LookupError(f"several ids begin with {text!r}: {shown}")
