@@ -59,6 +59,7 @@ class Handle(NamedTuple):
     workers: Collection[Document]
     cards: Collection[Document]
     names: Collection[Document]
+    failures: Collection[Document]
     audit: Collection[Document]
     versions: Collection[Document]
     moves: Moves
@@ -172,6 +173,7 @@ class Clients:
             database[f"{self.prefix}worker"].with_options(**relaxed),
             database[f"{self.prefix}worker_card"].with_options(**relaxed),
             database[f"{self.prefix}worker_names"].with_options(**relaxed),
+            database[f"{self.prefix}failure"].with_options(**primary),
             database[f"{self.prefix}audit"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
             Moves(),

@@ -19,7 +19,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 7
+VERSION = 8
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _WITHDRAWN_FOR = 7 * 86_400
@@ -55,6 +55,16 @@ _TASKS = (
         partialFilterExpression={"group_id": _TEXT},
     ),
     IndexModel([("retry_of", 1)], name="retry_of", partialFilterExpression={"retry_of": _TEXT}),
+    IndexModel(
+        [("fingerprint", 1), ("date_done", 1), ("_id", 1), ("resent", 1)],
+        name="failure",
+        partialFilterExpression={"fingerprint": _TEXT},
+    ),
+    IndexModel(
+        [("fingerprint", 1), ("date_created", 1), ("_id", 1)],
+        name="failure created",
+        partialFilterExpression={"fingerprint": _TEXT},
+    ),
     _EXPIRY,
 )
 _SCHEDULES = (
@@ -92,7 +102,7 @@ _AUDIT = (
 
 def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     own = (handle.tasks, handle.schedules, handle.sweeps, handle.workers, handle.versions)
-    for collection in (*own, handle.cards, handle.names, handle.audit):
+    for collection in (*own, handle.cards, handle.names, handle.failures, handle.audit):
         _create(collection)
     for collection in (handle.groups, handle.chords, handle.segments):
         _create(collection)

@@ -39,6 +39,8 @@ def pipeline(event: EventParts) -> list[Document]:
         parts.append(_if_first("start_stamp", event.start))
     if event.stored:
         parts.append(_if_last("stored_stamp", event.stored))
+    if event.resent or event.outcome:
+        parts.append(_resent(event.resent, event.outcome))
     if event.entries:
         parts.append({"entries": _newest({"$mergeObjects": [literal(event.entries), "$entries"]})})
     return [{"$replaceWith": {"$mergeObjects": parts}}]
@@ -62,6 +64,21 @@ def _if_first(stamp: str, part: Document) -> Document:
     known = {"$ifNull": [f"${stamp}", {"$literal": "~"}]}
     is_first = {"$lt": [{"$literal": part[stamp]}, known]}
     return {"$cond": [is_first, {"$literal": part}, {"$literal": {}}]}
+
+
+def _resent(mark: str | None, outcome: Document | None) -> Document:
+    """The greater mark, unless the outcome of either is greater still."""
+    known, stamp = "$resent", "$outcome_stamp"
+    if outcome is None:
+        stamps: Any = stamp
+    else:
+        stamps = {"$max": [stamp, literal(outcome["outcome_stamp"])]}
+    if mark is None:
+        # Only where there is one, so that other documents get no field.
+        void = {"$and": [{"$gt": [known, literal("")]}, {"$lte": [known, stamps]}]}
+        return {"$cond": [void, literal({"resent": None}), literal({})]}
+    latest = {"$max": [known, literal(mark)]}
+    return {"resent": {"$cond": [{"$gt": [latest, stamps]}, latest, None]}}
 
 
 def _newest(entries: Document) -> Document:

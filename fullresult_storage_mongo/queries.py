@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from pymongo.errors import OperationFailure
 
@@ -18,13 +19,15 @@ from fullresult_storage_mongo.records import CLAIMED, WAITING
 
 Order = list[tuple[str, int]]
 
-_EQUAL = ("queue", "worker", "group_id", "retry_of")
+_EQUAL = ("queue", "worker", "group_id", "retry_of", "fingerprint")
 _TEXTS = ("name", "_id", "exception_type", "exception_message")
 
 _MOST_NAMES = 100
 """The most ranges of an index that are read side by side."""
 _TOO_MANY = 17217
 """The server's code for distinct values beyond the 16 MB of a document."""
+_SENT_AGAIN, _TAKEN_BACK = {"$regex": r"\.\Z"}, {"$regex": r"~\Z"}
+"""Marks of a record, by their last character; see `fullresult.record.resent`."""
 DUE: Order = [("due", 1), ("_id", 1)]
 
 
@@ -33,14 +36,17 @@ def order(query: TaskQuery) -> Order:
     return [("date_created", direction), ("_id", direction)]
 
 
-def page(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
-    """The filter of *query*; *names* are the task names its glob matches, if known."""
-    return _all_of(_conditions(query, names))
+def page(handle: Handle, query: TaskQuery, names: Sequence[str] | None = None) -> Document:
+    """The filter of *query*; *names* are the task names its glob matches, if known.
+
+    Raises PyMongo's errors.
+    """
+    return _all_of(chain(_conditions(query, names), _dealt_with_conditions(handle, query)))
 
 
-def everything(query: TaskQuery, names: Sequence[str] | None = None) -> Document:
+def everything(handle: Handle, query: TaskQuery, names: Sequence[str] | None = None) -> Document:
     """The conditions of *query* but for its page."""
-    return page(replace(query, after=None), names)
+    return page(handle, replace(query, after=None), names)
 
 
 def names(handle: Handle, query: TaskQuery) -> list[str] | None:
@@ -75,9 +81,9 @@ def _along(query: TaskQuery) -> Iterator[Document]:
     yield from _date_conditions(query)
 
 
-def up_to(query: TaskQuery, position: tuple[datetime, str] | None) -> Document:
+def up_to(handle: Handle, query: TaskQuery, position: tuple[datetime, str] | None) -> Document:
     """The filter of *query*, of no record beyond *position*."""
-    found = [page(query, None)]
+    found = [page(handle, query, None)]
     if position is not None:
         date, task_id = position
         than = "$gt" if query.order == "newest" else "$lt"
@@ -123,6 +129,25 @@ def _conditions(query: TaskQuery, names: Sequence[str] | None) -> Iterator[Docum
         yield from matching.keywords(query.kwargs)
     if query.args is not None:
         yield from matching.first(query.args)
+
+
+def _dealt_with_conditions(handle: Handle, query: TaskQuery) -> Iterator[Document]:
+    if query.unresolved is None:
+        return
+    wanted: Document = {"status": "resolved"}
+    if query.fingerprint is not None:
+        wanted["_id"] = encoding.key(query.fingerprint)
+    until = {each["_id"]: each["date_decided"] for each in handle.failures.find(wanted)}
+    resolved: list[Document] = [
+        {"fingerprint": name, "date_done": {"$lte": date}} for name, date in until.items()
+    ]
+    if query.unresolved:
+        yield {"$or": [{"resent": None}, {"resent": _TAKEN_BACK}]}
+        if resolved:
+            # First what is quickly told: most failures are of no group that was resolved.
+            yield {"$or": [{"fingerprint": {"$nin": [*until]}}, {"$nor": resolved}]}
+    else:
+        yield {"$or": [{"resent": _SENT_AGAIN}, *resolved]}
 
 
 def _regex(glob: str) -> Document:

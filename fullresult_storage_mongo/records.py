@@ -46,6 +46,7 @@ class EventParts(NamedTuple):
     stored: Document | None
     entries: Document | None
     """By stamp."""
+    resent: str | None
 
 
 def parts_of(event: TaskRecord) -> EventParts:
@@ -62,6 +63,7 @@ def parts_of(event: TaskRecord) -> EventParts:
         event.start and _start_part(event.start),
         event.stored and _stored_part(event.stored),
         {entry.stamp: _entry_part(entry) for entry in event.entries} or None,
+        event.resent,
     )
 
 
@@ -72,6 +74,8 @@ def document(event: EventParts) -> Document:
         whole |= part or {}
     if event.entries:
         whole["entries"] = event.entries
+    if event.resent is not None:
+        whole["resent"] = event.resent
     return whole
 
 
@@ -129,6 +133,7 @@ def record(found: Document) -> TaskRecord:
         start=_start(found) if get("start_stamp") is not None else None,
         stored=stored(found) if get("stored_stamp") is not None else None,
         entries=tuple(_entry(stamp, entries[stamp]) for stamp in sorted(entries)),
+        resent=get("resent"),
     )
 
 

@@ -131,7 +131,7 @@ class MongoSchedules:
 def steps_to(handle: Handle, query: ScheduleQuery, *sort: Document) -> list[Document]:
     """The aggregation that answers *query*."""
     steps: list[Document] = [{"$match": queries.schedules(query)}, *sort]
-    tasks = queries.everything(query.tasks) if query.tasks else {}
+    tasks = queries.everything(handle, query.tasks) if query.tasks else {}
     if tasks:
         task = {
             "from": handle.tasks.name,

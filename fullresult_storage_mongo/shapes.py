@@ -90,7 +90,7 @@ def _page(handle: Handle, query: TaskQuery) -> Any:
     # Converting each date's zone would take as long as all the rest.
     in_utc = handle.tasks.codec_options.with_options(tzinfo=None)
     return handle.tasks.with_options(codec_options=in_utc).find(
-        queries.page(query, queries.names(handle, query)),
+        queries.page(handle, query, queries.names(handle, query)),
         _FIELDS,
         sort=queries.order(query),
         limit=query.limit or 0,

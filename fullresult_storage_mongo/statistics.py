@@ -69,7 +69,7 @@ def _tally(handle: Handle, query: TaskQuery, most: int) -> Tally:
             "$facet": {
                 "all": [{"$count": "count"}],
                 "found": [
-                    {"$match": queries.page(query, None)},
+                    {"$match": queries.page(handle, query, None)},
                     {"$group": {"_id": "$state", "count": {"$sum": 1}}},
                 ],
             }
@@ -87,7 +87,9 @@ def _walk(handle: Handle, query: TaskQuery, looked: int) -> Walked:
         queries.along(query), {"date_created": 1}, sort=order, skip=looked - 1, limit=1
     )
     edge = next(((each["date_created"], each["_id"]) for each in edges), None)
-    found = handle.tasks.find(queries.up_to(query, edge), sort=order, limit=query.limit or 0)
+    found = handle.tasks.find(
+        queries.up_to(handle, query, edge), sort=order, limit=query.limit or 0
+    )
     records = [*map(record, found)]
     if records and len(records) == query.limit:
         return Walked(records, records[-1].cursor)
@@ -126,7 +128,7 @@ def _count_alike(handle: Handle, since: datetime, until: datetime, most: int) ->
 
 def _count(handle: Handle, query: TaskQuery | ScheduleQuery, most: int) -> int:
     if isinstance(query, TaskQuery):
-        where = queries.everything(query, queries.names(handle, query))
+        where = queries.everything(handle, query, queries.names(handle, query))
         return handle.tasks.count_documents(where, limit=most)
     steps = schedules.steps_to(handle, replace(query, after=None))
     found = list(handle.schedules.aggregate([*steps, {"$limit": most}, {"$count": "count"}]))

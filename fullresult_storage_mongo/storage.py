@@ -25,6 +25,7 @@ from fullresult_storage_mongo.audit import MongoAudit
 from fullresult_storage_mongo.caller_sessions import SCHEMA, identity_of, writer_by
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
+from fullresult_storage_mongo.failures import MongoFailures
 from fullresult_storage_mongo.outbox import Outbox
 from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules
@@ -39,7 +40,13 @@ _PORTION = 5_000
 
 
 class MongoStorage(
-    MongoSchedules, MongoResults, MongoWorkers, MongoStatistics, MongoShapes, MongoAudit
+    MongoSchedules,
+    MongoResults,
+    MongoWorkers,
+    MongoStatistics,
+    MongoShapes,
+    MongoFailures,
+    MongoAudit,
 ):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 
@@ -101,7 +108,7 @@ class MongoStorage(
 
     def count(self, query: TaskQuery) -> int:
         def count(handle: Handle) -> int:
-            where = queries.everything(query, queries.names(handle, query))
+            where = queries.everything(handle, query, queries.names(handle, query))
             return handle.tasks.count_documents(where)
 
         return self._prepared().run(count)
@@ -184,7 +191,7 @@ def _now(handle: Handle) -> datetime:
 
 def _found(handle: Handle, query: TaskQuery, fields: Document | None = None) -> Cursor[Document]:
     return handle.tasks.find(
-        queries.page(query, queries.names(handle, query)),
+        queries.page(handle, query, queries.names(handle, query)),
         fields,
         sort=queries.order(query),
         limit=query.limit or 0,

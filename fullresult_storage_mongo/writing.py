@@ -28,7 +28,7 @@ _LARGE = 4 * 1024 * 1024
 """Bytes of an event from which it is written alone: one command takes 48 MB."""
 _DUPLICATE = 11000
 _WRONG = frozenset({"writeErrors", "writeConcernError"})
-_STAMPS = ("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp")
+_STAMPS = ("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp", "resent")
 
 
 def write(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:

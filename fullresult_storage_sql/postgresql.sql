@@ -16,6 +16,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     {, first message}
     {, first start}
     {, latest stored}
+    {, resent}
 RETURNING message_stamp IS NULL;
 
 -- name: entries
@@ -69,12 +70,12 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
-    t.traceback, t.children, t.expire_at, t.message_stamp, t.name, t.args::text,
+    t.traceback, t.children, t.expire_at, t.fingerprint, t.message_stamp, t.name, t.args::text,
     t.kwargs::text, t.embed, t.body, t.content_type, t.content_encoding, t.headers,
     t.properties, t.exchange,
     t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
     t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
     (
         SELECT json_agg(json_build_array(
             e.stamp, e.retries, e.state, e.worker,
@@ -95,12 +96,12 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
-    t.traceback, t.children, t.expire_at, t.message_stamp, t.name, t.args::text,
+    t.traceback, t.children, t.expire_at, t.fingerprint, t.message_stamp, t.name, t.args::text,
     t.kwargs::text, t.embed, t.body, t.content_type, t.content_encoding, t.headers,
     t.properties, t.exchange,
     t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
     t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
@@ -110,11 +111,11 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result::text, t.result_text, t.result_form, t.exception_type, t.exception_message,
-    t.traceback, t.children, t.expire_at,
+    t.traceback, t.children, t.expire_at, t.fingerprint,
     t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
     NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
@@ -964,3 +965,107 @@ CREATE TABLE IF NOT EXISTS fullresult_schema (
     version integer PRIMARY KEY,
     applied timestamptz NOT NULL DEFAULT now()
 );
+
+-- name: unresolved
+-- A condition on records: not dealt with.
+(t.resent IS NULL OR right(t.resent, 1) = '~') AND NOT EXISTS (
+    SELECT 1 FROM fullresult_failure AS f
+    WHERE f.fingerprint = t.fingerprint AND f.status = 'resolved' AND f.date_decided >= t.date_done
+);
+
+-- name: dealt_with
+-- Its contrary: sent again since its outcome, or in a group that was resolved after it had failed.
+right(t.resent, 1) = '.' OR EXISTS (
+    SELECT 1 FROM fullresult_failure AS f
+    WHERE f.fingerprint = t.fingerprint AND f.status = 'resolved' AND f.date_decided >= t.date_done
+);
+
+-- name: find_failures
+-- Groups of failures, those that failed last first. Steps from fingerprint to fingerprint along an
+-- index (`known`), one look for each, then reads each group's ends, and counts up to a bound.
+WITH RECURSIVE known AS (
+    SELECT min(t.fingerprint) AS fingerprint FROM fullresult_task AS t
+    WHERE t.fingerprint IS NOT NULL{one}
+    UNION ALL
+    SELECT (
+        SELECT min(t.fingerprint) FROM fullresult_task AS t
+        WHERE t.fingerprint > known.fingerprint{one}
+    )
+    FROM known
+    WHERE known.fingerprint IS NOT NULL
+),
+newest AS MATERIALIZED (
+    SELECT known.fingerprint, last.task_id, last.date_done
+    FROM (SELECT known.fingerprint FROM known WHERE known.fingerprint IS NOT NULL LIMIT {looked})
+        AS known
+    CROSS JOIN LATERAL (
+        SELECT t.task_id, t.date_done FROM fullresult_task AS t
+        WHERE t.fingerprint = known.fingerprint AND t.date_done IS NOT NULL
+        ORDER BY t.date_done DESC, t.task_id DESC
+        LIMIT 1
+    ) AS last
+    WHERE last.date_done IS NOT NULL{since_last}
+    ORDER BY last.date_done DESC, known.fingerprint
+    LIMIT {limit}
+)
+SELECT
+    newest.fingerprint, first.date_done, newest.date_done, newest.task_id,
+    t.name, t.state, t.exception_type, t.exception_message, t.outcome_stamp,
+    counted.number, counted.unresolved,
+    f.status, f.date_decided, f.until_time, f.until_count, f.release, f.actor, f.note
+FROM newest
+JOIN fullresult_task AS t ON t.task_id = newest.task_id
+LEFT JOIN fullresult_failure AS f ON f.fingerprint = newest.fingerprint
+CROSS JOIN LATERAL (
+    SELECT t.date_done FROM fullresult_task AS t
+    WHERE t.fingerprint = newest.fingerprint AND t.date_done IS NOT NULL
+    ORDER BY t.date_done
+    LIMIT 1
+) AS first
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number, count(*) FILTER (
+        WHERE coalesce(right(each.resent, 1), '~') = '~'
+        AND (f.status IS DISTINCT FROM 'resolved' OR each.date_done > f.date_decided)
+    ) AS unresolved
+    FROM (
+        SELECT t.date_done, t.resent FROM fullresult_task AS t
+        WHERE t.fingerprint = newest.fingerprint AND t.date_done IS NOT NULL{since}
+        ORDER BY t.date_done DESC
+        LIMIT {most}
+    ) AS each
+) AS counted
+ORDER BY newest.date_done DESC, newest.fingerprint;
+
+-- name: keep_decision
+-- Keep what was decided last about a group.
+INSERT INTO fullresult_failure (
+    fingerprint, status, date_decided, until_time, until_count, release, actor, note
+)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (fingerprint) DO UPDATE SET
+    status = excluded.status,
+    date_decided = excluded.date_decided,
+    until_time = excluded.until_time,
+    until_count = excluded.until_count,
+    release = excluded.release,
+    actor = excluded.actor,
+    note = excluded.note
+RETURNING 1;
+
+-- name: find_decisions
+-- What was decided about some groups.
+SELECT fingerprint, status, date_decided, until_time, until_count, release, actor, note
+FROM fullresult_failure
+WHERE fingerprint = ANY(%s);
+
+-- name: find_all_decisions
+-- What was decided about any group.
+SELECT fingerprint, status, date_decided, until_time, until_count, release, actor, note
+FROM fullresult_failure;
+
+-- name: set_fingerprints
+-- Give fingerprints, a JSON array of [task id, stamp, fingerprint], to records that have none.
+UPDATE fullresult_task AS t SET fingerprint = e.value ->> 2
+FROM json_array_elements(%s::json) AS e(value)
+WHERE t.task_id = e.value ->> 0 AND t.outcome_stamp = e.value ->> 1 AND t.fingerprint IS NULL
+RETURNING 1;

@@ -14,7 +14,7 @@ from fullresult_storage_sql.rows import date_text
 
 _Ids = Callable[[Database, TaskQuery], Condition]
 
-_EQUAL = ("queue", "worker", "group_id", "retry_of")
+_EQUAL = ("queue", "worker", "group_id", "retry_of", "fingerprint")
 _WALKED = 5_000
 """Records, in the order asked for, that are looked through before an index is asked for JSON."""
 _WALKED_SCATTERED = 1_000
@@ -54,7 +54,7 @@ def _how(database: Database, query: TaskQuery) -> _Ids | None:
         return _page_by_walk_then_index
     if query.name_is_glob and index is None:
         return _page_by_walk_then_names
-    if len(sections_of(query) or ()) > 1:
+    if len(_sections(query) or ()) > 1:
         return _page_of_sections
     return None
 
@@ -98,7 +98,7 @@ def _between(database: Database, pattern: str) -> Condition:
 
 def _page_of_sections(database: Database, query: TaskQuery) -> Condition:
     parts, values = [], []
-    for section in sorted(sections_of(query) or ()):
+    for section in sorted(_sections(query) or ()):
         where, asked = _where(list(_conditions(database, query, [section])))
         ids = f"{database.sql['ids']}{where}{_order(query)} LIMIT {query.limit:d}"
         parts.append(database.sql["ids_in"].format(found=ids))
@@ -137,7 +137,7 @@ def edge(database: Database, query: TaskQuery, looked: int) -> Condition:
 
 def up_to(database: Database, query: TaskQuery, position: tuple[str, str] | None) -> Condition:
     """WHERE, ORDER BY and LIMIT of *query*, of no record beyond *position*."""
-    found = list(_conditions(database, query, sections_of(query)))
+    found = list(_conditions(database, query, _sections(query)))
     if position is not None:
         sign = ">=" if query.order == "newest" else "<="
         mark = database.placeholder
@@ -171,7 +171,12 @@ def count(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
 
 
 def conditions(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
-    return _where(list(_conditions(database, query, sections_of(query))))
+    return _where(list(_conditions(database, query, _sections(query))))
+
+
+def _sections(query: TaskQuery) -> frozenset[str] | None:
+    """The sections that a statement names; None where the index of a group is the better one."""
+    return None if query.fingerprint is not None and not query.open else sections_of(query)
 
 
 def _where(found: list[Condition]) -> Condition:
@@ -187,7 +192,7 @@ def _conditions(
     mark = database.placeholder
     if sections is not None:
         yield database.in_sections(sorted(sections))
-    yield from _state_conditions(database, query)
+    yield from _state_conditions(database, query, implied=sections is not None)
     if query.name is not None:
         yield (
             database.name_like(query.name)
@@ -218,20 +223,26 @@ def _conditions(
         yield from database.item_is("t.args", (index,), as_recorded(value))
 
 
-def _state_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
-    """Conditions on the state that the section does not imply.
+def _state_conditions(
+    database: Database, query: TaskQuery, *, implied: bool
+) -> Iterator[Condition]:
+    """Conditions on the state, without those that the section has *implied*.
 
-    If it did, PostgreSQL would expect too few rows.
+    With both, PostgreSQL would expect too few rows.
     """
     states = query.states
-    if states is not None and not (states and OWN_SECTION.issuperset(states)):
+    if states is not None and not (implied and states and OWN_SECTION.issuperset(states)):
         yield database.any_of("t.state", sorted(states))
     if query.not_state and not (
-        SUCCESS in query.not_state and OWN_SECTION.issuperset({*query.not_state} - {SUCCESS})
+        implied
+        and SUCCESS in query.not_state
+        and OWN_SECTION.issuperset({*query.not_state} - {SUCCESS})
     ):
         yield database.none_of("t.state", sorted(query.not_state))
     if query.open is False:
         yield f"(t.bucket IS NULL OR t.bucket <> '{OPEN}') AND t.state IS NOT NULL", []
+    if query.unresolved is not None:
+        yield database.sql["unresolved" if query.unresolved else "dealt_with"], []
 
 
 def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:

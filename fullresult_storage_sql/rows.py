@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 from fullresult.record import (
@@ -31,7 +32,8 @@ OUTCOME = ("outcome_stamp", *Outcome._fields[1:])
 MESSAGE = ("message_stamp", *Message._fields[1:])
 START = ("start_stamp", "start_worker", "start_date")
 STORED = tuple(f"stored_{name}" for name in Stored._fields)
-COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED)
+RESENT = "resent"
+COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED, RESENT)
 JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
@@ -48,6 +50,7 @@ _OUTCOME_FROM = 1 + len(DATES)
 _MESSAGE_FROM = _OUTCOME_FROM + len(OUTCOME)
 _START_FROM = _MESSAGE_FROM + len(MESSAGE)
 _STORED_FROM = _START_FROM + len(START)
+_RESENT_AT = _STORED_FROM + len(STORED)
 _CLAIM_FROM = Schedule._fields.index("claim")
 
 
@@ -56,25 +59,28 @@ class Kind(NamedTuple):
 
     message: bool
     stored: bool
+    resent: bool = False
 
 
-KINDS = [Kind(message, stored) for message in (True, False) for stored in (True, False)]
+_EITHER = (True, False)
+KINDS = [Kind(*parts) for parts in product(_EITHER, _EITHER, _EITHER)]
 
 
 def kind_of(event: TaskRecord) -> Kind:
-    return Kind(event.message is not None, event.stored is not None)
+    return Kind(event.message is not None, event.stored is not None, event.resent is not None)
 
 
 def kind_of_all(events: Sequence[TaskRecord]) -> Kind:
     """The kind with all parts that any of *events* has."""
     kinds = [kind_of(event) for event in events]
-    return Kind(any(kind.message for kind in kinds), any(kind.stored for kind in kinds))
+    return Kind._make(map(any, zip(*kinds, strict=True)))
 
 
 def columns(kind: Kind) -> tuple[str, ...]:
     """The columns of events of this kind, in the order of `COLUMNS`."""
     message = MESSAGE if kind.message else ()
-    return ("task_id", *DATES, *OUTCOME, *message, *START, *(STORED if kind.stored else ()))
+    stored, resent = STORED if kind.stored else (), (RESENT,) if kind.resent else ()
+    return ("task_id", *DATES, *OUTCOME, *message, *START, *stored, *resent)
 
 
 def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
@@ -87,7 +93,8 @@ def values(event: TaskRecord, kind: Kind) -> tuple[Any, ...]:
     outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
     message = event.message or _NO_MESSAGE if kind.message else ()
     stored = event.stored or _NO_STORED if kind.stored else ()
-    return (*_dates(event), *outcome, *message, *start, *stored)
+    resent = (event.resent,) if kind.resent else ()
+    return (*_dates(event), *outcome, *message, *start, *stored, *resent)
 
 
 def _dates(event: TaskRecord) -> tuple[Any, ...]:
@@ -192,7 +199,7 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
         row[_OUTCOME_FROM:_MESSAGE_FROM],
         row[_MESSAGE_FROM:_START_FROM],
         row[_START_FROM:_STORED_FROM],
-        row[_STORED_FROM:],
+        row[_STORED_FROM:_RESENT_AT],
     )
     created, updated, published = dates
     assert created is not None
@@ -207,6 +214,7 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
         start=Start(start[0], start[1], known_date(start[2])) if start[0] is not None else None,
         stored=Stored(*stored) if stored[0] is not None else None,
         entries=tuple(_entry(values) for values in json.loads(entries)) if entries else (),
+        resent=row[_RESENT_AT],
     )
 
 

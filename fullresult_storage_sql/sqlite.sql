@@ -19,6 +19,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     {, first message}
     {, first start}
     {, latest stored}
+    {, resent}
 RETURNING message_stamp IS NULL;
 
 -- name: update
@@ -33,6 +34,7 @@ UPDATE fullresult_task SET
     {, latest stored}
 WHERE
     task_id = ? AND outcome_stamp < ? AND date_created <= ? AND message_stamp IS NOT NULL
+    AND resent IS NULL
     {stays};
 
 -- name: update_stays
@@ -79,11 +81,11 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result, t.result_text, t.result_form, t.exception_type, t.exception_message, t.traceback,
-    t.children, t.expire_at, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
+    t.children, t.expire_at, t.fingerprint, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
     t.content_type, t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
     t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding,
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
     (
         SELECT json_group_array(json_array(
             e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
@@ -104,11 +106,11 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result, t.result_text, t.result_form, t.exception_type, t.exception_message, t.traceback,
-    t.children, t.expire_at, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
+    t.children, t.expire_at, t.fingerprint, t.message_stamp, t.name, t.args, t.kwargs, t.embed, t.body,
     t.content_type, t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
     t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
 FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
@@ -118,11 +120,11 @@ SELECT
     t.task_id, t.date_created, t.date_updated, t.date_published, t.outcome_stamp, t.state,
     t.open, t.retries, t.worker, t.date_started, t.date_done, t.stale_from, t.runtime,
     t.result, t.result_text, t.result_form, t.exception_type, t.exception_message,
-    t.traceback, t.children, t.expire_at,
+    t.traceback, t.children, t.expire_at, t.fingerprint,
     t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
     NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
 FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
@@ -786,3 +788,124 @@ CREATE TABLE IF NOT EXISTS fullresult_schema (
     version integer PRIMARY KEY,
     applied text NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
+
+-- name: unresolved
+-- A condition on records: not dealt with.
+-- Differs from postgresql.sql: substr, for right.
+(t.resent IS NULL OR substr(t.resent, -1) = '~') AND NOT EXISTS (
+    SELECT 1 FROM fullresult_failure AS f
+    WHERE f.fingerprint = t.fingerprint AND f.status = 'resolved' AND f.date_decided >= t.date_done
+);
+
+-- name: dealt_with
+-- Its contrary: sent again since its outcome, or in a group that was resolved after it had failed.
+-- Differs from postgresql.sql: substr, for right.
+substr(t.resent, -1) = '.' OR EXISTS (
+    SELECT 1 FROM fullresult_failure AS f
+    WHERE f.fingerprint = t.fingerprint AND f.status = 'resolved' AND f.date_decided >= t.date_done
+);
+
+-- name: find_failures
+-- Groups of failures, those that failed last first. Steps from fingerprint to fingerprint along an
+-- index (`known`), one look for each, then reads each group's ends, and counts up to a bound.
+-- Differs from postgresql.sql: there is no LATERAL; the index is named, for one that has few of a
+-- group may seem better, and both counts are of one walk, put together as one number.
+WITH RECURSIVE known AS (
+    SELECT min(t.fingerprint) AS fingerprint
+    FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+    WHERE t.fingerprint IS NOT NULL{one}
+    UNION ALL
+    SELECT (
+        SELECT min(t.fingerprint) FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+        WHERE t.fingerprint > known.fingerprint{one}
+    )
+    FROM known
+    WHERE known.fingerprint IS NOT NULL
+    LIMIT {looked}
+),
+last AS MATERIALIZED (
+    SELECT known.fingerprint, (
+        SELECT t.date_done FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+        WHERE t.fingerprint = known.fingerprint AND t.date_done IS NOT NULL
+        ORDER BY t.date_done DESC LIMIT 1
+    ) AS date_done
+    FROM known WHERE known.fingerprint IS NOT NULL
+),
+newest AS MATERIALIZED (
+    SELECT last.fingerprint, last.date_done, (
+        SELECT max(t.task_id) FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+        WHERE t.fingerprint = last.fingerprint AND t.date_done = last.date_done
+    ) AS task_id
+    FROM last
+    WHERE last.date_done IS NOT NULL{since_last}
+    ORDER BY last.date_done DESC, last.fingerprint
+    LIMIT {limit}
+),
+counted AS MATERIALIZED (
+    SELECT newest.fingerprint, (
+        SELECT count(*) * 1000000 + count(*) FILTER (
+            WHERE coalesce(substr(each.resent, -1), '~') = '~'
+            AND (f.status IS NOT 'resolved' OR each.date_done > f.date_decided)
+        )
+        FROM (
+            SELECT t.date_done, t.resent
+            FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+            WHERE t.fingerprint = newest.fingerprint AND t.date_done IS NOT NULL{since}
+            ORDER BY t.date_done DESC
+            LIMIT {most}
+        ) AS each
+    ) AS both
+    FROM newest LEFT JOIN fullresult_failure AS f ON f.fingerprint = newest.fingerprint
+)
+SELECT
+    newest.fingerprint,
+    (
+        SELECT t.date_done FROM fullresult_task AS t INDEXED BY fullresult_task_failure
+        WHERE t.fingerprint = newest.fingerprint AND t.date_done IS NOT NULL
+        ORDER BY t.date_done LIMIT 1
+    ),
+    newest.date_done, newest.task_id,
+    t.name, t.state, t.exception_type, t.exception_message, t.outcome_stamp,
+    counted.both / 1000000, counted.both % 1000000,
+    f.status, f.date_decided, f.until_time, f.until_count, f.release, f.actor, f.note
+FROM newest
+JOIN fullresult_task AS t ON t.task_id = newest.task_id
+JOIN counted ON counted.fingerprint = newest.fingerprint
+LEFT JOIN fullresult_failure AS f ON f.fingerprint = newest.fingerprint
+ORDER BY newest.date_done DESC, newest.fingerprint;
+
+-- name: keep_decision
+-- Keep what was decided last about a group.
+INSERT INTO fullresult_failure (
+    fingerprint, status, date_decided, until_time, until_count, release, actor, note
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (fingerprint) DO UPDATE SET
+    status = excluded.status,
+    date_decided = excluded.date_decided,
+    until_time = excluded.until_time,
+    until_count = excluded.until_count,
+    release = excluded.release,
+    actor = excluded.actor,
+    note = excluded.note
+RETURNING 1;
+
+-- name: find_decisions
+-- What was decided about some groups.
+SELECT fingerprint, status, date_decided, until_time, until_count, release, actor, note
+FROM fullresult_failure
+WHERE fingerprint IN (SELECT value FROM json_each(?));
+
+-- name: find_all_decisions
+-- What was decided about any group.
+SELECT fingerprint, status, date_decided, until_time, until_count, release, actor, note
+FROM fullresult_failure;
+
+-- name: set_fingerprints
+-- Give fingerprints, a JSON array of [task id, stamp, fingerprint], to records that have none.
+-- Differs from postgresql.sql: the functions of JSON.
+UPDATE fullresult_task AS t SET fingerprint = json_extract(e.value, '$[2]')
+FROM json_each(?) AS e
+WHERE t.task_id = json_extract(e.value, '$[0]')
+    AND t.outcome_stamp = json_extract(e.value, '$[1]') AND t.fingerprint IS NULL
+RETURNING 1;

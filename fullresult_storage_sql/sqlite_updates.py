@@ -13,7 +13,7 @@ Update = tuple[str, list[Native]]
 _OPEN, _CLOSED = True, False
 _OUTCOME = {
     _CLOSED: rows.OUTCOME,
-    _OPEN: tuple(name for name in rows.OUTCOME if name not in {"open", "expire_at"}),
+    _OPEN: tuple(name for name in rows.OUTCOME if name not in {"open", "expire_at", "fingerprint"}),
 }
 """The columns that change, by whether the record stays open."""
 
@@ -42,16 +42,18 @@ class Updates:
         """The statement that merges *event* into a record that knows nothing later.
 
         It changes nothing if there is no such record, or one without a message. None for an event
-        with a message or a date of publish.
+        with a message, a date of publish or a mark.
         """
         outcome, start, stored = event.outcome, event.start, event.stored
         if outcome is None or event.message is not None or event.date_published is not None:
+            return None
+        if event.resent is not None:
             return None
         values: list[Any] = [event.date_updated]
         if not outcome.open:
             values += outcome
         elif outcome.expire_at is None:
-            values += outcome[:2] + outcome[3:-1]
+            values += outcome[:2] + outcome[3:-2]  # as `_OUTCOME` has it
         else:
             return None
         parts: tuple[Start | Stored | None, ...] = (start, stored)

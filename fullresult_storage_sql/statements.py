@@ -90,8 +90,19 @@ def write(sql: Mapping[str, str], kind: Kind, values: str) -> str:
             ", first message": merged(rows.MESSAGE, FIRST) if kind.message else "",
             ", first start": merged(rows.START, FIRST),
             ", latest stored": merged(rows.STORED, LATEST) if kind.stored else "",
+            ", resent": _resent(kind),
         }
     )
+
+
+def _resent(kind: Kind) -> str:
+    """`, resent = …`: the greater mark, unless the outcome of either is greater still."""
+    later = "excluded.resent > COALESCE(t.resent, '')"
+    known = f"CASE WHEN {later} THEN excluded.resent ELSE t.resent END"
+    mark = known if kind.resent else "t.resent"
+    stamps = (f"COALESCE({each}.outcome_stamp, '')" for each in ("t", "excluded"))
+    holds = " AND ".join(f"{mark} > {stamp}" for stamp in stamps)
+    return f", resent = CASE WHEN {holds} THEN {mark} END"
 
 
 def one(kind: Kind, placeholder: str) -> str:

@@ -11,6 +11,7 @@ from fullresult.record import TaskRecord, cut, pages
 from fullresult.storage import StorageError, TaskQuery, Walked, is_indexed
 from fullresult_storage_sql import globs, queries, rows
 from fullresult_storage_sql.audit import SqlAudit
+from fullresult_storage_sql.failures import SqlFailures
 from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
@@ -23,7 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class SqlStorage(
-    SqlSchedules, SqlOutbox, SqlResults, SqlWorkers, SqlStatistics, SqlShapes, SqlAudit
+    SqlSchedules,
+    SqlOutbox,
+    SqlResults,
+    SqlWorkers,
+    SqlStatistics,
+    SqlShapes,
+    SqlFailures,
+    SqlAudit,
 ):
     """A `fullresult.storage.Storage`, with all that is optional, over a `Database`."""
 

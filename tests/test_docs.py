@@ -126,11 +126,12 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     }
     other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
     other |= {"fullresult_worker_card", "fullresult_worker_names"}
-    other |= {"fullresult_audit", "fullresult_audit_task"}
+    other |= {"fullresult_audit", "fullresult_audit_task", "fullresult_failure"}
     # The metrics.
     other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}
     other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}
     other |= {"fullresult_recent_tasks", "fullresult_recent_exact"}
+    other |= {"fullresult_recent_failures"}
     other |= {"fullresult_recent_wait_seconds", "fullresult_recent_run_seconds"}
     other |= {"fullresult_workers_alive", "fullresult_workers_gone", "fullresult_orphaned_tasks"}
     of_queues = ("ready", "recorded", "oldest_seconds", "consumers", "unconsumed")

@@ -32,6 +32,11 @@ _LONGEST_PROBLEM = 1_000
 _PORTION = 100
 """Tasks that are written together. A killed process leaves at most these out of the log."""
 _PAGE = ("limit", "after", "order")
+_SHOWN = frozenset(
+    {"task_id", "queue", "exchange", "routing_key", "priority"}
+    | {"countdown", "eta", "expires", "keep_group"}
+)
+"""Options of a re-send that the audit log has with their values, and others by name only."""
 
 
 def log_unwritten(why: str) -> None:
@@ -184,6 +189,16 @@ def filters_of(query: TaskQuery | None) -> dict[str, Any]:
         if each.name not in _PAGE and getattr(query, each.name) != each.default
     }
     return {"filters": given} if given else {}
+
+
+def changes_of(
+    args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The changes that a re-send makes. The new arguments stand in its record."""
+    changed = [part for part, given in (("args", args), ("kwargs", kwargs)) if given is not None]
+    changed += sorted(options.keys() - _SHOWN)
+    shown = {name: plain(options[name]) for name in sorted(options.keys() & _SHOWN)}
+    return {**({"changed": changed} if changed else {}), **shown}
 
 
 def _clipped(text: str) -> str:

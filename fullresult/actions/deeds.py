@@ -10,9 +10,10 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from fullresult.actions.audit import Trail, filters_of
+from fullresult.actions.audit import Trail, changes_of, filters_of
 from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
 from fullresult.actions.errors import NotDone, sending
+from fullresult.actions.failures import FailureDeeds
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
 from fullresult.actions.schedules import Scheduled, utc_of
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage, TaskQuery
 
 _PAGE = 100
-_SHOWN = frozenset(
-    {"task_id", "queue", "exchange", "routing_key", "priority"}
-    | {"countdown", "eta", "expires", "keep_group"}
-)
-"""Options of a re-send that the audit log has with their values, and others by name only."""
 
 
 class Deeds:
@@ -70,7 +66,7 @@ class Deeds:
         """Send one task again, changed or not; see `FullResult.resend`."""
         given, options = task_id_or_record, options or {}
         task_id = given.task_id if isinstance(given, TaskRecord) else given
-        trail = self._trail("resend", _changes(args, kwargs, options))
+        trail = self._trail("resend", changes_of(args, kwargs, options))
         with _failure_written(trail, [task_id]):
             record = given if isinstance(given, TaskRecord) else self._get(given)
             result = self._resender.resend(record, args, kwargs, options)
@@ -197,6 +193,11 @@ class Deeds:
         if record is None:
             raise LookupError(unknown(task_id))
         return record
+
+    @property
+    def failures(self) -> FailureDeeds:
+        """What this actor may decide about groups of failures."""
+        return FailureDeeds(self._storage, self._actor.name, self._trail)
 
     # What is scheduled
 
@@ -386,13 +387,3 @@ def _smaller(portion: int | None, limit: int | None, deleted: int) -> int | None
     if limit is None:
         return None
     return limit - deleted if portion is None else min(portion, limit - deleted)
-
-
-def _changes(
-    args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The changes that a re-send makes. The new arguments stand in its record."""
-    changed = [part for part, given in (("args", args), ("kwargs", kwargs)) if given is not None]
-    changed += sorted(options.keys() - _SHOWN)
-    shown = {name: plain(options[name]) for name in sorted(options.keys() & _SHOWN)}
-    return {**({"changed": changed} if changed else {}), **shown}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -70,6 +71,8 @@ class Resender:
         parts = new_parts(record, known, args, kwargs, options)
         payload = self._payload(known, parts, options)
         self._publish(record.task_id, known, Call(parts, payload, how, hidden), options)
+        if (again := record.sent_again(task_id, datetime.now(timezone.utc))) is not None:
+            _log_errors(partial(self._recorder.writer.write, again), task_id)
         result: AsyncResult[Any] = self._app.AsyncResult(task_id)
         return result
 

@@ -25,6 +25,12 @@ _WHICH = (
     click.option("--group-id", help="Members of this group."),
     click.option("--retry-of", metavar="ID", callback=whole, help="A re-send of this task."),
     click.option(
+        "--group",
+        "fingerprint",
+        metavar="GROUP",
+        help="In this group of failures, as `failures` lists them.",
+    ),
+    click.option(
         "--since",
         type=when,
         help="Created since: 2h, 90m, '1d ago', 2026-01-31, 2026-01-31T14:00 (local time).",
@@ -58,7 +64,7 @@ _PAGE = (
     ),
 )
 FILTERS = (
-    *("state", "name", "queue", "worker", "root_id", "group_id", "retry_of"),
+    *("state", "name", "queue", "worker", "root_id", "group_id", "retry_of", "fingerprint"),
     *("since", "until", "text", "kwargs", "args"),
 )
 
@@ -66,6 +72,12 @@ FILTERS = (
 def which(command: F) -> F:
     """Add the options that choose tasks."""
     return _with(_WHICH, command)
+
+
+def dealt_with(command: F) -> F:
+    """Add the option that asks for what is dealt with, too."""
+    text = "Also what is dealt with: sent again since, or resolved. See `failures`."
+    return click.option("--all", "everything", is_flag=True, help=text)(command)
 
 
 def page(command: F) -> F:

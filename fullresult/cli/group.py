@@ -10,6 +10,7 @@ from fullresult.cli.commands.check import check
 from fullresult.cli.commands.delete import delete
 from fullresult.cli.commands.doctor import doctor
 from fullresult.cli.commands.explain import explain
+from fullresult.cli.commands.failures import failures
 from fullresult.cli.commands.import_ import import_
 from fullresult.cli.commands.list_and_count import count, list_
 from fullresult.cli.commands.mend import release, resend_scheduled
@@ -38,7 +39,7 @@ __all__ = ["fullresult"]
 @click.group(
     cls=Commands,
     commands=[
-        *(list_, show, explain, count, stale, orphans, resend, delete, purge, setup),
+        *(list_, show, explain, count, failures, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,
@@ -60,6 +61,6 @@ def fullresult() -> None:
     """Find recorded tasks, see what happened to them, and send them again.
 
     Exit codes: 0, it is done. 1, it is not, and one sentence says why. 2, wrong usage. 3, there are
-    some: of `stale --fail`, `orphans --fail`, `workers --fail`, `queues --fail`, `doctor` and
-    `stale-scheduled`.
+    some: of `failures --fail`, `stale --fail`, `orphans --fail`, `workers --fail`, `queues --fail`,
+    `doctor` and `stale-scheduled`.
     """

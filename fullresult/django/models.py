@@ -71,6 +71,8 @@ class TaskRecord(models.Model):
     parent_id = _text()
     group_id = _text()
     retry_of = _text()
+    fingerprint = _text()
+    resent = _text()
     bucket = _text(editable=False)
 
     objects = OfStorage.from_queryset(Records)()

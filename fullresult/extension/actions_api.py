@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -142,8 +143,8 @@ class ActionsAPI:
         cannot be sent is reported, and the others go on. After three errors of the broker in a row
         the rest is not tried. A *dry_run* only says which would be sent, and which ids are
         unknown. The order of *query* is ignored. Raises like `find`, and `ValueError` for a *query*
-        with a limit or an `after` of its own, and for one that finds every record, unless *all* is
-        True.
+        with a limit or an `after` of its own, and for one that finds every record. What is dealt
+        with is left out, because it was sent again since or was resolved. With *all*, neither.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -154,6 +155,8 @@ class ActionsAPI:
             chosen = list(dict.fromkeys(ids))
             return would_resend(self.parts.storage, chosen) if dry_run else deeds.resend_ids(chosen)
         asked = _narrow(query, filters, all)
+        if not all and asked.unresolved is None:
+            asked = replace(asked, unresolved=True)
         if dry_run:
             found = islice(deeds.matching(asked), deeds.count(asked, limit))
             return Report(would_send=[task_id for task_id, _ in found])

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from fullresult.actions.audit import AuditLog
+from fullresult.extension.failures_api import FailuresAPI
 from fullresult.extension.parts import Parts
 from fullresult.insight.dates import length_of
 from fullresult.insight.fleet import Fleet, fleet_of
@@ -100,6 +101,11 @@ class QuestionsAPI:
         All numbers except those of the statistics stop at *cap*. Raises like `statistics`.
         """
         return self._overviews.overview(since, until, buckets, cap, seconds)
+
+    @property
+    def failures(self) -> FailuresAPI:
+        """Failures by their cause, and what is decided about them."""
+        return FailuresAPI(self.parts)
 
     @property
     def _overviews(self) -> Overviews:

@@ -24,6 +24,7 @@ from fullresult.record.headers import ENTRY_NAME
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import FINISHED, is_open
 from fullresult.recording.capture import capture_known
+from fullresult.recording.fingerprint import of_text
 from fullresult.recording.masking import MARK
 from fullresult.recording.message import EMBEDS, Call, serialise
 from fullresult.recording.optional_redactor import OptionalRedactor
@@ -99,7 +100,7 @@ class Events:
     def _outcome(self, row: Row, moment: Moment, updated: datetime) -> Outcome:
         state = PENDING if row.state == _RECEIVED else encoding.key(row.state)
         over = state in FINISHED or (state == SCHEDULED_SENT and row.result.exact)
-        attempt = Attempt.of(0, row.retries)
+        attempt, failure = Attempt.of(0, row.retries), self._failure(row)
         outcome = Outcome(
             attempt.stamp(state, moment),
             state,
@@ -111,8 +112,9 @@ class Events:
             max(updated, row.eta) if row.eta else updated,
             row.runtime,
             *(NO_RESULT if state in _FAILED else self._result(row)),
-            *self._failure(row),
+            *failure[:3],
             json.dumps(row.children) if row.children else None,
+            fingerprint=of_text(row.name, *failure[:3]) if over else None,
         )
         retention = self._settings.retention
         return outcome if retention is None else retention.of(outcome, row.name)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fullresult.storage import (
     AuditStorage,
+    FailureStorage,
     FileStorage,
     ScheduleStorage,
     StatisticsStorage,
@@ -20,6 +21,8 @@ class Abilities(NamedTuple):
 
     audit: bool
     """It keeps an audit log."""
+    failures: bool
+    """It groups failures, and keeps what people decide about them."""
     schedules: bool
     """Tasks can wait in it until they are due."""
     statistics: bool
@@ -31,6 +34,7 @@ class Abilities(NamedTuple):
 def abilities_of(storage: Storage) -> Abilities:
     return Abilities(
         audit=isinstance(storage, AuditStorage),
+        failures=isinstance(storage, FailureStorage),
         schedules=isinstance(storage, ScheduleStorage),
         statistics=isinstance(storage, StatisticsStorage),
         workers=isinstance(storage, WorkerStorage),

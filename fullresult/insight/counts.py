@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
+from fullresult.insight.unresolved import unresolved_first
 from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OWN_SECTION, StatisticsStorage, Storage, TaskQuery, WalkingStorage
 
@@ -13,7 +14,18 @@ MOST = 1000
 LOOKED = 2_500
 """Records, the oldest and as many of the newest, that are looked at for states without a section of
 their own: where a million wait, it takes too long to look at all of them."""
-_SLOW = ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text", "args", "kwargs")
+_SLOW = (
+    "name",
+    "queue",
+    "worker",
+    "root_id",
+    "group_id",
+    "retry_of",
+    "text",
+    "args",
+    "kwargs",
+    "fingerprint",
+)
 """A query with one of these is not counted: no index has it beside the state."""
 
 
@@ -34,25 +46,34 @@ class StateCounts(NamedTuple):
         return f"{number:,}{'+' if is_more else ''}"
 
 
-def count_by_state(storage: Storage, query: TaskQuery) -> StateCounts:
+def count_by_state(storage: Storage, query: TaskQuery, *, rest: bool = False) -> StateCounts:
     """The number of records that *query* finds, by state; empty where no index can answer.
+
+    Without the *rest*, what is dealt with is not counted among those that ended badly.
 
     Raises `StorageError`.
     """
     if not isinstance(storage, StatisticsStorage) or any(getattr(query, n) for n in _SLOW):
         return StateCounts({})
-    return count_states(storage, query, MOST)
+    return count_states(storage, query, MOST, rest=rest)
 
 
-def count_states(storage: StatisticsStorage, query: TaskQuery, cap: int) -> StateCounts:
+def count_states(
+    storage: StatisticsStorage, query: TaskQuery, cap: int, *, rest: bool = True
+) -> StateCounts:
     """The number of records that *query* finds, by each state that it allows; *cap* at most."""
     asked = STATES if query.states is None else query.states
     allowed = [state for state in asked if state not in query.not_state]
+
+    def of_state(state: str) -> TaskQuery:
+        asked = replace(query, state=state)
+        return asked if rest else unresolved_first(asked)
+
     if not isinstance(storage, WalkingStorage):
-        counts = {s: storage.count_capped(replace(query, state=s), cap) for s in allowed}
+        counts = {s: storage.count_capped(of_state(s), cap) for s in allowed}
         return StateCounts(counts, cap)
     sections = [state for state in allowed if state in OWN_SECTION]
-    counts = {s: storage.count_capped(replace(query, state=s), cap) for s in sections}
+    counts = {s: storage.count_capped(of_state(s), cap) for s in sections}
     at_least: frozenset[str] = frozenset()
     if SCHEDULED_SENT in allowed and query.open is not True:
         sent = replace(query, state=SCHEDULED_SENT, open=False)

@@ -81,6 +81,7 @@ def _fields(event: TaskRecord) -> tuple[Any, ...]:
         event.start,
         event.stored,
         event.entries,
+        event.resent,
     )
 
 
@@ -97,7 +98,7 @@ _JSON = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=F
 
 def _event(values: list[Any]) -> TaskRecord:
     fields = values[: len(dataclasses.fields(TaskRecord))]
-    task_id, created, updated, published, outcome, message, start, stored, entries = fields
+    task_id, created, updated, published, outcome, message, start, stored, entries, *rest = fields
     return TaskRecord(
         _text(task_id),
         from_milliseconds(created),
@@ -108,6 +109,7 @@ def _event(values: list[Any]) -> TaskRecord:
         _part(Start, start, dates=_DATES_OF_START),
         _part(Stored, stored, bodies=_BODY_OF_STORED),
         tuple(_part(Entry, entry, dates=_DATES_OF_ENTRY) for entry in entries),
+        _text(rest[0]) if rest and rest[0] is not None else None,  # an older version has none
     )
 
 

@@ -3,6 +3,7 @@
 from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.card import Card, WorkerCard
 from fullresult.record.dates import cut, from_milliseconds
+from fullresult.record.failure import Decision, FailureGroup, FailureQuery
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
 from fullresult.record.merging import fold, merge
 from fullresult.record.pages import cursor as cursor_of
@@ -65,8 +66,11 @@ __all__ = [
     "AuditEntry",
     "AuditQuery",
     "Card",
+    "Decision",
     "Entry",
     "Execution",
+    "FailureGroup",
+    "FailureQuery",
     "Message",
     "Outcome",
     "Sample",

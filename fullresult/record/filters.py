@@ -18,6 +18,8 @@ class TaskFilters(TypedDict, total=False):
     root_id: str | None
     group_id: str | None
     retry_of: str | None
+    fingerprint: str | None
+    unresolved: bool | None
     since: datetime | None
     until: datetime | None
     text: str | None

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from fullresult.record.parts import Entry, Message, Outcome, Start, Stored
+from fullresult.record.resent import latest
 from fullresult.record.task import TaskRecord
 
 _First = TypeVar("_First", Message, Start)
@@ -20,16 +21,18 @@ _Last = TypeVar("_Last", Outcome, Stored)
 
 def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
     """One record of *a* and *b*, which are of one task."""
+    outcome = _greatest(a.outcome, b.outcome)
     return TaskRecord(
         task_id=a.task_id,
         date_created=min(a.date_created, b.date_created),
         date_updated=max(a.date_updated, b.date_updated),
         date_published=_earliest(a.date_published, b.date_published),
-        outcome=_greatest(a.outcome, b.outcome),
+        outcome=outcome,
         message=_least(a.message, b.message),
         start=_least(a.start, b.start),
         stored=_greatest(a.stored, b.stored),
         entries=_union(a.entries, b.entries),
+        resent=latest(a.resent, b.resent, outcome and outcome.stamp),
     )
 
 

@@ -50,6 +50,8 @@ class Outcome(NamedTuple):
     """JSON: a list of task ids, a group as [group_id, [task ids]]; last, the number left out."""
     expire_at: datetime | None = None
     """When the record may be deleted; None: never."""
+    fingerprint: str | None = None
+    """Of a failure: those that seem to have the same cause have the same one."""
 
 
 class Message(NamedTuple):

@@ -51,6 +51,11 @@ class TaskQuery:
     not_state: Collection[str] = ()
     """Leaves these states out. A record without an outcome matches neither `state` nor
     `not_state`."""
+    fingerprint: str | None = None
+    """In this group of failures."""
+    unresolved: bool | None = None
+    """True: leaves out what is dealt with, because it was sent again after its outcome, or because
+    somebody resolved its group when it had failed. False: only what is dealt with."""
     limit: int | None = 100
     """The greatest number of records in a page; None: all."""
     after: str | None = None
@@ -66,11 +71,13 @@ class TaskQuery:
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
 
     def _check_types(self) -> None:
-        for name in ("name", "queue", "worker", "root_id", "group_id", "retry_of", "text"):
+        ids = ("root_id", "group_id", "retry_of", "fingerprint")
+        for name in ("name", "queue", "worker", *ids, "text"):
             self._must(name, str, "text")
         self._must("args", Sequence, "a sequence of arguments", never=str)
         self._must("kwargs", Mapping, "a mapping of arguments")
-        self._must("open", bool, "True, False or None")
+        for name in ("open", "unresolved"):
+            self._must(name, bool, "True, False or None")
         self._must("task_ids", Collection, "several ids", never=str)
         self._must("not_state", Collection, "several states", never=str)
         self._must("state", Collection, "a state or several")

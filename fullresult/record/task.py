@@ -23,6 +23,7 @@ from fullresult.record.parts import (
     Start,
     Stored,
 )
+from fullresult.record.resent import mark, new_id_in
 from fullresult.record.states import PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT
 
 
@@ -44,6 +45,8 @@ class TaskRecord:
     start: Start | None = None
     stored: Stored | None = None
     entries: tuple[Entry, ...] = ()
+    resent: str | None = None
+    """The mark that it was sent again after its outcome; see `record.resent`."""
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.task_id} {self.name} {self.state}>"
@@ -227,6 +230,26 @@ class TaskRecord:
     def retry_of(self) -> str | None:
         """The id of the task that this one re-sends."""
         return self.message.retry_of if self.message else None
+
+    def sent_again(self, new_id: str | None, at: datetime) -> TaskRecord | None:
+        """The event that it was sent again as *new_id*; None: that it was not, after all.
+
+        There is none for a task of which no outcome is known.
+        """
+        if self.outcome is None:
+            return None
+        again = mark(self.outcome.stamp, at, new_id)
+        return TaskRecord(self.task_id, self.date_created, self.date_updated, resent=again)
+
+    @property
+    def resent_as(self) -> str | None:
+        """The id of the task that was sent last in place of this one, as it stands now."""
+        return None if self.resent is None else new_id_in(self.resent)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The group of failures that it belongs to; None if it did not fail."""
+        return self.outcome.fingerprint if self.outcome else None
 
     @property
     def children(self) -> Children:

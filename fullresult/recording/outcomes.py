@@ -17,6 +17,7 @@ from kombu.utils.encoding import ensure_bytes
 from fullresult.record import FINISHED, RETRY, SUCCESS, Entry, Outcome, Stored, encoding
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import is_open
+from fullresult.recording.fingerprint import fingerprint
 from fullresult.recording.message import Payload
 
 
@@ -34,6 +35,8 @@ class Failure(NamedTuple):
     exception_type: str | None = None
     exception_message: str | None = None
     traceback: str | None = None
+    fingerprint: str | None = None
+    """Of `Outcome` alone, and there only of one that is finished."""
 
 
 MOST_CHILDREN = 5_000
@@ -72,20 +75,38 @@ def _as_it_is(text: str) -> str:
 
 
 def describe(
-    exception: Any, einfo: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+    name: str | None,
+    exception: Any,
+    einfo: Any,
+    limit: int,
+    hide: Callable[[str], str] = _as_it_is,
 ) -> Failure:
     """The failure that *exception* makes, or whatever a user passed in its place.
 
-    *hide* is applied to each text before it is cut to *limit* characters.
+    *name* is the task's. *hide* is applied to each text before it is cut to *limit* characters.
     """
     if isinstance(exception, ExceptionWithTraceback):
         exception = exception.exc
     message = encoding.clip(hide(encoding.safe_str(exception)), limit)
-    return Failure(_type_name(exception), message, _traceback(einfo, limit, hide))
+    text = _traceback(einfo, limit, hide)
+    return _told_apart(name, exception, Failure(_type_name(exception), message, text))
+
+
+def _told_apart(name: str | None, exception: Any, failure: Failure) -> Failure:
+    return failure._replace(fingerprint=fingerprint(name, failure[0], exception, *failure[1:3]))
+
+
+def revoked_failure(name: str | None, reason: str) -> Failure:
+    """The failure of a task that was revoked, or had expired; *reason* says which."""
+    return _told_apart(name, None, Failure("celery.exceptions.TaskRevokedError", reason))
 
 
 def describe_stored(
-    value: Any, traceback: Any, limit: int, hide: Callable[[str], str] = _as_it_is
+    name: str | None,
+    value: Any,
+    traceback: Any,
+    limit: int,
+    hide: Callable[[str], str] = _as_it_is,
 ) -> Failure:
     """The failure that *value* makes, which a result backend gives back as an exception."""
     text = None if traceback is None else encoding.clip(hide(encoding.safe_str(traceback)), limit)
@@ -94,8 +115,10 @@ def describe_stored(
         if not isinstance(value, Retry):
             return NO_FAILURE._replace(traceback=text)
     if isinstance(value, dict) and "exc_type" in value:
-        return _failure_told(value, limit, hide)._replace(traceback=text)
-    return describe(value, None, limit, hide)._replace(traceback=text)
+        told = _failure_told(value, limit, hide)
+    else:
+        told = describe(None, value, None, limit, hide)
+    return _told_apart(name, value, told._replace(traceback=text))
 
 
 def _failure_told(told: dict[Any, Any], limit: int, hide: Callable[[str], str]) -> Failure:
@@ -193,8 +216,9 @@ def outcome_of(
         max(now.at, eta) if eta else now.at,
         runtime,
         *result,
-        *failure,
+        *failure[:3],
         children,
+        fingerprint=failure.fingerprint if state in FINISHED else None,
     )
 
 

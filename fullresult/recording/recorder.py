@@ -52,6 +52,7 @@ from fullresult.recording.outcomes import (
     entries_of,
     entry_of,
     outcome_of,
+    revoked_failure,
     stored_of,
 )
 from fullresult.recording.redaction import Redactor
@@ -144,7 +145,7 @@ class Recorder:
     ) -> Outcome:
         parts = call.parts[:2] if call else (None, None)
         name = call.headers.get("task") if call else None
-        failure = describe(error, None, self._limit, *self._redactor.errors(name, *parts))
+        failure = describe(name, error, None, self._limit, *self._redactor.errors(name, *parts))
         return outcome_of(UNSENT if attempt == (0, 0) else FAILURE, attempt, now, failure=failure)
 
     # ---- schedules
@@ -209,7 +210,7 @@ class Recorder:
             return
         now = self._clock.moment()
         hide = self._redactor.errors_of(request if request.id == task_id else None, name)
-        failure = describe(exception, einfo, self._limit, *hide)
+        failure = describe(name, exception, einfo, self._limit, *hide)
         if request.id == task_id:
             outcome = self._ended(FAILURE, request, now, failure=failure)
         else:
@@ -225,8 +226,9 @@ class Recorder:
             return
         now = self._clock.moment()
         cause = getattr(reason, "exc", None)
-        hide = self._redactor.errors_of(request, name_of(request))
-        failure = describe(reason if cause is None else cause, einfo, self._limit, *hide)
+        name = name_of(request)
+        hide = self._redactor.errors_of(request, name)
+        failure = describe(name, reason if cause is None else cause, einfo, self._limit, *hide)
         outcome = self._ended(RETRY, request, now, failure=failure)
         self._finish(request.id, now, outcome)
 
@@ -235,8 +237,7 @@ class Recorder:
         if self._written.take(request.id, REVOKED):
             return
         now = self._clock.moment()
-        failure = Failure("celery.exceptions.TaskRevokedError", reason)
-        outcome = self._ended(REVOKED, request, now, failure=failure)
+        outcome = self._ended(REVOKED, request, now, failure=revoked_failure(name, reason))
         self._finish(request.id, now, outcome, self._descriptions.of_request(request, name))
 
     def gave_up(self, request: Context, state: str) -> None:
@@ -257,10 +258,10 @@ class Recorder:
             return
         now = self._clock.moment()
         attempt = attempt_in(headers)
-        hide = self._redactor.errors(headers.get("task"))
-        failure = describe(exception, None, self._limit, *hide)
+        name = headers.get("task")
+        failure = describe(name, exception, None, self._limit, *self._redactor.errors(name))
         outcome = outcome_of(state, attempt, now, worker=worker, failure=failure)
-        outcome = self._dated(outcome, headers.get("task"))
+        outcome = self._dated(outcome, name)
         self._write(task_id, now, self._descriptions.of_delivery(delivery), outcome=outcome)
 
     # ---- results that the backend is given
@@ -319,7 +320,9 @@ class Recorder:
         failed, name = state in EXCEPTION_STATES, name_of(request)
         hide = self._redactor.errors_of(request, name) if failed else ()
         value, traceback = given.value, given.traceback
-        failure = describe_stored(value, traceback, self._limit, *hide) if failed else NO_FAILURE
+        failure = NO_FAILURE
+        if failed:
+            failure = describe_stored(name, value, traceback, self._limit, *hide)
         kept = NO_RESULT if failed else self._kept(name, value)
         if request is not None:
             return self._ended(state, request, now, result=kept, failure=failure)

@@ -23,9 +23,7 @@ from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import FIRST, Attempt, Clock, Moment, attempt_in
 from fullresult.recording.capture import capture_payload
 from fullresult.recording.message import Payload
-from fullresult.recording.outcomes import Failure, entry_of, outcome_of
-
-_REVOKED = "celery.exceptions.TaskRevokedError"
+from fullresult.recording.outcomes import entry_of, outcome_of, revoked_failure
 
 
 class ScheduleEvents:
@@ -65,7 +63,8 @@ class ScheduleEvents:
     def ended(self, schedule: Schedule, reason: str) -> TaskRecord:
         """The task is not sent: it had expired, or was revoked."""
         now = self._clock.moment()
-        outcome = outcome_of(REVOKED, _attempt(schedule), now, failure=Failure(_REVOKED, reason))
+        failure = revoked_failure(schedule.name, reason)
+        outcome = outcome_of(REVOKED, _attempt(schedule), now, failure=failure)
         return self._event(schedule, now.at, outcome, entries=(entry_of(outcome, now.at),))
 
     def moved(self, schedule: Schedule, due: datetime) -> TaskRecord:

@@ -4,6 +4,7 @@ from fullresult.record import TaskQuery
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import NoRoom, Refused, StorageError, Uncertain
+from fullresult.storage.failures import FailureStorage, Grouped
 from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
 from fullresult.storage.matching import as_recorded
@@ -50,8 +51,10 @@ __all__ = [
     "CardStorage",
     "CommitListener",
     "CompleteChord",
+    "FailureStorage",
     "FileStorage",
     "ForkGate",
+    "Grouped",
     "Identity",
     "IndexedStorage",
     "JoiningStorage",

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, TypeVar
 
-from fullresult.record import TaskRecord, encoding
+from fullresult.record import Decision, TaskRecord, encoding
 from fullresult.record.query import TaskQuery
 from fullresult.record.schedule import Schedule, ScheduleQuery
 
@@ -23,14 +23,16 @@ Condition = Callable[[T], bool]
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 _LARGE = 2.0**53
-_OF_OUTCOME = ("worker",)
+_OF_OUTCOME = ("worker", "fingerprint")
 _OF_MESSAGE = ("queue", "root_id", "group_id", "retry_of")
 
 
-def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
-    """The page of *records* that matches *query*, in its order. Raises as `matcher`."""
+def find(
+    query: TaskQuery, records: Iterable[TaskRecord], decisions: Iterable[Decision] = ()
+) -> list[TaskRecord]:
+    """The page of *records* that matches *query*, in its order. As `matcher`."""
     newest = query.order == "newest"
-    found = filter(matcher(query), records)
+    found = filter(matcher(query, decisions), records)
     ordered = sorted(found, key=_place, reverse=newest)
     if (position := query.position) is not None:
         later = [r for r in ordered if (_place(r) < position if newest else _place(r) > position)]
@@ -38,34 +40,38 @@ def find(query: TaskQuery, records: Iterable[TaskRecord]) -> list[TaskRecord]:
     return ordered[: query.limit]
 
 
-def count(query: TaskQuery, records: Iterable[TaskRecord]) -> int:
-    """The number of *records* that match *query*, on any page. Raises as `matcher`."""
-    return sum(map(matcher(query), records))
+def count(
+    query: TaskQuery, records: Iterable[TaskRecord], decisions: Iterable[Decision] = ()
+) -> int:
+    """The number of *records* that match *query*, on any page. As `matcher`."""
+    return sum(map(matcher(query, decisions), records))
 
 
-def matches(query: TaskQuery, record: TaskRecord) -> bool:
-    """True if *record* matches *query*, on any page. Raises as `matcher`."""
-    return matcher(query)(record)
+def matches(query: TaskQuery, record: TaskRecord, decisions: Iterable[Decision] = ()) -> bool:
+    """True if *record* matches *query*, on any page. As `matcher`."""
+    return matcher(query, decisions)(record)
 
 
-def matcher(query: TaskQuery) -> Condition[TaskRecord]:
+def matcher(query: TaskQuery, decisions: Iterable[Decision] = ()) -> Condition[TaskRecord]:
     """A function that is True for each record that matches *query*, on any page.
 
-    Raises `ValueError` if *query* has arguments that JSON cannot hold.
+    *decisions* are those that are kept about groups of failures. Raises `ValueError` if *query* has
+    arguments that JSON cannot hold.
     """
-    return _all(list(_conditions(query)))
+    return _all(list(_conditions(query, decisions)))
 
 
 def find_schedules(
     query: ScheduleQuery,
     schedules: Iterable[Schedule],
     get: Callable[[str], TaskRecord | None],
+    decisions: Iterable[Decision] = (),
 ) -> list[Schedule]:
     """The page of *schedules* that matches *query*, the first due first.
 
     *get* returns the record of a task id. Raises as `matcher`.
     """
-    found = list(filter(schedule_matcher(query, get), schedules))
+    found = list(filter(schedule_matcher(query, get, decisions), schedules))
     if (position := query.position) is not None:
         found = [schedule for schedule in found if _turn(schedule) > position]
     return sorted(found, key=_turn)[: query.limit]
@@ -75,16 +81,19 @@ def count_schedules(
     query: ScheduleQuery,
     schedules: Iterable[Schedule],
     get: Callable[[str], TaskRecord | None],
+    decisions: Iterable[Decision] = (),
 ) -> int:
     """The number of *schedules* that match *query*, on any page. Raises as `matcher`."""
-    return sum(map(schedule_matcher(query, get), schedules))
+    return sum(map(schedule_matcher(query, get, decisions), schedules))
 
 
 def schedule_matcher(
-    query: ScheduleQuery, get: Callable[[str], TaskRecord | None]
+    query: ScheduleQuery,
+    get: Callable[[str], TaskRecord | None],
+    decisions: Iterable[Decision] = (),
 ) -> Condition[Schedule]:
     """A function that is True for each schedule that matches *query*. Raises as `matcher`."""
-    return _all(list(_schedule_conditions(query, get)))
+    return _all(list(_schedule_conditions(query, get, decisions)))
 
 
 def as_recorded(value: Any) -> Any:
@@ -121,7 +130,8 @@ def _all(conditions: list[Condition[T]]) -> Condition[T]:
     return lambda item: all(condition(item) for condition in conditions)
 
 
-def _conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
+def _conditions(query: TaskQuery, decisions: Iterable[Decision]) -> Iterator[Condition[TaskRecord]]:
+    yield from _dealt_with_conditions(query, decisions)
     yield from _outcome_conditions(query)
     yield from _date_conditions(query)
     if (name := query.name) is not None:
@@ -150,6 +160,21 @@ def _outcome_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
         yield lambda r: r.outcome is not None and r.outcome.open is query.open
     if (moved := query.moved_before) is not None:
         yield lambda r: r.outcome is not None and r.outcome.stale_from <= moved
+
+
+def _dealt_with_conditions(
+    query: TaskQuery, decisions: Iterable[Decision]
+) -> Iterator[Condition[TaskRecord]]:
+    if query.unresolved is None:
+        return
+    until = {each.fingerprint: each.date_decided for each in decisions if each.is_resolved}
+
+    def is_dealt_with(record: TaskRecord) -> bool:
+        decided, done = until.get(record.fingerprint or ""), record.date_done
+        resolved = decided is not None and done is not None and done <= decided
+        return record.resent_as is not None or resolved
+
+    yield lambda record: is_dealt_with(record) is not query.unresolved
 
 
 def _date_conditions(query: TaskQuery) -> Iterator[Condition[TaskRecord]]:
@@ -209,7 +234,9 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _schedule_conditions(
-    query: ScheduleQuery, get: Callable[[str], TaskRecord | None]
+    query: ScheduleQuery,
+    get: Callable[[str], TaskRecord | None],
+    decisions: Iterable[Decision],
 ) -> Iterator[Condition[Schedule]]:
     if query.task_ids is not None:
         of_tasks = frozenset(query.task_ids)
@@ -225,7 +252,7 @@ def _schedule_conditions(
         yield lambda s: s.due <= due
     if query.claimed is not None:
         yield lambda s: s.claimed is query.claimed
-    if query.tasks is not None and (conditions := list(_conditions(query.tasks))):
+    if query.tasks is not None and (conditions := list(_conditions(query.tasks, decisions))):
         yield _of_task(_all(conditions), get)
 
 

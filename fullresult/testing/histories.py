@@ -18,6 +18,7 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
+from fullresult.record.resent import latest, mark
 from fullresult.testing import samples
 
 T = TypeVar("T")
@@ -38,16 +39,19 @@ def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
     """One event; *number* makes its stamps differ from those of the other events."""
     at = samples.after(draw(st.integers(0, 20)))
     stamps = _stamps(at=st.just(at), tag=f"{number:x}")
+    outcome = draw(st.none() | _outcomes(stamps))
+    resent = draw(st.none() | st.builds(mark, stamps, st.just(at), _texts))
     return TaskRecord(
         task_id=task_id,
         date_created=at,
         date_updated=at,
         date_published=draw(st.none() | st.just(at)),
-        outcome=draw(st.none() | _outcomes(stamps)),
+        outcome=outcome,
         message=draw(st.none() | _messages(stamps)),
         start=draw(st.none() | st.builds(Start, stamps, _texts, st.just(at))),
         stored=draw(st.none() | st.builds(Stored, stamps, _bodies, _types, _encodings)),
         entries=draw(_entries(number)),
+        resent=latest(resent, None, outcome and outcome.stamp),
     )
 
 
@@ -98,6 +102,7 @@ def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
         result_form=draw(st.none() | st.sampled_from(["json", "repr"])),
         children=draw(st.none() | st.just('["a"]')),
         expire_at=draw(_expiries) if state in FINISHED else None,
+        fingerprint=draw(st.sampled_from([None, "1-a", "1-b"])) if state in FINISHED else None,
         **known,
     )
 

@@ -20,6 +20,7 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
+from fullresult.record.resent import mark
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import is_open
@@ -201,6 +202,7 @@ RICH_OUTCOME = Outcome(
     traceback="Traceback (most recent call last):\n  File …\n",
     children='["a", ["g", ["b", "c"]]]',
     expire_at=expiry(1),
+    fingerprint="1-0123456789abcdef",
 )
 """An outcome with every field set."""
 
@@ -263,6 +265,7 @@ def rich(task_id: str) -> TaskRecord:
         start=Start(stamp("STARTED", after(1), tag="a1"), "Wörker-0@höst", after(1)),
         stored=RICH_STORED,
         entries=(RICH_ENTRY,),
+        resent=mark(RICH_OUTCOME.stamp, after(6), "neu $.%_"),
     )
 
 

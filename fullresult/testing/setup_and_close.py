@@ -154,8 +154,9 @@ class Life(Fixtures):
 OLD_RECORDS = (
     replace(
         samples.rich("old rich"),
-        outcome=samples.RICH_OUTCOME._replace(expire_at=None),
+        outcome=samples.RICH_OUTCOME._replace(expire_at=None, fingerprint=None),
         stored=None,
+        resent=None,
     ),
     samples.task("old paid", kwargs={"order": 7}),
     samples.task("old open", state="STARTED"),

@@ -8,6 +8,7 @@ from fullresult.testing.change_schedules import Changing
 from fullresult.testing.chords import Chords
 from fullresult.testing.claim_schedules import Claiming
 from fullresult.testing.delete_expired import Expiring
+from fullresult.testing.failures import Failures
 from fullresult.testing.find_by_arguments import Arguments
 from fullresult.testing.find_by_fields import Finding
 from fullresult.testing.keep_schedules import Scheduling
@@ -42,6 +43,7 @@ class StorageSuite(
     Workers,
     Statistics,
     Shapes,
+    Failures,
     Auditing,
 ):
     """Everything a storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

@@ -26,6 +26,7 @@ from fullresult.web.health import Health
 from fullresult.web.pages import (
     audit,
     edit,
+    failures,
     health,
     login,
     metrics,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
+    failures,
     *(workers, queues, why, audit, suggest, login, health, metrics),
 )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from fullresult.insight import dates
+from fullresult.insight.unresolved import unresolved_first
 from fullresult.record import STATES, encoding
 from fullresult.storage import TaskQuery
 
@@ -23,8 +24,12 @@ QUALIFIERS = {
     "root": "the whole workflow that this task began",
     "group": "the members of this group",
     "retry_of": "the re-sends of this task",
+    "failure": "in this group of failures",
+    "resent": "no, yes or any: yes is what is dealt with, because it was sent again or resolved; of"
+    " failures, it is left out without any",
 }
-_FIELDS = {"root": "root_id", "group": "group_id"}
+_FIELDS = {"root": "root_id", "group": "group_id", "failure": "fingerprint"}
+_RESENT = {"no": True, "yes": False, "any": None}
 _QUALIFIED = re.compile(r"-?[A-Za-z_]\w*(?:\.[^\s:\"]+)?:")
 _LONGEST = 4000
 
@@ -85,7 +90,7 @@ class Search:
     def query(self, now: datetime, **page: Any) -> TaskQuery:
         """The query; *page* are more fields of it. Raises `NotUnderstood`."""
         asked: dict[str, Any] = {}
-        for name in ("name", "queue", "worker", "root", "group", "retry_of"):
+        for name in ("name", "queue", "worker", "root", "group", "retry_of", "failure"):
             if (value := self._one(name)) is not None:
                 asked[_FIELDS.get(name, name)] = value
         for name in ("since", "until"):
@@ -100,9 +105,25 @@ class Search:
         if kwargs := self._kwargs():
             asked["kwargs"] = kwargs
         try:
-            return TaskQuery(**{**asked, **page})
+            return self._dealt_with(TaskQuery(**{**asked, **page}))
         except ValueError as error:
             raise NotUnderstood(str(error)) from None
+
+    def _dealt_with(self, query: TaskQuery) -> TaskQuery:
+        resent = self.resent
+        if resent is None:
+            return unresolved_first(query)
+        return replace(query, unresolved=_RESENT[resent])
+
+    @property
+    def resent(self) -> str | None:
+        """`no`, `yes` or `any`; None if it does not say. Raises `NotUnderstood`."""
+        value = self._one("resent")
+        if value is not None and value.lower() not in _RESENT:
+            raise NotUnderstood(
+                f"resent:{value[:40]} is none of resent:no, resent:yes, resent:any."
+            )
+        return value and value.lower()
 
     def _one(self, qualifier: str) -> str | None:
         values = self.all(qualifier)

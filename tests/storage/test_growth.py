@@ -24,6 +24,7 @@ from fullresult.record.worker import Worker
 from fullresult.recording import heartbeat
 from fullresult.storage import purging
 from fullresult.testing import samples
+from fullresult.testing.failures import decision
 from tests.kit import workers
 from tests.kit.scheduling import app_on, overdue, sweep, until
 
@@ -122,6 +123,12 @@ def note_sweeps(full: FullResult) -> None:
         full.parts.schedule_storage.note_sweep("shop", OLD + number * SECOND)
 
 
+def decide(full: FullResult) -> None:
+    storage: Any = full.storage
+    for number in range(MANY):
+        storage.keep_decision(decision("1-x", at=number))
+
+
 def nothing(full: FullResult) -> None:
     """It is bounded as it is written."""
 
@@ -146,6 +153,7 @@ ROWS = {
     "marks of schedules that were withdrawn": Row(withdraw, withdraw_one, 1),
     "workers": Row(run_workers, start_a_worker, 1),
     "audit log": Row(audit, purge),
+    "decisions about failures": Row(decide, nothing, 1),
     "sweeps": Row(note_sweeps, nothing, 1),
 }
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullresult.record import SCHEDULED, STATES, TaskRecord
+from fullresult.record import SCHEDULED, STATES, TaskRecord, merge
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.storage import ScheduleStorage, TaskQuery, matching, with_schedules
+from fullresult.storage import FailureStorage, ScheduleStorage, TaskQuery, matching, with_schedules
 from fullresult.testing import open_storage, samples
+from fullresult.testing.failures import decision, resent
 from fullresult.testing.fixtures import thorough
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,8 @@ VALUES: tuple[Any, ...] = (
     {"a": 1, "b": {"a": [1, {}]}},
     {},
 )
-FIELDS = ("queue", "worker", "root_id", "group_id", "retry_of", "exception_message")
+FIELDS = ("queue", "worker", "root_id", "group_id", "retry_of", "fingerprint", "exception_message")
+DECISIONS = (decision("a", at=2), decision("A", "muted", at=4), decision("shop.pay", at=0))
 
 
 def records() -> list[TaskRecord]:
@@ -56,6 +58,10 @@ def records() -> list[TaskRecord]:
         )
         for number in range(120)
     ]
+    again = [
+        resent(task, dice.choice(["new", None])) if dice.random() < 0.2 else task for task in tasks
+    ]
+    tasks = [merge(*both) for both in zip(tasks, again, strict=True)]
     return [*tasks, samples.event("bare"), samples.event("sent", message=samples.message())]
 
 
@@ -91,7 +97,7 @@ task_queries = st.builds(
     TaskQuery,
     state=maybe(some_states),
     name=maybe(words | st.sampled_from(["*", "shop.*", "[aA]", "a[*]b", "?"])),
-    **{field: maybe(words) for field in FIELDS[:5]},
+    **{field: maybe(words) for field in FIELDS[:6]},
     since=maybe(dates),
     until=maybe(dates),
     text=maybe(words | st.sampled_from(["", "SHOP", "11", "%", "B"])),
@@ -99,6 +105,7 @@ task_queries = st.builds(
     kwargs=maybe(st.dictionaries(st.sampled_from("ab"), st.sampled_from(VALUES))),
     moved_before=maybe(dates),
     open=maybe(st.booleans()),
+    unresolved=maybe(st.booleans()),
     not_state=st.just(()) | some_states,
     limit=limits,
     after=maybe(st.sampled_from(RECORDS).map(lambda record: record.cursor)),
@@ -127,6 +134,9 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScheduleStorage
         storage.schedule(schedule, samples.became(schedule.task_id, SCHEDULED))
     storage.delete(TaskQuery(limit=None))
     storage.write(sorted(RECORDS, key=lambda record: record.task_id))
+    assert isinstance(storage, FailureStorage)
+    for each in DECISIONS:
+        storage.keep_decision(each)
     storage.claim_due("a", samples.after(2), "the claim", 9)
     yield storage
     storage.close()
@@ -137,10 +147,10 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScheduleStorage
 def test_any_query_for_tasks_finds_what_sqlite_finds(
     sqlite: ScheduleStorage, query: TaskQuery
 ) -> None:
-    found = matching.find(query, RECORDS)
+    found = matching.find(query, RECORDS, DECISIONS)
 
     assert [each.task_id for each in found] == [each.task_id for each in sqlite.find(query)]
-    assert matching.count(query, RECORDS) == sqlite.count(query)
+    assert matching.count(query, RECORDS, DECISIONS) == sqlite.count(query)
 
 
 @thorough
@@ -150,16 +160,18 @@ def test_any_query_for_schedules_finds_what_sqlite_finds(
 ) -> None:
     kept = sqlite.find_schedules(ScheduleQuery(limit=None))
 
-    found = matching.find_schedules(query, kept, BY_ID.get)
+    found = matching.find_schedules(query, kept, BY_ID.get, DECISIONS)
 
     assert found == sqlite.find_schedules(query)
-    assert matching.count_schedules(query, kept, BY_ID.get) == sqlite.count_schedules(query)
+    assert matching.count_schedules(query, kept, BY_ID.get, DECISIONS) == sqlite.count_schedules(
+        query
+    )
 
 
 def test_pages_that_follow_one_another_have_everything_once() -> None:
     query, found = TaskQuery(limit=7), list[TaskRecord]()
 
-    while page := matching.find(query, RECORDS):
+    while page := matching.find(query, RECORDS, DECISIONS):
         found += page
         query = replace(query, after=page[-1].cursor)
 

@@ -51,6 +51,7 @@ GET_PAGES = (
         "/why?id=a",
         "/audit",
         "/metrics",
+        "/failures",
         "/trigger?name=often",
     ),
     *("/cancel?id=a", "/reschedule?id=a", "/release?id=a", "/send-now?id=a", "/suggest?word=n"),
@@ -324,7 +325,7 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
     """So that a new one is looked at."""
     assert set(posts(pages)) == {
         *("/retry", "/edit", "/cancel", "/reschedule", "/release", "/send-now", "/trigger"),
-        *("/login", "/logout"),
+        *("/failure", "/login", "/logout"),
     }
 
 

@@ -13,6 +13,7 @@ from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.insight.unresolved import unresolved_first
 from fullresult.insight.words import count_of
 
 _PORTION = 1000
@@ -20,7 +21,12 @@ _PORTION = 1000
 
 @click.command(cls=Command, examples=["delete --state SUCCESS --until '30d ago'"])
 @filters.which
-@click.option("--all", "everything", is_flag=True, help="Every task; needs no filter.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every task, also what is dealt with; needs no filter.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
@@ -29,12 +35,14 @@ def delete(
 ) -> None:
     """Delete records, the oldest first, after showing which.
 
-    Messages on the broker and results in a result backend stay.
+    Messages on the broker and results in a result backend stay. Of tasks that ended badly, those
+    that are dealt with stay, too, unless there is --all.
     """
     full = full_of(context)
     if not filters.given(options) and not everything:
         raise click.UsageError("say which tasks, or --all to delete every record")
     query = filters.query(options, limit=_PORTION, order="oldest")
+    query = query if everything else unresolved_first(query)
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:
         say("No such task is recorded.", err=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,11 @@ from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.config import without_password
 from fullresult.insight.document import document, dumps
+from fullresult.insight.unresolved import unresolved_first
+
+if TYPE_CHECKING:
+    from fullresult.extension import FullResult
+    from fullresult.storage import TaskQuery
 
 
 @click.command(
@@ -25,11 +31,15 @@ from fullresult.insight.document import document, dumps
     ],
 )
 @filters.which
+@filters.dealt_with
 @filters.page
 @limits.as_json
 @click.pass_context
-def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
+def list_(context: click.Context, /, as_json: bool, everything: bool, **options: Any) -> None:
     """List tasks, the newest first.
+
+    Of tasks that ended badly, those are left out that are dealt with: they were sent again since,
+    or somebody resolved their group. --all lists them, too.
 
     On a terminal this is a table. In a pipe, each line is a task, with tabs between its fields: id,
     state, name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With
@@ -38,7 +48,7 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
     full, limit = full_of(context), options["limit"]
     order = "oldest" if options["oldest_first"] else "newest"
     query = filters.query(options, limit=limit + 1, after=options["after"], order=order)
-    found = full.find(query)
+    found = full.find(query if everything else unresolved_first(query))
     records = found[:limit]
     cursor = records[-1].cursor if len(found) > limit else None
     if not records:
@@ -50,15 +60,25 @@ def list_(context: click.Context, /, as_json: bool, **options: Any) -> None:
     if cursor:
         limits.say_what_follows(cursor)
     if not records:
-        say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
+        _say_nothing(full, query, everything)
+
+
+def _say_nothing(full: FullResult, query: TaskQuery, everything: bool) -> None:
+    is_narrowed = not everything and query != unresolved_first(query)
+    if is_narrowed and full.find(replace(query, limit=1)):
+        say("All such tasks are dealt with; --all lists them.", err=True)
+        return
+    say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
 
 
 @click.command(cls=Command, examples=["count --state FAILURE --since '1d ago'"])
 @filters.which
+@filters.dealt_with
 @click.pass_context
-def count(context: click.Context, /, **options: Any) -> None:
-    """Count tasks."""
-    number = full_of(context).count(filters.query(options))
+def count(context: click.Context, /, everything: bool, **options: Any) -> None:
+    """Count tasks; of those that ended badly, what is not dealt with. --all counts all."""
+    query = filters.query(options)
+    number = full_of(context).count(query if everything else unresolved_first(query))
     if not number:
         filters.explain_nothing(options)
     say(str(number))

@@ -43,6 +43,7 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
     examples=[
         "resend 3f0c9a4e-…",
         "resend --state FAILURE --name 'shop.*' --since 2h",
+        "resend --group 1-703ce3170eeab6b7",
         "resend --orphans --dry-run",
         "resend --stale --stale-scheduled --orphans --older-than 2h",
     ],
@@ -55,6 +56,7 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
 @click.option("--orphans", is_flag=True, help="Tasks that were running on a worker that is gone.")
 @ages.how_long
 @filters.which
+@filters.dealt_with
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
 @click.option("--dry-run", is_flag=True, help="Show which would be sent, and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -66,11 +68,13 @@ def resend(
     limit: int | None,
     dry_run: bool,
     yes: bool,
+    everything: bool,
     **options: Any,
 ) -> None:
     """Send recorded tasks again, exactly as they were, each under a new id.
 
-    Name the ids, or choose the tasks by the options. You see them before anything is sent.
+    Name the ids, or choose the tasks by the options. You see them before anything is sent. What is
+    dealt with is not chosen: it was sent again since, or its group of failures was resolved.
 
     --stale, --stale-scheduled and --orphans, alone or together, find tasks that went missing; the
     other options narrow the search. Too long is the sum of the lengths of time, or without any
@@ -91,7 +95,7 @@ def resend(
     elif ids:
         _by_id(full, ids, how)
     else:
-        _by_filter(full, options, limit, how)
+        _by_filter(full, options, limit, how, everything)
 
 
 class How(NamedTuple):
@@ -192,11 +196,16 @@ def _report_unknown(found: Mapping[str, TaskRecord | None]) -> None:
         raise Failure(f"{count_of(len(unknown))} could not be sent")
 
 
-def _by_filter(full: FullResult, options: dict[str, Any], limit: int | None, how: How) -> None:
-    deeds, query = deeds_of(full), filters.query(options, order="oldest")
+def _by_filter(
+    full: FullResult, options: dict[str, Any], limit: int | None, how: How, everything: bool
+) -> None:
+    deeds, unresolved = deeds_of(full), None if everything else True
+    query = filters.query(options, order="oldest", unresolved=unresolved)
     number = deeds.count(query, limit)
     if not number:
-        say("No such task is recorded; nothing is sent.", err=True)
+        rest = not everything and deeds.count(filters.query(options), 1)
+        which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
+        say(f"{which}; nothing is sent.", err=True)
         filters.explain_nothing(options)
         return
     if how.shows:

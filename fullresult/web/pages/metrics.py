@@ -12,12 +12,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fullresult.insight.failures import MOST
 from fullresult.web.shown import line
 from fullresult.web.site import site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from fullresult.insight.failures import Failure
     from fullresult.insight.fleet import Fleet
     from fullresult.insight.overview import Overview
     from fullresult.insight.queues import Queues, QueueSeen
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 WINDOW = timedelta(minutes=5)
 _COUNTING = 0.5
 """Seconds for counting tasks: a scrape has a bound."""
+_GROUPS = 50
 _QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
 _OUTCOMES = ("tasks", "started", "succeeded", "failed", "dropped", "retried")
 
@@ -38,23 +41,30 @@ def metrics(request: Request) -> Response:
     registry = CollectorRegistry()
     overview = site.full.overview(WINDOW, buckets=10, seconds=_COUNTING)
     fleet = site.full.workers(running=False) if site.can.workers else None
-    registry.register(_Collector(overview, fleet, site.full.queues()))
+    failures = (
+        site.full.failures.find(WINDOW, all=True, limit=_GROUPS * 10) if site.can.failures else []
+    )
+    registry.register(_Collector(overview, fleet, site.full.queues(), failures))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Collector:
     """Hands what was found to prometheus_client."""
 
-    def __init__(self, found: Overview, fleet: Fleet | None, queues: Queues) -> None:
+    def __init__(
+        self, found: Overview, fleet: Fleet | None, queues: Queues, failures: list[Failure]
+    ) -> None:
         self._found = found
         self._fleet = fleet
         self._queues = queues
+        self._failures = failures
 
     def collect(self) -> Iterator[Metric]:
         yield from _now(self._found)
         yield from _lately(self._found.statistics)
         yield from () if self._fleet is None else _workers(self._fleet)
         yield from _of_queues(self._queues)
+        yield _of_failures(self._failures)
 
 
 def _workers(fleet: Fleet) -> Iterator[Metric]:
@@ -67,6 +77,19 @@ def _workers(fleet: Fleet) -> Iterator[Metric]:
         "Tasks that were running on a worker that is gone.",
         value=fleet.orphans,
     )
+
+
+def _of_failures(found: list[Failure]) -> Metric:
+    minutes = int(WINDOW.total_seconds() // 60)
+    family = GaugeMetricFamily(
+        "fullresult_recent_failures",
+        f"Failures in the last {minutes} minutes, of the {_GROUPS} groups with the most of them; "
+        f"{MOST} may be more.",
+        labels=["group", "name"],
+    )
+    for each in sorted(found, key=lambda failure: -failure.count)[:_GROUPS]:
+        family.add_metric([each.fingerprint, line(each.name or "", 200)], each.count)
+    return family
 
 
 def _of_queues(found: Queues) -> Iterator[Metric]:

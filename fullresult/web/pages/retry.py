@@ -88,6 +88,8 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     search = Search.read(text)
     query = search.query(until)
     query = replace(query, until=min(until, query.until or until))
+    if search.resent is None:
+        query = replace(query, unresolved=True)
     return Chosen({}, query, (("q", str(search)), ("until", until.isoformat())))
 
 

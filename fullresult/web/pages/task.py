@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from fullresult.actions.errors import CannotResend
 from fullresult.actions.resend import check
+from fullresult.insight.again import states_of_resent
 from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.queues import left_alone
@@ -57,6 +58,8 @@ def task(request: Request) -> Response:
         properties=tree_of(record.properties) if record.properties else None,
         limits=_limits(record),
         facts=_facts(record),
+        can_group=site.can.failures,
+        resent=states_of_resent(site.full.storage, [record]),
         unsendable=why_not(record),
         finished=record.state in FINISHED,
         children=record.children[:_CHILDREN],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
+from fullresult.insight.again import states_of_resent
 from fullresult.insight.counts import StateCounts, count_by_state
 from fullresult.insight.ids import whole_id
 from fullresult.insight.search import look
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from fullresult.record import TaskRecord
+    from fullresult.storage import TaskQuery
 
 PAGE = 50
 _LONGEST_ID = 300
@@ -50,7 +52,7 @@ def tasks(request: Request) -> Response:
         seconds = _FURTHER if asked.get("further") is not None else 0
         looked = look(site.full.storage, query, seconds)
         counts = count_by_state(
-            site.full.storage, replace(query, state=None, not_state=(), after=None)
+            site.full.storage, _of_all_states(query, search), rest=search.resent is not None
         )
     except (NotUnderstood, ValueError) as error:
         return site.render(
@@ -63,8 +65,17 @@ def tasks(request: Request) -> Response:
     context = {**_context(request, search, page, cursor, counts), "looked": looked}
     if looked.after is not None:
         context["seen"] = _number(asked.get("seen")) + (looked.looked_at or 0)
+    context["resent"] = states_of_resent(site.full.storage, page)
+    if search.resent is None and query.unresolved:
+        context["rest"] = str(search.having("resent", "any"))
     template = "tasks_live.html" if fragment else "tasks.html"
     return site.render(request, template, **context, q=str(search), problem=None, after=after)
+
+
+def _of_all_states(query: TaskQuery, search: Search) -> TaskQuery:
+    """What the tabs count: of failures, what is not dealt with, if the search does not say."""
+    unresolved = None if search.resent is None else query.unresolved
+    return replace(query, state=None, not_state=(), after=None, unresolved=unresolved)
 
 
 def _context(
@@ -80,6 +91,8 @@ def _context(
         "tabs": list(_tabs(request, search, counts)),
         "qualifiers": QUALIFIERS,
         "searched": bool(search.terms),
+        "rest": None,
+        "resent": {},
     }
 
 

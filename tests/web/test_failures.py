@@ -1,0 +1,135 @@
+"""The pages of failures, and what is dealt with on the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from celery import Celery
+
+from tests.kit import browsing
+from tests.kit.browsing import Browser
+
+EVIL = "<script>alert(1)</script>\x1b[2J"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
+        yield app
+
+
+@pytest.fixture
+def browser(app: Celery) -> Browser:
+    return browsing.entered(app)
+
+
+def group_of(app: Celery, task_id: str) -> str:
+    group = app.fullresult.get(task_id).fingerprint
+    assert isinstance(group, str)
+    return group
+
+
+def test_the_page_lists_causes_with_a_link_to_each(app: Celery, browser: Browser) -> None:
+    ids = browsing.failed(app, 3)
+    group = group_of(app, ids[0])
+
+    page = browser.get("/failures")
+
+    assert page.status == 200
+    assert "shop.charge ValueError: card declined open 3 3" in page.words
+    assert any(link.endswith(f"/failure?id={group}") for link in page.links)
+
+
+def test_what_is_typed_narrows_the_page_and_nonsense_is_said(app: Celery, browser: Browser) -> None:
+    browsing.failed(app)
+
+    assert "card declined" in browser.get("/failures?name=shop.*&since=2h&new=1h").words
+    assert "No failure is left" in browser.get("/failures?name=other.*").words
+    wrong = browser.get("/failures?since=yesteryear")
+    assert (wrong.status, "yesteryear" in wrong.words) == (400, True)
+    unknown = browser.get("/failures?new=4.2")
+    assert (unknown.status, "no worker of the release" in unknown.words) == (400, True)
+
+
+def test_a_cause_has_its_traceback_and_tasks(app: Celery, browser: Browser) -> None:
+    (task_id,) = browsing.failed(app)
+
+    page = browser.get(f"/failure?id={group_of(app, task_id)}&affected=amount")
+
+    assert page.status == 200
+    assert any(link.endswith(f"/task?id={task_id}") for link in page.links)
+    assert "amount 1 values: 0.0 (1)" in page.words
+    assert "1-nothing" not in page.words
+    assert browser.get("/failure?id=1-nothing").status == 404
+
+
+def test_a_cause_is_resolved_and_reopened(app: Celery, browser: Browser) -> None:
+    (task_id,) = browsing.failed(app)
+    path = f"/failure?id={group_of(app, task_id)}"
+
+    resolved = browser.submit(browser.get(path).form("/failure"), do="resolve", note="mended")
+
+    assert "is resolved" in resolved.words
+    assert "mended" in resolved.words
+    assert "No failure is left" in browser.get("/failures").words
+    assert "resolved" in browser.get("/failures?all=on").words
+    reopened = browser.submit(resolved.form("/failure"), do="reopen")
+    assert "is open" in reopened.words
+
+
+def test_a_cause_is_muted_until_a_time_to_come(app: Celery, browser: Browser) -> None:
+    (task_id,) = browsing.failed(app)
+    path = f"/failure?id={group_of(app, task_id)}"
+    form = browser.get(path).form("/failure")
+
+    past = browser.submit(form, do="mute", until="2h ago")
+    nothing = browser.submit(browser.get(path).form("/failure"), do="explode")
+    muted = browser.submit(browser.get(path).form("/failure"), do="mute", until="in 2d")
+
+    assert (past.status, nothing.status, muted.status) == (400, 400, 200)
+    assert "is muted" in muted.words
+
+
+def test_a_task_leads_to_its_cause_and_to_what_was_sent_instead(
+    app: Celery, browser: Browser
+) -> None:
+    (task_id,) = browsing.failed(app)
+    new_id = str(app.fullresult.resend(task_id).id)
+    browsing.ran(app, new_id, "shop.charge")
+
+    page = browser.get(f"/task?id={task_id}")
+
+    assert any(link.endswith(f"/failure?id={group_of(app, task_id)}") for link in page.links)
+    assert "sent again → SUCCESS" in page.words
+
+
+def test_a_tab_lists_and_counts_what_is_left(app: Celery, browser: Browser) -> None:
+    old, left = browsing.failed(app, 2)
+    app.fullresult.resend(old)
+
+    page = browser.get("/?q=state:FAILURE")
+    everything = browser.get("/?q=" + quote("state:FAILURE resent:any"))
+    dealt_with = browser.get("/?q=" + quote("state:FAILURE resent:yes"))
+
+    assert "FAILURE 1" in page.words
+    assert [left in page.text, old in page.text] == [True, False]
+    assert "Show it, too" in page.words
+    assert "FAILURE 2" in everything.words
+    assert "sent again → PENDING" in everything.words
+    assert [left in dealt_with.text, old in dealt_with.text] == [False, True]
+    assert browser.get("/?q=resent:perhaps").status == 400
+
+
+def test_what_failed_may_say_anything(app: Celery, browser: Browser) -> None:
+    (task_id,) = browsing.charge(app)
+    browsing.ran(app, task_id, EVIL, ValueError(EVIL))
+
+    group = group_of(app, task_id)
+    pages = [browser.get(path) for path in ("/failures", f"/failure?id={group}", "/metrics")]
+
+    assert [page.status for page in pages] == [200, 200, 200]
+    assert not any("<script>alert" in page.text for page in pages[:2])
+    assert f'fullresult_recent_failures{{group="{group}"' in pages[2].text
