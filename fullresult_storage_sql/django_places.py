@@ -99,5 +99,6 @@ def is_joined(connection: Any, place: Place) -> bool:
 
 
 def is_forbidden(connection: Any) -> bool:
-    """True in a test that has no databases: Django has put an error in the place of `connect`."""
-    return type(connection.connect).__name__ == "_DatabaseFailure"
+    """True in a test without a database: Django or pytest-django made an error of connecting."""
+    blocked = getattr(connection.ensure_connection, "__name__", "") == "_blocking_wrapper"
+    return blocked or type(connection.connect).__name__ == "_DatabaseFailure"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -26,6 +27,8 @@ class FullResultConfig(AppConfig):
 
     pages: Any = None
     """The web pages as an ASGI app, once they were asked for."""
+    first_connections: Sequence[Any] = ()
+    """Weak references to the connections of the thread that set up Django, which runs tests."""
     _app: Celery | None = None
 
     @property
@@ -38,18 +41,18 @@ class FullResultConfig(AppConfig):
 
     def ready(self) -> None:
         # Not at the top: models and checks may be imported only now.
-        from fullresult.django import checks, following
+        from fullresult.django import checks, following, staying
         from fullresult.django.fields import read_dates
-        from fullresult.django.staying import note_connection
 
         self.real_names = {
             alias: str(each.get("NAME")) for alias, each in connections.settings.items()
         }
+        self.first_connections = staying.connections_here()
         checks.register()
         post_migrate.connect(following.set_up, sender=self)
         setting_changed.connect(following.follow_setting)
         connection_created.connect(read_dates)
-        connection_created.connect(note_connection)
+        connection_created.connect(staying.note_connection)
         self.find()
 
     def find(self) -> Celery | None:

@@ -27,6 +27,10 @@ def no_broker() -> Connection:
     return Connection(transport=_Transport)
 
 
+def is_no_broker(connection: Any) -> bool:
+    return connection.transport_cls is _Transport
+
+
 class NoProducer:
     """Stands in for kombu's producer, and sends nothing."""
 

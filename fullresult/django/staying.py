@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ from weakref import ref
 
 from celery import Celery
 from celery.utils import uuid
+from django.apps import apps
 from django.db import connections
 
-from fullresult.django.no_broker import NoProducer, no_broker
+from fullresult.django.no_broker import NoProducer
+from fullresult.django.pools import hold_back
 from fullresult.django.site import alias_of, full_of_site
 from fullresult.scheduling.quiet_backend import quiet_backend
 
@@ -46,6 +49,15 @@ def note_connection(connection: Any, **_: Any) -> None:
         _seen.append(ref(connection))
 
 
+def connections_here() -> list[ref[Any]]:
+    """Those of this thread. None is opened; one whose driver is missing is left out."""
+    found = []
+    for alias in connections:
+        with suppress(Exception):  # a check says so
+            found.append(ref(connections[alias]))
+    return found
+
+
 def stays() -> bool:
     """True in a `TestCase`, which rolls everything back, and in a test without a database.
 
@@ -65,13 +77,22 @@ def _is_in_testcase(connection: Any) -> bool:
 def _has_no_database() -> bool:
     """True in a test that may not use the database with the records."""
     alias = alias_of(full_of_site().settings.storage)
-    asked = [connections[alias]] if alias in connections else connections.all()
-    return all(map(_is_forbidden, asked))
+    first = [known() for known in apps.get_app_config("fullresult").first_connections]
+    return any(
+        asked and all(map(_is_forbidden, asked))
+        for asked in (_of(alias, connections.all()), _of(alias, filter(None, first)))
+    )
+
+
+def _of(alias: str | None, found: Iterable[Any]) -> list[Any]:
+    """The one called *alias*, or all of *found* if none of Django's databases is."""
+    return [each for each in found if alias not in connections or each.alias == alias]
 
 
 def _is_forbidden(connection: Any) -> bool:
-    """True where Django has put an error in the place of `connect`."""
-    return type(connection.connect).__name__ == "_DatabaseFailure"
+    """True where Django or pytest-django has put an error in the place of a method."""
+    blocked = getattr(connection.ensure_connection, "__name__", "") == "_blocking_wrapper"
+    return blocked or type(connection.connect).__name__ == "_DatabaseFailure"
 
 
 def _is_recorded() -> bool:
@@ -83,17 +104,7 @@ def _is_recorded() -> bool:
 def stay_in_tests(app: Any) -> None:
     """Have what *app* sends go no further in `captured_tasks` and in tests that roll back."""
     app.send_task = _staying(app, app.send_task)
-    # Re-sends and scheduled messages go past send_task.
-    producer_or_acquire, connection_for_write = app.producer_or_acquire, app.connection_for_write
-
-    def staying_producer(producer: Any = None) -> Any:
-        stays_here = producer is None and _must_stay()
-        return NoProducer() if stays_here else producer_or_acquire(producer)
-
-    def staying_connection(*given: Any, **options: Any) -> Any:
-        return no_broker() if _must_stay() else connection_for_write(*given, **options)
-
-    app.producer_or_acquire, app.connection_for_write = staying_producer, staying_connection
+    hold_back(app, _must_stay)
 
 
 def _must_stay() -> bool:

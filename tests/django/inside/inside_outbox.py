@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest import skipIf
 
 import pytest
-from celery import VERSION
 from celery.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.test import TransactionTestCase, override_settings
@@ -15,7 +14,6 @@ from orders.tasks import charge
 from proj.celery import app
 
 from fullresult.django.models import Schedule, TaskRecord
-from tests.django.inside import UNSEEN
 
 IN_MEMORY = connection.vendor == "sqlite"
 """Django's test database then; tests/django/test_outbox.py has the file."""
@@ -56,7 +54,6 @@ class Ambient(TransactionTestCase):
 
         assert TaskRecord.objects.get().task_id == kept.id
 
-    @skipIf(VERSION < (5, 5), UNSEEN)
     def test_outside_of_a_transaction_it_is_sent_at_once(self) -> None:
         charge.delay(1)
 
@@ -77,7 +74,6 @@ class Ambient(TransactionTestCase):
         assert not TaskRecord.objects.exists()
 
     @skipIf(IN_MEMORY, "such a database has no outbox")
-    @skipIf(VERSION < (5, 5), UNSEEN)
     def test_direct_goes_past_it(self) -> None:
         with transaction.atomic(), app.fullresult.direct():
             charge.delay(1)

@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import skipIf
 
 import pytest
-from celery import VERSION
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -20,8 +18,8 @@ from proj.celery import app
 
 from fullresult.django import captured_tasks
 from fullresult.django.models import Schedule, TaskRecord
+from fullresult.django.no_broker import is_no_broker
 from fullresult.storage import StorageError
-from tests.django.inside import UNSEEN
 
 
 class Rolled(TestCase):
@@ -55,6 +53,10 @@ class Rolled(TestCase):
 
         assert time.monotonic() - began < 2
         assert TaskRecord.objects.count() == 1
+
+    def test_remote_control_goes_no_further(self) -> None:
+        with app.connection_or_acquire() as broker:
+            assert is_no_broker(broker)
 
     def test_cancelling_and_moving_are_rolled_back_too(self) -> None:
         first, second = (remind.apply_async((n,), countdown=60) for n in range(2))
@@ -90,12 +92,22 @@ class InOtherThreads(TestCase):
 
 
 @contextmanager
-def nothing_sent() -> Iterator[None]:
+def received() -> Iterator[list[Any]]:
+    """A list; at the end of the block it has the messages that were sent in it."""
+    messages: list[Any] = []
     with app.connection_for_read() as broker:
         broker.default_channel.queue_declare("celery")
         broker.default_channel.queue_purge("celery")
+        yield messages
+        while (message := broker.default_channel.basic_get("celery", no_ack=True)) is not None:
+            messages.append(message)
+
+
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    with received() as messages:
         yield
-        assert broker.default_channel.basic_get("celery", no_ack=True) is None
+    assert messages == []
 
 
 class Overridden(TestCase):
@@ -130,17 +142,22 @@ class Committed(TransactionTestCase):
         assert _others() == 0
         assert TaskRecord.objects.count() == 1
 
-    @skipIf(VERSION < (5, 5), UNSEEN)
     def test_outside_of_captured_tasks_it_is_sent(self) -> None:
-        with app.connection_for_write() as broker:
-            broker.default_channel.queue_declare("celery")
-            broker.default_channel.queue_purge("celery")
+        with received() as messages:
+            charge.delay(1)
 
-        charge.delay(1)
+        assert [message.headers["task"] for message in messages] == ["orders.tasks.charge"]
 
-        with app.connection_for_read() as broker:
-            message = broker.default_channel.basic_get("celery", no_ack=True)
-        assert message.headers["task"] == "orders.tasks.charge"
+    def test_it_is_sent_also_if_the_apps_pools_were_made_where_nothing_is(self) -> None:
+        app._pool = app.amqp._producer_pool = None
+        with captured_tasks():
+            assert is_no_broker(app.pool.connection)
+            assert is_no_broker(app.producer_pool.connections.connection)
+
+        with received() as messages:
+            charge.delay(1)
+
+        assert len(messages) == 1
 
 
 class WithoutDatabase(SimpleTestCase):
@@ -149,6 +166,12 @@ class WithoutDatabase(SimpleTestCase):
             charge.delay(1)
 
         assert not app.fullresult.recorder.writer.is_away
+
+    def test_so_it_is_in_a_thread_that_the_test_starts(self) -> None:
+        with nothing_sent(), self.assertNoLogs("fullresult"):
+            thread = threading.Thread(target=charge.delay, args=(1,))
+            thread.start()
+            thread.join()
 
     def test_captured_tasks_are_seen(self) -> None:
         with captured_tasks() as tasks:
