@@ -87,6 +87,7 @@ def _form(model_admin: Any, request: Any, context: dict[str, Any]) -> TemplateRe
         "shown": [(row.pk, row.task_id, brief(row.name or "?"), row) for row in context["rows"]],
         **context,
     }
+    request.current_app = model_admin.admin_site.name  # of several sites, links lead to this one
     return TemplateResponse(request, "admin/fullresult/act.html", every)
 
 

@@ -21,7 +21,7 @@ from fullresult.django.filters import (
     StateFilter,
     WaitingFilter,
 )
-from fullresult.django.listing import CappedPaginator, task_names
+from fullresult.django.listing import CappedPaginator, InOneOrder, begins_with
 from fullresult.django.models import Schedule, TaskRecord
 from fullresult.django.site import full_of_site
 from fullresult.insight import words
@@ -61,7 +61,10 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
             return queryset, False
         if queryset.filter(task_id=term).exists():
             return queryset.filter(task_id=term), False
-        return queryset.filter(name__in=task_names(queryset.db, term)), False
+        return queryset.filter(begins_with(queryset.db, term)), False
+
+    def get_changelist(self, *_: Any, **__: Any) -> type[InOneOrder]:
+        return InOneOrder
 
     def get_actions(self, request: Any) -> dict[str, Any]:
         """All but Django's deletion, which reads every record that is selected."""

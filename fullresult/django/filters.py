@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.utils import timezone
 
-from fullresult.django.listing import task_names
+from fullresult.django.listing import MOST_NAMES, task_names
 from fullresult.django.site import alias_for_models, full_of_site
 from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OPEN, OWN_SECTION
@@ -46,7 +46,10 @@ class NameFilter(admin.SimpleListFilter):
     title = parameter_name = "name"
 
     def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in task_names(alias_for_models())]
+        names = task_names(alias_for_models(), most=MOST_NAMES + 1)
+        if len(names) > MOST_NAMES:
+            self.title = f"name, one of the first {MOST_NAMES} (the search finds all)"
+        return [(name, name) for name in names[:MOST_NAMES]]
 
     def queryset(self, request: Any, queryset: Any) -> Any:  # noqa: ARG002  (Django's)
         return queryset.filter(name=self.value()) if self.value() else queryset

@@ -5,20 +5,32 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission, User
-from django.test import TestCase
+from django.db import connection
+from django.test import TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from orders.tasks import charge, fail, remind
 from proj.celery import app
 
 from fullresult.django import captured_tasks
-from fullresult.django.listing import AtLeast, task_names
+from fullresult.django.admin import TaskRecordAdmin
+from fullresult.django.listing import MOST_NAMES, AtLeast, task_names
 from fullresult.django.models import Schedule, TaskRecord
 from fullresult.testing import samples
 
 RECORDS = "/admin/fullresult/taskrecord/"
 SCHEDULES = "/admin/fullresult/schedule/"
 PERIODIC = "/admin/django_celery_beat/periodictask/"
+
+
+OWN_RECORDS = "/ops/fullresult/taskrecord/"
+
+own_site = AdminSite(name="ops")
+own_site.register(TaskRecord, TaskRecordAdmin)
+urlpatterns = [path("ops/", own_site.urls), path("", include("proj.urls"))]
 
 
 class InTheAdmin(TestCase):
@@ -112,6 +124,29 @@ class Lists(InTheAdmin):
         assert task_names("default") == ["a.x", "a.y", "b", "c"]
         assert task_names("default", "a.") == ["a.x", "a.y"]
         assert task_names("default", most=2) == ["a.x", "a.y"]
+
+    def test_more_names_than_a_list_takes_are_found_all_the_same(self) -> None:
+        names = [f"n.{number:03}" for number in range(MOST_NAMES + 1)]
+        others = ("N.1", "n", "o")
+        app.fullresult.storage.write([samples.task(name, name=name) for name in (*names, *others)])
+
+        assert f"{len(names)} tasks" in self.text(RECORDS, q="n.")
+        assert f"name, one of the first {MOST_NAMES}" in self.text(RECORDS)
+
+    def test_the_list_has_one_order(self) -> None:
+        """By state a million records would be sorted."""
+        with CaptureQueriesContext(connection) as queries:
+            self.text(RECORDS, o="5")
+            self.text(SCHEDULES, o="-4.1")
+
+        orders = [
+            query["sql"].partition("ORDER BY")[2]
+            for query in queries
+            if "ORDER BY" in query["sql"] and "fullresult_" in query["sql"]
+        ]
+        assert len(orders) == 2
+        assert "date_created" in orders[0].split(",")[0]
+        assert "due" in orders[1].split(",")[0]
 
     def test_a_count_that_stopped_says_so(self) -> None:
         assert f"{AtLeast(10_000)}" == "10000+"
@@ -212,6 +247,18 @@ class Strangers(InTheAdmin):
     def test_without_permission_there_is_no_list(self) -> None:
         assert self.client.get(RECORDS).status_code == 403
         assert self.client.get(SCHEDULES).status_code == 403
+
+
+@override_settings(ROOT_URLCONF=__name__)
+class OnASiteOfOnesOwn(InTheAdmin):
+    def test_lists_and_actions_are_there_too(self) -> None:
+        sent = charge.delay(1).id
+
+        form = self.client.post(OWN_RECORDS, {"action": "retry", "_selected_action": [sent]})
+
+        assert 'href="/ops/fullresult/"' in form.content.decode()
+        assert "1 task sent again" in self.act(OWN_RECORDS, "retry", sent).content.decode()
+        assert "2 tasks" in self.text(OWN_RECORDS)
 
 
 class Periodic(InTheAdmin):
