@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import ImproperlyConfigured
+from django import VERSION
 from django.conf import settings
 from django.core import checks
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from fullresult.config import Settings
 from fullresult.config.reading import READERS
@@ -29,6 +30,8 @@ SUCCESSORS = {
     "MONKEY_PATCH_ASYNC": "nothing: CELERY_FULLRESULT_SCHEDULE_ETA needs no patch",
     "OVERRIDE_DJCELERY_ADMIN": "nothing: the admin's action Run now is there by itself",
 }
+_HAS_MODES = (5, 1)
+"""The version of Django that lets SQLite's transactions begin otherwise."""
 _OUTBOX_HINT = 'CELERY_FULLRESULT_OUTBOX = "default" has them wait for the commit.'
 
 
@@ -93,6 +96,14 @@ def _storage(app: Celery, known: Settings) -> Iterator[checks.CheckMessage]:
             id="fullresult.I008",
         )
         return
+    if _begins_by_reading(connections[alias]):
+        yield checks.Warning(
+            "the records share a SQLite file with the site, whose transactions may begin by "
+            "reading: once another process has written, what they write themselves fails with "
+            '"database is locked"',
+            hint='OPTIONS = {"transaction_mode": "IMMEDIATE"} of that database has them wait.',
+            id="fullresult.W009",
+        )
     if getattr(known, "outbox", None):
         return
     if connections[alias].vendor == "sqlite":
@@ -109,6 +120,17 @@ def _storage(app: Celery, known: Settings) -> Iterator[checks.CheckMessage]:
             hint=_OUTBOX_HINT,
             id="fullresult.W006",
         )
+
+
+def _begins_by_reading(connection: Any) -> bool:
+    """True if transactions of the site's SQLite file take no lock at first, and could."""
+    options = connection.settings_dict.get("OPTIONS", {})
+    return (
+        connection.vendor == "sqlite"
+        and connection.alias == DEFAULT_DB_ALIAS
+        and VERSION >= _HAS_MODES
+        and str(options.get("transaction_mode")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}
+    )
 
 
 def check_tables(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:

@@ -23,7 +23,7 @@ from django.test import Client
 from orders.models import Order
 from orders.tasks import charge
 client = Client()
-placed = client.get("/orders/").json()
+placed = client.post("/orders/").json()
 try:
     with transaction.atomic():
         lost = charge.delay(Order.objects.create(item="never").id).id

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import django
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = "only for this example"
 DEBUG = True
@@ -54,7 +56,13 @@ def database(url: str) -> dict[str, object]:
     """A URL as an entry of DATABASES."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": unquote(parts.path)}
+        # Else a view that has read fails with "database is locked" once a worker has written.
+        options = {"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {}
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path),
+            "OPTIONS": options,
+        }
     options = {name: values[0] for name, values in parse_qs(parts.query).items()}
     return {
         "ENGINE": "django.db.backends.postgresql",

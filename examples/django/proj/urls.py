@@ -7,5 +7,5 @@ from orders import views
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("tasks/", include("fullresult.django.urls")),
-    path("orders/", views.place),
+    path("orders/", views.orders),
 ]

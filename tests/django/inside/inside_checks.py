@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import skipUnless
+from unittest.mock import patch
 
+from django import VERSION
 from django.apps import apps
 from django.core.checks import run_checks
-from django.db import connection
+from django.db import connection, connections
 from django.test import TestCase, override_settings
 from proj.celery import app
 
@@ -33,6 +36,14 @@ class Checks(TestCase):
             ({"CELERY_FULLRESULT_POOL_SIZE": 0}, "a whole number of at least 1"),
         ):
             assert sentence in found(**settings)["fullresult.E002"]
+
+    def test_a_database_that_keeps_no_records_is_an_error(self) -> None:
+        other = {**connection.settings_dict, "ENGINE": "django.db.backends.dummy"}
+        with patch.dict(connections.settings, lake=other):
+            said = found(CELERY_FULLRESULT_STORAGE="django://lake")["fullresult.E002"]
+        del connections["lake"]
+
+        assert "records are kept in PostgreSQL, SQLite or MongoDB" in said
 
     def test_an_outbox_in_another_database_than_the_records_is_an_error(self) -> None:
         for settings in (
@@ -63,6 +74,13 @@ class Checks(TestCase):
         assert "ATOMIC_REQUESTS is on" in said["fullresult.W006"]
         is_sqlite = connection.vendor == "sqlite"
         assert ("fullresult.W005" in said) == is_sqlite
+
+    @skipUnless(VERSION >= (5, 1) and connection.vendor == "sqlite", "of SQLite since Django 5.1")
+    def test_transactions_of_sqlite_that_begin_by_reading_are_named(self) -> None:
+        with patch.dict(connection.settings_dict, OPTIONS={}):
+            said = found()
+
+        assert "IMMEDIATE" in said["fullresult.W009"]
 
     def test_an_app_without_fullresult_is_an_error(self) -> None:
         config, full = apps.get_app_config("fullresult"), app.fullresult

@@ -31,7 +31,7 @@ class InATestCase(TestCase):
 
     def test_a_view_publishes_what_can_be_looked_at_and_run(self) -> None:
         with captured_tasks() as tasks, self.captureOnCommitCallbacks(execute=True):
-            order = self.client.get("/orders/").json()["order"]
+            order = self.client.post("/orders/").json()["order"]
 
         assert sorted(tasks.names) == ["orders.tasks.charge", "orders.tasks.remind"]
         tasks.run()
