@@ -96,10 +96,10 @@ def celery_suite(session: nox.Session, celery: str) -> None:
 @nox.session(python="3.12")
 @nox.parametrize("django", ["4.2", "5.2", "6.0"])
 def django(session: nox.Session, django: str) -> None:
-    """Run the example project's tests with each supported Django."""
+    """Run the example project's tests with each supported Django, on PostgreSQL and SQLite."""
     _install_for_tests(session, NEWEST_CELERY)
     session.install(f"django=={django}.*")
-    session.run("python", "-m", "pytest", "tests/django", *session.posargs)
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/django"]))
 
 
 @nox.session(python=["3.12", "3.13"])

@@ -50,7 +50,7 @@ class Actor:
 
     name: str
     door: str
-    """`command line`, `web` or `python`. Audit entries have it as `by`."""
+    """`command line`, `web`, `admin` (Django's) or `python`. Audit entries have it as `by`."""
     host: str | None = None
     unwritten: Callable[[str], object] = log_unwritten
     """Called with the reason if the audit log cannot be written. The deed is done by then."""

@@ -50,12 +50,16 @@ def open_source(
 
 def _django(alias: str) -> Database:
     try:
+        from django import setup
+        from django.apps import apps
         from django.conf import settings
         from django.db import connections
     except ImportError as error:
         raise CannotImport("say where it is: a URL") from error
     if not settings.configured:
         raise CannotImport("say where it is: a URL; Django is not configured here")
+    if not apps.ready:
+        setup()  # `celery -A proj` leaves it to whoever needs it; Django warns of queries before
     return Django(connections[alias])
 
 

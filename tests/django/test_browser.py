@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 PREPARE = """
 from django.contrib.auth.models import User
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from orders.tasks import charge, remind
 User.objects.create_superuser("ada", password="correct horse")
-print(charge.delay(1).id, remind.apply_async((1,), countdown=3600).id)
+hourly = IntervalSchedule.objects.create(every=1, period="hours")
+PeriodicTask.objects.create(name="Remind", task="orders.tasks.remind", interval=hourly)
+print(*(charge.delay(n).id for n in range(3)))
+print(*(remind.apply_async((n,), countdown=3600).id for n in range(3)))
 """
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PATIENCE = 30_000
@@ -78,7 +82,7 @@ def _wait_for(port: int) -> None:
 
 
 def test_a_person_acts_in_the_admin_and_looks_at_the_pages(site: Site, chromium: Browser) -> None:
-    charge, remind = site.python(PREPARE).split()
+    charge, again, gone, cancelled, moved, sent = site.python(PREPARE).split()
     with served(site) as address:
         page = chromium.new_context(base_url=address).new_page()
         page.set_default_timeout(_PATIENCE)
@@ -90,23 +94,43 @@ def test_a_person_acts_in_the_admin_and_looks_at_the_pages(site: Site, chromium:
         page.click("[type=submit]")
         expect(page.locator("body")).to_contain_text("orders.tasks.charge")
 
-        act(page, "taskrecord", "Retry", charge)
-        expect(page.locator(".messagelist")).to_contain_text("1 task sent again.")
-        act(page, "taskrecord", "Cancel", remind)
-        expect(page.locator(".messagelist")).to_contain_text("1 task cancelled.")
+        for action, task_id, done in (
+            ("Retry", charge, "sent again"),
+            ("Delete", gone, "deleted"),
+            ("Cancel", cancelled, "cancelled"),
+            ("Reschedule", moved, "moved"),
+            ("Send now", sent, "sent"),
+        ):
+            act(page, action, task_id)
+            expect(page.locator(".messagelist")).to_contain_text(f"1 task {done}.")
+        run_now(page)
+        expect(page.locator(".messagelist")).to_contain_text("Remind was sent as")
 
-        page.goto(f"/tasks/task?id={charge}")
-        expect(page.locator("main")).to_contain_text("orders.tasks.charge")
+        page.goto(f"/tasks/task?id={again}")
+        page.get_by_role("link", name="Retry…", exact=True).click()
+        page.get_by_role("button", name="Send 1 task again").click()
+        expect(page.get_by_text("Sent again from")).to_be_visible()
     states = site.states()
-    assert states.pop(remind) == "REVOKED"
-    assert list(states.values()) == ["PENDING", "PENDING"]
+    assert gone not in states
+    assert [states.pop(each) for each in (cancelled, moved)] == ["REVOKED", "SCHEDULED"]
+    assert states.pop(sent) in {"SCHEDULED_SENT", "PENDING"}
+    assert len(states) == 5
 
 
-def act(page: Page, model: str, action: str, task_id: str) -> None:
+def act(page: Page, action: str, task_id: str) -> None:
     """Choose *action* for a task in the admin's list, and confirm it."""
-    page.goto(f"/admin/fullresult/{model}/?q={task_id}")
+    page.goto(f"/admin/fullresult/taskrecord/?q={task_id}")
     page.check(f'input[name=_selected_action][value="{task_id}"]')
     page.select_option("select[name=action]", label=action)
     page.click("button[name=index]")
     expect(page.locator("#content")).to_contain_text(task_id)
+    if action == "Reschedule":
+        page.fill("[name=when]", "in 2h")
     page.click(f'#content input[type=submit][value^="{action}"]')
+
+
+def run_now(page: Page) -> None:
+    page.goto("/admin/django_celery_beat/periodictask/?q=Remind")
+    page.check("input[name=_selected_action]")
+    page.select_option("select[name=action]", label="Run now")
+    page.click("button[name=index]")

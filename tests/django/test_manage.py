@@ -101,6 +101,76 @@ def test_a_second_database_which_a_test_may_not_use_changes_nothing(
     assert (site.rows(), site.messages()) == (before, sent)
 
 
+SEPARATE = """
+from proj.settings import *
+DATABASES["fullresult"] = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": os.environ["SHOP_RECORDS"],
+    "TEST": {"MIGRATE": False},
+}
+DATABASE_ROUTERS = ["apart.OnlyRecords"]
+CELERY_FULLRESULT_STORAGE = "django://fullresult"
+CELERY_FULLRESULT_OUTBOX = False
+
+
+class OnlyRecords:
+    def allow_migrate(self, db, app_label, **hints):
+        return False if db == "fullresult" else None
+"""
+SEPARATE_TESTS = """
+from django.test import TestCase
+from fullresult.django.models import TaskRecord
+from orders.models import Order
+from orders.tasks import charge
+
+
+class Both(TestCase):
+    databases = {"default", "fullresult"}
+
+    def test_a_record_is_there(self):
+        sent = charge.delay(Order.objects.create(item="a lamp").id)
+        assert TaskRecord.objects.get().task_id == sent.id
+
+    def test_it_was_rolled_back(self):
+        assert not TaskRecord.objects.exists()
+        charge.delay(1)
+
+
+class OneOnly(TestCase):
+    def test_no_record_is_written(self):
+        assert charge.delay(1).id
+"""
+
+
+def test_records_may_be_in_a_database_of_their_own(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "apart.py").write_text(SEPARATE)
+    (tmp_path / "test_apart.py").write_text(SEPARATE_TESTS)
+    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(tmp_path)))
+    env = {"DJANGO_SETTINGS_MODULE": "apart", "PYTHONPATH": paths}
+    env["SHOP_RECORDS"] = str(tmp_path / "records.db")
+    before, sent = site.rows(), len(site.messages())
+
+    site.manage("migrate", "-v0", "--database", "fullresult", env=env)
+    published = site.python(
+        """
+from django.db import connections
+from fullresult.django.models import TaskRecord
+from orders.tasks import charge
+print(charge.delay(1).id, *TaskRecord.objects.values_list("task_id", flat=True))
+print(*(t for t in connections["fullresult"].introspection.table_names() if "orders" in t))
+""",
+        env=env,
+    ).splitlines()
+    said = site.manage("test", str(tmp_path), env=env).stderr
+
+    task_id, found = published[0].split()
+    assert (task_id, published[1]) == (found, "")
+    assert "Ran 3 tests" in said
+    assert "\nOK" in said
+    assert site.rows() == before
+    assert len(site.messages()) == sent + 1
+
+
 def test_mail_that_is_kept_in_memory_makes_no_test(site: Site) -> None:
     """Django's tests keep it there, too."""
     said = site.python(
