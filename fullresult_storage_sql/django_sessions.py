@@ -93,6 +93,7 @@ def joined_postgresql(connection: Callable[[], Any], url: str, timeout: timedelt
         def take(self) -> tuple[PgSession, bool]:
             django = connection()
             django.ensure_connection()
+            _begin(django.connection)
             with _handlers_kept(django.connection.pgconn):
                 session = PgSession(django.connection.pgconn)
             session.deadline = timeout.total_seconds()
@@ -112,6 +113,15 @@ def joined_postgresql(connection: Callable[[], Any], url: str, timeout: timedelt
             return lambda: lacking
 
     return Joined()
+
+
+def _begin(connection: Any) -> None:
+    """Have psycopg begin the transaction that Django wants: it waits for the first statement.
+
+    Without one, as in a test of pytest-django, each of ours would be a transaction of its own.
+    """
+    if not connection.autocommit and connection.info.transaction_status.name == "IDLE":
+        connection.execute("SELECT 1")
 
 
 @contextmanager

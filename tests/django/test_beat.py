@@ -75,7 +75,7 @@ def test_beat_sends_what_the_database_plans_and_a_person_sends_an_entry_now(site
         "nightly": ["Nightly", True, "night"],
         "audit": [["grace", "trigger"]],
     }
-    assert "every second" in site.manage("fullresult", "periodic").stdout
+    assert "Often\torders.tasks.remind\t" in site.manage("fullresult", "periodic").stdout
 
 
 def fails_beside_others(site: Site) -> bool:

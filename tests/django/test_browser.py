@@ -30,7 +30,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from orders.tasks import charge, remind
 User.objects.create_superuser("ada", password="correct horse")
 hourly = IntervalSchedule.objects.create(every=1, period="hours")
-PeriodicTask.objects.create(name="Remind", task="orders.tasks.remind", interval=hourly)
+PeriodicTask.objects.create(name="Remind", task="orders.tasks.remind", interval=hourly, args="[1]")
 print(*(charge.delay(n).id for n in range(3)))
 print(*(remind.apply_async((n,), countdown=3600).id for n in range(3)))
 """
