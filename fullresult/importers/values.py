@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fullresult.importers import pickles
@@ -16,6 +17,10 @@ from fullresult.record import encoding
 _LONGEST_REPR = 64 * 1024
 """Characters of a repr that is read as a literal."""
 _LARGEST = 64 * 1024 * 1024
+_NO_ARGUMENTS: dict[str, Callable[[], Any]] = {"()": tuple, "{}": dict}
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_TYPE = "__type__"
+"""By which kombu tells a date and the like from a dict."""
 _CUT = "..."
 """What Celery puts in the place of what it leaves out of a repr."""
 _EXCEPTION = re.compile(r"(?P<type>[\w.]+)\((?P<args>.*)\)\Z", re.DOTALL)
@@ -132,13 +137,15 @@ def _decoded(data: bytes, content_type: str) -> Any:
 
 def given_repr(text: str) -> Given:
     """A repr that is one whole literal is its value; any other is a text."""
+    if text in _NO_ARGUMENTS:
+        return Given(_NO_ARGUMENTS[text](), exact=True)
     if len(text) > _LONGEST_REPR or _CUT in text:
         return Given(text=text)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return Given(text=text)
-    return given_plain(value, text)
+    return Given(value, exact=True) if _is_json(value) else given_plain(value, text)
 
 
 def given_plain(value: Any, text: str | None = None) -> Given:
@@ -148,6 +155,22 @@ def given_plain(value: Any, text: str | None = None) -> Given:
     if _is_opaque(value) or not _is_exact(value):
         return Given(text=encoding.safe_repr(value) if text is None else text)
     return Given(value, exact=True)
+
+
+def _is_json(value: Any) -> bool:
+    """True if JSON surely holds *value* without a change, which is cheaper than to try."""
+    waiting = list(value) if type(value) is tuple else [value]
+    for item in waiting:
+        kind = type(item)
+        if kind is list:
+            waiting.extend(item)
+        elif kind is dict:
+            if _TYPE in item or not all(type(name) is str for name in item):
+                return False
+            waiting.extend(item.values())
+        elif kind not in _PLAIN:
+            return False
+    return value is not None
 
 
 def _is_exact(value: Any) -> bool:
