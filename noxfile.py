@@ -30,7 +30,7 @@ nox.options.default_venv_backend = "virtualenv"
 @nox.session
 def demo(session: nox.Session) -> None:
     """Watch a real worker being remembered."""
-    session.install("-e", ".")
+    session.install("-e", ".[web]")
     session.run("python", "-m", "fullresult", "demo", *session.posargs)
 
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 from celery.exceptions import ImproperlyConfigured
 
-from fullresult.cli.help import Command
+from fullresult.cli.help import Command, Sections
 from fullresult.cli.terminal import say
 from fullresult.insight.safe_text import one_line
 from fullresult.storage import StorageError
@@ -20,7 +20,7 @@ class Failure(click.ClickException):
         say(f"Error: {one_line(self.message)}", err=True)
 
 
-class Commands(Command, click.Group):
+class Commands(Command, Sections):
     """Commands whose expected errors are sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -36,8 +36,25 @@ from fullresult.cli.errors import Commands
 __all__ = ["fullresult"]
 
 
+_SECTIONS = {
+    "Look": (
+        *("list", "show", "count", "explain", "failures", "overview", "workers", "queues"),
+        "audit",
+        *("doctor", "check"),
+    ),
+    "Find what is lost": ("stale", "orphans", "stale-scheduled"),
+    "Mend": ("resend", "repro"),
+    "Schedule": (
+        *("scheduled", "cancel", "reschedule", "release", "resend-scheduled", "sweep"),
+        *("periodic", "trigger"),
+    ),
+    "Run": ("web", "setup", "purge", "delete", "import", "spool"),
+}
+
+
 @click.group(
     cls=Commands,
+    sections=_SECTIONS,
     commands=[
         *(list_, show, explain, count, failures, stale, orphans, resend, delete, purge, setup),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),

@@ -21,6 +21,7 @@ from click.testing import Result
 
 from fullresult import FullResult
 from fullresult.cli import typed_values
+from fullresult.cli.group import fullresult
 from fullresult.cli.table import fields, show_records
 from fullresult.cli.terminal import fit, width
 from fullresult.insight.safe_text import lines, one_line, safe
@@ -721,6 +722,14 @@ def test_through_celery_a_task_is_listed_shown_and_sent_again(app: Celery, proj:
     assert sent.returncode == 0, sent.stderr
     assert app.fullresult.get(sent.stdout.split()[1]).kwargs == {"card": "x"}
     assert sent.stderr == ""
+
+
+def test_the_help_lists_every_command_once_under_a_heading_and_whole() -> None:
+    listed = [name for names in fullresult.sections.values() for name in names]
+    short = {name: each.get_short_help_str() for name, each in fullresult.commands.items()}
+
+    assert sorted(listed) == sorted(fullresult.commands)
+    assert {name: text for name, text in short.items() if not 5 < len(text) <= 45} == {}
 
 
 def test_through_celery_the_help_lists_every_command_and_examples(proj: Path) -> None:

@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,13 @@ def sent(app: Celery) -> list[str]:
     return sorted(found)
 
 
-def on_a_terminal(directory: Path, *arguments: str) -> str:
-    """What `celery` with *arguments*, begun in *directory*, shows on a terminal."""
+def on_a_terminal(directory: Path, *arguments: str, answers: Sequence[str] = ()) -> str:
+    """What `celery` with *arguments*, begun in *directory*, shows on a terminal.
+
+    The next of *answers* is typed whenever the output ends with a colon and a space.
+    """
     ours, theirs = pty.openpty()
+    left = list(answers)
     process = subprocess.Popen(
         [sys.executable, "-m", "celery", *arguments],
         cwd=directory,
@@ -53,6 +58,7 @@ def on_a_terminal(directory: Path, *arguments: str) -> str:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        start_new_session=True,  # Else a password is read from the terminal of who runs the tests.
     )
     os.close(theirs)
     said = b""
@@ -64,6 +70,8 @@ def on_a_terminal(directory: Path, *arguments: str) -> str:
         if not chunk:
             break
         said += chunk
+        if left and said.endswith(b": "):
+            os.write(ours, f"{left.pop(0)}\n".encode())
     os.close(ours)
     process.wait(30)
     return said.decode()

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from fullresult import FullResult
 from fullresult.cli.group import fullresult
 from fullresult.config.passwords import hash_password, is_password
+from tests.kit.commands import on_a_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,15 +203,28 @@ def test_with_users_it_listens_anywhere_and_prints_no_token(tmp_path: Path) -> N
     assert rebound.status_code == 421
 
 
-def test_a_password_is_asked_for_twice_and_hashed(app: Celery) -> None:
-    result = run(app, "hash-password", answer="correct horse\ncorrect horse\n")
+def test_a_password_is_asked_for_twice_and_hashed(tmp_path: Path) -> None:
+    (tmp_path / "proj.py").write_text(_APP.format(url=f"sqlite:///{tmp_path}/records.db"))
+    command = ["-A", "proj", "fullresult", "web", "hash-password"]
+
+    typed = on_a_terminal(tmp_path, *command, answers=["correct horse"] * 2)
+
+    assert "Repeat for confirmation" in typed
+    assert "correct horse" not in typed
+    assert is_password("correct horse", typed.split()[-1])
+
+
+def test_a_password_may_come_from_a_pipe(app: Celery) -> None:
+    """As in a Dockerfile, where nobody types."""
+    result = run(app, "hash-password", answer="correct horse\n")
 
     assert result.exit_code == 0
-    assert is_password("correct horse", result.output.splitlines()[-1])
+    assert is_password("correct horse", result.stdout.strip())
+    assert result.stderr == ""
 
 
 def test_a_short_password_is_refused(app: Celery) -> None:
-    result = run(app, "hash-password", answer="short\nshort\n")
+    result = run(app, "hash-password", answer="short\n")
 
     assert result.exit_code == 1
     assert "at least 8" in result.output

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
+    short_help="Say what this code would break",
     examples=["check", "check --queues celery,mail --format github", "check --known accepted.txt"],
 )
 @click.option(

@@ -43,6 +43,7 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
 @click.command(
     "import",
     cls=Command,
+    short_help="Take over what another program recorded",
     examples=[
         "import --dry-run",
         "import --from django-celery-results postgresql://db/shop --since 30d",

@@ -33,6 +33,7 @@ COLUMNS: tuple[Column[Orphan], ...] = (
 
 @click.command(
     cls=Command,
+    short_help="List running tasks whose worker is gone",
     examples=["orphans", "orphans --fail   # for cron and monitoring", "orphans --worker w1@host"],
 )
 @filters.which

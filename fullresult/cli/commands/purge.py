@@ -12,7 +12,7 @@ from fullresult.cli.which_app import full_of
 from fullresult.insight.words import count_of
 
 
-@click.command(cls=Command, examples=["purge"])
+@click.command(cls=Command, short_help="Delete the records that have expired", examples=["purge"])
 @click.pass_context
 def purge(context: click.Context, /) -> None:
     """Delete the records that have expired by `fullresult_retention`.

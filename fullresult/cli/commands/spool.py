@@ -60,7 +60,12 @@ def flush(context: click.Context, /) -> None:
         raise Failure(_summary(after))
 
 
-@click.group(cls=Commands, commands=[status, flush], examples=["spool status", "spool flush"])
+@click.group(
+    cls=Commands,
+    commands=[status, flush],
+    short_help="Show and write what waits on this host",
+    examples=["spool status", "spool flush"],
+)
 def spool() -> None:
     """See and write the events that wait on this host."""
 

@@ -18,6 +18,7 @@ from fullresult.insight.words import count_of, span
 
 @click.command(
     cls=Command,
+    short_help="List tasks that have not moved for long",
     examples=[
         "stale --hours 1",
         "stale --older-than 90m --fail   # for cron and monitoring",

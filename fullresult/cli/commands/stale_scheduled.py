@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.command(
     "stale-scheduled",
     cls=Command,
+    short_help="List scheduled tasks that were not sent",
     examples=["stale-scheduled --hours 1", "stale-scheduled --older-than 5m --json"],
 )
 @ages.how_long

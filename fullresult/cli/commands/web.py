@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import ssl
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,8 +90,14 @@ def web(context: click.Context, /, **options: Any) -> None:
 
 @web.command("hash-password")
 def hash_a_password() -> None:
-    """Ask for a password, and print its hash for `fullresult_web_users`."""
-    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    """Ask for a password, and print its hash for `fullresult_web_users`.
+
+    Without a terminal the password is the first line of the standard input.
+    """
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
     if len(password) < _SHORTEST:
         raise Failure(f"a password has at least {_SHORTEST} characters")
     say(hash_password(password))

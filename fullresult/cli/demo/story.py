@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -194,6 +194,7 @@ def _farewell(directory: Path, task_id: str) -> None:
     _chapter("Now you: paste these, look into shop.py, change it")
     for line in (
         f"cd {shlex.quote(str(directory))}",
+        f"{celery} -A shop fullresult web   # these very tasks in a browser{_missing_pages()}",
         f"{celery} -A shop fullresult list",
         f"{celery} -A shop fullresult list --kwarg to=ann@example.org --json",
         f"{celery} -A shop fullresult show {task_id}",
@@ -204,6 +205,12 @@ def _farewell(directory: Path, task_id: str) -> None:
         say(f"  {line}")
     say()
     say(f"Done with it? rm -r {shlex.quote(str(directory))}")
+
+
+def _missing_pages() -> str:
+    """What to install first for the pages; nothing if all is there."""
+    there = all(find_spec(name) for name in ("starlette", "jinja2", "uvicorn"))
+    return "" if there else ", after pip install 'fullresult[web]'"
 
 
 def _celery() -> str:
