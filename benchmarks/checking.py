@@ -31,17 +31,25 @@ PROMISED = 15.0
 """Seconds for a million."""
 _SEEDS = 10_000
 """Tasks that are written; the database itself makes copies of them, under other ids."""
+_SPAN = timedelta(days=20)
+"""From the first of all to the last."""
 _NONE = timedelta(0)
 _LINK = {"task": "shop.charge_1", "args": [], "kwargs": {"order_id": 1}, "options": {},
          "subtask_type": None, "immutable": False}  # fmt: skip
+# Each copy is as much newer as all seeds are long, as tasks are written in the order of time.
+_LATER = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%f+00:00', t.date_created, '+' || ({s} * n.k) || ' seconds')",
+    "postgresql": "t.date_created + n.k * interval '{s} seconds'",
+}
 _COLUMNS = """
 SELECT column_name FROM information_schema.columns
 WHERE table_name = 'fullresult_task' AND is_generated = 'NEVER'
 """
 _COPY = """
-INSERT INTO fullresult_task (task_id, {others})
+INSERT INTO fullresult_task (task_id, date_created, {others})
 WITH RECURSIVE n (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < {copies})
-SELECT t.task_id || '-' || n.k, {others} FROM fullresult_task AS t, n
+SELECT t.task_id || '-' || n.k, {date}, {others} FROM fullresult_task AS t, n
+ORDER BY n.k, t.date_created
 """
 
 
@@ -82,46 +90,51 @@ def _charge(first: int, order_id: int, currency: str = "EUR") -> None:
 
 
 def _fill(storage: Storage, url: str, rows: int) -> None:
-    events = [*_tasks(min(rows, _SEEDS))]
+    seeds = min(rows, _SEEDS)
+    span = _SPAN * seeds // rows
+    events = [*_tasks(seeds, span)]
     for start in range(0, len(events), 500):
         storage.write(events[start : start + 500])
     copies = rows // len(events) - 1
     if not copies:
         return
     if url.startswith("mongodb"):
-        _copy_in_mongodb(url, copies)
+        _copy_in_mongodb(url, copies, span)
     elif url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
             # Without the generated columns.
             found = database.execute("SELECT name FROM pragma_table_info('fullresult_task')")
-            database.execute(_copying([name for (name,) in found], copies))
+            database.execute(_copying("sqlite", [name for (name,) in found], copies, span))
     else:
         with psycopg.connect(url, autocommit=True) as session:
             found = session.execute(_COLUMNS).fetchall()
-            session.execute(_copying([name for (name,) in found], copies))  # type: ignore[arg-type]
+            copy = _copying("postgresql", [name for (name,) in found], copies, span)
+            session.execute(copy)  # type: ignore[arg-type]
             session.execute("VACUUM ANALYZE fullresult_task")
 
 
-def _copying(columns: list[str], copies: int) -> str:
-    others = ", ".join(f'"{each}"' for each in columns if each != "task_id")
-    return _COPY.format(others=others, copies=copies)
+def _copying(kind: str, columns: list[str], copies: int, span: timedelta) -> str:
+    others = ", ".join(f'"{each}"' for each in columns if each not in ("task_id", "date_created"))
+    date = _LATER[kind].format(s=span.total_seconds())
+    return _COPY.format(others=others, copies=copies, date=date)
 
 
-def _copy_in_mongodb(url: str, copies: int) -> None:
+def _copy_in_mongodb(url: str, copies: int, span: timedelta) -> None:
     with pymongo.MongoClient[dict[str, object]](url) as client:
         database = client.get_default_database()
         database["fullresult_task"].aggregate([{"$out": "seeds"}])
         for number in range(copies):
-            renamed = {"$set": {"_id": {"$concat": ["$_id", f"-{number}"]}}}
-            database["seeds"].aggregate([renamed, {"$merge": {"into": "fullresult_task"}}])
+            later = {"$add": ["$date_created", (number + 1) * span // timedelta(milliseconds=1)]}
+            copy = {"$set": {"_id": {"$concat": ["$_id", f"-{number}"]}, "date_created": later}}
+            database["seeds"].aggregate([copy, {"$merge": {"into": "fullresult_task"}}])
         database["seeds"].drop()
 
 
-def _tasks(number: int) -> Iterator[TaskRecord]:
+def _tasks(number: int, span: timedelta) -> Iterator[TaskRecord]:
     """Open tasks of 50 names with a few arguments; one in a hundred carries a link."""
-    end = datetime.now(timezone.utc)
+    begin = datetime.now(timezone.utc) - _SPAN
     for each in range(number):
-        created = end - timedelta(days=20) * (number - each) / number
+        created = begin + span * each / number
         task_id, name = uuid4().hex, f"shop.charge_{each % 50}"
         kwargs = {"order_id": each, "currency": "EUR"}
         links = {"callbacks": [_LINK] if each % 100 == 0 else None, "chord": None}

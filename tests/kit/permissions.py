@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -74,12 +74,9 @@ def publish_into_an_outbox(full: FullResult) -> None:
 
 def work(full: FullResult) -> None:
     """Run tasks: one is retried and fails, one succeeds; and tell that the worker is alive."""
-    now = full.storage.now()
     storage: Any = full.storage
-    storage.note_worker(Worker(uuid4().hex, "w@h", now, now, now + timedelta(minutes=1)))
+    now = live(storage)
     storage.forget_workers(now - timedelta(days=30))
-    for seen in (now, now + timedelta(seconds=1)):
-        storage.note_card(WorkerCard("w", seen, "n", "{}"), "{}")
     storage.forget_gone(now, 10_000)
     good, bad = uuid4().hex, uuid4().hex
     for task_id, retries, error in (
@@ -98,6 +95,16 @@ def work(full: FullResult) -> None:
             full.recorder.failed(task_id, "shop.pay", request, error, None)
     assert not full.recorder.writer.is_away
     retried_for_long(full.storage)
+
+
+def live(storage: Any) -> datetime:
+    """Tell that a worker lives, with its card; the time at which."""
+    now: datetime = storage.now()
+    worker_id = uuid4().hex
+    storage.note_worker(Worker(worker_id, "w@h", now, now, now + timedelta(minutes=1)))
+    for seen in (now, now + timedelta(seconds=1)):
+        storage.note_card(WorkerCard(worker_id, seen, "n", "{}"), "{}")
+    return now
 
 
 def retried_for_long(storage: Any) -> None:
@@ -174,6 +181,8 @@ def read(full: FullResult) -> None:
     assert full.explain("a", offline=True).unknown == ()
     for record in full.find(limit=3):
         full.explain(record.task_id, offline=True)
+    storage: Any = full.storage
+    storage.find_names(["n"])  # which `explain` asks of a task that a worker does not know
     assert full.workers().orphans == 0
     full.queues(offline=True)
     full.doctor(offline=True)
