@@ -38,7 +38,9 @@ _LINK = {"task": "shop.charge_1", "args": [], "kwargs": {"order_id": 1}, "option
          "subtask_type": None, "immutable": False}  # fmt: skip
 # Each copy is as much newer as all seeds are long, as tasks are written in the order of time.
 _LATER = {
-    "sqlite": "strftime('%Y-%m-%dT%H:%M:%f+00:00', t.date_created, '+' || ({s} * n.k) || ' seconds')",
+    "sqlite": (
+        "strftime('%Y-%m-%dT%H:%M:%f+00:00', t.date_created, '+' || ({s} * n.k) || ' seconds')"
+    ),
     "postgresql": "t.date_created + n.k * interval '{s} seconds'",
 }
 _COLUMNS = """
