@@ -36,6 +36,8 @@ _STANDARD_PATH = re.compile(
 _RUNS_TASKS = re.compile(
     r"[\\/](?:billiard[\\/]\w+|celery[\\/]app[\\/](?:trace|task|autoretry)|celery[\\/]local)\.py$"
 )
+_POOL = re.compile(r"(?:^|[\\/])billiard[\\/]")
+"""A pool that reports a lost process raises the error itself: where is the same for all."""
 _BEGINS = re.compile(
     r"^[ |+]*(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE
 )
@@ -151,6 +153,8 @@ def _frames(traceback: TracebackType | None) -> list[tuple[str, str]]:
         codes.add(id(code))
         module = frame.f_globals.get("__name__")
         module = module if isinstance(module, str) else ""
+        if _POOL.search(code.co_filename):
+            continue
         library = module.partition(".")[0] in _OURS or _is_library(code.co_filename)
         frames.append((library, module, code.co_name))
     return _kept(frames)
@@ -189,7 +193,7 @@ def _told(kind: str, text: str) -> list[Raised]:
     for part in reversed(parts[-_CHAIN:]):
         frames = list(_FRAME.finditer(part))
         own = kind if not found else _kind_told(part, frames[-1].end() if frames else 0)
-        last = reversed(frames)
+        last = [each for each in reversed(frames) if not _POOL.search(each[1])]
         found.append(Raised(own, _kept((_is_library(f[1]), _place(f[1]), f[2]) for f in last)))
     return found
 

@@ -187,11 +187,15 @@ def read(full: FullResult) -> None:
     full.queues(offline=True)
     full.doctor(offline=True)
     assert full.check().checked
+    full.count(state="FAILURE", unresolved=True)
+    full.failures.find()
 
 
 def operate(full: FullResult) -> None:
     """What people do to tasks: send again, cancel, move, send now. Each was read before."""
     read(full)
+    for group in full.failures.find(timedelta(days=365), all=True):
+        full.failures.resolve(group.fingerprint)
     (record, *_) = full.find(name="shop.pay", limit=1)
     again = full.resend(record)
     full.audit("resend", actor="ada", task_ids=[record.task_id, again.id])

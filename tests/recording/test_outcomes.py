@@ -11,7 +11,13 @@ from celery.exceptions import Retry
 from celery.result import AsyncResult, GroupResult
 
 from fullresult.record import SUCCESS
-from fullresult.recording.outcomes import MOST_CHILDREN, Failure, describe_children, describe_stored
+from fullresult.recording.outcomes import (
+    MOST_CHILDREN,
+    Failure,
+    describe,
+    describe_children,
+    describe_stored,
+)
 from fullresult.results.meta import bounded_children
 from fullresult.testing import samples
 
@@ -101,3 +107,14 @@ def test_what_such_a_meta_hides_is_hidden() -> None:
     )
 
     assert told.exception_message == "bad token ***"
+
+
+def test_the_group_of_an_error_is_made_of_what_may_be_kept() -> None:
+    """Nothing that is hidden goes into it, where the message counts."""
+
+    def lost(secret: str) -> Failure:
+        error = RuntimeError(f"token {secret} of worker 12")
+        return describe("shop.pay", error, None, 1000, lambda text: text.replace(secret, "***"))
+
+    assert lost("hunter").fingerprint == lost("swordfish").fingerprint
+    assert lost("hunter").exception_message == "token *** of worker 12"

@@ -245,6 +245,26 @@ def test_one_runs_a_periodic_task_now(app: Celery, page: Page) -> None:
     assert message["args"] == ["ada@example.com"]
 
 
+def test_one_resolves_a_cause_and_finds_it_again(app: Celery, page: Page) -> None:
+    """From a task to its cause, which is resolved with a note; it is then left out."""
+    (task_id,) = browsing.failed(app)
+    page.goto(f"/task?id={task_id}")
+    page.get_by_role("link", name="failures like this one").click()
+    page.get_by_label("Note").fill("mended in 4.2")
+
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.get_by_role("button", name="Reopen")).to_be_visible()
+    page.get_by_role("link", name="Failures", exact=True).click()
+
+    expect(page.get_by_text("No failure is left to be dealt with.")).to_be_visible()
+    page.get_by_label("also what is dealt with").check()
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="shop.charge").click()
+    expect(page.get_by_text("mended in 4.2")).to_be_visible()
+    (found,) = app.fullresult.failures.find(all=True)
+    assert found.standing == "resolved"
+
+
 def test_the_list_lives_and_can_be_paused(app: Celery, page: Page) -> None:
     """New rows come and states change by themselves; what was selected stays so."""
     first = app.send_task("shop.charge", (1,)).id
@@ -364,7 +384,14 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(
     page = phone.new_page()
     page.goto(f"/?token={TOKEN}")
 
-    known = ("/periodic", "/stale?older=0s", "/workers", "/queues", f"/why?id={task_id}")
+    known = (
+        "/failures",
+        "/periodic",
+        "/stale?older=0s",
+        "/workers",
+        "/queues",
+        f"/why?id={task_id}",
+    )
     for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", *known):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
@@ -387,7 +414,16 @@ def test_everything_that_can_be_used_has_a_name_for_a_screen_reader(
     (task_id,) = browsing.failed(app)
     app.tasks["shop.charge"].apply_async((1,), countdown=3600)
 
-    known = ("/scheduled", "/periodic", "/workers", "/queues", f"/why?id={task_id}")
+    group = app.fullresult.get(task_id).fingerprint
+    known = (
+        f"/failure?id={group}",
+        "/failures",
+        "/scheduled",
+        "/periodic",
+        "/workers",
+        "/queues",
+        f"/why?id={task_id}",
+    )
     for path in ("/", f"/task?id={task_id}", f"/edit?id={task_id}", *known):
         page.goto(path)
         assert names_of(page) == [], path
