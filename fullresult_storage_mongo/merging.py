@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fullresult.record import BELOW_SUCCESS, PUBLISHED_BELOW, SUCCESS
 from fullresult_storage_mongo.clients import Document
 from fullresult_storage_mongo.records import EventParts
 
@@ -15,6 +16,8 @@ MOST_ENTRIES = 1_000
 """The newest executions that are kept of each task."""
 
 
+_ENTRY = ("retries", "state", "worker", "date_started", "date_done")
+_IS_KNOWN: Document = {"$gt": ["$$this.v", None]}
 _DATES = {"date_created": "$min", "date_updated": "$max", "date_published": "$min"}
 
 
@@ -41,8 +44,15 @@ def pipeline(event: EventParts) -> list[Document]:
         parts.append(_if_last("stored_stamp", event.stored))
     if event.resent or event.outcome:
         parts.append(_resent(event.resent, event.outcome))
-    if event.entries:
-        parts.append({"entries": _newest({"$mergeObjects": [literal(event.entries), "$entries"]})})
+    if event.own:
+        parts.append(_if_last("own_stamp", event.own))
+    if event.message or event.again:
+        parts.append(_published_again(event))
+    entries: list[Any] = [literal(event.entries)] if event.entries else []
+    if event.outcome and event.outcome["outcome_stamp"] > BELOW_SUCCESS:
+        entries.append(_lost(event.outcome))
+    if entries:
+        parts.append({"entries": _newest({"$mergeObjects": [*entries, "$entries"]})})
     return [{"$replaceWith": {"$mergeObjects": parts}}]
 
 
@@ -79,6 +89,36 @@ def _resent(mark: str | None, outcome: Document | None) -> Document:
         return {"$cond": [void, literal({"resent": None}), literal({})]}
     latest = {"$max": [known, literal(mark)]}
     return {"resent": {"$cond": [{"$gt": [latest, stamps]}, latest, None]}}
+
+
+def _published_again(event: EventParts) -> Document:
+    """The least stamp of the publishes after the first; see `fullresult.record.own_message`."""
+    found: list[Any] = ["$again_stamp", {"$literal": event.again}]
+    if event.message:
+        both = ["$message_stamp", {"$literal": event.message["message_stamp"]}]
+        differ = {"$and": [{"$gt": ["$message_stamp", None]}, {"$ne": both}]}
+        is_publish = {"$lt": [{"$max": both}, {"$literal": PUBLISHED_BELOW}]}
+        found.append({"$cond": [{"$and": [differ, is_publish]}, {"$max": both}, None]})
+    least = {"$min": found}  # which passes over what is missing
+    return {"$cond": [{"$gt": [least, None]}, {"again_stamp": least}, {"$literal": {}}]}
+
+
+def _lost(outcome: Document) -> Document:
+    """The entry of a success that is not the latest outcome, old or new; none if there is none."""
+    new = outcome["outcome_stamp"]
+    ran = {"$gt": [{"$ifNull": ["$date_started", "$worker"]}, None]}
+    old_lost = {
+        "$and": [{"$eq": ["$state", SUCCESS]}, {"$lt": ["$outcome_stamp", literal(new)]}, ran]
+    }
+    known = {name: f"${name}" for name in _ENTRY}
+    entry = {"$arrayToObject": {"$filter": {"input": {"$objectToArray": known}, "cond": _IS_KNOWN}}}
+    old = {"$arrayToObject": [[{"k": "$outcome_stamp", "v": entry}]]}
+    found: Document = {"$cond": [old_lost, old, {"$literal": {}}]}
+    if outcome["state"] != SUCCESS or not (outcome["date_started"] or outcome["worker"]):
+        return found
+    own = {name: outcome[name] for name in _ENTRY if outcome[name] is not None}
+    new_lost = {"$gt": ["$outcome_stamp", literal(new)]}
+    return {"$cond": [new_lost, literal({new: own}), found]}
 
 
 def _newest(entries: Document) -> Document:

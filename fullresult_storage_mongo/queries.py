@@ -11,7 +11,7 @@ from itertools import chain
 
 from pymongo.errors import OperationFailure
 
-from fullresult.record import ScheduleQuery, encoding
+from fullresult.record import FAILURE, NOT_RUN, ScheduleQuery, encoding
 from fullresult.storage import OPEN, TaskQuery, sections_of
 from fullresult_storage_mongo import globs, matching
 from fullresult_storage_mongo.clients import Document, Handle
@@ -22,6 +22,7 @@ Order = list[tuple[str, int]]
 _EQUAL = ("queue", "worker", "group_id", "retry_of", "fingerprint")
 _TEXTS = ("name", "_id", "exception_type", "exception_message")
 
+_TWINS = ((FAILURE, NOT_RUN), (NOT_RUN, FAILURE))
 _MOST_NAMES = 100
 """The most ranges of an index that are read side by side."""
 _TOO_MANY = 17217
@@ -157,10 +158,18 @@ def _regex(glob: str) -> Document:
 def _state_conditions(query: TaskQuery) -> Iterator[Document]:
     if (sections := sections_of(query)) is not None:
         yield {"bucket": _one_of(sections)}
-    if query.states is not None:
-        yield {"state": _one_of(query.states)}
-    if query.not_state:
-        yield {"state": {"$nin": sorted(query.not_state), "$gte": ""}}
+    if (states := query.states) is not None:
+        # A NOT_RUN is a FAILURE in a section of its own.
+        yield {"state": _one_of({FAILURE if state == NOT_RUN else state for state in states})}
+        for state, other in _TWINS:
+            if state in states and other not in states:
+                yield {"bucket": {"$ne": other}}
+    if barred := frozenset(query.not_state):
+        both = barred if barred.issuperset(_TWINS[0]) else barred - {*_TWINS[0]}
+        yield {"state": {"$nin": sorted(both), "$gte": ""}}
+        for state, other in _TWINS:
+            if state in barred and other not in barred:
+                yield {"bucket": {"$ne": state}}
     if query.open is False:
         yield {"bucket": {"$ne": OPEN}, "state": {"$ne": None}}
 

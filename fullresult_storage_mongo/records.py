@@ -10,10 +10,12 @@ from fullresult.record import (
     Entry,
     Message,
     Outcome,
+    OwnMessage,
     Schedule,
     Start,
     Stored,
     TaskRecord,
+    not_run,
 )
 from fullresult.storage import OPEN, Refused
 from fullresult_storage_mongo.clients import Document
@@ -47,6 +49,8 @@ class EventParts(NamedTuple):
     entries: Document | None
     """By stamp."""
     resent: str | None
+    again: str | None
+    own: Document | None
 
 
 def parts_of(event: TaskRecord) -> EventParts:
@@ -64,14 +68,18 @@ def parts_of(event: TaskRecord) -> EventParts:
         event.stored and _stored_part(event.stored),
         {entry.stamp: _entry_part(entry) for entry in event.entries} or None,
         event.resent,
+        event.published_again,
+        event.own and {"own_stamp": event.own.stamp, "own_message": event.own.text},
     )
 
 
 def document(event: EventParts) -> Document:
     """The document of a task of which only this event is known."""
     whole: Document = {"_id": event.task_id, **event.dates}
-    for part in (event.outcome, event.message, event.start, event.stored):
+    for part in (event.outcome, event.message, event.start, event.stored, event.own):
         whole |= part or {}
+    if event.again is not None:
+        whole["again_stamp"] = event.again
     if event.entries:
         whole["entries"] = event.entries
     if event.resent is not None:
@@ -83,6 +91,9 @@ def _outcome_part(outcome: Outcome) -> Document:
     part = outcome._asdict()
     del part["stamp"]
     part["result"] = to_bson(outcome.result)
+    part["state"] = not_run.as_written(
+        outcome
+    ).state  # in a section that older versions do not list
     section = OPEN if outcome.open else None if outcome.state == SUCCESS else outcome.state
     return {"outcome_stamp": outcome.stamp, **part, "bucket": section}
 
@@ -134,12 +145,15 @@ def record(found: Document) -> TaskRecord:
         stored=stored(found) if get("stored_stamp") is not None else None,
         entries=tuple(_entry(stamp, entries[stamp]) for stamp in sorted(entries)),
         resent=get("resent"),
+        published_again=get("again_stamp"),
+        own=OwnMessage(found["own_stamp"], found["own_message"]) if get("own_stamp") else None,
     )
 
 
 def _outcome(found: Document) -> Outcome:
     values = Outcome._make(map(found.get, Outcome._fields))
-    return values._replace(stamp=found["outcome_stamp"], result=to_json(values.result))
+    stamp, result = found["outcome_stamp"], to_json(values.result)
+    return not_run.as_read(values._replace(stamp=stamp, result=result))
 
 
 def _message(found: Document) -> Message:

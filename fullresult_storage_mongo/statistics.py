@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from fullresult.record import Sample, ScheduleQuery, pages
+from fullresult.record import NOT_RUN, Sample, ScheduleQuery, pages
 from fullresult.storage import Alike, Tally, TaskQuery, Walked
 from fullresult_storage_mongo import queries, schedules
 from fullresult_storage_mongo.clients import Document, Handle
@@ -16,7 +16,9 @@ from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.records import record
 
 _FIELDS = tuple("start_date" if name == "first_started" else name for name in Sample._fields)
-_ONLY = {"_id": 0, **dict.fromkeys(_FIELDS, 1)}
+_ONLY = {"_id": 0, "bucket": 1, **dict.fromkeys(_FIELDS, 1)}
+_STATE = {"$cond": [{"$eq": ["$bucket", NOT_RUN]}, NOT_RUN, "$state"]}
+"""What never ran is a FAILURE to older versions, in a section of its own."""
 
 
 class MongoStatistics:
@@ -70,7 +72,7 @@ def _tally(handle: Handle, query: TaskQuery, most: int) -> Tally:
                 "all": [{"$count": "count"}],
                 "found": [
                     {"$match": queries.page(handle, query, None)},
-                    {"$group": {"_id": "$state", "count": {"$sum": 1}}},
+                    {"$group": {"_id": _STATE, "count": {"$sum": 1}}},
                 ],
             }
         },
@@ -106,13 +108,19 @@ def _sample(handle: Handle, since: datetime, until: datetime, most: int) -> list
         limit=most,
         batch_size=most + 1,
     )
-    return [Sample._make(map(each.get, _FIELDS)) for each in found]
+    return [_as_sample(each) for each in found]
+
+
+def _as_sample(found: Document) -> Sample:
+    if found.get("bucket") == NOT_RUN:
+        found["state"] = NOT_RUN
+    return Sample._make(map(found.get, _FIELDS))
 
 
 def _count_alike(handle: Handle, since: datetime, until: datetime, most: int) -> list[Alike]:
     told_apart: Document = {
         "name": {"$ifNull": ["$name", None]},
-        "state": {"$ifNull": ["$state", None]},
+        "state": {"$ifNull": [_STATE, None]},
         "published": {"$ne": [{"$ifNull": ["$date_published", None]}, None]},
         "started": {"$ne": [{"$ifNull": ["$start_date", None]}, None]},
         "retried": {"$gt": [{"$ifNull": ["$retries", 0]}, 0]},

@@ -89,8 +89,13 @@ def _with(record: TaskRecord, **known: Any) -> TaskRecord:
     return TaskRecord(**{**vars(record), **known})
 
 
+def _without_own_message(record: TaskRecord) -> TaskRecord:
+    return _with(record, own=None)
+
+
 _CUTS: tuple[Callable[[TaskRecord], TaskRecord], ...] = (
     _without_old_entries,
+    _without_own_message,
     _with_short_outcome,
     _without_arguments,
     _without_body,

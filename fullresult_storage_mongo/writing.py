@@ -28,7 +28,10 @@ _LARGE = 4 * 1024 * 1024
 """Bytes of an event from which it is written alone: one command takes 48 MB."""
 _DUPLICATE = 11000
 _WRONG = frozenset({"writeErrors", "writeConcernError"})
-_STAMPS = ("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp", "resent")
+_STAMPS = (
+    *("outcome_stamp", "message_stamp", "start_stamp", "stored_stamp"),
+    *("resent", "again_stamp", "own_stamp"),
+)
 
 
 def write(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
@@ -58,6 +61,7 @@ def write_on(
         known: Document = {"_id": part.task_id}
         if part.message is None:
             known["message_stamp"] = {"$gt": ""}
+            known["again_stamp"] = None
         update = {"q": known, "u": merging.pipeline(part), "upsert": True}
         command = {"update": name, "updates": [update]}
     command["writeConcern"] = concern
@@ -160,7 +164,8 @@ def _without_message(handle: Handle, events: Sequence[TaskRecord]) -> list[str]:
     if not ids:
         return []
     tasks = handle.tasks.with_options(read_preference=ReadPreference.PRIMARY)
-    asked = {"_id": {"$in": ids}, "message_stamp": None}
+    lacking = [{"message_stamp": None}, {"again_stamp": {"$gt": ""}}]
+    asked = {"_id": {"$in": ids}, "$or": lacking}
     return twice(handle, lambda: [each["_id"] for each in tasks.find(asked, {"_id": 1})])
 
 

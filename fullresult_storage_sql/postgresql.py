@@ -119,7 +119,8 @@ class PostgreSQL(Conditions, Home):
         # Each task once, in the order of ids: else two batches may deadlock, and one meets itself.
         folded = fold(events)
         answer = self._execute(session, *prepared.of_batch(folded))
-        return [task_id for task_id, is_lacking in answer.fetchall() if is_lacking]
+        without = {event.task_id for event in folded if event.message is None}
+        return [each for each, is_lacking in answer.fetchall() if is_lacking and each in without]
 
     def _execute(self, session: Session, sql: str, values: Sequence[Any]) -> RawCursor[Any]:
         # Raw: psycopg parses a statement of this length anew each time it looks for %s.
@@ -301,7 +302,8 @@ class PostgreSQL(Conditions, Home):
             session.send(sql, values, prepare=self._prepare)
             lacking, joined = session.first_row()
             complete = self._is_complete(session, joining, joined)
-            return [event.task_id] if lacking == b"t" else [], complete
+            is_lacking = lacking == b"t" and event.message is None
+            return [event.task_id] if is_lacking else [], complete
 
         return self._join(joining, both)
 
@@ -379,7 +381,8 @@ def _rows(session: Session, sql: str, values: Sequence[Any]) -> list[Sequence[An
 
 
 def _lacking(session: Session, event: TaskRecord) -> list[str]:
-    return [event.task_id] if session.first_value() == b"t" else []
+    lacking = session.first_value() == b"t"
+    return [event.task_id] if lacking and event.message is None else []
 
 
 def _was_refused(error: StorageError) -> bool:

@@ -3,7 +3,7 @@
 
 -- name: write
 -- Merge one event into its task's row: the latest outcome and stored result, the first message and
--- start. statements.py spells out `{, latest …}` and `{, first …}`: a CASE for each column, and a
+-- start. A success that is not the latest outcome becomes an entry, by a trigger. statements.py spells out `{, latest …}` and `{, first …}`: a CASE for each column, and a
 -- comma before it. A part that the event has not is left out, which halves what is sent. ON
 -- CONFLICT makes it one statement and one round trip, whether the row is there or not.
 INSERT INTO fullresult_task AS t ({columns})
@@ -17,7 +17,25 @@ ON CONFLICT (task_id) DO UPDATE SET
     {, first start}
     {, latest stored}
     {, resent}
-RETURNING message_stamp IS NULL;
+    {, again}
+    {, latest own},
+    lost_end = CASE WHEN
+        excluded.state = 'SUCCESS' AND excluded.outcome_stamp < t.outcome_stamp
+        AND (excluded.date_started IS NOT NULL OR excluded.worker IS NOT NULL)
+    THEN json_build_array(
+        excluded.outcome_stamp, excluded.retries, excluded.worker, excluded.date_started,
+        excluded.date_done
+    ) END
+RETURNING message_stamp IS NULL OR again_stamp IS NOT NULL;
+
+-- name: again
+-- A part of `write`: the least stamp of the publishes after the first. What a worker tells is none.
+again_stamp = LEAST(
+        t.again_stamp, excluded.again_stamp,
+        CASE WHEN t.message_stamp <> excluded.message_stamp
+            AND GREATEST(t.message_stamp, excluded.message_stamp) < '00000000021'
+        THEN GREATEST(t.message_stamp, excluded.message_stamp) END
+    );
 
 -- name: entries
 -- Stands before `write`, so that a row and its entries are inserted in one statement.
@@ -76,6 +94,7 @@ SELECT
     t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
     t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
     t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message,
     (
         SELECT json_agg(json_build_array(
             e.stamp, e.retries, e.state, e.worker,
@@ -101,7 +120,8 @@ SELECT
     t.properties, t.exchange,
     t.routing_key, t.queue, t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id,
     t.retry_of, t.notes, t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
@@ -115,7 +135,8 @@ SELECT
     t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
     NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message
 FROM fullresult_task AS t
 WHERE t.task_id = ANY(%s::text[]);
 
@@ -234,12 +255,17 @@ SELECT count(*) FROM fullresult_task AS t;
 -- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
 
+-- name: state
+-- The state of a record. What never ran is a FAILURE to workers and pages of older versions, which
+-- know no other word for it: the least stamp that there is tells it apart.
+CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END;
+
 -- name: tally
 -- The first records along an index by their state: how many meet the conditions, and how many are
 -- there.
-SELECT t.state, count(*) FILTER (WHERE {conditions}), count(*)
+SELECT {state}, count(*) FILTER (WHERE {conditions}), count(*)
 FROM (SELECT * FROM fullresult_task AS t{walk}) AS t
-GROUP BY t.state;
+GROUP BY 1;
 
 -- name: edge
 -- The position of a record along an index, which is appended.
@@ -295,7 +321,9 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
 SELECT t.name, t.state, t.published, t.started, t.retried, count(*)
 FROM (
     SELECT
-        t.name, t.state, t.date_published IS NOT NULL AS published,
+        t.name,
+        CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END AS state,
+        t.date_published IS NOT NULL AS published,
         t.start_date IS NOT NULL AS started, coalesce(t.retries, 0) > 0 AS retried
     FROM fullresult_task AS t
     WHERE t.date_created >= %s AND t.date_created < %s
@@ -307,7 +335,9 @@ GROUP BY t.name, t.state, t.published, t.started, t.retried;
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT
-    t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
+    t.name,
+    CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END,
+    t.retries, t.date_created, t.date_published, t.eta, t.start_date,
     t.date_started, t.date_done, t.runtime, t.queue
 FROM fullresult_task AS t
 WHERE t.date_created >= %s AND t.date_created < %s

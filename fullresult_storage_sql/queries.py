@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fullresult.record import SUCCESS, encoding
-from fullresult.storage import OPEN, OWN_SECTION, TaskQuery, as_recorded, is_of_few, sections_of
+from fullresult.record import FAILURE, NOT_RUN, SUCCESS, encoding
+from fullresult.storage import OPEN, OWN_SECTION, TaskQuery, as_recorded, is_of_few
+from fullresult.storage import sections_of as sections_told
 from fullresult_storage_sql import globs
 from fullresult_storage_sql.database import Condition, Database, Path
 from fullresult_storage_sql.rows import date_text
@@ -15,6 +16,8 @@ from fullresult_storage_sql.rows import date_text
 _Ids = Callable[[Database, TaskQuery], Condition]
 
 _EQUAL = ("queue", "worker", "group_id", "retry_of", "fingerprint")
+_NEVER_RAN = "substr(t.outcome_stamp, 10, 2) = '-0'"
+"""Holds for a FAILURE that is a NOT_RUN; see `state` in the statements."""
 _WALKED = 5_000
 """Records, in the order asked for, that are looked through before an index is asked for JSON."""
 _WALKED_SCATTERED = 1_000
@@ -38,6 +41,17 @@ def select(database: Database, query: TaskQuery) -> tuple[str, list[Any]]:
         return f"{where}{page}", values
     ids, values = how(database, query)
     return f" WHERE t.task_id IN ({ids}){page}", values
+
+
+def sections_of(query: TaskQuery) -> frozenset[str] | None:
+    """The sections that have the records of *query*. One has both FAILURE and NOT_RUN."""
+    sections = sections_told(query)
+    return None if sections is None else frozenset(_stored(sections))
+
+
+def _stored(states: Collection[str]) -> list[str]:
+    """*states* as the column has them."""
+    return sorted({FAILURE if state == NOT_RUN else state for state in states})
 
 
 def _order(query: TaskQuery) -> str:
@@ -126,7 +140,11 @@ def tally(database: Database, query: TaskQuery, looked: int) -> Condition:
     walk, first = _along(database, query, f" LIMIT {looked:d}")
     found, values = conditions(database, query)
     wanted = found.removeprefix(" WHERE ") or "true"
-    return database.sql["tally"].format(conditions=wanted, walk=walk), [*values, *first]
+    state = database.sql["state"]
+    return database.sql["tally"].format(state=state, conditions=wanted, walk=walk), [
+        *values,
+        *first,
+    ]
 
 
 def edge(database: Database, query: TaskQuery, looked: int) -> Condition:
@@ -232,13 +250,19 @@ def _state_conditions(
     """
     states = query.states
     if states is not None and not (implied and states and OWN_SECTION.issuperset(states)):
-        yield database.any_of("t.state", sorted(states))
-    if query.not_state and not (
-        implied
-        and SUCCESS in query.not_state
-        and OWN_SECTION.issuperset({*query.not_state} - {SUCCESS})
+        yield database.any_of("t.state", _stored(states))
+    barred = frozenset(query.not_state or ())
+    if barred and not (
+        implied and SUCCESS in barred and OWN_SECTION.issuperset(barred - {SUCCESS})
     ):
-        yield database.none_of("t.state", sorted(query.not_state))
+        both = barred if {FAILURE, NOT_RUN} <= barred else barred - {FAILURE, NOT_RUN}
+        yield database.none_of("t.state", _stored(both))
+    no_failure = FAILURE in barred or (states is not None and FAILURE not in states)
+    all_ran = NOT_RUN in barred or (states is not None and NOT_RUN not in states)
+    if no_failure and not all_ran:
+        yield f"t.state <> '{FAILURE}' OR {_NEVER_RAN}", []
+    if all_ran and not no_failure:
+        yield f"t.state <> '{FAILURE}' OR NOT {_NEVER_RAN}", []
     if query.open is False:
         yield f"(t.bucket IS NULL OR t.bucket <> '{OPEN}') AND t.state IS NOT NULL", []
     if query.unresolved is not None:

@@ -13,6 +13,7 @@ from fullresult.record import (
     Entry,
     Message,
     Outcome,
+    OwnMessage,
     Sample,
     Schedule,
     Start,
@@ -21,6 +22,7 @@ from fullresult.record import (
     Worker,
     WorkerCard,
     from_milliseconds,
+    not_run,
 )
 
 Parameter = str | bytes | None
@@ -33,7 +35,9 @@ MESSAGE = ("message_stamp", *Message._fields[1:])
 START = ("start_stamp", "start_worker", "start_date")
 STORED = tuple(f"stored_{name}" for name in Stored._fields)
 RESENT = "resent"
-COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED, RESENT)
+AGAIN = ("again_stamp",)
+OWN = ("own_stamp", "own_message")
+COLUMNS = ("task_id", *DATES, *OUTCOME, *MESSAGE, *START, *STORED, RESENT, *AGAIN, *OWN)
 JSON = {"result": "json", "args": "jsonb", "kwargs": "jsonb"}
 """Columns of JSON, and their types in PostgreSQL."""
 
@@ -46,11 +50,14 @@ _NO_OUTCOME = (None,) * len(OUTCOME)
 _NO_MESSAGE = (None,) * len(MESSAGE)
 _NO_START = (None,) * len(START)
 _NO_STORED = (None,) * len(STORED)
+_NO_OWN = (None,) * len(OWN)
 _OUTCOME_FROM = 1 + len(DATES)
 _MESSAGE_FROM = _OUTCOME_FROM + len(OUTCOME)
 _START_FROM = _MESSAGE_FROM + len(MESSAGE)
 _STORED_FROM = _START_FROM + len(START)
 _RESENT_AT = _STORED_FROM + len(STORED)
+_AGAIN_AT = _RESENT_AT + 1
+_OWN_FROM = _AGAIN_AT + len(AGAIN)
 _CLAIM_FROM = Schedule._fields.index("claim")
 
 
@@ -58,16 +65,19 @@ class Kind(NamedTuple):
     """The parts that an event has beside its outcome: without one, less is sent and merged."""
 
     message: bool
+    """Its own, or the note that there was another."""
     stored: bool
     resent: bool = False
+    own: bool = False
 
 
-_EITHER = (True, False)
-KINDS = [Kind(*parts) for parts in product(_EITHER, _EITHER, _EITHER)]
+KINDS = [Kind(*parts) for parts in product((True, False), repeat=len(Kind._fields))]
 
 
 def kind_of(event: TaskRecord) -> Kind:
-    return Kind(event.message is not None, event.stored is not None, event.resent is not None)
+    has_message = event.message is not None or event.published_again is not None
+    parts = (event.stored, event.resent, event.own)
+    return Kind(has_message, *(part is not None for part in parts))
 
 
 def kind_of_all(events: Sequence[TaskRecord]) -> Kind:
@@ -78,9 +88,10 @@ def kind_of_all(events: Sequence[TaskRecord]) -> Kind:
 
 def columns(kind: Kind) -> tuple[str, ...]:
     """The columns of events of this kind, in the order of `COLUMNS`."""
-    message = MESSAGE if kind.message else ()
+    message, again = (MESSAGE, AGAIN) if kind.message else ((), ())
     stored, resent = STORED if kind.stored else (), (RESENT,) if kind.resent else ()
-    return ("task_id", *DATES, *OUTCOME, *message, *START, *stored, *resent)
+    own = OWN if kind.own else ()
+    return ("task_id", *DATES, *OUTCOME, *message, *START, *stored, *resent, *again, *own)
 
 
 def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
@@ -90,11 +101,14 @@ def parameters(event: TaskRecord, kind: Kind) -> list[Parameter]:
 
 def values(event: TaskRecord, kind: Kind) -> tuple[Any, ...]:
     """The values of the `columns` of this kind."""
-    outcome, start = event.outcome or _NO_OUTCOME, event.start or _NO_START
+    outcome = not_run.as_written(event.outcome) if event.outcome else _NO_OUTCOME
+    start = event.start or _NO_START
     message = event.message or _NO_MESSAGE if kind.message else ()
     stored = event.stored or _NO_STORED if kind.stored else ()
     resent = (event.resent,) if kind.resent else ()
-    return (*_dates(event), *outcome, *message, *start, *stored, *resent)
+    again = (event.published_again,) if kind.message else ()
+    own = event.own or _NO_OWN if kind.own else ()
+    return (*_dates(event), *outcome, *message, *start, *stored, *resent, *again, *own)
 
 
 def _dates(event: TaskRecord) -> tuple[Any, ...]:
@@ -195,11 +209,12 @@ def _entry_object(entry: Entry) -> dict[str, Any]:
 def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
     """The record of a row of `COLUMNS` and of the JSON array of its entries' arrays."""
     dates = [_date(value) for value in row[1:_OUTCOME_FROM]]
-    outcome, message, start, stored = (
+    outcome, message, start, stored, own = (
         row[_OUTCOME_FROM:_MESSAGE_FROM],
         row[_MESSAGE_FROM:_START_FROM],
         row[_START_FROM:_STORED_FROM],
         row[_STORED_FROM:_RESENT_AT],
+        row[_OWN_FROM:],
     )
     created, updated, published = dates
     assert created is not None
@@ -215,6 +230,8 @@ def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:
         stored=Stored(*stored) if stored[0] is not None else None,
         entries=tuple(_entry(values) for values in json.loads(entries)) if entries else (),
         resent=row[_RESENT_AT],
+        published_again=row[_AGAIN_AT],
+        own=OwnMessage(*own) if own[0] is not None else None,
     )
 
 
@@ -263,7 +280,7 @@ def worker_card(row: Sequence[Any]) -> WorkerCard:
 
 
 def _outcome(values: Sequence[Any]) -> Outcome:
-    outcome = Outcome(*values)
+    outcome = not_run.as_read(Outcome(*values))
     return outcome._replace(
         open=bool(outcome.open),
         date_started=_date(outcome.date_started),

@@ -142,7 +142,7 @@ class SQLite(Conditions, Home):
         kind = rows.kind_of(event)._replace(message=True)
         values = rows.natives(rows.values(event, kind))
         answer = session.execute(_WRITES[kind], values).fetchall()
-        return [event.task_id] if answer[0][0] else []
+        return [event.task_id] if answer[0][0] and event.message is None else []
 
     def _write_all(self, session: Session, events: Sequence[TaskRecord]) -> list[str]:
         with transaction(session):

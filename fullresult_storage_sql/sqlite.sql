@@ -3,7 +3,7 @@
 
 -- name: write
 -- Merge one event into its task's row: the latest outcome and stored result, the first message and
--- start.
+-- start. A success that is not the latest outcome becomes an entry, by a trigger.
 -- Differs from postgresql.sql: the entries of an event are inserted by a statement of their own, in
 -- one transaction, for SQLite has no INSERT in a WITH.
 INSERT INTO fullresult_task AS t ({columns})
@@ -20,7 +20,16 @@ ON CONFLICT (task_id) DO UPDATE SET
     {, first start}
     {, latest stored}
     {, resent}
-RETURNING message_stamp IS NULL;
+    {, again}
+    {, latest own},
+    lost_end = CASE WHEN
+        excluded.state = 'SUCCESS' AND excluded.outcome_stamp < t.outcome_stamp
+        AND (excluded.date_started IS NOT NULL OR excluded.worker IS NOT NULL)
+    THEN json_array(
+        excluded.outcome_stamp, excluded.retries, excluded.worker, excluded.date_started,
+        excluded.date_done
+    ) END
+RETURNING message_stamp IS NULL OR again_stamp IS NOT NULL;
 
 -- name: update
 -- Merge an event without a message, as most are, into a record that has its message and knows
@@ -34,13 +43,23 @@ UPDATE fullresult_task SET
     {, latest stored}
 WHERE
     task_id = ? AND outcome_stamp < ? AND date_created <= ? AND message_stamp IS NOT NULL
-    AND resent IS NULL
+    AND resent IS NULL AND again_stamp IS NULL
     {stays};
 
 -- name: update_stays
 -- The last condition of `update` for an event that leaves its record open: it changes no index.
 -- Not in postgresql.sql, as `update`.
 AND open = 1 AND expire_at IS NULL;
+
+-- name: again
+-- A part of `write`: the least stamp of the publishes after the first. What a worker tells is none.
+-- Differs from postgresql.sql: min() of a NULL is NULL here.
+again_stamp = NULLIF(min(
+        COALESCE(t.again_stamp, '~'), COALESCE(excluded.again_stamp, '~'),
+        CASE WHEN t.message_stamp <> excluded.message_stamp
+            AND max(t.message_stamp, excluded.message_stamp) < '00000000021'
+        THEN max(t.message_stamp, excluded.message_stamp) ELSE '~' END
+    ), '~');
 
 -- name: entries
 -- Insert an event's entries; those that are there already stay as they are.
@@ -86,6 +105,7 @@ SELECT
     t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
     t.start_stamp, t.start_worker, t.start_date,
     t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message,
     (
         SELECT json_group_array(json_array(
             e.stamp, e.retries, e.state, e.worker, e.date_started, e.date_done,
@@ -110,7 +130,8 @@ SELECT
     t.content_type, t.content_encoding, t.headers, t.properties, t.exchange, t.routing_key, t.queue,
     t.priority, t.eta, t.expires, t.root_id, t.parent_id, t.group_id, t.retry_of, t.notes,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message
 FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
@@ -124,7 +145,8 @@ SELECT
     t.message_stamp, t.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.queue,
     NULL, NULL, NULL, NULL, t.parent_id, t.group_id, NULL, NULL,
     t.start_stamp, t.start_worker, t.start_date,
-    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent
+    t.stored_stamp, t.stored_body, t.stored_content_type, t.stored_content_encoding, t.resent,
+    t.again_stamp, t.own_stamp, t.own_message
 FROM fullresult_task AS t
 WHERE t.task_id IN (SELECT value FROM json_each(?));
 
@@ -219,12 +241,17 @@ DELETE FROM fullresult_task WHERE task_id IN ({found}) RETURNING 1;
 -- The number of rows that another statement finds: it may have a LIMIT.
 SELECT count(*) FROM ({found}) AS found;
 
+-- name: state
+-- The state of a record. What never ran is a FAILURE to workers and pages of older versions, which
+-- know no other word for it: the least stamp that there is tells it apart.
+CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END;
+
 -- name: tally
 -- The first records along an index by their state: how many meet the conditions, and how many are
 -- there.
-SELECT t.state, count(*) FILTER (WHERE {conditions}), count(*)
+SELECT {state}, count(*) FILTER (WHERE {conditions}), count(*)
 FROM (SELECT * FROM fullresult_task AS t{walk}) AS t
-GROUP BY t.state;
+GROUP BY 1;
 
 -- name: edge
 -- The position of a record along an index, which is appended.
@@ -285,7 +312,9 @@ SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?;
 SELECT t.name, t.state, t.published, t.started, t.retried, count(*)
 FROM (
     SELECT
-        t.name, t.state, t.date_published IS NOT NULL AS published,
+        t.name,
+        CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END AS state,
+        t.date_published IS NOT NULL AS published,
         t.start_date IS NOT NULL AS started, coalesce(t.retries, 0) > 0 AS retried
     FROM fullresult_task AS t
     WHERE t.date_created >= ? AND t.date_created < ?
@@ -297,7 +326,9 @@ GROUP BY t.name, t.state, t.published, t.started, t.retried;
 -- name: sample
 -- The fields that statistics are made of, of the newest records created in a span of time.
 SELECT
-    t.name, t.state, t.retries, t.date_created, t.date_published, t.eta, t.start_date,
+    t.name,
+    CASE WHEN t.state = 'FAILURE' AND substr(t.outcome_stamp, 10, 2) = '-0' THEN 'NOT_RUN' ELSE t.state END,
+    t.retries, t.date_created, t.date_published, t.eta, t.start_date,
     t.date_started, t.date_done, t.runtime, t.queue
 FROM fullresult_task AS t
 WHERE t.date_created >= ? AND t.date_created < ?

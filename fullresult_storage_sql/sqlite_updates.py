@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fullresult.record import Start, Stored, TaskRecord
+from fullresult.record import Start, Stored, TaskRecord, not_run
 from fullresult_storage_sql import rows, statements
 from fullresult_storage_sql.rows import Native
 
@@ -47,11 +47,11 @@ class Updates:
         outcome, start, stored = event.outcome, event.start, event.stored
         if outcome is None or event.message is not None or event.date_published is not None:
             return None
-        if event.resent is not None:
+        if event.resent is not None or event.published_again is not None or event.own is not None:
             return None
         values: list[Any] = [event.date_updated]
         if not outcome.open:
-            values += outcome
+            values += not_run.as_written(outcome)
         elif outcome.expire_at is None:
             values += outcome[:2] + outcome[3:-2]  # as `_OUTCOME` has it
         else:

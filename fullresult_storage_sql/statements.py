@@ -91,6 +91,8 @@ def write(sql: Mapping[str, str], kind: Kind, values: str) -> str:
             ", first start": merged(rows.START, FIRST),
             ", latest stored": merged(rows.STORED, LATEST) if kind.stored else "",
             ", resent": _resent(kind),
+            ", again": f", {sql['again']}" if kind.message else "",
+            ", latest own": merged(rows.OWN, LATEST) if kind.own else "",
         }
     )
 

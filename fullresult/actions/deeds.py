@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fullresult.actions.audit import Actor
     from fullresult.config import Settings
     from fullresult.recording.recorder import Recorder
+    from fullresult.scheduling.diverter import Diverter
     from fullresult.storage import Storage, TaskQuery
 
 _PAGE = 100
@@ -45,14 +46,20 @@ class Deeds:
     """
 
     def __init__(
-        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, actor: Actor
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: Storage,
+        recorder: Recorder,
+        actor: Actor,
+        diverter: Diverter | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._storage = storage
         self._recorder = recorder
         self._actor = actor
-        self._resender = Resender(app, recorder)
+        self._resender = Resender(app, recorder, diverter)
 
     # Sending again
 

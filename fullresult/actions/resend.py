@@ -25,10 +25,12 @@ from fullresult.actions.resent_message import (
     route_of,
     whole_message,
 )
-from fullresult.record import Message, TaskRecord
+from fullresult.record import Message, TaskRecord, encoding
 from fullresult.recording import message
 from fullresult.recording.message import Call, Payload
 from fullresult.recording.recorder import Recorder
+from fullresult.scheduling.diverter import Diverter
+from fullresult.scheduling.schedule_maker import NotDivertible
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ _OPTIONS = frozenset(
 class Resender:
     """Sends recorded tasks of one app to its broker. Writes no audit log: `Deeds` does."""
 
-    def __init__(self, app: Celery, recorder: Recorder) -> None:
+    def __init__(self, app: Celery, recorder: Recorder, diverter: Diverter | None = None) -> None:
         self._app = app
+        self._diverter = diverter
         self._recorder = recorder
 
     def resend(
@@ -56,10 +59,15 @@ class Resender:
         args: Sequence[Any] | None,
         kwargs: Mapping[str, Any] | None,
         options: Mapping[str, Any],
+        rest: Sequence[Mapping[str, Any]] | None = None,
     ) -> AsyncResult[Any]:
-        """Send *record*'s message under a new id; see `FullResult.resend`."""
+        """Send *record*'s message under a new id; see `FullResult.resend`.
+
+        With *rest*, these are the later steps of its chain.
+        """
         if unknown := sorted(options.keys() - _OPTIONS):
             raise TypeError(f"resend() does not know the option {unknown[0]!r}")
+        options = _with_rest(options, rest)
         known = whole_message(record, options)
         task_id = str(options.get("task_id") or uuid())
         hidden = hidden_arguments(record, options)
@@ -70,7 +78,9 @@ class Resender:
         put_dates(record, how, options)
         parts = new_parts(record, known, args, kwargs, options)
         payload = self._payload(known, parts, options)
-        self._publish(record.task_id, known, Call(parts, payload, how, hidden), options)
+        call = Call(parts, payload, how, hidden)
+        if not self._divert(record, known, call, options):
+            self._publish(record.task_id, known, call, options)
         if (again := record.sent_again(task_id, datetime.now(timezone.utc))) is not None:
             _log_errors(partial(self._recorder.writer.write, again), task_id)
         result: AsyncResult[Any] = self._app.AsyncResult(task_id)
@@ -142,6 +152,32 @@ class Resender:
         )
         return message.serialise(parts, serializer)
 
+    def _divert(
+        self, record: TaskRecord, known: Message, call: Call, options: Mapping[str, Any]
+    ) -> bool:
+        """Store *call* if it is to run later, as any other task. True if that is done.
+
+        One whose body cannot be decoded goes to the broker with its ETA.
+        """
+        if self._diverter is None or not (options.get("countdown") or options.get("eta")):
+            return False
+        body = call.body or encoding.decode_body(
+            known.body, known.content_type, known.content_encoding
+        )
+        if body is None:
+            return False
+        diverter, name = self._diverter, str(call.headers.get("task"))
+        due = diverter.diverts(name, (name, *body[:2]), {"queue": record.queue, **options})
+        if due is None:
+            return False
+        how = {**call.how, "headers": {**call.headers, "eta": None}}
+        try:
+            diverter.keep_again(call._replace(body=body, how=how), due, (record.task_id, known))
+        except NotDivertible as why:
+            diverter.refused(name, why)
+            return False
+        return True
+
     def _publish(
         self, retry_of: str, known: Message, call: Call, options: Mapping[str, Any]
     ) -> None:
@@ -170,9 +206,17 @@ def check(
     record: TaskRecord,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    rest: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Raises `CannotResend` if sending *record* again would. Sends nothing."""
-    new_parts(record, whole_message(record, {}), args, kwargs, {})
+    new_parts(record, whole_message(record, {}), args, kwargs, _with_rest({}, rest))
+
+
+def _with_rest(
+    options: Mapping[str, Any], rest: Sequence[Mapping[str, Any]] | None
+) -> Mapping[str, Any]:
+    """A message has the last step first."""
+    return options if rest is None else {**options, "chain": [*reversed(rest)]}
 
 
 def _log_errors(do: Callable[[], None], task_id: str) -> None:

@@ -163,6 +163,8 @@ def new_parts(
             if link in options
         },
     }
+    if "chain" in options:
+        wanted["chain"] = options["chain"]
     # A body that is never decoded keeps its chord, which does not count a task without a group.
     sent = wanted if decoded is not None else {**wanted, "chord": embed["chord"]}
     changed = args is not None or kwargs is not None or "serializer" in options or sent != embed

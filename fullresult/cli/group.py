@@ -28,6 +28,7 @@ from fullresult.cli.commands.show import show
 from fullresult.cli.commands.spool import spool
 from fullresult.cli.commands.stale import stale
 from fullresult.cli.commands.stale_scheduled import stale_scheduled
+from fullresult.cli.commands.surgery import fork, heal, resume
 from fullresult.cli.commands.sweep import sweep
 from fullresult.cli.commands.web import web
 from fullresult.cli.commands.workers import workers
@@ -43,7 +44,7 @@ _SECTIONS = {
         *("doctor", "check"),
     ),
     "Find what is lost": ("stale", "orphans", "stale-scheduled"),
-    "Mend": ("resend", "repro"),
+    "Mend": ("resend", "resume", "heal", "fork", "repro"),
     "Schedule": (
         *("scheduled", "cancel", "reschedule", "release", "resend-scheduled", "sweep"),
         *("periodic", "trigger"),
@@ -57,6 +58,7 @@ _SECTIONS = {
     sections=_SECTIONS,
     commands=[
         *(list_, show, explain, count, failures, stale, orphans, resend, delete, purge, setup),
+        *(resume, heal, fork),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,

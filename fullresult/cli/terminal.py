@@ -16,6 +16,7 @@ _COLOURS = {
     "REVOKED": "magenta",
     "REJECTED": "magenta",
     "IGNORED": "bright_black",
+    "NOT_RUN": "bright_black",
     "INTERRUPTED": "yellow",
     "RETRY": "yellow",
     "STARTED": "cyan",

@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fullresult.record import SCHEDULED, STATES, Outcome
+from fullresult.record import FAILURE, NOT_RUN, SCHEDULED, STATES, Outcome
 
 _LATEST_YEAR = 9999
 
@@ -38,8 +38,11 @@ class Retention:
         return next((kept for pattern, kept in self.rules if pattern == state), None)
 
     def _of(self, state: str, name: str) -> timedelta | None:
+        # What never ran is kept as long as the failure that stopped it, unless a rule names it.
+        named = any(pattern == NOT_RUN for pattern, _ in self.rules)
+        states = {FAILURE} if state == NOT_RUN and not named else {state}
         for pattern, kept in self.rules:
-            if pattern == state or (pattern not in STATES and fnmatch.fnmatchcase(name, pattern)):
+            if pattern in states or (pattern not in STATES and fnmatch.fnmatchcase(name, pattern)):
                 return kept
         return None
 

@@ -134,7 +134,7 @@ class TaskRecordAdmin(_ReadOnlyAdmin):
     def get_queryset(self, request: Any) -> Any:
         """The columns that a list shows: a body may have megabytes."""
         listed = ("task_id", "name", "state", "date_published", "date_done", "eta", "queue")
-        return super().get_queryset(request).only(*listed, "date_created")
+        return super().get_queryset(request).only(*listed, "date_created", "outcome_stamp")
 
     @admin.display(description="call")
     def call_shown(self, row: Any) -> str:

@@ -10,9 +10,11 @@ from django.utils import timezone
 
 from fullresult.django.listing import MOST_NAMES, task_names
 from fullresult.django.site import alias_for_models, full_of_site
-from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
+from fullresult.record import FAILURE, NOT_RUN, SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OPEN, OWN_SECTION
 
+_RAN_FROM = "0000000000"
+"""The stamp of every outcome is greater, but for that of what never ran."""
 _SPANS = {"15m": "the last 15 minutes", "1h": "the last hour", "1d": "the last day"}
 _SPANS |= {"7d": "the last 7 days"}
 _LENGTHS = {
@@ -34,6 +36,11 @@ class StateFilter(admin.SimpleListFilter):
         state = self.value()
         if state not in STATES:
             return queryset
+        if state in (FAILURE, NOT_RUN):
+            # One section has both: what never ran has the least stamps that there are.
+            found = queryset.filter(bucket=FAILURE)
+            never_ran = {"outcome_stamp__lt": _RAN_FROM}
+            return found.filter(**never_ran) if state == NOT_RUN else found.exclude(**never_ran)
         if state in OWN_SECTION:
             return queryset.filter(bucket=state)
         if state == SUCCESS:

@@ -17,7 +17,8 @@ from fullresult.django.querysets import (
 )
 from fullresult.django.site import full_of_site
 from fullresult.insight.words import call, ending
-from fullresult.record import STATES
+from fullresult.record import FAILURE, NOT_RUN, STATES
+from fullresult.record.stamps import RANK, rank_in
 
 if TYPE_CHECKING:
     from fullresult import record
@@ -74,6 +75,7 @@ class TaskRecord(models.Model):
     fingerprint = _text()
     resent = _text()
     bucket = _text(editable=False)
+    outcome_stamp = _text(editable=False)
 
     objects = OfStorage.from_queryset(Records)()
 
@@ -91,6 +93,16 @@ class TaskRecord(models.Model):
         )
 
     save = save_base = read_only
+
+    @classmethod
+    def from_db(cls, db: Any, field_names: Any, values: Any) -> TaskRecord:
+        """The row, in its state: what never ran is kept as a FAILURE."""
+        found: TaskRecord = super().from_db(db, field_names, values)
+        known = vars(found)
+        stamp = known.get("outcome_stamp") or ""
+        if known.get("state") == FAILURE and rank_in(stamp) == RANK[NOT_RUN]:
+            found.state = NOT_RUN
+        return found
 
     def __str__(self) -> str:
         return f"{self.name or '?'} {self.task_id}"

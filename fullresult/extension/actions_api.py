@@ -16,11 +16,13 @@ from fullresult.actions.batch import Report, would_resend
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.schedules import utc_of
+from fullresult.actions.surgery import Surgery
 from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import whole_query_of
 from fullresult.importers.deed import Import, Wish
 from fullresult.importers.importing import Imported
 from fullresult.insight.dates import length_of
+from fullresult.insight.surgery.plan import How
 from fullresult.record import TaskRecord
 from fullresult.record.filters import TaskFilters
 from fullresult.storage import TaskQuery
@@ -36,9 +38,10 @@ class ActionsAPI:
 
     def acting(self, actor: Actor) -> Deeds:
         """The deeds of *actor*: commands and pages act through them. Raises `StorageError`."""
-        return Deeds(
-            self.parts.app, self.parts.settings, self.parts.storage, self.parts.recorder, actor
-        )
+        parts = self.parts
+        diverter = parts.diverter if parts.settings.schedule_eta else None
+        known = (parts.app, parts.settings, parts.storage, parts.recorder)
+        return Deeds(*known, actor, diverter)
 
     def delete(
         self,
@@ -124,6 +127,33 @@ class ActionsAPI:
         `LookupError` for an unknown id; `StorageError`; the broker's errors.
         """
         return self._deeds(actor).resend(task_id_or_record, args, kwargs, options)
+
+    def surgery(
+        self,
+        task_id: str,
+        how: How | None = None,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+    ) -> Surgery:
+        """An operation on a workflow: its `plan()` shows what it would do, its `run()` does it.
+
+        *how* is "resume" (go on with a chain at the step that failed), "heal" (run the members of a
+        chord that failed again, so that its body runs) or "fork" (run a step and all that follows
+        again under new ids, with new *args* and *kwargs* if given). Without it, the state of the
+        task decides.
+        """
+        who = actor_here("python", actor)
+        return self.operating(who, task_id, how, args=args, kwargs=kwargs)
+
+    def operating(
+        self, actor: Actor, task_id: str, how: How | None = None, **arguments: Any
+    ) -> Surgery:
+        """An operation of *actor*: commands and pages operate through it; see `surgery`."""
+        parts = self.parts
+        known = (parts.app, parts.storage, parts.recorder, actor, task_id, how)
+        return Surgery(*known, **arguments)
 
     def resend_many(
         self,

@@ -11,9 +11,15 @@ from typing import Any
 
 from fullresult.record import TaskRecord, encoding
 
+_PARTS = ("arguments", "sent")
+"""Properties whose values are those of others."""
 _FIELDS = (
     "task_id",
-    *(name for name, value in vars(TaskRecord).items() if isinstance(value, property)),
+    *(
+        name
+        for name, value in vars(TaskRecord).items()
+        if isinstance(value, property) and name not in _PARTS
+    ),
     *("date_created", "date_updated", "date_published"),
 )
 _DEEPEST = 200
@@ -22,7 +28,7 @@ _DEEPEST = 200
 def document(record: TaskRecord) -> dict[str, Any]:
     """Every field of *record* and its runs, as values that JSON can hold."""
     known = record.arguments._asdict()
-    found = {n: known[n] if n in known else getattr(record, n) for n in _FIELDS if n != "arguments"}
+    found = {n: known[n] if n in known else getattr(record, n) for n in _FIELDS}
     found["executions"] = [asdict(execution) for execution in record.executions]
     return {name: plain(value) for name, value in found.items()}
 

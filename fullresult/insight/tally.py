@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fullresult.insight.statistics import Counts, Percentiles, Statistics, TaskStatistics
-from fullresult.record import FAILURE, FINISHED, SUCCESS, UNSENT
+from fullresult.record import FAILURE, FINISHED, NOT_RUN, SUCCESS, UNSENT
 from fullresult.record.dates import cut
 from fullresult.record.sample import Sample
 from fullresult.storage import Alike
@@ -194,7 +194,7 @@ class _Tally:
         )
 
 
-_DROPPED = FINISHED - {SUCCESS, FAILURE}
+_DROPPED = FINISHED - {SUCCESS, FAILURE, NOT_RUN}
 _NUMBERS = ("tasks", "published", "started", "succeeded", "failed", "dropped", "retried")
 
 

@@ -14,7 +14,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.record import Entry, Message, Outcome, Start, Stored, TaskRecord
+from fullresult.record import (
+    Entry,
+    Message,
+    Outcome,
+    OwnMessage,
+    Start,
+    Stored,
+    TaskRecord,
+    not_run,
+)
 from fullresult.record.dates import from_milliseconds, to_milliseconds
 
 _EVENT, _WITHDRAWAL, _COUNT = b"E", b"W", b"C"
@@ -76,12 +85,14 @@ def _fields(event: TaskRecord) -> tuple[Any, ...]:
         event.date_created,
         event.date_updated,
         event.date_published,
-        event.outcome,
+        event.outcome and not_run.as_written(event.outcome),
         event.message,
         event.start,
         event.stored,
         event.entries,
         event.resent,
+        event.published_again,
+        event.own,
     )
 
 
@@ -98,18 +109,24 @@ _JSON = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=F
 
 def _event(values: list[Any]) -> TaskRecord:
     fields = values[: len(dataclasses.fields(TaskRecord))]
-    task_id, created, updated, published, outcome, message, start, stored, entries, *rest = fields
+    # Lines of an older version have fewer.
+    fields += [None] * (len(dataclasses.fields(TaskRecord)) - len(fields))
+    task_id, created, updated, published, outcome, message, start, stored, entries = fields[:9]
+    resent, again, own = fields[9:]
+    known = _part(Outcome, outcome, dates=_DATES_OF_OUTCOME)
     return TaskRecord(
         _text(task_id),
         from_milliseconds(created),
         from_milliseconds(updated),
         _date(published),
-        _part(Outcome, outcome, dates=_DATES_OF_OUTCOME),
+        known and not_run.as_read(known),
         _part(Message, message, dates=_DATES_OF_MESSAGE, bodies=_BODY_OF_MESSAGE),
         _part(Start, start, dates=_DATES_OF_START),
         _part(Stored, stored, bodies=_BODY_OF_STORED),
         tuple(_part(Entry, entry, dates=_DATES_OF_ENTRY) for entry in entries),
-        _text(rest[0]) if rest and rest[0] is not None else None,  # an older version has none
+        None if resent is None else _text(resent),
+        again,
+        _part(OwnMessage, own),
     )
 
 

@@ -6,6 +6,7 @@ from fullresult.record.dates import cut, from_milliseconds
 from fullresult.record.failure import Decision, FailureGroup, FailureQuery
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
 from fullresult.record.merging import fold, merge
+from fullresult.record.own_message import OwnMessage
 from fullresult.record.pages import cursor as cursor_of
 from fullresult.record.parts import (
     PROTOCOL_1,
@@ -21,12 +22,13 @@ from fullresult.record.query import TaskQuery
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.shape import Shape
-from fullresult.record.stamps import FIRST, Attempt
+from fullresult.record.stamps import BELOW_SUCCESS, FIRST, PUBLISHED_BELOW, Attempt
 from fullresult.record.states import (
     FAILURE,
     FINISHED,
     IGNORED,
     INTERRUPTED,
+    NOT_RUN,
     PENDING,
     REJECTED,
     RETRY,
@@ -42,15 +44,18 @@ from fullresult.record.task import TaskRecord
 from fullresult.record.worker import Worker
 
 __all__ = [
+    "BELOW_SUCCESS",
     "ENTRY_NAME",
     "FAILURE",
     "FINISHED",
     "FIRST",
     "IGNORED",
     "INTERRUPTED",
+    "NOT_RUN",
     "ORIGINAL_ID",
     "PENDING",
     "PROTOCOL_1",
+    "PUBLISHED_BELOW",
     "REDACTED",
     "REJECTED",
     "RETRY",
@@ -73,6 +78,7 @@ __all__ = [
     "FailureQuery",
     "Message",
     "Outcome",
+    "OwnMessage",
     "Sample",
     "Schedule",
     "ScheduleQuery",

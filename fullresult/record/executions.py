@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from fullresult.record.parts import Entry, Execution, Outcome, Start
 from fullresult.record.stamps import Attempt, is_redelivery, named_by, release_in, worker_in
-from fullresult.record.states import FINISHED, RETRY, STARTED
+from fullresult.record.states import FINISHED, NOT_RUN, RETRY, STARTED
 
-_RAN = FINISHED | {STARTED, RETRY}
+_RAN = FINISHED - {NOT_RUN} | {STARTED, RETRY}
 _ATTEMPT = slice(0, 9)
 """The part of a stamp that names the attempt: nesting and retries."""
 

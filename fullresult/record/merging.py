@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
+from fullresult.record.own_message import OwnMessage, published_again
 from fullresult.record.parts import Entry, Message, Outcome, Start, Stored
 from fullresult.record.resent import latest
+from fullresult.record.states import SUCCESS
 from fullresult.record.task import TaskRecord
 
 _First = TypeVar("_First", Message, Start)
-_Last = TypeVar("_Last", Outcome, Stored)
+_Last = TypeVar("_Last", Outcome, Stored, OwnMessage)
 
 
 def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
@@ -31,8 +33,10 @@ def merge(a: TaskRecord, b: TaskRecord) -> TaskRecord:
         message=_least(a.message, b.message),
         start=_least(a.start, b.start),
         stored=_greatest(a.stored, b.stored),
-        entries=_union(a.entries, b.entries),
+        entries=_union(_union(a.entries, b.entries), _lost(a.outcome, b.outcome)),
         resent=latest(a.resent, b.resent, outcome and outcome.stamp),
+        published_again=published_again(a.message, b.message, a.published_again, b.published_again),
+        own=_greatest(a.own, b.own),
     )
 
 
@@ -55,6 +59,20 @@ def _greatest(a: _Last | None, b: _Last | None) -> _Last | None:
 
 def _least(a: _First | None, b: _First | None) -> _First | None:
     return min(a, b, key=lambda part: part.stamp) if a and b else a or b
+
+
+def _lost(a: Outcome | None, b: Outcome | None) -> tuple[Entry, ...]:
+    """The entry of a run that succeeded, and whose end another outcome replaces.
+
+    A success leaves no entry by itself: most tasks have one run.
+    """
+    if a is None or b is None or a.stamp == b.stamp:
+        return ()
+    lost = min(a, b, key=lambda outcome: outcome.stamp)
+    if lost.state != SUCCESS or not (lost.date_started or lost.worker):
+        return ()
+    dates = lost.date_started, lost.date_done
+    return (Entry(lost.stamp, lost.retries, SUCCESS, lost.worker, *dates, None, None, None),)
 
 
 def _union(a: tuple[Entry, ...], b: tuple[Entry, ...]) -> tuple[Entry, ...]:

@@ -13,6 +13,7 @@ from fullresult.record.dates import from_milliseconds
 from fullresult.record.states import (
     FAILURE,
     IGNORED,
+    NOT_RUN,
     PENDING,
     REJECTED,
     RETRY,
@@ -25,6 +26,7 @@ from fullresult.record.states import (
 )
 
 RANK = {
+    NOT_RUN: "-0",
     SCHEDULED: "00",
     SCHEDULED_SENT: "10",
     PENDING: "20",
@@ -42,6 +44,12 @@ REDELIVERED_SUCCESS = "69"
 keeps the row, the second is kept as an entry."""
 CUSTOM_STATE = "41"
 """The rank of a state of the user's own, just above STARTED."""
+PUBLISHED_BELOW = "00000000021"
+"""Greater than the stamp of every publish of a first attempt, and of no other event."""
+BELOW_SUCCESS = "00000000069"
+"""A lesser stamp is of no success, and takes the place of none."""
+_RANK = slice(9, 11)
+"""Where a stamp has the rank of its state."""
 _FOR = "#"
 """Precedes the id of the schedule that the message of a run was sent for, before the worker's."""
 _BY = "@"
@@ -126,6 +134,8 @@ class Attempt(NamedTuple):
 
 
 FIRST = Attempt()
+LAST = Attempt(999, 999_999)
+"""Greater than any: what has its stamp loses to every message that was ever published."""
 
 
 def worker_in(stamp: str) -> str:
@@ -136,6 +146,11 @@ def worker_in(stamp: str) -> str:
 def release_in(stamp: str) -> str:
     """The release of the worker that *stamp* names; "" for none."""
     return stamp.partition(_BY)[2].partition(_RELEASE)[2]
+
+
+def rank_in(stamp: str) -> str:
+    """The rank that *stamp* has, of `RANK` and the others."""
+    return stamp[_RANK]
 
 
 def is_redelivery(stamp: str) -> bool:

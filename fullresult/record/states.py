@@ -13,9 +13,11 @@ FAILURE = "FAILURE"
 REVOKED = "REVOKED"
 REJECTED = "REJECTED"
 IGNORED = "IGNORED"
+NOT_RUN = "NOT_RUN"
+"""Of a step that never ran, because one before it failed. Celery's result API calls it FAILURE."""
 INTERRUPTED = "INTERRUPTED"
 """The end of an execution that was cut off; never the state of a task."""
-FINISHED = frozenset({SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED})
+FINISHED = frozenset({SUCCESS, FAILURE, REVOKED, REJECTED, IGNORED, NOT_RUN})
 STATES = (
     SCHEDULED,
     SCHEDULED_SENT,
@@ -28,6 +30,7 @@ STATES = (
     REVOKED,
     REJECTED,
     IGNORED,
+    NOT_RUN,
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from fullresult.record import encoding, pages
 from fullresult.record.executions import executions_of
 from fullresult.record.headers import ENTRY_NAME, TRIGGERED
+from fullresult.record.own_message import OwnMessage
 from fullresult.record.parts import (
     REDACTED,
     Arguments,
@@ -47,6 +48,10 @@ class TaskRecord:
     entries: tuple[Entry, ...] = ()
     resent: str | None = None
     """The mark that it was sent again after its outcome; see `record.resent`."""
+    published_again: str | None = None
+    """The stamp of the second publish of this id; None if there was one at most."""
+    own: OwnMessage | None = None
+    """The message of the run that the outcome with the same stamp is of; told if there are two."""
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.task_id} {self.name} {self.state}>"
@@ -54,6 +59,21 @@ class TaskRecord:
     @property
     def state(self) -> str:
         return self.outcome.state if self.outcome else PENDING
+
+    @property
+    def sent(self) -> Message | None:
+        """The message whose arguments are shown: of the run that the outcome is of, if known."""
+        if self.own and self.outcome and self.own.stamp == self.outcome.stamp:
+            return self.own.message
+        return self.message
+
+    @property
+    def arguments_in_doubt(self) -> bool:
+        """True if it may be another publish of this id that the outcome belongs to."""
+        outcome = self.outcome
+        if self.published_again is None or outcome is None or not outcome.date_started:
+            return False
+        return self.own is None or self.own.stamp != outcome.stamp
 
     @property
     def name(self) -> str | None:
@@ -72,7 +92,7 @@ class TaskRecord:
     @property
     def arguments(self) -> Arguments:
         """`args` and `kwargs`, with the body that has both decoded once."""
-        message = self.message
+        message = self.sent
         if message is None:
             return Arguments(None, None)
         if self._body is not None:
@@ -83,13 +103,13 @@ class TaskRecord:
     @cached_property
     def _body(self) -> Any:
         """The body's three parts, decoded once; None if they cannot be."""
-        sent = self.message
+        sent = self.sent
         return sent and encoding.decode_body(sent.body, sent.content_type, sent.content_encoding)
 
     @property
     def embed(self) -> dict[str, Any]:
         """Links, errbacks, chain and chord: Celery's signatures as plain dicts."""
-        sent = self.message
+        sent = self.sent
         if sent is None or sent.embed is not None:
             return _mapping(sent and sent.embed)
         links = self._body[2] if self._body else None
@@ -99,17 +119,17 @@ class TaskRecord:
 
     @property
     def headers(self) -> dict[str, Any]:
-        return _mapping(self.message and self.message.headers)
+        return _mapping(self.sent and self.sent.headers)
 
     @property
     def properties(self) -> dict[str, Any]:
         """How the message was published: the keywords of kombu's `Producer.publish`."""
-        return _mapping(self.message and self.message.properties)
+        return _mapping(self.sent and self.sent.properties)
 
     @property
     def notes(self) -> dict[str, str]:
         """The parts of the message that this record lacks, and why."""
-        text = self.message.notes if self.message else None
+        text = self.sent.notes if self.sent else None
         return {} if text is None else dict(json.loads(text))
 
     @property

@@ -80,12 +80,12 @@ def capture_known(
     return _message(stamp, call, dict(known), limits, redact)
 
 
-def without_content(known: Message) -> Message:
+def without_content(known: Message, why: str = IGNORED) -> Message:
     """*known* of a task that is not to be recorded: only its name and where it goes."""
     lost: dict[str, Any] = dict.fromkeys(
         ("args", "kwargs", "embed", "body", "headers", "properties")
     )
-    return known._replace(**lost, notes=json.dumps(dict.fromkeys(lost, IGNORED)))
+    return known._replace(**lost, notes=json.dumps(dict.fromkeys(lost, why)))
 
 
 def capture_again(

@@ -18,6 +18,8 @@ class GivenResult(NamedTuple):
     """*value* as the backend's `encode_result` made it."""
     traceback: str | None
     request: Context | None
+    never_ran: str | None = None
+    """The reason if the task never ran: another one failed, and this is *its* error."""
 
     @property
     def own_request(self) -> Context | None:

@@ -14,7 +14,7 @@ from celery.result import GroupResult
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import ensure_bytes
 
-from fullresult.record import FINISHED, RETRY, SUCCESS, Entry, Outcome, Stored, encoding
+from fullresult.record import FINISHED, NOT_RUN, RETRY, SUCCESS, Entry, Outcome, Stored, encoding
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import is_open
 from fullresult.recording.fingerprint import fingerprint
@@ -218,7 +218,7 @@ def outcome_of(
         *result,
         *failure[:3],
         children,
-        fingerprint=failure.fingerprint if state in FINISHED else None,
+        fingerprint=failure.fingerprint if state in FINISHED - {NOT_RUN} else None,
     )
 
 
@@ -246,7 +246,7 @@ def entries_of(outcome: Outcome, now: Moment, *, again: bool) -> tuple[Entry, ..
         # Another run may not have ended yet, and its success would then take the row.
         kept = again
     else:
-        kept = outcome.state in FINISHED or outcome.state == RETRY
+        kept = outcome.state in FINISHED - {NOT_RUN} or outcome.state == RETRY
     return (entry_of(outcome, now.at),) if kept else ()
 
 

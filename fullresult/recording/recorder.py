@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from fullresult.config import Settings, is_recorded
 from fullresult.record import (
     FAILURE,
     INTERRUPTED,
+    NOT_RUN,
     PENDING,
     RETRY,
     REVOKED,
@@ -32,11 +34,11 @@ from fullresult.record import (
     encoding,
 )
 from fullresult.record.schedule import Schedule
-from fullresult.record.stamps import Attempt, Clock, Moment, attempt_in
+from fullresult.record.stamps import FIRST, LAST, Attempt, Clock, Moment, attempt_in
 from fullresult.record.states import is_open
 from fullresult.recording import message, this_worker
 from fullresult.recording.already_written import AlreadyWritten
-from fullresult.recording.descriptions import Describe, Descriptions
+from fullresult.recording.descriptions import Describe, Descriptions, Resent
 from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Call, Payload
 from fullresult.recording.optional_redactor import OptionalRedactor
@@ -62,11 +64,12 @@ from fullresult.recording.requests import (
     attempt_of,
     is_redelivered,
     name_of,
+    recorded_attempt,
     schedule_of,
     worker_of,
 )
 from fullresult.recording.writer import Finish, Write, Writer
-from fullresult.storage import Storage, StorageError
+from fullresult.storage import Storage
 
 
 class Recorder:
@@ -150,11 +153,13 @@ class Recorder:
 
     # ---- schedules
 
-    def scheduled(self, call: Call, schedule: Schedule, eta: datetime | None) -> TaskRecord:
+    def scheduled(
+        self, call: Call, schedule: Schedule, eta: datetime | None, again: Resent = None
+    ) -> TaskRecord:
         """The event that *schedule* keeps the message of *call*, to be run at *eta* or at once."""
         now = self._clock.moment()
         attempt = attempt_in(call.headers)
-        described = self._of_schedule(call, eta)(attempt.stamp(SCHEDULED, now))
+        described = self._of_schedule(call, eta, again)(attempt.stamp(SCHEDULED, now))
         outcome = outcome_of(SCHEDULED, attempt, now, eta=eta)
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
@@ -166,9 +171,9 @@ class Recorder:
         outcome = self._dated(self._unsent(attempt, now, error, call), call.headers["task"])
         return TaskRecord(schedule.task_id, now.at, now.at, outcome=outcome, message=described)
 
-    def _of_schedule(self, call: Call, eta: datetime | None) -> Describe:
-        is_recorded = self.records(str(call.headers["task"]))
-        return self._descriptions.of_schedule(call, eta, with_content=is_recorded)
+    def _of_schedule(self, call: Call, eta: datetime | None, again: Resent = None) -> Describe:
+        recorded = self.records(str(call.headers["task"]))
+        return self._descriptions.of_schedule(call, eta, with_content=recorded, again=again)
 
     # ---- runs
 
@@ -313,7 +318,10 @@ class Recorder:
         name = name_of(request)
         if request is None or not name or not self.records(name):
             return event, None
-        return event, self._descriptions.of_given_request(request, name)
+        message_of = self._descriptions.of_given_request(request, name, given.never_ran)
+        if given.never_ran is None:
+            return event, message_of
+        return replace(event, message=message_of(LAST.stamp(SUCCESS, now))), None
 
     def _given(self, given: GivenResult, now: Moment) -> Outcome:
         request, state = given.own_request, given.state
@@ -324,13 +332,13 @@ class Recorder:
         if failed:
             failure = describe_stored(name, value, traceback, self._limit, *hide)
         kept = NO_RESULT if failed else self._kept(name, value)
+        if given.never_ran is not None:
+            return self._dated(outcome_of(NOT_RUN, FIRST, now, failure=failure), name)
         if request is not None:
             return self._ended(state, request, now, result=kept, failure=failure)
         attempt, worker = self._attempt_of(given.task_id)
         outcome = outcome_of(state, attempt, now, worker=worker, result=kept, failure=failure)
         return self._dated(outcome, None)
-
-    # ---- outcomes
 
     def _ended(
         self,
@@ -363,16 +371,7 @@ class Recorder:
 
     def _attempt_of(self, task_id: str) -> tuple[Attempt, str | None]:
         """The attempt and worker of a task whose signal does not say them."""
-        known = self._received.attempt(task_id)
-        if known is not None:
-            return known
-        try:
-            record = self.writer.get(encoding.key(task_id))
-        except StorageError:
-            record = None
-        if record is None or record.outcome is None:
-            return Attempt(), None
-        return Attempt.in_stamp(record.outcome.stamp), record.worker
+        return self._received.attempt(task_id) or recorded_attempt(self.writer.get, task_id)
 
     def _finish(
         self, task_id: str, now: Moment, outcome: Outcome, message_of: Describe | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -10,9 +10,10 @@ from celery import Celery
 from celery.app.task import Context
 from celery.worker.request import Request
 
-from fullresult.record import encoding
+from fullresult.record import TaskRecord, encoding
 from fullresult.record.headers import SCHEDULE_ID
 from fullresult.record.stamps import Attempt, attempt_in
+from fullresult.storage import StorageError
 
 _LONGEST_ID = 64
 _OF_STAND_INS = (
@@ -56,6 +57,19 @@ class ReceivedRequests:
         if request is None:
             return None
         return attempt_in(request.request_dict), worker_of(request)
+
+
+def recorded_attempt(
+    get: Callable[[str], TaskRecord | None], task_id: str
+) -> tuple[Attempt, str | None]:
+    """The attempt and the worker of *task_id* that its record, which *get* answers, knows last."""
+    try:
+        record = get(encoding.key(task_id))
+    except StorageError:
+        record = None
+    if record is None or record.outcome is None:
+        return Attempt(), None
+    return Attempt.in_stamp(record.outcome.stamp), record.worker
 
 
 def attempt_of(request: Context) -> Attempt:

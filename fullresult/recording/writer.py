@@ -14,7 +14,7 @@ from fullresult.outage.breaker import Breaker
 from fullresult.outage.flusher import Flusher
 from fullresult.outage.lines import Frame
 from fullresult.outage.opening import flusher_of
-from fullresult.record import TaskRecord
+from fullresult.record import FINISHED, OwnMessage, TaskRecord
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import Clock
 from fullresult.recording.descriptions import Describe
@@ -103,11 +103,16 @@ class Writer:
     def _add_message(
         self, event: TaskRecord, lacking: Collection[str], describe: Describe | None
     ) -> None:
-        """Add the message to a record that has none: its publisher was not recorded."""
+        """Add the message to a record that has none: its publisher was not recorded.
+
+        Where the id was published again, the end of a run tells which message it had.
+        """
         if lacking and describe is not None and event.outcome is not None:
             now = self._clock.moment().at
             described = describe(event.outcome.stamp)
-            self.write(TaskRecord(event.task_id, now, now, message=described))
+            ended = event.outcome.state in FINISHED and event.outcome.date_started is not None
+            own = OwnMessage.of(described, described.stamp) if ended else None
+            self.write(TaskRecord(event.task_id, now, now, message=described, own=own))
 
     # ---- questions, and schedules
 

@@ -27,7 +27,7 @@ from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
 from fullresult.recording.requests import as_context
 from fullresult.recording.running_tasks import failed
-from fullresult.results import members
+from fullresult.results import members, never_ran
 from fullresult.results.chords import Chords, Ending, ending_of
 from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import (
@@ -130,7 +130,7 @@ class FullResultBackend(WaitingBackend):
     ) -> None:
         """Write the failure of a task, and, as Celery does, under the ids of what waits for it."""
         request = as_context(request)
-        with failed(request):
+        with failed(request), never_ran.after(task_id, request):
             super().mark_as_failure(task_id, exc, traceback, request, *more, **options)
 
     def store_result(
@@ -160,7 +160,7 @@ class FullResultBackend(WaitingBackend):
             )
         except (StorageError, BackendStoreError) as error:
             encoded = self.encode_result(result, state)
-            given = GivenResult(task_id, state, result, encoded, traceback, request)
+            given = self._given(task_id, state, result, encoded, traceback, request)
             if isinstance(error, Refused) or not self._store_later(given):
                 logger.error("fullresult: the result of task %s is not stored: %s", task_id, error)  # noqa: TRY400
             return result
@@ -181,10 +181,17 @@ class FullResultBackend(WaitingBackend):
     ) -> Any:
         recorder = self._here.recorder
         if not (state == states.STARTED and recorder.has_start(request)):
-            given = GivenResult(task_id, state, raw, result, traceback, request)
+            given = self._given(task_id, state, raw, result, traceback, request)
             write = None if ending is None else ending.write
             recorder.result(given, self._serialise(given), write)
         return result
+
+    def _given(
+        self, task_id: str, state: str, value: Any, encoded: Any, traceback: Any, request: Any
+    ) -> GivenResult:
+        why = never_ran.why(task_id) if state == states.FAILURE else None
+        request = request if why is None else never_ran.request_of(task_id, request)
+        return GivenResult(task_id, state, value, encoded, traceback, request, why)
 
     def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
         """Makes what is to be given back of an encoded result in which nothing is left to hide."""
@@ -335,8 +342,9 @@ class FullResultBackend(WaitingBackend):
 
         Celery's own tell no one, and whoever waits for the outer chord waits for ever.
         """
-        told = super().chord_error_from_stack(callback, exc)
-        self._fail_ends_of(callback, exc)
+        with never_ran.body_of_chord(callback):
+            told = super().chord_error_from_stack(callback, exc)
+            self._fail_ends_of(callback, exc)
         self.chords.body_failed(callback, self._expire_at())
         return told
 

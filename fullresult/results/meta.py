@@ -11,6 +11,7 @@ from celery.exceptions import BackendGetMetaError
 
 from fullresult.record import (
     IGNORED,
+    NOT_RUN,
     PENDING,
     RETRY,
     SCHEDULED,
@@ -20,7 +21,7 @@ from fullresult.record import (
     Stored,
     TaskRecord,
 )
-from fullresult.record.stamps import CUSTOM_STATE, RANK
+from fullresult.record.stamps import CUSTOM_STATE, RANK, rank_in
 from fullresult.recording.outcomes import MOST_CHILDREN, first_children
 
 Meta = dict[str, Any]
@@ -28,8 +29,6 @@ Meta = dict[str, Any]
 _VALUES = frozenset({None, "json", "text"})
 """The forms of a result that are the value; the others are texts for people."""
 _WAITING = frozenset({PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT})
-_RANK = slice(9, 11)
-"""Where a stamp has the rank of its state."""
 
 
 class NotKept(Meta):
@@ -52,7 +51,12 @@ class NotKept(Meta):
 
 
 def state_of(record: TaskRecord) -> str:
-    """The state in Celery's words: what waits is PENDING, or RETRY once it has run."""
+    """The state in Celery's words: what waits is PENDING, or RETRY once it has run.
+
+    What never ran because another task failed is FAILURE.
+    """
+    if record.state == NOT_RUN:
+        return str(states.FAILURE)
     if record.state not in _WAITING:
         return record.state
     return RETRY if record.retries else PENDING
@@ -73,7 +77,7 @@ def stored_of(record: TaskRecord) -> Stored | None:
         return None
     if stored.stamp == outcome.stamp:
         return stored
-    rank = stored.stamp[_RANK]
+    rank = rank_in(stored.stamp)
     waits_again = outcome.state in _WAITING and rank == RANK[RETRY]
     gave_up = outcome.state == IGNORED and rank == CUSTOM_STATE
     return stored if waits_again or gave_up else None

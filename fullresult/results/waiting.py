@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from celery.states import READY_STATES
 
 from fullresult.record import TaskRecord
-from fullresult.results.meta import goes_on_as
+from fullresult.results.meta import goes_on_as, state_of
 from fullresult.storage import ResultStorage, StorageError, notice_fork, watch_forks
 from fullresult.storage.threads import begin
 
@@ -134,7 +134,7 @@ class Waiter:
             asked |= wanted
             found = self._storage.get_ended(wanted, messages=self._messages)
             # What is ignored is no end: a chain that replaces a task ends under that one's id.
-            _hand_out({r.task_id: r for r in found if r.state in READY_STATES}, tickets)
+            _hand_out({r.task_id: r for r in found if state_of(r) in READY_STATES}, tickets)
             wanted = _follow(found, tickets) - asked
 
 

@@ -17,6 +17,7 @@ from fullresult.config.router import Outgoing, Router
 from fullresult.record.dates import to_utc
 from fullresult.record.schedule import Schedule
 from fullresult.recording import message, this_worker
+from fullresult.recording.descriptions import Resent
 from fullresult.recording.message import Call
 from fullresult.recording.publishing import Publish, RecordingProducer
 from fullresult.scheduling.capturing_producer import CapturingProducer, capturing
@@ -156,7 +157,19 @@ class Diverter:
             )
         return result
 
-    def _store(self, call: Call, due: timedelta | datetime) -> None:
+    def keep_again(self, call: Call, due: timedelta | datetime, again: Resent) -> None:
+        """Store the message of *call*, which sends *again* once more.
+
+        Raises `NotDivertible`, with nothing stored, if it is to go to the broker; else as
+        `send_task`.
+        """
+        try:
+            self._store(call, due, again)
+        except _Failed as failed:
+            self._fall_back(str(call.headers["id"]), failed)
+        self._look_for_a_sweeper()
+
+    def _store(self, call: Call, due: timedelta | datetime, again: Resent = None) -> None:
         try:
             when = to_utc(self._now() + due if isinstance(due, timedelta) else due)
         except StorageError as error:
@@ -165,7 +178,7 @@ class Diverter:
             when = to_utc(datetime.max.replace(tzinfo=timezone.utc))
         schedule = self._maker.schedule(call, when)
         try:
-            event = self._recorder.scheduled(call, schedule, when)
+            event = self._recorder.scheduled(call, schedule, when, again)
             self._recorder.writer.schedule(schedule, event)
         except Uncertain as error:
             raise _Failed(str(error), call, schedule) from error

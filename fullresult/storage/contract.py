@@ -45,7 +45,8 @@ class Storage(Protocol):
         block each other for good. No reader sees a part of an event. Returns once no event can be
         lost, except those for which `fullresult.storage.may_wait` is true.
 
-        Returns the ids among *events* whose record has no message. Raises `Refused`, and writes
+        Returns the ids of those *events* without a message whose record has none, or was published
+        more than once. Raises `Refused`, and writes
         none of *events*, if the storage cannot keep one of them as it is.
         """
         ...

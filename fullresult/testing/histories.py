@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from fullresult.record import (
     FINISHED,
     INTERRUPTED,
+    NOT_RUN,
     STATES,
     Entry,
     Message,
     Outcome,
+    OwnMessage,
     Start,
     Stored,
     TaskRecord,
 )
 from fullresult.record.resent import latest, mark
+from fullresult.record.stamps import RANK
 from fullresult.testing import samples
 
 T = TypeVar("T")
@@ -52,6 +55,8 @@ def events(draw: st.DrawFn, task_id: str, number: int) -> TaskRecord:
         stored=draw(st.none() | st.builds(Stored, stamps, _bodies, _types, _encodings)),
         entries=draw(_entries(number)),
         resent=latest(resent, None, outcome and outcome.stamp),
+        published_again=draw(st.none() | stamps),
+        own=draw(st.none() | st.builds(OwnMessage, stamps, st.sampled_from(["{}", '["é"]']))),
     )
 
 
@@ -77,7 +82,7 @@ def deliveries(draw: st.DrawFn, told: Sequence[T]) -> list[list[T]]:
 def _stamps(at: Any, tag: str) -> st.SearchStrategy[str]:
     return st.builds(
         samples.stamp,
-        _states,
+        _states.filter(lambda state: state != NOT_RUN),  # whose rank no other state has
         at,
         nesting=st.integers(0, 2),
         retries=st.integers(0, 12),
@@ -88,13 +93,16 @@ def _stamps(at: Any, tag: str) -> st.SearchStrategy[str]:
 @st.composite
 def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
     state = draw(_states)
+    stamp = draw(stamps)
+    if state == NOT_RUN:
+        stamp = stamp[:9] + RANK[NOT_RUN] + stamp[11:]
     known: dict[str, Any] = {
         name: draw(_texts)
         for name in ("worker", "result_text", "exception_type", "exception_message", "traceback")
     }
     return samples.outcome(
         state,
-        stamp=draw(stamps),
+        stamp=stamp,
         date_started=draw(_dates),
         date_done=draw(_dates) if state in FINISHED else None,
         runtime=draw(st.none() | st.floats(0, 1e9)),

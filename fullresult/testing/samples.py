@@ -16,6 +16,7 @@ from fullresult.record import (
     Entry,
     Message,
     Outcome,
+    OwnMessage,
     Start,
     Stored,
     TaskRecord,
@@ -266,6 +267,8 @@ def rich(task_id: str) -> TaskRecord:
         stored=RICH_STORED,
         entries=(RICH_ENTRY,),
         resent=mark(RICH_OUTCOME.stamp, after(6), "neu $.%_"),
+        published_again=stamp("PENDING", after(1), tag="b2"),
+        own=OwnMessage.of(RICH_MESSAGE, RICH_OUTCOME.stamp),
     )
 
 

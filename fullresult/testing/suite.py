@@ -15,6 +15,7 @@ from fullresult.testing.keep_schedules import Scheduling
 from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
 from fullresult.testing.results import Results
+from fullresult.testing.runs import Runs
 from fullresult.testing.setup_and_close import Life
 from fullresult.testing.shapes import Shapes
 from fullresult.testing.statistics import Statistics
@@ -27,6 +28,7 @@ from fullresult.testing.write_and_join import Joining
 class StorageSuite(
     Life,
     Keeping,
+    Runs,
     Finding,
     Arguments,
     Paging,

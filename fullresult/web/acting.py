@@ -60,12 +60,17 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
 
 def deeds_of(request: Request, person: Person) -> Deeds:
     """The deeds of *person*. The page says so if the audit log could not be written."""
+    return site_of(request).full.acting(actor_of(request, person))
+
+
+def actor_of(request: Request, person: Person) -> Actor:
+    """*person*, acting by the pages."""
 
     def unwritten(why: str) -> None:
         logger.error("fullresult: what %s did is not in the audit log: %s", person.name, why)
         visit_of(request).unwritten = why
 
-    return site_of(request).full.acting(Actor(person.name, "web", unwritten=unwritten))
+    return Actor(person.name, "web", unwritten=unwritten)
 
 
 def pace() -> Pace:

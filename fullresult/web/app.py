@@ -39,6 +39,7 @@ from fullresult.web.pages import (
     stale,
     stale_scheduled,
     suggest,
+    surgery,
     task,
     tasks,
     why,
@@ -57,7 +58,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
-    *(workers, queues, why, audit, suggest, login, health, metrics),
+    *(surgery, workers, queues, why, audit, suggest, login, health, metrics),
 )
 
 

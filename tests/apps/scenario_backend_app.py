@@ -51,6 +51,14 @@ def spoil(value: Any) -> Any:
     raise ValueError(f"spoilt {value}")
 
 
+@task()
+def pass_if_open(value: Any, gate: str) -> Any:
+    """Fail as long as there is no file *gate*."""
+    if not Path(gate).exists():
+        raise ValueError("shut")
+    return value
+
+
 class OrderError(Exception):
     """An application's own."""
 

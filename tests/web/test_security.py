@@ -53,6 +53,7 @@ GET_PAGES = (
         "/metrics",
         "/failures",
         "/trigger?name=often",
+        "/surgery?id=a&how=fork",
     ),
     *("/cancel?id=a", "/reschedule?id=a", "/release?id=a", "/send-now?id=a", "/suggest?word=n"),
 )
@@ -325,7 +326,7 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
     """So that a new one is looked at."""
     assert set(posts(pages)) == {
         *("/retry", "/edit", "/cancel", "/reschedule", "/release", "/send-now", "/trigger"),
-        *("/failure", "/login", "/logout"),
+        *("/surgery", "/failure", "/login", "/logout"),
     }
 
 

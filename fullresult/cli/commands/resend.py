@@ -16,7 +16,7 @@ from fullresult.cli.commands.orphans import show_orphans
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.ids import whole
-from fullresult.cli.preview import preview, say_imported
+from fullresult.cli.preview import preview, say_imported, say_workflows
 from fullresult.cli.report import Words, act
 from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
@@ -179,6 +179,7 @@ def _by_id(full: FullResult, ids: Sequence[str], how: How) -> None:
         say(f"About to send again {count_of(len(records))}:", err=True)
         show_records(records, err=True, table=True)
         say_imported(records)
+        say_workflows(records)
         how.ask(_question(len(records)))
     if how.dry_run:
         _print_ids(record.task_id for record in records)

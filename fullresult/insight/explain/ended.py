@@ -9,7 +9,16 @@ from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, n
 from fullresult.insight.fleet import Life
 from fullresult.insight.timeline import waited
 from fullresult.insight.words import brief, count_of, span
-from fullresult.record import FAILURE, IGNORED, REJECTED, REVOKED, SUCCESS, UNSENT, TaskRecord
+from fullresult.record import (
+    FAILURE,
+    IGNORED,
+    NOT_RUN,
+    REJECTED,
+    REVOKED,
+    SUCCESS,
+    UNSENT,
+    TaskRecord,
+)
 from fullresult.record.stamps import worker_in
 
 _LATE = 2.0
@@ -21,11 +30,12 @@ _FORGOTTEN = 10_000
 
 
 def without_a_start(case: Case) -> Finding | None:
-    """FAILURE of a task that no worker ever had: a step before it failed."""
+    """The end of a task that no worker ever had: a step before it failed."""
     record = case.record
-    if record is None or record.state != FAILURE or record.executions or record.message:
+    if record is None or record.executions or record.worker:
         return None
-    if record.worker:
+    # Older versions, and other backends' records, say FAILURE without a message.
+    if record.state != NOT_RUN and (record.state != FAILURE or record.message):
         return None
     failed = _first_failure(case, record)
     sentence = "It never ran: a step before it failed"
@@ -35,7 +45,7 @@ def without_a_start(case: Case) -> Finding | None:
     if failed is not None:
         sentence += f", {failed.name} ({failed.task_id}), with {_error(failed)}"
         commands = (f"{COMMAND}resend {word(failed.task_id)}",)
-    said = f"FAILURE with {_error(record)}, without a message and without a run"
+    said = f"{record.state} with {_error(record)}, without a message and without a run"
     return Finding(
         "step before it failed",
         f"{sentence}.",

@@ -14,6 +14,7 @@ from fullresult.actions.errors import LeftAlone
 from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
 from fullresult.insight.dates import length, past
 from fullresult.insight.stale import stale_query
+from fullresult.insight.surgery.advice import advice_on
 from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import action, deeds_of, pace
 from fullresult.web.forms import key_of, seen_of
@@ -140,6 +141,7 @@ def preview(request: Request) -> Response:
         request, "retry.html", number=number, records=records, fields=which.fields,
         problems={record.task_id: why_not(record) for record in records},
         spared=_spared(site, which, records), missing=which.way is not None,
+        advice={record.task_id: advice_on(record) for record in records},
         details=_details(site, records[0]) if number == 1 else None, by_search=not which.seen,
     )  # fmt: skip
 

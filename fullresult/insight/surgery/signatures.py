@@ -1,0 +1,137 @@
+"""Signatures as messages have them, plain dicts: their tasks, their ids, where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fullresult.record import TaskRecord
+
+Signature = dict[str, Any]
+_MEMBERSHIP = frozenset({"chord", "group_id", "group_index", "root_id", "parent_id"})
+_OF_RUN = frozenset({"chord_size", "chord_run"})
+"""Keys of a body: what a run of the chord knew of itself."""
+_IDS = frozenset({"task_id", "group_id"})
+_DEEPEST = 100
+
+
+class TooDeep(ValueError):
+    """The signatures are nested more deeply than a canvas of Celery's."""
+
+
+class Membership(NamedTuple):
+    """The chord that a task, or the chain that it is a step of, is a member of."""
+
+    group_id: str
+    place: int | None
+    """Its place in the header."""
+    body: Signature
+    last_id: str
+    """The task whose result is the member's: the last step of the chain, or the task itself."""
+
+
+def options_of(signature: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = signature.get("options")
+    return options if isinstance(options, Mapping) else {}
+
+
+def steps_of(record: TaskRecord) -> list[Signature]:
+    """The later steps of its chain, in their order. A message has the last one first."""
+    chain = record.embed.get("chain")
+    if not isinstance(chain, list):
+        return []
+    return [dict(each) for each in reversed(chain) if isinstance(each, Mapping)]
+
+
+def membership_of(record: TaskRecord) -> Membership | None:
+    """The chord that *record*, or the last step of its chain, is a member of; None for none."""
+    body, steps = record.embed.get("chord"), steps_of(record)
+    if isinstance(body, Mapping) and record.headers.get("group"):
+        index = record.headers.get("group_index")
+        return _membership(record.headers["group"], index, body, record.task_id)
+    options = options_of(steps[-1]) if steps else {}
+    body, group_id = options.get("chord"), options.get("group_id")
+    if not isinstance(body, Mapping) or not group_id:
+        return None
+    last_id = str(options.get("task_id") or "")
+    return _membership(group_id, options.get("group_index"), body, last_id)
+
+
+def _membership(group_id: Any, index: Any, body: Mapping[str, Any], last_id: str) -> Membership:
+    place = index if isinstance(index, int) else None
+    return Membership(str(group_id), place, dict(body), last_id)
+
+
+def size_of(body: Mapping[str, Any]) -> int | None:
+    """The number of members of its chord; None if it does not know."""
+    size = body.get("chord_size")
+    return size if isinstance(size, int) and not isinstance(size, bool) else None
+
+
+def is_group(signature: Mapping[str, Any]) -> bool:
+    return signature.get("subtask_type") == "group"
+
+
+def tasks_in(signature: Any, depth: int = 0) -> Iterator[tuple[str, str, int]]:
+    """The (id, name, depth) of each task that *signature* would publish, as far as it has an id.
+
+    Errbacks, links and the body of a chord that it is itself a member of are none of them.
+    """
+    if depth > _DEEPEST:
+        raise TooDeep("a signature is nested more than 100 levels deep")
+    if not isinstance(signature, Mapping):
+        return
+    options, kwargs = options_of(signature), signature.get("kwargs")
+    kind, inner = signature.get("subtask_type"), kwargs if isinstance(kwargs, Mapping) else {}
+    if kind in ("chain", "group"):
+        for task in _list(inner.get("tasks")):
+            yield from tasks_in(task, depth + (kind == "group"))
+    elif kind == "chord":
+        header = inner.get("header")
+        tasks = header if isinstance(header, list) else [header]
+        for task in tasks:
+            yield from tasks_in(task, depth + 1)
+        yield from tasks_in(inner.get("body"), depth)
+    elif options.get("task_id"):
+        yield str(options["task_id"]), str(signature.get("task")), depth
+    for task in reversed(_list(options.get("chain"))):
+        yield from tasks_in(task, depth)
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def alone(signature: Signature) -> Signature:
+    """*signature* as a member of nothing."""
+    options = {k: v for k, v in options_of(signature).items() if k not in _MEMBERSHIP}
+    return {**signature, "options": options}
+
+
+def body_alone(body: Signature) -> Signature:
+    """The *body* of a chord, without what a run of that chord knew of itself."""
+    options = {k: v for k, v in options_of(body).items() if k not in ("root_id", "parent_id")}
+    return {**{k: v for k, v in body.items() if k not in _OF_RUN}, "options": options}
+
+
+def renewed(value: Any, new_id: Callable[[str], str], depth: int = 0) -> Any:
+    """*value*, signatures, with *new_id* of each id of a task or group that they would publish.
+
+    Arguments of tasks stay as they are.
+    """
+    if depth > _DEEPEST:
+        raise TooDeep("a signature is nested more than 100 levels deep")
+    if isinstance(value, (list, tuple)):
+        return [renewed(item, new_id, depth + 1) for item in value]
+    if not isinstance(value, Mapping) or "subtask_type" not in value:
+        return value
+    found = {key: item for key, item in value.items() if key not in _OF_RUN}
+    if value.get("subtask_type") in ("chain", "group", "chord"):
+        kwargs = value.get("kwargs")
+        if isinstance(kwargs, Mapping):
+            found["kwargs"] = {k: renewed(v, new_id, depth + 1) for k, v in kwargs.items()}
+    options = {k: renewed(v, new_id, depth + 1) for k, v in options_of(value).items()}
+    for name in _IDS & options.keys():
+        if isinstance(options[name], str):
+            options[name] = new_id(options[name])
+    return {**found, "options": options}
