@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from fullresult.record import PROTOCOL_1, Shape, cursor_of
@@ -18,16 +18,32 @@ _LINK = b"subtask_type"
 """Every signature has this word in its body, whatever serialised it."""
 
 
-def _only_if(part: str, has: str) -> Document:
-    """A field's text if *has* is in it, which few do."""
-    found = {"$indexOfBytes": [{"$ifNull": [f"${part}", ""]}, has]}
-    return {"$cond": [{"$gte": [found, 0]}, f"${part}", None]}
+def _if(condition: Document, then: Any) -> Document:
+    """A field that most documents lack: each that is read costs as much as all that is done."""
+    return {"$cond": [condition, then, "$$REMOVE"]}
 
 
-def _type_of(part: str) -> Document:
-    return {"$type": f"${part}"}
+def _has(part: str, text: str) -> Document:
+    return {"$gte": [{"$indexOfBytes": [{"$ifNull": [f"${part}", ""]}, text]}, 0]}
 
 
+def _is(part: str, *kinds: str) -> Document:
+    return {"$in": [{"$type": f"${part}"}, list(kinds)]}
+
+
+def _lacks(part: str) -> Document:
+    return {"$not": [_is(part, "array", "object", "string", "int", "long", "double", "bool")]}
+
+
+_NAMES: Document = {"$map": {"input": {"$objectToArray": "$kwargs"}, "in": "$$this.k"}}
+_APART: Document = {
+    "$or": [
+        {"$gt": ["$embed", None]},
+        {"$eq": [{"$indexOfBytes": [{"$ifNull": ["$name", ""]}, "celery."]}, 0]},
+        {"$and": [{"$gt": ["$body", None]}, {"$or": [_lacks("args"), _lacks("kwargs")]}]},
+        _is("args", "object"),  # JSON text that is no JSON, or that BSON cannot hold
+    ]
+}
 # The server measures arguments and names their keys, so that no value is sent. What a body has in
 # it only the client can tell.
 _FIELDS: Document = {
@@ -35,21 +51,13 @@ _FIELDS: Document = {
     "name": 1,
     "queue": 1,
     "content_type": 1,
-    "eta": 1,
     "body": 1,
-    "embed": {"$ne": [{"$ifNull": ["$embed", None]}, None]},
-    "properties": _only_if("properties", '"compression"'),
-    "notes": _only_if("notes", PROTOCOL_1),
-    "args": _type_of("args"),
-    "kwargs": _type_of("kwargs"),
-    "positional": {"$cond": [{"$isArray": "$args"}, {"$size": "$args"}, None]},
-    "keywords": {
-        "$cond": [
-            {"$eq": [_type_of("kwargs"), "object"]},
-            {"$map": {"input": {"$objectToArray": "$kwargs"}, "in": "$$this.k"}},
-            None,
-        ]
-    },
+    "eta": _if({"$gt": ["$eta", None]}, "$eta"),
+    "apart": _if(_APART, True),
+    "properties": _if(_has("properties", '"compression"'), "$properties"),
+    "notes": _if(_has("notes", PROTOCOL_1), True),
+    "positional": _if({"$isArray": "$args"}, {"$size": "$args"}),
+    "keywords": _if(_is("kwargs", "object"), _NAMES),
 }
 
 
@@ -65,24 +73,29 @@ class MongoShapes:
         return database.read(lambda handle: _shapes(handle, query))
 
 
-_Key = tuple[Any, ...]
-_Told = tuple[int, str, datetime, datetime | None]
-"""Number, example, newest, first due."""
-
-
 def _shapes(handle: Handle, query: TaskQuery) -> ShapePage:
-    counted: dict[_Key, _Told] = {}
+    counted: dict[tuple[Any, ...], list[Any]] = {}
     apart: list[str] = []
     last: Document | None = None
     for last in _page(handle, query):
-        if _is_apart(last):
+        get = last.get
+        body, keywords = get("body"), get("keywords")
+        if "apart" in last or (body is not None and _LINK in body) or keywords == [TAG]:
             apart.append(last["_id"])
+            continue
+        names = None if keywords is None else tuple(keywords)
+        kind = (get("content_type"), get("properties"), get("positional"), names, get("notes"))
+        told = counted.get(key := (get("name"), get("queue"), *kind))
+        if told is None:
+            counted[key] = [1, last["_id"], last["date_created"], get("eta")]
         else:
-            key = _key(last)
-            counted[key] = _with(counted.get(key), last)
+            told[0] += 1
+            told[2] = last["date_created"]  # the oldest come first
+            if "eta" in last:
+                told[3] = min(filter(None, (told[3], last["eta"])))
     if last is None:
         return ShapePage((), (), None)
-    shapes = tuple(Shape._make((*key, *told)) for key, told in counted.items())
+    shapes = tuple(_shape(key, told) for key, told in counted.items())
     return ShapePage(shapes, tuple(apart), cursor_of(last["date_created"], last["_id"]))
 
 
@@ -98,38 +111,14 @@ def _page(handle: Handle, query: TaskQuery) -> Any:
     )
 
 
-def _is_apart(found: Document) -> bool:
-    body = found.get("body")
-    kinds = (found["args"], found["kwargs"])
-    return (
-        found["embed"]
-        or (found.get("name") or "").startswith("celery.")
-        or (body is not None and (_LINK in body or not {"null", "missing"}.isdisjoint(kinds)))
-        # JSON text that is no JSON, or that BSON cannot hold
-        or found["args"] == "object"
-        or found["keywords"] == [TAG]
-    )
+def _shape(key: tuple[Any, ...], told: list[Any]) -> Shape:
+    name, queue, content_type, properties, positional, keywords, is_old = key
+    compression = None if properties is None else json.loads(properties).get("compression")
+    known = (content_type, compression, positional, _names(keywords), 1 if is_old else 2)
+    return Shape._make((name, queue, *known, *told))
 
 
-def _key(found: Document) -> _Key:
-    """The fields of its shape, up to those that are counted."""
-    keywords = found["keywords"]
-    properties = found["properties"]
-    return (
-        found.get("name"),
-        found.get("queue"),
-        found.get("content_type"),
-        None if properties is None else json.loads(properties).get("compression"),
-        found["positional"],
-        None if keywords is None else tuple(sorted(map(original_key, keywords))),
-        2 if found["notes"] is None else 1,
-    )
-
-
-def _with(told: _Told | None, found: Document) -> _Told:
-    """What is told of a shape, and of one more record, which is newer."""
-    due, created = found.get("eta"), found["date_created"]
-    if told is None:
-        return 1, found["_id"], created, due
-    number, example, newest, first = told
-    return number + 1, example, max(newest, created), min(filter(None, (first, due)), default=None)
+@lru_cache(256)
+def _names(keywords: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The names of keyword arguments, sorted, as they were given."""
+    return None if keywords is None else tuple(sorted(map(original_key, keywords)))
