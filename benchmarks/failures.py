@@ -62,9 +62,10 @@ def main() -> int:
     kept = True
     with ExitStack() as running:
         for kind in options.storage:
-            for name, milliseconds in _measure(kind, options, running).items():
-                print(f"{kind:12}{name:42}{milliseconds:10.1f} ms")
-                kept = kept and (name != "the page" or milliseconds < _PROMISED)
+            for name, times in _measure(kind, options, running).items():
+                middle, least = median(times), min(times)
+                print(f"{kind:12}{name:42}{middle:10.1f} ms, at least {least:.1f}", flush=True)
+                kept = kept and (name != "the page" or middle < _PROMISED)
     return 0 if kept else 1
 
 
@@ -77,7 +78,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(kind: str, options: argparse.Namespace, running: ExitStack) -> dict[str, float]:
+def _measure(kind: str, options: argparse.Namespace, running: ExitStack) -> dict[str, list[float]]:
     url = running.enter_context(_store(kind))
     app = Celery()
     app.conf.update(fullresult_storage=url, fullresult_storage_timeout=600)
@@ -103,7 +104,7 @@ def _measure(kind: str, options: argparse.Namespace, running: ExitStack) -> dict
         "of one group": lambda: storage.find(TaskQuery(**left, fingerprint=most)),
         "a tab's number": lambda: storage.count_capped(TaskQuery(**left), 1000),
     }
-    return {name: median(_times(ask, options.runs)) for name, ask in asked.items()}
+    return {name: [*_times(ask, options.runs)] for name, ask in asked.items()}
 
 
 def _times(ask: Callable[[], object], runs: int) -> Iterator[float]:

@@ -17,6 +17,7 @@ from fullresult.actions.failures import FailureDeeds
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
 from fullresult.actions.schedules import Scheduled, utc_of
+from fullresult.actions.take_back import take_back
 from fullresult.actions.why_not import why_not_moved, why_not_released
 from fullresult.insight.document import plain
 from fullresult.record import TaskRecord, encoding, pages
@@ -230,6 +231,7 @@ class Deeds:
         def cancel(task_id: str) -> None:
             if not self._scheduled.cancel(task_id):
                 raise NotDone(why_not_moved(self._storage, task_id))
+            take_back(self._storage, self._recorder, task_id)
 
         return self._each("cancel", ids, asked, pace, cancel)
 

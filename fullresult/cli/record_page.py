@@ -161,6 +161,7 @@ def _identity(record: TaskRecord, again: Sequence[TaskRecord]) -> Iterator[str]:
             ("root", record.root_id),
             ("parent", record.parent_id),
             ("group", record.group_id),
+            ("failures", record.fingerprint),
             ("re-send of", record.retry_of),
             *(("sent again as", f"{other.task_id}  {other.state}") for other in again),
             *(("child", child) for child in record.children[:_CHILDREN]),
