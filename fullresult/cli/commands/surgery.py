@@ -189,4 +189,5 @@ def _line(part: Part) -> str:
     name, why = part.name or "?", f": {part.why}" if part.why else ""
     words = f"{_WORDS[part.fate]}{why}"
     indent = "  " * (1 + part.depth)
-    return one_line(f"{indent}{_MARKS[part.fate]}{star} {name}  {part.task_id}  {words}")
+    told = "  ".join(map(one_line, (name, part.task_id, words)))
+    return f"{indent}{_MARKS[part.fate]}{star} {told}"

@@ -1,0 +1,170 @@
+"""Surgery from the command line and the pages: the plan first, then the deed, in the audit log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery, chain, chord
+
+from fullresult import FullResult
+from fullresult.testing import samples
+from tests.kit import browsing, workers
+from tests.kit.commands import run
+from tests.kit.doors import Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=workers.storages("sqlite"))
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
+    with (
+        workers.storage(request.param, request, tmp_path) as url,
+        browsing.shop(url, result_backend="fullresult://") as app,
+    ):
+        yield app
+
+
+@pytest.fixture
+def full(app: Celery) -> FullResult:
+    found: FullResult = app.fullresult
+    return found
+
+
+def charge(app: Celery, *args: Any, **options: Any) -> Any:
+    return app.signature("shop.charge", args=args, **options)
+
+
+def ended(full: FullResult, task_id: str, state: str, **known: Any) -> None:
+    known |= {"date_started": samples.NOON, "worker": "w1@host"}
+    full.storage.write([samples.became(task_id, state, **known)])
+
+
+@pytest.fixture
+def broken(app: Celery, full: FullResult) -> str:
+    """The first step of a chain of three, which failed."""
+    last = chain(charge(app, 1), charge(app), charge(app)).apply_async()
+    first = str(last.parent.parent.id)
+    ended(full, first, "FAILURE", exception_type="OSError")
+    return first
+
+
+def sent(app: Celery) -> list[str]:
+    return [message["id"] for message in browsing.sent(app)]
+
+
+def test_a_dry_run_shows_the_plan_and_sends_nothing(app: Celery, broken: str) -> None:
+    sent(app)
+
+    result = run(app, "resume", broken, "--dry-run")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"↻* shop.charge  {broken}  runs again" in result.stdout
+    assert result.stdout.count("→  shop.charge") == 2
+    assert sent(app) == []
+
+
+def test_a_command_asks_and_sends(app: Celery, full: FullResult, broken: str) -> None:
+    sent(app)
+
+    refused = run(app, "resume", broken, answer="n\n")
+    assert refused.exit_code == 1
+    assert sent(app) == []
+
+    result = run(app, "resume", broken, "--yes")
+
+    (new,) = sent(app)
+    assert result.stdout.split() == [new]
+    assert full.get(new).retry_of == broken  # type: ignore[union-attr]
+    (entry,) = full.audit_log(action="resume")
+    assert (entry.task_ids, entry.outcome) == ((broken,), "done")
+
+
+def test_a_plan_as_json(app: Celery, broken: str) -> None:
+    result = run(app, "resume", broken, "--dry-run", "--json")
+
+    plan = json.loads(result.stdout)
+    assert (plan["operation"], plan["task_id"], plan["problem"]) == ("resume", broken, None)
+    assert [part["fate"] for part in plan["parts"]] == ["again", "first", "first"]
+
+
+def test_what_cannot_be_done_is_said_with_what_can(app: Celery, full: FullResult) -> None:
+    done = chain(charge(app, 1), charge(app)).apply_async().parent.id
+    ended(full, done, "SUCCESS")
+
+    result = run(app, "resume", done)
+
+    assert result.exit_code == 1
+    assert f"succeeded: nothing broke there; fork {done} can be done instead" in result.stderr
+
+
+def test_a_fork_has_new_arguments(app: Celery, full: FullResult, broken: str) -> None:
+    sent(app)
+
+    result = run(app, "fork", broken, "--arg", "0=7", "--kwarg", "currency=EUR", "--yes")
+
+    assert result.exit_code == 0, result.stderr
+    record = full.get(sent(app)[0])
+    assert record is not None
+    assert (record.args, record.kwargs) == ([7], {"currency": "EUR"})
+    old = {step["options"]["task_id"] for step in full.get(broken).embed["chain"]}  # type: ignore[union-attr]
+    assert old.isdisjoint(step["options"]["task_id"] for step in record.embed["chain"])
+    wrong = run(app, "fork", broken, "--arg", "5=1")
+    assert wrong.exit_code == 2
+    assert "there are 1 argument" in wrong.stderr
+
+
+def test_an_unknown_id(app: Celery) -> None:
+    result = run(app, "heal", "nobody")
+
+    assert result.exit_code == 1
+    assert "no task 'nobody' is recorded, nor a group" in result.stderr
+
+
+def test_a_page_shows_the_plan_and_acts_once(app: Celery, full: FullResult, broken: str) -> None:
+    sent(app)
+    browser = Pages(app).browser
+    page = browser.get(f"/task?id={broken}")
+    (link,) = (each for each in page.links if "how=resume" in each)
+
+    preview = browser.get(link)
+    answer = browser.submit(preview.form("/surgery"))
+
+    assert "runs again under a new id" in preview.words
+    (new,) = sent(app)
+    assert new in answer.words
+    assert browser.submit(preview.form("/surgery")).status == 409
+    (entry,) = full.audit_log(action="resume")
+    assert entry.details["by"] == "web"
+
+
+def test_a_page_offers_to_heal_a_member_and_says_what_is_in_the_way(
+    app: Celery, full: FullResult
+) -> None:
+    result = chord([charge(app, 1), charge(app, 2)], charge(app)).apply_async()
+    one, two = (str(each.id) for each in result.parent.results)
+    ended(full, one, "FAILURE")
+    browser = Pages(app).browser
+    page = browser.get(f"/task?id={one}")
+
+    (link,) = (each for each in page.links if "how=heal" in each)
+    preview = browser.get(link)
+
+    assert f"member {two} is PENDING: it has not ended" in preview.words
+    assert not [form for form in preview.forms if form.action.startswith("/surgery")]
+    retry = browser.get(f"/retry?id={one}")
+    assert f"`heal {one}` runs it" in retry.words
+
+
+def test_a_preview_of_a_resend_names_the_operation_that_is_meant(
+    app: Celery, full: FullResult
+) -> None:
+    done = chain(charge(app, 1), charge(app)).apply_async().parent.id
+    ended(full, done, "SUCCESS")
+
+    result = run(app, "resend", done, "--dry-run")
+
+    assert f"`fork {done}` runs them under new ones" in result.stderr
