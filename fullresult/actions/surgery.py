@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -12,6 +13,7 @@ from celery.backends.base import DisabledBackend
 from celery.canvas import Signature, chain, chord
 from celery.result import AsyncResult
 from celery.states import PROPAGATE_STATES
+from celery.utils import uuid
 
 from fullresult.actions.audit import Actor, Trail
 from fullresult.actions.errors import CannotResend
@@ -120,7 +122,18 @@ class Surgery:
         ]
         body = Signature.from_dict(body_alone(plan.body), app=self._app)
         result: AsyncResult[Any] = chord(header, body, app=self._app).apply_async()
+        self._mark(plan.header, header)
         return result
+
+    def _mark(self, members: Sequence[Again | Value], header: Sequence[Signature]) -> None:
+        """Note which of *members* were sent again: they are dealt with."""
+        now = datetime.now(timezone.utc)
+        for member, sent in zip(members, header, strict=True):
+            if isinstance(member, Again):
+                first = sent.tasks[0] if isinstance(sent, chain) else sent
+                again = member.record.sent_again(first.options["task_id"], now)
+                if again is not None:
+                    self._recorder.writer.write(again)
 
     def _value(self, value: Value, queue: str | None) -> Signature:
         options = {} if queue is None else {"queue": queue}
@@ -156,4 +169,4 @@ def _options(record: TaskRecord) -> dict[str, Any]:
         "link_error": embed.get("errbacks") or None,
     }
     found = {name: value for name, value in known.items() if value is not None}
-    return {**found, "headers": {RETRY_OF: record.task_id}}
+    return {**found, "task_id": uuid(), "headers": {RETRY_OF: record.task_id}}

@@ -11,7 +11,7 @@ import pytest
 from celery import chain, chord, group
 
 from fullresult.actions.errors import CannotResend
-from fullresult.record import NOT_RUN, TaskQuery
+from fullresult.record import NOT_RUN, TaskQuery, TaskRecord
 from tests.kit.backend_contract import CELERYS, OFTEN, PATIENCE, kinds, scene_on
 from tests.kit.workers import until
 
@@ -109,6 +109,16 @@ def test_the_body_of_a_chord_runs_with_old_and_new_results(running: Scene, gate:
     with pytest.raises(CannotResend, match=r"was sent already|has not ended"):
         twice.run()
     assert len(running.eventually(body.id, lambda record: record.executions).executions) == 1
+    assert running.full.find(task_ids=members, state="FAILURE", unresolved=True) == []
+    assert [instead_of(running, member).result for member in (members[1], members[3])] == [5, 7]
+
+
+def instead_of(running: Scene, task_id: str) -> TaskRecord:
+    """The record of the task that was sent in place of this one."""
+    record = running.full.get(task_id)
+    assert record is not None
+    assert record.resent_as is not None
+    return running.eventually(record.resent_as, lambda record: record.state == "SUCCESS")
 
 
 def test_a_member_that_is_a_chain_broken_in_the_middle(running: Scene, gate: Path) -> None:
@@ -123,6 +133,7 @@ def test_a_member_that_is_a_chain_broken_in_the_middle(running: Scene, gate: Pat
 
     record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
     assert record.result == [20, 4]
+    assert instead_of(running, step).result == 2
 
 
 def test_a_group_in_a_chain_then_two_steps(running: Scene, gate: Path) -> None:
