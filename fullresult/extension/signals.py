@@ -5,12 +5,14 @@ Celery catches what a receiver raises, logs it, and goes on with the task.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.exceptions import ImproperlyConfigured, NotRegistered, Reject
+from celery.utils.dispatch import Signal
 from celery.worker.request import Request
 
 from fullresult.extension import receiving
@@ -22,6 +24,7 @@ from fullresult.recording import beat_entries, this_worker
 from fullresult.recording.publishing import current_publish
 from fullresult.scheduling import original_ids, own_entries
 from fullresult.scheduling.capturing_producer import current_capture
+from fullresult.storage import watch_forks
 
 if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
@@ -33,7 +36,17 @@ def connect() -> None:
         for name, receiver in receivers.items():
             uid = f"fullresult.{kind}.{name}"
             passing = receiving.passing_on(name, receiver)
-            getattr(signals, name).connect(passing, dispatch_uid=uid, weak=False)
+            signal = getattr(signals, name)
+            signal.connect(passing, dispatch_uid=uid, weak=False)
+            watch_forks(signal, in_child=_renew_lock)
+
+
+def _renew_lock(signal: Signal) -> None:
+    """Free the lock that another thread of the parent held while it looked for receivers.
+
+    Celery takes it only where there are some: without ours, the child would not wait for it.
+    """
+    signal.lock = threading.Lock()
 
 
 def _recorder(app: Celery, name: str) -> Recorder | None:
