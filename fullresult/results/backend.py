@@ -18,6 +18,7 @@ from celery.utils.functional import _regen as regen
 from kombu.serialization import loads
 from kombu.utils.encoding import ensure_bytes
 from kombu.utils.functional import LRUCache
+from kombu.utils.uuid import uuid
 
 from fullresult.config import without_password
 from fullresult.outage.lines import Count
@@ -342,6 +343,8 @@ class FullResultBackend(WaitingBackend):
 
         Celery's own tell no one, and whoever waits for the outer chord waits for ever.
         """
+        if not callback.id:  # of a chain; Celery stores the error under None before 5.7
+            callback.options["task_id"] = [uuid(), *end_ids(callback)][-1]
         with never_ran.body_of_chord(callback):
             told = super().chord_error_from_stack(callback, exc)
             self._fail_ends_of(callback, exc)
