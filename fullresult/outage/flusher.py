@@ -22,13 +22,14 @@ from fullresult.outage.segment import UNREAD
 from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
-from fullresult.storage import Refused, Storage, StorageError
+from fullresult.storage import NoRoom, Refused, Storage, StorageError
 from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.threads import ForkGate
 
 logger = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
+_SHARE_OF_A_CROWD, _LONGEST_REST = 25, 30.0
 _HELD = 0.1
 """Seconds between two looks at a breaker that stays open for a while although probes succeed."""
 _MOST = 500
@@ -178,7 +179,8 @@ class Flusher:
                 if self._is_over(thread, failed=True):
                     return
                 took = time.monotonic() - began
-                thread.rest(max(pause * random.uniform(0.8, 1.2), took / 2))  # noqa: S311
+                rest = rest_after(error, took)
+                thread.rest(max(pause * random.uniform(0.8, 1.2), rest))  # noqa: S311
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
                 continue
             pause = _SHORTEST_PAUSE
@@ -343,6 +345,16 @@ class Flusher:
         elif self._spool.append(event):  # behind all other segments
             load.events.popleft()
             self._finish_load(load)
+
+
+def rest_after(error: Exception, took: float) -> float:
+    """The seconds for which nothing is asked after an *error* that took so long to come.
+
+    To find no room takes a connection, too, for as long: of 60 processes two or three do at a time.
+    """
+    if isinstance(error, NoRoom):
+        return min(took * _SHARE_OF_A_CROWD, _LONGEST_REST)
+    return took / 2
 
 
 def finish_all(seconds: float = PATIENCE) -> None:

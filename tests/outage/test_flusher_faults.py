@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.outage.flusher_thread import FlusherThread
 from fullresult.record import SUCCESS, TaskRecord
 from fullresult.record.stamps import FIRST, Clock
 from fullresult.recording.outcomes import outcome_of
-from fullresult.storage import StorageError
+from fullresult.storage import NoRoom, StorageError
 from tests.kit import workers
 from tests.kit.scheduling import until
 from tests.scheduling.test_faults_at_each_call import Fault, Watched
@@ -68,3 +70,38 @@ class OfTheThread(Watched):
         if name in {"take", "adopt", "done"}:
             return super().__getattr__(name)
         return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(("error", "rests"), [(StorageError, 0.01), (NoRoom, 0.5)])
+def test_who_finds_no_room_asks_the_more_rarely_the_longer_that_took(
+    full: FullResult, error: type[StorageError], rests: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask takes a connection: a crowd on a slow machine would have them all by asking."""
+    rested: list[float] = []
+    monkeypatch.setattr(FlusherThread, "rest", lambda _, seconds: rested.append(seconds))
+    flusher: Any = full.recorder.writer.flusher
+    real = flusher._storage
+    flusher._storage = Crowded(real, error, times=5)
+
+    flusher.keep(event("a"))
+    until(lambda: full.get("a"))
+
+    assert min(rested[:5]) >= rests * 0.8
+    assert (max(rested[:5]) < 0.5) == (error is StorageError)
+
+
+class Crowded:
+    """A storage that a crowd keeps from writing a few times, each for 20 ms."""
+
+    def __init__(self, storage: Any, error: type[StorageError], times: int) -> None:
+        self._storage, self._error, self._times = storage, error, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, events: Any) -> Any:
+        if self._times:
+            self._times -= 1
+            sleep(0.02)
+            raise self._error("not now")
+        return self._storage.write(events)
