@@ -13,13 +13,15 @@ from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from fullresult.record import PENDING
+from fullresult.storage import OPEN
 from fullresult_storage_mongo.caller_sessions import SCHEMA
 from fullresult_storage_mongo.chords import COMPLETE
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 8
+VERSION = 9
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _WITHDRAWN_FOR = 7 * 86_400
@@ -36,12 +38,22 @@ _OLD_EXPIRY = "expire"
 
 _TEXT = {"$gte": ""}
 """Matches any text and nothing else. MongoDB sees that a query for one text is within it."""
+_MOVING: Document = {
+    "bucket": OPEN,
+    "$or": [{"state": {"$lt": PENDING}}, {"state": {"$gt": PENDING}}],
+}
+"""What is open and does not just wait: little, however much does. (An index allows no `$ne`.)"""
 _TASKS = (
     IndexModel([("date_created", 1), ("_id", 1)], name="created"),
     IndexModel(
         [("bucket", 1), ("date_created", 1), ("_id", 1)],
         name="bucket",
         partialFilterExpression={"bucket": _TEXT},
+    ),
+    IndexModel(
+        [("state", 1), ("date_created", 1), ("_id", 1)],
+        name="moving",
+        partialFilterExpression=_MOVING,
     ),
     IndexModel([("name", 1), ("date_created", 1), ("_id", 1)], name="name"),
     IndexModel(

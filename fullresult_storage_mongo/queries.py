@@ -79,7 +79,7 @@ def _along(query: TaskQuery) -> Iterator[Document]:
     sections = sections_of(query)
     if sections and len(sections) == 1:
         yield {"bucket": _one_of(sections)}
-    yield from _date_conditions(query)
+    yield from _date_conditions(query, moved=False)
 
 
 def up_to(handle: Handle, query: TaskQuery, position: tuple[datetime, str] | None) -> Document:
@@ -178,7 +178,7 @@ def _one_of(values: Values[str]) -> Document:
     return {"$in": sorted(values)}
 
 
-def _date_conditions(query: TaskQuery) -> Iterator[Document]:
+def _date_conditions(query: TaskQuery, *, moved: bool = True) -> Iterator[Document]:
     if query.since is not None:
         yield {"date_created": {"$gte": query.since}}
     if query.until is not None:
@@ -186,7 +186,8 @@ def _date_conditions(query: TaskQuery) -> Iterator[Document]:
     if query.moved_before is not None:
         # A task moves only after it was created: this bounds the index.
         yield {"date_created": {"$lte": query.moved_before}}
-        yield {"stale_from": {"$lte": query.moved_before}}
+        if moved:
+            yield {"stale_from": {"$lte": query.moved_before}}
     if query.position is not None:
         than = "$lt" if query.order == "newest" else "$gt"
         yield from beyond("date_created", than, *query.position)

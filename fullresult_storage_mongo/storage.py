@@ -18,6 +18,8 @@ from fullresult.storage import (
     OutboxWriter,
     StorageError,
     TaskQuery,
+    find_in_parts,
+    is_behind_what_waits,
     is_indexed,
 )
 from fullresult_storage_mongo import indexes, queries, records, writing
@@ -88,6 +90,9 @@ class MongoStorage(
         database = self._prepared()
         if query.limit == 0:
             return []
+        # An index has the open tasks of each state but PENDING, and none those that are stale.
+        if query.limit and query.moved_before and is_behind_what_waits(query):
+            return find_in_parts(self, query, query.limit)
         return database.read(lambda handle: [*map(records.record, _found(handle, query))])
 
     def ids_beginning(self, beginning: str, most: int) -> list[str]:

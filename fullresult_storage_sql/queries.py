@@ -167,7 +167,7 @@ def up_to(database: Database, query: TaskQuery, position: tuple[str, str] | None
 
 def _along(database: Database, query: TaskQuery, page: str) -> Condition:
     """The records of the one section that *query* is about, or all, in its order."""
-    found = list(_date_conditions(database.placeholder, query))
+    found = list(_date_conditions(database.placeholder, query, moved=False))
     sections = sections_of(query)
     if sections and len(sections) == 1:
         found.append(database.in_sections(sorted(sections)))
@@ -269,7 +269,7 @@ def _state_conditions(
         yield database.sql["unresolved" if query.unresolved else "dealt_with"], []
 
 
-def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:
+def _date_conditions(mark: str, query: TaskQuery, *, moved: bool = True) -> Iterator[Condition]:
     if query.since is not None:
         yield f"t.date_created >= {mark}", [date_text(query.since)]
     if query.until is not None:
@@ -277,7 +277,9 @@ def _date_conditions(mark: str, query: TaskQuery) -> Iterator[Condition]:
     if query.moved_before is not None:
         when = date_text(query.moved_before)
         # A task moves only after it was created: the first condition bounds the index.
-        yield f"t.date_created <= {mark} AND t.stale_from <= {mark}", [when, when]
+        yield f"t.date_created <= {mark}", [when]
+        if moved:
+            yield f"t.stale_from <= {mark}", [when]
     if (position := query.position) is not None:
         sign = "<" if query.order == "newest" else ">"
         date, task_id = position

@@ -8,7 +8,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fullresult.record import TaskRecord, cut, pages
-from fullresult.storage import StorageError, TaskQuery, Walked, is_indexed
+from fullresult.storage import (
+    StorageError,
+    TaskQuery,
+    Walked,
+    find_in_parts,
+    is_behind_what_waits,
+    is_indexed,
+)
 from fullresult_storage_sql import globs, queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.failures import SqlFailures
@@ -72,6 +79,8 @@ class SqlStorage(
         return next(iter(self._records(where, [task_id])), None)
 
     def find(self, query: TaskQuery) -> list[TaskRecord]:
+        if query.limit is not None and is_behind_what_waits(query):
+            return find_in_parts(self, query, query.limit)
         database = self._prepared()
         page, values = queries.select(database, query)
         return self._records(f"{database.sql['select']}{page}", values)
@@ -96,6 +105,8 @@ class SqlStorage(
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
+        if is_behind_what_waits(query):
+            return False
         database = self._prepared()
         how = database.json_index(query)
         if how == "in order":  # one that `fullresult_index_kwargs` names, if it was made

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
+from fullresult.insight.stale import stale_query
 from fullresult.insight.unresolved import unresolved_first
 from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OWN_SECTION, StatisticsStorage, Storage, TaskQuery, WalkingStorage
@@ -92,6 +94,19 @@ def count_states(
                 counts[state] = min(counts[state] + found.by_state.get(state, 0), cap)
             at_least |= found.at_least
     return StateCounts({state: counts[state] for state in allowed}, cap, at_least)
+
+
+def count_stale(storage: StatisticsStorage, moved_before: datetime, cap: int) -> tuple[int, bool]:
+    """The number of tasks that last moved, or were due, by then; True if there may be more.
+
+    Of a million that are due tomorrow each would be looked at, so the oldest have to do.
+    """
+    query = stale_query(moved_before, None, None)
+    if not isinstance(storage, WalkingStorage):
+        return storage.count_capped(query, cap), False
+    found = storage.tally(query, 2 * LOOKED)
+    number = min(sum(found.by_state.values()), cap)
+    return number, number < cap and not found.is_all
 
 
 def _looked_through(

@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fullresult.insight.census import census
-from fullresult.insight.counts import StateCounts, count_states
+from fullresult.insight.counts import StateCounts, count_stale, count_states
 from fullresult.insight.dates import length_of
-from fullresult.insight.stale import stale_query
 from fullresult.insight.statistics import Statistics
 from fullresult.insight.tally import edges, shares, statistics
 from fullresult.record.schedule import ScheduleQuery
@@ -37,6 +36,8 @@ class Overview:
     and the newest of them were looked at."""
     stale: int
     """The number of tasks that neither finished nor moved for `fullresult_stale_after`."""
+    stale_at_least: bool
+    """True if there may be more: only the oldest of the tasks that are open were looked at."""
     stale_scheduled: int
     """The number of schedules that have been due for as long and are not sent."""
     last_sweep: datetime | None
@@ -73,12 +74,14 @@ class Overviews:
         lag = timedelta(0) if first_due is None else max(now - first_due, timedelta(0))
         overdue = ScheduleQuery(due_until=late)
         counts = self.states(TaskQuery(), cap)
+        stale, stale_at_least = count_stale(self._counting, late, cap)
         return Overview(
             at=now,
             statistics=self._statistics(since, until or now, buckets, seconds),
             states=counts.by_state,
             at_least=counts.at_least,
-            stale=self._counting.count_capped(stale_query(late, None, None), cap),
+            stale=stale,
+            stale_at_least=stale_at_least,
             stale_scheduled=self._counting.count_capped(overdue, cap) if schedules else 0,
             last_sweep=schedules.last_sweep(namespace) if schedules else None,
             sweeper_lag=lag,

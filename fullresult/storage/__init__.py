@@ -6,7 +6,14 @@ from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import NoRoom, Refused, StorageError, Uncertain
 from fullresult.storage.failures import FailureStorage, Grouped
 from fullresult.storage.forks import notice_fork, watch_forks
-from fullresult.storage.indexes import OPEN, OWN_SECTION, is_indexed, is_of_few, sections_of
+from fullresult.storage.indexes import (
+    OPEN,
+    OWN_SECTION,
+    is_behind_what_waits,
+    is_indexed,
+    is_of_few,
+    sections_of,
+)
 from fullresult.storage.matching import as_recorded
 from fullresult.storage.optional import (
     Alike,
@@ -37,6 +44,7 @@ from fullresult.storage.outbox import (
     OutboxWriter,
     is_same,
 )
+from fullresult.storage.parts import find_in_parts
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
 from fullresult.storage.sockets import is_readable
 from fullresult.storage.threads import ForkGate
@@ -79,6 +87,8 @@ __all__ = [
     "WalkingStorage",
     "WorkerStorage",
     "as_recorded",
+    "find_in_parts",
+    "is_behind_what_waits",
     "is_indexed",
     "is_of_few",
     "is_readable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.record import FINISHED, PENDING, SCHEDULED, SCHEDULED_SENT, SUCCESS
 from fullresult.record.query import TaskQuery
 
 OPEN = "OPEN"
@@ -39,6 +39,21 @@ def _of(state: str) -> tuple[str, ...]:
 def is_of_few(query: TaskQuery) -> bool:
     """True if *query* names a value that only a few records have."""
     return any(getattr(query, name) is not None for name in _FEW)
+
+
+def is_behind_what_waits(query: TaskQuery) -> bool:
+    """True if *query* asks for open tasks before which a million others may stand.
+
+    Those that just wait, or are due tomorrow. The index has both: one of the others alone would be
+    written by each start.
+    """
+    if sections_of(query) != frozenset({OPEN}) or is_of_few(query):
+        return False
+    if query.name is not None or query.kwargs or query.args:
+        return False
+    if query.moved_before is not None:
+        return True
+    return PENDING in query.not_state or PENDING not in (query.states or (PENDING,))
 
 
 def is_indexed(query: TaskQuery, *, json: bool) -> bool:

@@ -94,7 +94,8 @@ def _summary(found: Overview) -> list[str]:
     counts = StateCounts(found.states, found.cap, found.at_least)
     states = [f"{counts.shown(state)} {state}" for state, n in found.states.items() if n]
     lines.append(f"States: {', '.join(states) or 'no task is recorded'}.")
-    stale = f"{_capped(found.stale, found.cap)} stale"
+    more = "+" if found.stale_at_least else ""
+    stale = f"{_capped(found.stale, found.cap)}{more} stale"
     late = f"{_capped(found.stale_scheduled, found.cap)} overdue and not sent"
     lag = span(found.sweeper_lag.total_seconds())
     lines.append(f"Late: {stale}, {late}; sweepers are {lag} behind.")

@@ -134,7 +134,10 @@ def _now(found: Overview) -> Iterator[Metric]:
     yield by_state
     cap = f"; {found.cap} may be more"
     single = {
-        "fullresult_stale_tasks": (f"Not finished and not moved for long{cap}.", found.stale),
+        "fullresult_stale_tasks": (
+            f"Not finished and not moved for long{cap}, and where many thousands are open, any.",
+            found.stale,
+        ),
         "fullresult_stale_scheduled_tasks": (
             f"Due for long and not sent{cap}.",
             found.stale_scheduled,

@@ -1,0 +1,160 @@
+"""What is open is found however much waits before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from fullresult.insight import counts, search
+from fullresult.insight.stale import stale_query
+from fullresult.record import PENDING, RETRY, STARTED, TaskRecord, pages
+from fullresult.storage import TaskQuery, parts
+from fullresult.testing import samples
+from tests.kit import workers
+from tests.storage.test_rolling_upgrade import opened
+
+WAITING = 400
+AMONG = {20: STARTED, 21: RETRY, 199: STARTED, 200: STARTED, 399: STARTED}
+"""By their places in time, those that do not just wait."""
+
+
+def backlog() -> list[TaskRecord]:
+    """Four were made at any moment."""
+    return [
+        samples.became(f"{n:03}", AMONG.get(n, PENDING), samples.after(n // 4))
+        for n in range(WAITING)
+    ]
+
+
+@pytest.fixture(params=workers.storages("sqlite", "postgresql", "mongodb"))
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with workers.storage(request.param, request, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def storage(url: str) -> Iterator[Any]:
+    with closing(opened(url)) as storage:
+        storage.setup()
+        storage.write(backlog())
+        yield storage
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize("asked", [{"state": STARTED}, {"open": True, "not_state": (PENDING,)}])
+def test_it_is_found_part_by_part(
+    storage: Any, order: Any, limit: int, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LOOKED", 7)
+    expected = [f"{n:03}" for n, state in AMONG.items() if "open" in asked or state == STARTED]
+    if order == "newest":
+        expected.reverse()
+
+    query = TaskQuery(**asked, order=order, limit=limit)
+    found = [record.task_id for record in pages.walk(storage.find, query)]
+
+    assert found == expected
+
+
+def test_no_statement_reads_more_than_a_part(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    if storage.has_index(TaskQuery(state=STARTED)):
+        pytest.skip("an index has them alone")
+    walk = storage.walk
+
+    def noted(query: TaskQuery, most: int) -> Any:
+        looked.append(most)
+        return walk(query, most)
+
+    monkeypatch.setattr(parts, "LOOKED", 50)
+    monkeypatch.setattr(storage, "walk", noted)
+
+    storage.find(TaskQuery(state=STARTED))
+
+    assert looked == [50] * (WAITING // 50 + 1)
+
+
+def test_an_index_has_them_alone_on_mongodb(url: str, storage: Any) -> None:
+    if not url.startswith("mongodb"):
+        pytest.skip("each start would write that index")
+    asked = {"$and": [{"bucket": {"$in": ["OPEN"]}}, {"state": {"$in": [STARTED]}}]}
+    find = {"find": "fullresult_task", "filter": asked, "sort": {"date_created": -1, "_id": -1}}
+    with pymongo.MongoClient[Any](url) as client:
+        database = client.get_default_database()
+        plan = database.command("explain", find, verbosity="executionStats")
+
+    assert storage.has_index(TaskQuery(state=STARTED))
+    assert plan["executionStats"]["totalKeysExamined"] == 4
+
+
+def due_tomorrow() -> list[TaskRecord]:
+    """A few of them should have moved long ago."""
+    tomorrow = samples.NOON + timedelta(days=1)
+    return [
+        samples.became(
+            f"{n:03}",
+            PENDING,
+            samples.after(n // 4),
+            stale_from=samples.after(n // 4) if n in AMONG else tomorrow,
+        )
+        for n in range(WAITING)
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_what_is_stale_is_found_among_what_is_due_tomorrow(
+    url: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LOOKED", 7)
+    query = stale_query(samples.NOON + timedelta(hours=1), None, limit)
+    with closing(opened(url)) as storage:
+        storage.write(due_tomorrow())
+        found = [record.task_id for record in pages.walk(storage.find, query)]
+
+    assert found == [f"{n:03}" for n in AMONG]
+
+
+@pytest.mark.parametrize(
+    ("looked", "cap", "expected"),
+    [(500, 100, (5, False)), (500, 2, (2, False)), (100, 100, (3, True)), (100, 3, (3, False))],
+)
+def test_what_is_stale_is_counted_among_the_oldest(
+    url: str,
+    looked: int,
+    cap: int,
+    expected: tuple[int, bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counts, "LOOKED", looked)
+    with closing(opened(url)) as storage:
+        storage.write(due_tomorrow())
+
+        assert counts.count_stale(storage, samples.NOON + timedelta(hours=1), cap) == expected
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_a_look_at_what_is_open_goes_on_from_where_it_stopped(
+    storage: Any, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "AT_ONCE", 3)
+    query = TaskQuery(state=STARTED, limit=limit)
+    found: list[str] = []
+    stops = 0
+
+    while page := search.look(storage, query):
+        found += [record.task_id for record in page.records]
+        stops += page.after is not None
+        if page.after is None and len(page.records) < limit:
+            break
+        query = replace(query, after=page.after or page.records[-1].cursor)
+
+    assert found == ["399", "200", "199", "020"]
+    assert storage.has_index(query) == (stops == 0)
