@@ -18,7 +18,6 @@ from celery.utils.functional import _regen as regen
 from kombu.serialization import loads
 from kombu.utils.encoding import ensure_bytes
 from kombu.utils.functional import LRUCache
-from kombu.utils.uuid import uuid
 
 from fullresult.config import without_password
 from fullresult.outage.lines import Count
@@ -45,7 +44,7 @@ from fullresult.results.meta import (
 )
 from fullresult.results.returned import JSON, is_plain, values_of
 from fullresult.results.shared import OWN, Shared, shared
-from fullresult.results.signatures import end_ids, group_of, is_group, members_ending
+from fullresult.results.signatures import end_ids, give_id, group_of, is_group, members_ending
 from fullresult.storage import Refused, StorageError
 from fullresult.storage.purging import purge
 
@@ -343,8 +342,7 @@ class FullResultBackend(WaitingBackend):
 
         Celery's own tell no one, and whoever waits for the outer chord waits for ever.
         """
-        if not callback.id:  # of a chain; Celery stores the error under None before 5.7
-            callback.options["task_id"] = [uuid(), *end_ids(callback)][-1]
+        give_id(callback)
         with never_ran.body_of_chord(callback):
             told = super().chord_error_from_stack(callback, exc)
             self._fail_ends_of(callback, exc)

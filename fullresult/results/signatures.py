@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from celery.app.task import Context
+from kombu.utils.uuid import uuid
 
 Errback = tuple[Any, Any, Any]
 """Task, arguments and keyword arguments: two that are equal do the same."""
@@ -52,6 +53,12 @@ def end_ids(signature: Mapping[str, Any]) -> list[str]:
     """The ids of `ends`, as far as they are known."""
     ids = (_options(end).get("task_id") for end in ends(signature))
     return [task_id for task_id in ids if task_id]
+
+
+def give_id(signature: Any) -> None:
+    """Name a chain by its end, if it has no id: Celery before 5.7 stores an error under None."""
+    if not signature.id:
+        signature.options["task_id"] = [uuid(), *end_ids(signature)][-1]
 
 
 def members_ending(signature: Mapping[str, Any]) -> Iterator[Context]:
