@@ -27,21 +27,21 @@ def _has(part: str, text: str) -> Document:
     return {"$gte": [{"$indexOfBytes": [{"$ifNull": [f"${part}", ""]}, text]}, 0]}
 
 
-def _is(part: str, *kinds: str) -> Document:
-    return {"$in": [{"$type": f"${part}"}, list(kinds)]}
+def _is_object(part: str) -> Document:
+    return {"$eq": [{"$type": f"${part}"}, "object"]}
 
 
 def _lacks(part: str) -> Document:
-    return {"$not": [_is(part, "array", "object", "string", "int", "long", "double", "bool")]}
+    return {"$lte": [f"${part}", None]}
 
 
 _NAMES: Document = {"$map": {"input": {"$objectToArray": "$kwargs"}, "in": "$$this.k"}}
 _APART: Document = {
     "$or": [
         {"$gt": ["$embed", None]},
-        {"$eq": [{"$indexOfBytes": [{"$ifNull": ["$name", ""]}, "celery."]}, 0]},
+        {"$and": [{"$gte": ["$name", "celery."]}, {"$lt": ["$name", "celery/"]}]},
         {"$and": [{"$gt": ["$body", None]}, {"$or": [_lacks("args"), _lacks("kwargs")]}]},
-        _is("args", "object"),  # JSON text that is no JSON, or that BSON cannot hold
+        _is_object("args"),  # JSON text that is no JSON, or that BSON cannot hold
     ]
 }
 # The server measures arguments and names their keys, so that no value is sent. What a body has in
@@ -57,7 +57,7 @@ _FIELDS: Document = {
     "properties": _if(_has("properties", '"compression"'), "$properties"),
     "notes": _if(_has("notes", PROTOCOL_1), True),
     "positional": _if({"$isArray": "$args"}, {"$size": "$args"}),
-    "keywords": _if(_is("kwargs", "object"), _NAMES),
+    "keywords": _if(_is_object("kwargs"), _NAMES),
 }
 
 
