@@ -15,12 +15,7 @@ from fullresult.storage import TaskQuery
 
 
 def length(text: str) -> timedelta:
-    """A length of time: 90m, 1h30m, 2d. A number without a unit is refused: hours may be meant."""
-    bare = text.strip()
-    if bare.replace(".", "", 1).isdecimal():
-        raise click.BadParameter(
-            f"{text!r} has no unit: write {bare}s, {bare}m, {bare}h or {bare}d"
-        )
+    """A length of time: 90m, 1h30m, 2d."""
     try:
         return dates.length(text)
     except ValueError as error:

@@ -191,6 +191,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "outbox_wake": _one_of("notify", "poll"),
     "outbox_poll": read_time,
     "namespace": _text,
+    "web_hide_args": _bool,
     "web_users": _users,
     "web_secret": _secret,
 }

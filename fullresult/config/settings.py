@@ -74,6 +74,8 @@ class Settings:
     outbox_poll: timedelta = timedelta(milliseconds=100)
     namespace: str = ""
     """By default that of the broker's URL."""
+    web_hide_args: bool = False
+    """True: lists of the web pages show no arguments."""
     web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
     web_secret: str | None = field(default=None, repr=False)
     """Signs the sessions of the web pages; None: a random one of each process."""

@@ -13,11 +13,19 @@ FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Storages keep no earlier dates."""
 LONGEST = timedelta(days=365_000)
 """About 1,000 years. Greater lengths, subtracted from now, could lead to before year 1."""
+_SHOWN = 20
 _ISO = re.compile(r"\d{4}-?\d\d")
 
 
 def length(text: str) -> timedelta:
-    """A length of time: `90m`, `1h30m`, `2d`; a bare number is seconds. Raises `ValueError`."""
+    """A length of time: `90m`, `1h30m`, `2d`. Raises `ValueError`.
+
+    A number without a unit is refused: of a person who types it, hours may be meant.
+    """
+    bare = text.strip()
+    if bare.replace(".", "", 1).isdecimal():
+        shown = bare if len(bare) <= _SHOWN else f"{bare[:_SHOWN]}…"
+        raise ValueError(f"{shown!r} has no unit: write {shown}s, {shown}m, {shown}h or {shown}d")
     return bounded(duration(text))
 
 

@@ -20,14 +20,20 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 def call(record: TaskRecord) -> str:
     """`name(1, key='value')`, as far as the arguments are known."""
     name = record.name or "<unknown>"
+    known = record.arguments
+    gap = " " if known.args is None and known.kwargs is None else ""
+    return brief(f"{name}{gap}{arguments(record)}".strip())
+
+
+def arguments(record: TaskRecord) -> str:
+    """`(1, key='value')`, or what the publisher gave as text; empty if neither is known."""
     args, kwargs = record.arguments
     if args is None and kwargs is None:
-        shown = " ".join(text for text in (record.argsrepr, record.kwargsrepr) if text)
-        return brief(f"{name} {shown}".strip())
+        return brief(" ".join(text for text in (record.argsrepr, record.kwargsrepr) if text))
     parts = [_repr(arg) for arg in _items(args)]
     if isinstance(kwargs, Mapping):
         parts += [f"{key}={_repr(value)}" for key, value in islice(kwargs.items(), 20)]
-    return brief(f"{name}({', '.join(parts)})")
+    return brief(f"({', '.join(parts)})")
 
 
 def _items(args: Any) -> list[Any]:

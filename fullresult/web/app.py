@@ -25,6 +25,7 @@ from fullresult.web.guard import Guard
 from fullresult.web.health import Health
 from fullresult.web.pages import (
     audit,
+    counts,
     edit,
     failures,
     health,
@@ -58,6 +59,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
+    counts,
     *(surgery, workers, queues, why, audit, suggest, login, health, metrics),
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from fullresult.insight.safe_text import one_line, safe
-from fullresult.insight.words import brief, call, count_of, ending, span
+from fullresult.insight.words import arguments, brief, call, count_of, ending, span
 from fullresult.record import STATES
 from fullresult.record.encoding import clip
 from fullresult.web.forms import key_of, seen_key
@@ -51,6 +51,15 @@ def when(date: datetime | None) -> str:
     return Markup('<time datetime="{}">{}</time>').format(iso, text)
 
 
+def day(date: datetime | None) -> str:
+    """*date* as `when` shows it, to the second."""
+    if date is None:
+        return ""
+    utc = date.astimezone(timezone.utc)
+    iso = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Markup('<time datetime="{}">{}</time>').format(iso, f"{utc:%Y-%m-%d %H:%M:%S}")
+
+
 def ago(date: datetime | None, at: datetime) -> str:
     """`2 h 03 m ago`, or `in 5.0 s`."""
     if date is None:
@@ -85,11 +94,13 @@ FILTERS: dict[str, Any] = {
     "exact": exact,
     "block": block,
     "when": when,
+    "day": day,
     "ago": ago,
     "took": took,
     "state": state,
     "number": number,
     "brief": brief,
+    "arguments": arguments,
     "call": call,
     "ending": ending,
     "count_of": count_of,

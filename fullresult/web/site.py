@@ -86,6 +86,8 @@ class Site:
 
     seen: object = None
     """The memory of `fullresult.web.pages.suggest`."""
+    counted: object = None
+    """The memory of `fullresult.web.pages.counts`."""
 
     def render(
         self, request: Request, template: str, status: int = 200, /, **context: Any
@@ -104,6 +106,7 @@ class Site:
                 once=secrets.token_urlsafe(12),
                 can_log_out=visit.session is not None,
                 now=self.now(),
+                show_args=not self.full.settings.web_hide_args,
                 here=request.scope.get("fullresult.here", ""),
                 app_name=self.full.app.main or "this app",
                 **context,

@@ -624,7 +624,7 @@ def test_the_commands_work_on_every_storage(
         (["list", "--limit", "many"], ["many"]),
         (["list", "--state", ""], ["FAILURE"]),
         (["stale", "--older-than", "2"], ["'2' has no unit", "write 2s, 2m, 2h or 2d"]),
-        (["stale", "--older-than", " 1.5 "], ["' 1.5 ' has no unit", "1.5h"]),
+        (["stale", "--older-than", " 1.5 "], ["'1.5' has no unit", "1.5h"]),
         (["stale", "--older-than", "soon"], ["not a duration: 'soon'", "90m"]),
         (["stale", "--hours", "-1"], ["-1"]),
         (["stale", "--hours", "nan"], ["nan"]),

@@ -333,7 +333,56 @@ def test_a_length_of_time_that_is_none_is_a_sentence(page: str, browser: Browser
     assert "not a duration" in answer.words
 
 
+# --- every row
+
+
+def test_a_row_says_which_call_it_is_and_of_which_queue(app: Celery, browser: Browser) -> None:
+    task_id = app.send_task("shop.charge", (119, 9.99), kwargs={"card": "<b>"}).id
+    app.send_task("shop.charge", argsrepr="<hidden>", kwargsrepr="{}")
+    queue = app.fullresult.get(task_id).queue
+
+    page = browser.get("/")
+
+    assert f"shop.charge (119, 9.99, card='<b>') PENDING {queue}" in page.words
+    assert "<b>" not in page.text
+    assert f'title="{task_id}"' in page.text
+    assert f"<bdi>{task_id[:8]}</bdi>" in page.text
+
+
+def test_a_screen_that_others_see_tells_no_arguments(app: Celery, browser: Browser) -> None:
+    task_id = app.send_task("shop.charge", (119,), kwargs={"card": "4242"}).id
+    app.conf.fullresult_web_hide_args = True
+    app.fullresult.parts.settings.__dict__["web_hide_args"] = True
+
+    assert "4242" not in browser.get("/").words
+    assert "4242" not in browser.get("/stale?older=0s").words
+    assert "4242" in browser.get(f"/task?id={task_id}").words
+
+
+def test_the_last_attempt_stands_first_and_the_others_are_folded(
+    app: Celery, browser: Browser
+) -> None:
+    (task_id,) = browsing.failed(app)
+
+    page = browser.get(f"/task?id={task_id}")
+
+    first = page.text.index('class="exception first"')
+    assert first < page.text.index("<h2>Timeline</h2>")
+    assert page.text.count('<details class="run" open>') == 1
+
+
 # --- overview, orphans, metrics
+
+
+def test_what_needs_somebody_is_counted_for_the_navigation(app: Celery, browser: Browser) -> None:
+    assert json.loads(browser.get("/counts").text) == {}
+    browsing.entered(app)  # Numbers are kept for some seconds.
+    overdue(app, "late", 2 * HOUR)
+    browsing.failed(app, 2)
+
+    found = json.loads(browsing.entered(app).get("/counts").text)
+
+    assert found == {"lost": "1", "stale-scheduled": "1", "failures": "2"}
 
 
 def test_the_overview_tells_what_was_done_and_what_is_late(app: Celery, browser: Browser) -> None:

@@ -210,7 +210,40 @@
     } catch { /* the link is still there */ }
   });
 
+  // What needs somebody stands in red beside its page.
+  const counting = async () => {
+    const nav = one("[data-counts]");
+    if (!nav) return;
+    try {
+      const answer = await fetch(nav.dataset.counts, { credentials: "same-origin" });
+      if (!answer.ok || answer.redirected) return;
+      const found = await answer.json();
+      all("[data-count]").forEach((link) => {
+        all(".alarm", link).forEach((old) => { old.previousSibling.remove(); old.remove(); });
+        const number = found[link.dataset.count];
+        if (!number) return;
+        const alarm = document.createElement("span");
+        alarm.className = "alarm";
+        alarm.textContent = number;
+        link.append(" ", alarm);
+      });
+    } catch { /* the pages say it, too */ }
+  };
+
+  // How many are chosen stands on the buttons that act on them.
+  const choosing = () => {
+    const say = () => all("form[id^=chosen]").forEach((form) => {
+      const number = all(`input[name=key][form="${form.id}"]:checked`).length;
+      let told = one(".told", form);
+      if (!told) { told = document.createElement("span"); told.className = "told dim"; told.setAttribute("role", "status"); form.prepend(told); }
+      told.textContent = number ? `${number} selected` : "";
+    });
+    document.addEventListener("change", (event) => { if (event.target.type === "checkbox") setTimeout(say); });
+  };
+
   times(document);
+  counting();
+  choosing();
   selecting(document);
   explaining(document);
   copying(document);

@@ -1,0 +1,61 @@
+"""How many tasks need somebody: those that are lost, and failures that nobody has dealt with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from fullresult.insight.fleet import fleet_of
+from fullresult.insight.stale import stale_query
+from fullresult.record import FAILURE
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.storage import (
+    ScheduleStorage,
+    StatisticsStorage,
+    Storage,
+    TaskQuery,
+    WorkerStorage,
+)
+
+if TYPE_CHECKING:
+    from fullresult.config import Settings
+
+MOST = 100
+"""No kind is counted further."""
+_A_DAY = timedelta(days=1)
+
+
+class Needing(NamedTuple):
+    """Numbers of tasks; each is `MOST` at most."""
+
+    stale: int = 0
+    orphans: int = 0
+    stale_scheduled: int = 0
+    failures: int = 0
+    """Of the last day, and not dealt with."""
+    workers: int = 0
+    """Workers that are gone."""
+
+    @property
+    def lost(self) -> int:
+        return self.stale + self.orphans + self.stale_scheduled
+
+
+def needing(storage: Storage, settings: Settings) -> Needing:
+    """What needs somebody now. Raises `StorageError`."""
+    if not isinstance(storage, StatisticsStorage):
+        return Needing()
+    now = storage.now()
+    late = now - settings.stale_after
+    has_schedules = isinstance(storage, ScheduleStorage)
+    fleet = fleet_of(storage, running=False) if isinstance(storage, WorkerStorage) else None
+    failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
+    return Needing(
+        stale=storage.count_capped(stale_query(late, None, None), MOST),
+        orphans=min(fleet.orphans, MOST) if fleet else 0,
+        stale_scheduled=(
+            storage.count_capped(ScheduleQuery(due_until=late), MOST) if has_schedules else 0
+        ),
+        failures=storage.count_capped(failed, MOST),
+        workers=min(fleet.gone, MOST) if fleet else 0,
+    )
