@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import missing
 from tests.kit.django_site import PATIENCE, PROJECT
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ def test_without_a_database_after_those_that_had_one(caplog):
 
 @pytest.mark.timeout(500)
 def test_nothing_leaves_a_test(site: Site, tmp_path: Path) -> None:
+    if find_spec("pytest_django") is None:
+        missing("pytest-django is not installed")
     (tmp_path / "test_shop.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = proj.settings\n")
     before, sent = site.rows(), site.messages()
