@@ -61,6 +61,8 @@ class Handle(NamedTuple):
     names: Collection[Document]
     failures: Collection[Document]
     audit: Collection[Document]
+    replays: Collection[Document]
+    replayed: Collection[Document]
     versions: Collection[Document]
     moves: Moves
     lines: Lines
@@ -175,6 +177,8 @@ class Clients:
             database[f"{self.prefix}worker_names"].with_options(**relaxed),
             database[f"{self.prefix}failure"].with_options(**primary),
             database[f"{self.prefix}audit"].with_options(**primary),
+            database[f"{self.prefix}replay"].with_options(**primary),
+            database[f"{self.prefix}replayed"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
             Moves(),
             Lines(client, database),

@@ -21,7 +21,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 9
+VERSION = 10
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _WITHDRAWN_FOR = 7 * 86_400
@@ -106,6 +106,7 @@ _SCHEDULES = (
 )
 _COMPLETE = IndexModel([("joined_at", 1)], name="complete", partialFilterExpression=COMPLETE)
 _MEMBERS = IndexModel([("birth", 1), ("members", 1)], name="members")
+_REPLAYED = IndexModel([("replay_id", 1), ("position", 1)], name="position")
 _AUDIT = (
     IndexModel([("at", 1), ("_id", 1)], name="at"),
     *(IndexModel([(n, 1), ("at", 1), ("_id", 1)], name=n) for n in ("actor", "action", "task_ids")),
@@ -114,7 +115,15 @@ _AUDIT = (
 
 def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     own = (handle.tasks, handle.schedules, handle.sweeps, handle.workers, handle.versions)
-    for collection in (*own, handle.cards, handle.names, handle.failures, handle.audit):
+    for collection in (
+        *own,
+        handle.cards,
+        handle.names,
+        handle.failures,
+        handle.audit,
+        handle.replays,
+        handle.replayed,
+    ):
         _create(collection)
     for collection in (handle.groups, handle.chords, handle.segments):
         _create(collection)
@@ -125,6 +134,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     _drop_index(handle.tasks, _OLD_EXPIRY)
     handle.schedules.create_indexes([*_SCHEDULES])
     handle.audit.create_indexes([*_AUDIT])
+    handle.replayed.create_indexes([_REPLAYED])
     update = {"$max": {"version": VERSION}, "$addToSet": {"kwargs": {"$each": _fit(index_kwargs)}}}
     handle.versions.update_one({"_id": SCHEMA}, update, upsert=True)
     nameless = {"_id": SCHEMA, "identity": None}

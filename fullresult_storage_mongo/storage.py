@@ -29,6 +29,7 @@ from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.failures import MongoFailures
 from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.replays import MongoReplays
 from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules
 from fullresult_storage_mongo.shapes import MongoShapes
@@ -43,6 +44,7 @@ _PORTION = 5_000
 
 class MongoStorage(
     MongoSchedules,
+    MongoReplays,
     MongoResults,
     MongoWorkers,
     MongoStatistics,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from fullresult.record import Schedule, TaskRecord
+from fullresult.record import Replay, Schedule, Taking, TaskRecord
 from fullresult.storage import CommitListener, Identity, TaskQuery
 from fullresult_storage_sql.outbox_channels import Dialect
 from fullresult_storage_sql.outbox_statements import Outlet
@@ -153,6 +153,12 @@ class Database(Protocol):
 
     def next_due(self, namespace: str) -> list[Sequence[Any]]:
         """The due time of the first unclaimed schedule, as the only value of the only row."""
+        ...
+
+    def take_for_replay(
+        self, replay: Replay, takings: Sequence[Taking], instead_of: int
+    ) -> list[str] | None:
+        """`ReplayStorage.take_for_replay`, in one transaction."""
         ...
 
     # The outbox

@@ -1,4 +1,7 @@
-"""PostgreSQL: how each method of `Storage` is done there."""
+"""PostgreSQL: how each method of `Database` is done there.
+
+Long because that protocol is one: every method is here, most of them in a few lines.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.postgresql_conditions import Conditions
 from fullresult_storage_sql.postgresql_home import Home
 from fullresult_storage_sql.postgresql_listener import PostgreSQLListener
+from fullresult_storage_sql.postgresql_replays import TakesForReplays
 from fullresult_storage_sql.postgresql_schema import Schema
 from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
 from fullresult_storage_sql.postgresql_session import REFUSALS, Session
@@ -31,7 +35,7 @@ _SKIPPING = 600.0
 it is vacuumed. After ten million of them that takes longer than the timeout."""
 
 
-class PostgreSQL(Conditions, Home):
+class PostgreSQL(Conditions, Home, TakesForReplays):
     """One PostgreSQL database, of version 14 or newer."""
 
     def __init__(

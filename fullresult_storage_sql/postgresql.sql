@@ -969,6 +969,66 @@ SELECT entry_id FROM gone;
 -- A condition on the audit log: the entry names a task.
 a.entry_id IN (SELECT d.entry_id FROM fullresult_audit_task AS d WHERE d.task_id = %s);
 
+-- name: add_replay
+-- Keep a new replay; no row if one with its id is there.
+INSERT INTO fullresult_replay (replay_id, namespace, state, date_created, version, about)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (replay_id) DO NOTHING
+RETURNING replay_id;
+
+-- name: change_replay
+-- Keep a replay in place of one version of it; no row if there is another by now.
+UPDATE fullresult_replay SET state = %s, version = %s, about = %s
+WHERE replay_id = %s AND version = %s
+RETURNING replay_id;
+
+-- name: replays
+-- Replays; conditions and order are appended.
+SELECT r.replay_id, r.namespace, r.state, r.date_created, r.version, r.about
+FROM fullresult_replay AS r;
+
+-- name: take_for_replay
+-- Note that a replay takes a task; no row if one has it already.
+INSERT INTO fullresult_replayed (task_id, replay_id, position, new_id, schedule_id)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (task_id) DO NOTHING
+RETURNING task_id;
+
+-- name: replayed
+-- The last tasks that a replay took, of positions below a bound.
+SELECT task_id, position, new_id, schedule_id FROM fullresult_replayed
+WHERE replay_id = %s AND position < %s
+ORDER BY position DESC
+LIMIT %s;
+
+-- name: give_up_replayed
+-- Forget that a replay took some tasks.
+DELETE FROM fullresult_replayed WHERE replay_id = %s AND {of_tasks} RETURNING task_id;
+
+-- name: forget_replayed
+-- Delete some of what was taken by replays that are over and were created before a time.
+DELETE FROM fullresult_replayed
+WHERE task_id IN (
+    SELECT d.task_id
+    FROM fullresult_replayed AS d
+    JOIN fullresult_replay AS r ON r.replay_id = d.replay_id
+    WHERE r.date_created <= %s AND r.state IN ('CANCELLED', 'DONE', 'UNDONE')
+    LIMIT %s
+)
+RETURNING task_id;
+
+-- name: forget_replays
+-- Delete such replays of which nothing that they took is left.
+DELETE FROM fullresult_replay
+WHERE replay_id IN (
+    SELECT r.replay_id
+    FROM fullresult_replay AS r
+    WHERE r.date_created <= %s AND r.state IN ('CANCELLED', 'DONE', 'UNDONE')
+        AND NOT EXISTS (SELECT 1 FROM fullresult_replayed AS d WHERE d.replay_id = r.replay_id)
+    LIMIT %s
+)
+RETURNING replay_id;
+
 -- name: now
 -- The database's clock.
 SELECT clock_timestamp();

@@ -25,6 +25,7 @@ from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.sqlite_conditions import SQL, Conditions, index_sql
 from fullresult_storage_sql.sqlite_home import Home
+from fullresult_storage_sql.sqlite_replays import TakesForReplays
 from fullresult_storage_sql.sqlite_session import REFUSALS, Session, transaction
 from fullresult_storage_sql.sqlite_turns import GaveWay, in_turn, is_busy
 from fullresult_storage_sql.sqlite_updates import Updates
@@ -52,7 +53,7 @@ _WRITES = {
 _UPDATES = Updates(SQL)
 
 
-class SQLite(Conditions, Home):
+class SQLite(Conditions, Home, TakesForReplays):
     """One SQLite file, in WAL mode. Needs SQLite 3.35 or newer."""
 
     def __init__(

@@ -20,6 +20,7 @@ from fullresult_storage_sql import globs, queries, rows
 from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.failures import SqlFailures
 from fullresult_storage_sql.outbox import SqlOutbox
+from fullresult_storage_sql.replays import SqlReplays
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
 from fullresult_storage_sql.shapes import SqlShapes
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 class SqlStorage(
     SqlSchedules,
+    SqlReplays,
     SqlOutbox,
     SqlResults,
     SqlWorkers,

@@ -127,12 +127,14 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
     other |= {"fullresult_worker_card", "fullresult_worker_names"}
     other |= {"fullresult_audit", "fullresult_audit_task", "fullresult_failure"}
+    other |= {"fullresult_replay", "fullresult_replayed"}
     # The metrics.
     other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}
     other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}
     other |= {"fullresult_recent_tasks", "fullresult_recent_exact"}
     other |= {"fullresult_recent_failures"}
     other |= {"fullresult_recent_wait_seconds", "fullresult_recent_run_seconds"}
+    other |= {"fullresult_replays"}
     other |= {"fullresult_workers_alive", "fullresult_workers_gone", "fullresult_orphaned_tasks"}
     of_queues = ("ready", "recorded", "oldest_seconds", "consumers", "unconsumed")
     other |= {f"fullresult_queue_{n}" for n in (*of_queues, "in_per_minute", "out_per_minute")}
@@ -375,6 +377,16 @@ def test_the_examples_of_scheduling_run_from_top_to_bottom(shop: Celery) -> None
     waiting = shop.fullresult.scheduled()
     assert [schedule.name for schedule in waiting] == ["shop.charge"] * 2
     assert shop.fullresult.get(known["task"].id).state == "REVOKED"
+
+
+def test_the_examples_of_replays_run_from_top_to_bottom(shop: Celery) -> None:
+    known = {**names(shop), "full": shop.fullresult}
+
+    for code in blocks(DOCS / "replay.md", "python"):
+        exec(compile(code, "replay.md", "exec"), known)
+
+    states = [replay.state for replay in shop.fullresult.replays.list()]
+    assert states == ["UNDONE"]
 
 
 def test_the_settings_in_the_examples_are_taken() -> None:

@@ -65,6 +65,24 @@ class Resender:
 
         With *rest*, these are the later steps of its chain.
         """
+        known, call = self.call(record, args, kwargs, options, rest)
+        task_id = call.headers["id"]
+        if not self._divert(record, known, call, options):
+            self._publish(record.task_id, known, call, options)
+        if (again := record.sent_again(task_id, datetime.now(timezone.utc))) is not None:
+            _log_errors(partial(self._recorder.writer.write, again), task_id)
+        result: AsyncResult[Any] = self._app.AsyncResult(task_id)
+        return result
+
+    def call(
+        self,
+        record: TaskRecord,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        rest: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[Message, Call]:
+        """The recorded message, and the one that a re-send publishes. Raises as `resend` does."""
         if unknown := sorted(options.keys() - _OPTIONS):
             raise TypeError(f"resend() does not know the option {unknown[0]!r}")
         options = _with_rest(options, rest)
@@ -77,14 +95,7 @@ class Resender:
         self._show(how["headers"], args, kwargs, hidden)
         put_dates(record, how, options)
         parts = new_parts(record, known, args, kwargs, options)
-        payload = self._payload(known, parts, options)
-        call = Call(parts, payload, how, hidden)
-        if not self._divert(record, known, call, options):
-            self._publish(record.task_id, known, call, options)
-        if (again := record.sent_again(task_id, datetime.now(timezone.utc))) is not None:
-            _log_errors(partial(self._recorder.writer.write, again), task_id)
-        result: AsyncResult[Any] = self._app.AsyncResult(task_id)
-        return result
+        return known, Call(parts, self._payload(known, parts, options), how, hidden)
 
     def _how(self, record: TaskRecord, options: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords of `Producer.publish`, except headers and dates."""

@@ -19,6 +19,7 @@ from fullresult.cli.commands.overview import overview
 from fullresult.cli.commands.periodic import periodic, trigger
 from fullresult.cli.commands.purge import purge
 from fullresult.cli.commands.queues import queues
+from fullresult.cli.commands.replay import replay
 from fullresult.cli.commands.repro import repro
 from fullresult.cli.commands.reschedule import reschedule
 from fullresult.cli.commands.resend import resend
@@ -44,7 +45,7 @@ _SECTIONS = {
         *("doctor", "check"),
     ),
     "Find what is lost": ("stale", "orphans", "stale-scheduled"),
-    "Mend": ("resend", "resume", "heal", "fork", "repro"),
+    "Mend": ("resend", "replay", "resume", "heal", "fork", "repro"),
     "Schedule": (
         *("scheduled", "cancel", "reschedule", "release", "resend-scheduled", "sweep"),
         *("periodic", "trigger"),
@@ -64,6 +65,7 @@ _SECTIONS = {
         import_,
         check,
         repro,
+        replay,
         spool,
         web,
     ],

@@ -15,6 +15,7 @@ from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
 from fullresult.actions.batch import Report, would_resend
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
+from fullresult.actions.replays import Replays
 from fullresult.actions.schedules import utc_of
 from fullresult.actions.surgery import Surgery
 from fullresult.extension.parts import Parts
@@ -223,6 +224,15 @@ class ActionsAPI:
         return self._deeds(actor).find_and_resend_missing(
             ways, narrowed, age, limit, dry_run=dry_run
         )
+
+    @property
+    def replays(self) -> Replays:
+        """Replays, by the user of this process: batches of re-sends that go on by themselves."""
+        return self.parts.replays(actor_here("python"))
+
+    def replaying(self, actor: Actor) -> Replays:
+        """Replays, by *actor*. Raises `StorageError` if the storage keeps none."""
+        return self.parts.replays(actor)
 
     def importing(self, wish: Wish, actor: Actor) -> Import:
         """An import that has not begun: the command shows what it is of. Raises `CannotImport`."""

@@ -12,6 +12,9 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult import plugins
+from fullresult.actions.audit import Actor
+from fullresult.actions.replay_message import Preparing
+from fullresult.actions.replays import Replays, noted_by
 from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings
 from fullresult.recording.recorder import Recorder
@@ -19,9 +22,11 @@ from fullresult.recording.rehearsal import Rehearsals
 from fullresult.scheduling.diverter import Diverter
 from fullresult.scheduling.original_ids import OriginalIds
 from fullresult.scheduling.outbox_publisher import OutboxPublisher
+from fullresult.scheduling.replay_governor import Governor
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sweeper import Sweeper
-from fullresult.storage import ScheduleStorage, Storage, with_schedules
+from fullresult.storage import ResultStorage, ScheduleStorage, Storage, with_schedules
+from fullresult.storage.replays import ReplayStorage, with_replays
 
 
 def parts_of(app: Any) -> Parts | None:
@@ -104,7 +109,18 @@ class Parts:
     def new_sweeper(self) -> Sweeper:
         """A sweeper that is not started. Raises `ImproperlyConfigured`."""
         ask = self.recorder.writer.listen
-        return Sweeper(self.app, self.settings, self.schedule_storage, ask)
+        return Sweeper(self.app, self.settings, self.schedule_storage, ask, self._governor())
+
+    def replays(self, actor: Actor) -> Replays:
+        """What *actor* may do with replays. Raises `StorageError` if the storage keeps none."""
+        return Replays(self.app, self.settings, with_replays(self.storage), self.recorder, actor)
+
+    def _governor(self) -> Governor | None:
+        storage = self.storage
+        if not isinstance(storage, ReplayStorage) or not isinstance(storage, ResultStorage):
+            return None
+        prepare = Preparing(self.app, self.settings, storage, self.recorder)
+        return Governor(self.settings, storage, prepare, noted_by(storage, self.recorder.redactor))
 
     def start_sweeper(self) -> None:
         """Send due tasks from a thread of this process, until `stop_sweeper`."""

@@ -14,6 +14,7 @@ from fullresult.storage import (
     Storage,
     WorkerStorage,
 )
+from fullresult.storage.replays import ReplayStorage
 
 
 class Abilities(NamedTuple):
@@ -23,6 +24,8 @@ class Abilities(NamedTuple):
     """It keeps an audit log."""
     failures: bool
     """It groups failures, and keeps what people decide about them."""
+    replays: bool
+    """It keeps replays."""
     schedules: bool
     """Tasks can wait in it until they are due."""
     statistics: bool
@@ -35,6 +38,7 @@ def abilities_of(storage: Storage) -> Abilities:
     return Abilities(
         audit=isinstance(storage, AuditStorage),
         failures=isinstance(storage, FailureStorage),
+        replays=isinstance(storage, ReplayStorage),
         schedules=isinstance(storage, ScheduleStorage),
         statistics=isinstance(storage, StatisticsStorage),
         workers=isinstance(storage, WorkerStorage),

@@ -19,6 +19,7 @@ from fullresult.record.parts import (
     Stored,
 )
 from fullresult.record.query import TaskQuery
+from fullresult.record.replay import REPLAY_OVER, Replay, Replayed, Taking
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.shape import Shape
@@ -58,6 +59,7 @@ __all__ = [
     "PUBLISHED_BELOW",
     "REDACTED",
     "REJECTED",
+    "REPLAY_OVER",
     "RETRY",
     "REVOKED",
     "SCHEDULED",
@@ -79,12 +81,15 @@ __all__ = [
     "Message",
     "Outcome",
     "OwnMessage",
+    "Replay",
+    "Replayed",
     "Sample",
     "Schedule",
     "ScheduleQuery",
     "Shape",
     "Start",
     "Stored",
+    "Taking",
     "TaskQuery",
     "TaskRecord",
     "Worker",

@@ -65,13 +65,8 @@ class ScheduleMaker:
         how["content_type"] = payload.content_type
         how["content_encoding"] = payload.content_encoding
         task_id = encoding.key(headers["id"])
-        plain = _is_plain(call) and self._recorder.records(str(headers["task"]))
-        new_id = (
-            may_rename
-            and self._settings.schedule_new_id
-            and plain
-            and not self._recorder.redacts(call)
-        )
+        plain = may_rename and _is_plain(call) and self._recorder.records(str(headers["task"]))
+        new_id = plain and self._settings.schedule_new_id and not self._recorder.redacts(call)
         return Schedule(
             schedule_id=_new_id(),
             task_id=task_id,
@@ -103,10 +98,17 @@ class ScheduleMaker:
             raise NotDivertible("the app's own send_task has RabbitMQ delay it")
         if self._settings.schedule_redacted:
             return
+        if call.body is None:
+            # It is sent as it was recorded, whole.
+            self._check_size(payload)
+            return
         if message.hides_arguments(call.parts[2]):
             raise NotDivertible("a link of it has its arguments hidden by a repr of their own")
         if self._recorder.redacts(call):
             raise NotDivertible("fullresult_redact hides some of its message")
+        self._check_size(payload)
+
+    def _check_size(self, payload: Payload) -> None:
         size = len(payload.data)
         if size > self._settings.max_body:
             raise NotDivertible(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from fullresult.config import Settings
+    from fullresult.scheduling.replay_governor import Governor
     from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Sweeper:
         settings: Settings,
         storage: ScheduleStorage,
         ask: AskTime = plainly,
+        governor: Governor | None = None,
     ) -> None:
         self._app = app
         self._storage = storage
@@ -88,6 +90,7 @@ class Sweeper:
         self._side = SideThread()
         self._unanswered: str | None = None
         self._upkeep = Upkeep(settings, storage)
+        self._governor = governor
         self._lease = Lease(storage, settings.namespace, ask)
         self._rest = Rest(settings, storage, self._lease, self._stop)
         self._refusal: QueueRefused | None = None
@@ -147,8 +150,13 @@ class Sweeper:
         return False
 
     def _step(self) -> Swept:
-        self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
+        self._do_chores()
         return self._batch(self._size, ahead=True)
+
+    def _do_chores(self) -> None:
+        self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
+        if self._governor is not None:
+            self._governor.step()
 
     def _refused_for(self, refusal: QueueRefused) -> float:
         """Seconds until a queue that refused its messages is tried again."""
@@ -172,7 +180,7 @@ class Sweeper:
         the storage fails, and `BrokerDown` if the broker does. Each claimed task is then sent and
         marked, or given back, or left claimed if it may have been sent.
         """
-        self._upkeep.do(self._mark_what_was_sent)  # or upkeep might rescue it
+        self._do_chores()
         swept = Swept()
         while not self._stop.is_set() and (limit is None or swept.claimed < limit):
             left = self._size if limit is None else min(self._size, limit - swept.claimed)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from fullresult.storage.contract import Storage
 from fullresult.storage.optional import AuditStorage, ResultStorage
+from fullresult.storage.replays import ReplayStorage
 
 T = TypeVar("T")
 
@@ -29,9 +30,9 @@ def purge(
 ) -> int:
     """Delete all that has expired by now: records with their entries, groups and chords.
 
-    With *audit_kept*, also the entries of the audit log that are older. Returns the number of
-    records. After each batch of them *advance* is given its number, and writers get a rest. Several
-    processes may purge at once. Raises `StorageError`.
+    With *audit_kept*, also the entries of the audit log, and the replays, that are older. Returns
+    the number of records. After each batch of them *advance* is given its number, and writers get a
+    rest. Several processes may purge at once. Raises `StorageError`.
     """
     now = storage.now()
     total = 0
@@ -42,6 +43,7 @@ def purge(
     _purge_results(storage, now)
     if audit_kept is not None:
         _purge_audit(storage, now - audit_kept)
+        _purge_replays(storage, now - audit_kept)
     return total
 
 
@@ -54,6 +56,12 @@ def _purge_results(storage: Storage, now: datetime) -> None:
 def _purge_audit(storage: Storage, until: datetime) -> None:
     if isinstance(storage, AuditStorage):
         for _ in _in_turns(partial(storage.forget_audit, until, _ENTRIES), lambda n: n < _ENTRIES):
+            pass
+
+
+def _purge_replays(storage: Storage, until: datetime) -> None:
+    if isinstance(storage, ReplayStorage):
+        for _ in _in_turns(partial(storage.forget_replays, until, BATCH), operator.not_):
             pass
 
 

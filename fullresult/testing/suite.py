@@ -14,6 +14,7 @@ from fullresult.testing.find_by_fields import Finding
 from fullresult.testing.keep_schedules import Scheduling
 from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
+from fullresult.testing.replays import Replaying
 from fullresult.testing.results import Results
 from fullresult.testing.runs import Runs
 from fullresult.testing.setup_and_close import Life
@@ -47,5 +48,6 @@ class StorageSuite(
     Shapes,
     Failures,
     Auditing,
+    Replaying,
 ):
     """Everything a storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

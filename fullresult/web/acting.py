@@ -64,7 +64,7 @@ def deeds_of(request: Request, person: Person) -> Deeds:
 
 
 def actor_of(request: Request, person: Person) -> Actor:
-    """*person*, acting by the pages."""
+    """*person* as the audit log has them. The page says so if it could not be written."""
 
     def unwritten(why: str) -> None:
         logger.error("fullresult: what %s did is not in the audit log: %s", person.name, why)

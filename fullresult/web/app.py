@@ -35,6 +35,7 @@ from fullresult.web.pages import (
     overview,
     periodic,
     queues,
+    replays,
     retry,
     scheduled,
     stale,
@@ -60,7 +61,7 @@ _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
     counts,
-    *(surgery, workers, queues, why, audit, suggest, login, health, metrics),
+    *(surgery, workers, queues, replays, why, audit, suggest, login, health, metrics),
 )
 
 

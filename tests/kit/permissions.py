@@ -18,11 +18,12 @@ from celery.app.task import Context
 from fullresult import FullResult
 from fullresult.record import RETRY
 from fullresult.record.card import WorkerCard
+from fullresult.record.schedule import ScheduleQuery
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage import StorageError
-from fullresult.testing import samples
+from fullresult.testing import replays, samples
 from tests.kit.scheduling import sweep
 
 Job = Callable[[FullResult], None]
@@ -189,6 +190,8 @@ def read(full: FullResult) -> None:
     assert full.check().checked
     full.count(state="FAILURE", unresolved=True)
     full.failures.find()
+    full.replays.list()
+    storage.find_replayed("a", limit=1)
 
 
 def operate(full: FullResult) -> None:
@@ -207,6 +210,23 @@ def operate(full: FullResult) -> None:
     assert not full.recorder.writer.is_away
 
 
+def replay(full: FullResult) -> None:
+    """Begin a replay, take a task for it, hold that, and cancel it."""
+    storage: Any = full.storage
+    known, old = replays.replay(uuid4().hex), uuid4().hex
+    assert storage.keep_replay(known, instead_of=None)
+    some = [replays.taking(old, 0, known.replay_id)]
+    assert storage.take_for_replay(replays.changed(known), some, instead_of=1) == [old]
+    (taken,) = storage.find_replayed(known.replay_id, limit=1)
+    (schedule,) = storage.find_schedules(ScheduleQuery(schedule_ids=[taken.schedule_id]))
+    events = ScheduleEvents(full.settings)
+    assert storage.reschedule(
+        taken.schedule_id, samples.LATEST, events.moved(schedule, samples.LATEST)
+    )
+    assert storage.cancel(taken.schedule_id, events.ended(schedule, "revoked"))
+    storage.give_up_replayed(known.replay_id, [old])
+
+
 def purge(full: FullResult) -> None:
     """Delete what has expired, and what a person says."""
     full.purge()
@@ -217,6 +237,7 @@ def purge_audit(full: FullResult) -> None:
     """Delete what is old in the audit log."""
     storage: Any = full.storage
     storage.forget_audit(samples.NOON, 10)
+    storage.forget_replays(samples.NOON, 10)
 
 
 JOBS: dict[str, Job] = {
@@ -228,6 +249,7 @@ JOBS: dict[str, Job] = {
     "sweeper": send_what_is_due,
     "reader": read,
     "operator": operate,
+    "replays": replay,
     "purger": purge,
     "purger of the audit log": purge_audit,
 }

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from fullresult.record.card import WorkerCard
 from fullresult.record.worker import Worker
 from fullresult.recording import heartbeat
 from fullresult.storage import purging
-from fullresult.testing import samples
+from fullresult.testing import replays, samples
 from fullresult.testing.failures import decision
 from tests.kit import workers
 from tests.kit.scheduling import app_on, overdue, sweep, until
@@ -119,6 +120,16 @@ def audit(full: FullResult) -> None:
         )
 
 
+def replay(full: FullResult) -> None:
+    storage: Any = full.storage
+    for number in range(MANY):
+        name, some = f"{number}", [replays.taking(f"{number}", 0, f"{number}")]
+        storage.keep_replay(replays.replay(name), instead_of=None)
+        over = replace(replays.replay(name), state="DONE", version=2)
+        # Dated 2026, as samples are: older than a day.
+        storage.take_for_replay(over, some, instead_of=1)
+
+
 def note_sweeps(full: FullResult) -> None:
     for number in range(MANY):
         full.parts.schedule_storage.note_sweep("shop", OLD + number * SECOND)
@@ -166,6 +177,7 @@ ROWS = {
     "workers": Row(run_workers, (start_a_worker,), 1),
     "audit log": Row(audit, (purge,)),
     "decisions about failures": Row(decide, (nothing,), 1),
+    "replays": Row(replay, (purge,)),
     "sweeps": Row(note_sweeps, (nothing,), 1),
 }
 
@@ -228,7 +240,7 @@ def table() -> dict[str, str]:
     text = (Path(__file__).parents[2] / "docs" / "databases.md").read_text(encoding="utf-8")
     section = text.partition("\n## What grows\n")[2].partition("\n## ")[0]
     found = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)
-    return {what: where for what, where in found if "`" in where}
+    return {re.sub(r"\[(.+)\]\(.+\)", r"\1", what): where for what, where in found if "`" in where}
 
 
 @pytest.fixture(params=workers.storages("sqlite", "postgresql", "mongodb"))

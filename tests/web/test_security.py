@@ -54,6 +54,8 @@ GET_PAGES = (
         "/failures",
         "/trigger?name=often",
         "/surgery?id=a&how=fork",
+        "/replays",
+        "/replay-create?q=state:FAILURE",
     ),
     *("/cancel?id=a", "/reschedule?id=a", "/release?id=a", "/send-now?id=a", "/suggest?word=n"),
 )
@@ -326,7 +328,7 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
     """So that a new one is looked at."""
     assert set(posts(pages)) == {
         *("/retry", "/edit", "/cancel", "/reschedule", "/release", "/send-now", "/trigger"),
-        *("/surgery", "/failure", "/login", "/logout"),
+        *("/surgery", "/failure", "/replay", "/replay-create", "/login", "/logout"),
     }
 
 

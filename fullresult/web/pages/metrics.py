@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fullresult.insight.overview import Overview
     from fullresult.insight.queues import Queues, QueueSeen
     from fullresult.insight.statistics import Statistics
+    from fullresult.web.site import Site
 
 WINDOW = timedelta(minutes=5)
 _COUNTING = 0.5
@@ -44,7 +46,7 @@ def metrics(request: Request) -> Response:
     failures = (
         site.full.failures.find(WINDOW, all=True, limit=_GROUPS * 10) if site.can.failures else []
     )
-    registry.register(_Collector(overview, fleet, site.full.queues(), failures))
+    registry.register(_Collector(overview, fleet, site.full.queues(), failures, _states(site)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -52,8 +54,14 @@ class _Collector:
     """Hands what was found to prometheus_client."""
 
     def __init__(
-        self, found: Overview, fleet: Fleet | None, queues: Queues, failures: list[Failure]
+        self,
+        found: Overview,
+        fleet: Fleet | None,
+        queues: Queues,
+        failures: list[Failure],
+        replays: Counter[str],
     ) -> None:
+        self._replays = replays
         self._found = found
         self._fleet = fleet
         self._queues = queues
@@ -65,6 +73,22 @@ class _Collector:
         yield from () if self._fleet is None else _workers(self._fleet)
         yield from _of_queues(self._queues)
         yield _of_failures(self._failures)
+        yield from _of_replays(self._replays)
+
+
+def _states(site: Site) -> Counter[str]:
+    """The number of replays in each state; none where the storage keeps none."""
+    if not site.can.replays:
+        return Counter()
+    return Counter(replay.state for replay in site.full.replays.list())
+
+
+def _of_replays(states: Counter[str]) -> Iterator[Metric]:
+    family = GaugeMetricFamily("fullresult_replays", "Replays in each state.", labels=["state"])
+    for state, number in states.items():
+        family.add_metric([line(state, 40)], number)
+    if states:
+        yield family
 
 
 def _workers(fleet: Fleet) -> Iterator[Metric]:

@@ -143,6 +143,7 @@ def preview(request: Request) -> Response:
         spared=_spared(site, which, records), missing=which.way is not None,
         advice={record.task_id: advice_on(record) for record in records},
         details=_details(site, records[0]) if number == 1 else None, by_search=not which.seen,
+        can_replay=site.can.replays,
     )  # fmt: skip
 
 

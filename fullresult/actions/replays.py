@@ -1,0 +1,367 @@
+"""Replays, as a person deals with them: seen before, begun, paused, resumed, cancelled, undone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
+from fullresult.actions.replay_message import Preparing
+from fullresult.record import PENDING, SCHEDULED_SENT, TaskQuery, TaskRecord, encoding
+from fullresult.record.replay import (
+    ACTIVE,
+    CANARY,
+    CANCELLED,
+    DONE,
+    HELD,
+    PAUSED,
+    RUNNING,
+    UNDONE,
+    Replay,
+    Replayed,
+    frozen,
+)
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.scheduling import replay_window
+from fullresult.scheduling.replay_governor import LeftOut
+from fullresult.scheduling.replay_window import pages_of
+from fullresult.scheduling.revoked_results import store_revoked
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage import ResultStorage, StatisticsStorage, StorageError
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from fullresult.config import Settings
+    from fullresult.recording.recorder import Recorder
+    from fullresult.recording.redaction import Redactor
+    from fullresult.storage import Storage
+    from fullresult.storage.replays import ReplayStorage
+
+MOST_COUNTED = 100_000
+"""A preview counts no further."""
+_LOOKED_AT = 500
+_TRIES = 10
+_MOST_RATE = 1_000.0
+
+
+class WrongReplay(ValueError):
+    """What is asked of a replay is not possible; the message says why."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a replay stops: more than the part *ratio* of at least *minimum* ends are failures."""
+
+    ratio: float
+    minimum: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio <= 1 or self.minimum < 1:
+            raise WrongReplay(f"stop_if must be a part from 0 to 1 of 1 or more ends, not {self}")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a replay would send."""
+
+    query: TaskQuery
+    count: int
+    """The number of tasks that match, no more than `MOST_COUNTED`."""
+    looked_at: int
+    """The number of those, the oldest, on which the rest is based."""
+    left_out: dict[str, int]
+    """Of those looked at, the number that would not be sent, by the reason."""
+    kinds: dict[tuple[str, str, str], int]
+    """Of those that would be sent, the number by name, queue and how they ended."""
+    first: list[TaskRecord] = field(default_factory=list)
+    swept: bool = True
+    """True if a sweeper was at work within the last minute."""
+
+    @property
+    def is_sampled(self) -> bool:
+        return self.count > self.looked_at
+
+    @property
+    def at_least(self) -> bool:
+        """True if more may match."""
+        return self.count >= MOST_COUNTED
+
+    def drains_in(self, rate: float) -> timedelta:
+        """The time that all that match take at *rate*, if none is left out."""
+        return timedelta(seconds=round(self.count / rate))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What became of what a replay took."""
+
+    taken: int
+    waiting: int
+    """Not sent yet."""
+    claimed: int
+    """Claimed by a sweeper: being sent, or, if that died, perhaps sent."""
+    ended: dict[str, int]
+    """The number that ended, by state."""
+
+    @property
+    def under_way(self) -> int:
+        """Sent and not ended."""
+        return max(self.taken - self.waiting - self.claimed - sum(self.ended.values()), 0)
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What undoing a replay came to."""
+
+    cancelled: int
+    """Never sent."""
+    revoked: list[str]
+    """Ids that were sent and had not begun: workers were told to drop them."""
+    ran: list[str]
+    """Ids that began: their effects stay."""
+
+
+class Replays:
+    """The replays of one app. Each deed is written to the audit log. Raises `StorageError`."""
+
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        storage: ReplayStorage,
+        recorder: Recorder,
+        actor: Actor,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._recorder = recorder
+        self._actor = actor
+        self._events = ScheduleEvents(settings)
+
+    def preview(self, query: TaskQuery) -> Preview:
+        """What a replay of *query* would send: counted, and judged by the oldest 500."""
+        storage = self._storage
+        if isinstance(storage, StatisticsStorage):
+            count = storage.count_capped(query, MOST_COUNTED)
+        else:
+            count = min(storage.count(query), MOST_COUNTED)
+        page = storage.find(replace(query, order="oldest", limit=_LOOKED_AT, after=None))
+        preparing = Preparing(self._app, self._settings, storage, self._recorder)
+        left_out: Counter[str] = Counter()
+        sent = []
+        for record in page:
+            try:
+                preparing.check_whole(record)
+            except LeftOut as why:
+                left_out[str(why)] += 1
+            else:
+                sent.append(record)
+        last = storage.last_sweep(self._settings.namespace)
+        swept = last is not None and storage.now() - last < timedelta(minutes=1)
+        kinds = Counter(map(_kind, sent))
+        return Preview(
+            query, count, len(page), dict(left_out), dict(kinds.most_common()), sent[:10], swept
+        )
+
+    def create(
+        self,
+        query: TaskQuery | None = None,
+        *,
+        rate: float = 20.0,
+        canary: int = 0,
+        canary_wait: timedelta = timedelta(minutes=10),
+        stop_if: Stop | None = None,
+        name: str | None = None,
+        queue: str | None = None,
+        **filters: Any,
+    ) -> Replay:
+        """Begin a replay of what matches now. Sweepers send it, whatever becomes of this process.
+
+        *query*, or its fields as keywords; nothing that is created later is sent. *rate* is in
+        tasks a second. After the first *canary* tasks it waits for their ends. Raises
+        `WrongReplay`.
+        """
+        asked = _asked(query, filters)
+        _check(rate, canary, canary_wait)
+        if queue is not None:
+            self._app.amqp.router.expand_destination({"queue": queue})
+        now = self._storage.now()
+        replay = Replay(
+            replay_id=uuid4().hex[:12],
+            namespace=self._settings.namespace,
+            state=CANARY if canary else RUNNING,
+            date_created=now,
+            query=frozen(asked, now),
+            rate=float(rate),
+            canary=canary,
+            canary_wait=canary_wait.total_seconds(),
+            ratio=None if stop_if is None else stop_if.ratio,
+            minimum=1 if stop_if is None else stop_if.minimum,
+            queue=queue,
+            name=name,
+            actor=self._actor.name,
+            reason=f"begun by {self._actor.name}",
+        )
+        self._storage.keep_replay(replay, instead_of=None)
+        how = {"rate": rate, "canary": canary, "queue": queue, "name": name}
+        self._note(replay, "create", {**filters_of(asked), **how})
+        return replay
+
+    def list(self, *, limit: int = 100) -> Sequence[Replay]:
+        """The replays, the newest first."""
+        return self._storage.find_replays(limit=limit)
+
+    def get(self, replay_id: str) -> Replay:
+        """Raises `LookupError` for an unknown id."""
+        found = self._storage.find_replays(replay_ids=[encoding.key(replay_id)])
+        if not found:
+            raise LookupError(f"there is no replay {replay_id!r}")
+        return found[0]
+
+    def progress(self, replay_id: str) -> Progress:
+        """What became of what it took. Raises `LookupError`."""
+        self.get(replay_id)
+        taken = waiting = claimed = 0
+        ended: Counter[str] = Counter()
+        for page in pages_of(self._storage, replay_id):
+            taken += len(page)
+            ids = [each.schedule_id for each in page]
+            kept = self._storage.find_schedules(ScheduleQuery(schedule_ids=ids, limit=None))
+            waiting += sum(not each.claimed for each in kept)
+            claimed += sum(each.claimed for each in kept)
+            gone = {each.task_id for each in kept}
+            ended.update(r.state for r in self._ended(page) if r.task_id not in gone)
+        return Progress(taken, waiting, claimed, dict(ended))
+
+    def _ended(self, page: Sequence[Replayed]) -> Sequence[TaskRecord]:
+        ids = [each.new_id for each in page]
+        if isinstance(self._storage, ResultStorage):
+            return self._storage.get_ended(ids, messages=False)
+        return self._storage.find(TaskQuery(task_ids=ids, open=False, limit=None))
+
+    # ---- from one state to another
+
+    def pause(self, replay_id: str) -> Replay:
+        """Have it send nothing more for now. Raises `LookupError` and `WrongReplay`."""
+        replay = self._move(replay_id, ACTIVE, PAUSED)
+        held = replay_window.hold(self._storage, self._events, replay)
+        self._note(replay, "pause", {"taken": replay.taken, "held": held})
+        return replay
+
+    def resume(self, replay_id: str) -> Replay:
+        """Have it go on, without waiting for a canary. Raises `LookupError` and `WrongReplay`."""
+        replay = self.get(replay_id)
+        _check_state(replay, HELD)
+        due = replay_window.let_go(self._storage, self._events, replay)
+        replay = self._move(replay_id, HELD, RUNNING, next_due=due)
+        self._note(replay, "resume", {"taken": replay.taken})
+        return replay
+
+    def cancel(self, replay_id: str) -> int:
+        """End it; what it took and is not sent never will be. Returns how many those were."""
+        replay = self._move(replay_id, (*ACTIVE, *HELD), CANCELLED)
+        cancelled = self._cancel_unsent(replay)
+        self._note(replay, "cancel", {"taken": replay.taken, "cancelled": cancelled})
+        return cancelled
+
+    def undo(self, replay_id: str) -> Undone:
+        """Cancel what is not sent, revoke what has not begun, and say what ran.
+
+        What ran keeps its effects. Raises `LookupError`, `WrongReplay` if that was done, and the
+        errors of the broker.
+        """
+        replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED, DONE), UNDONE)
+        cancelled = self._cancel_unsent(replay)
+        revoked: list[str] = []
+        ran: list[str] = []
+        for page in pages_of(self._storage, replay_id):
+            ids = [each.new_id for each in page]
+            for record in self._storage.find(TaskQuery(task_ids=ids, limit=None)):
+                begun = record.start is not None or not _may_be_revoked(record)
+                (ran if begun else revoked).append(record.task_id)
+        if revoked:
+            self._app.control.revoke(revoked)
+        counts = {"cancelled": cancelled, "revoked": len(revoked), "ran": len(ran)}
+        self._note(replay, "undo", counts)
+        return Undone(cancelled, revoked, ran)
+
+    def _cancel_unsent(self, replay: Replay) -> int:
+        cancelled = replay_window.cancel(self._storage, self._events, replay)
+        for schedule in cancelled:
+            store_revoked(self._app, schedule, "revoked")
+        return len(cancelled)
+
+    def _move(self, replay_id: str, states: Sequence[str], state: str, **changes: Any) -> Replay:
+        for _ in range(_TRIES):
+            replay = self.get(replay_id)
+            _check_state(replay, states)
+            moved = replace(
+                replay,
+                state=state,
+                version=replay.version + 1,
+                reason=f"{state.lower()} by {self._actor.name}",
+                **changes,
+            )
+            if self._storage.keep_replay(moved, instead_of=replay.version):
+                return moved
+        raise WrongReplay(f"replay {replay_id} changes too fast; try again")
+
+    def _note(self, replay: Replay, verb: str, details: Mapping[str, Any]) -> None:
+        known = {"replay": replay.replay_id, "did": verb, **details}
+        trail = Trail(self._storage, self._recorder.redactor, self._actor, "replay", known)
+        trail.write([], {})
+
+
+def noted_by(
+    storage: Storage, redactor: Redactor | None
+) -> Callable[[Replay, Mapping[str, Any]], None]:
+    """Writes what the governor did to the audit log, by the name of who began the replay."""
+
+    def note(replay: Replay, details: Mapping[str, Any]) -> None:
+        known = {"replay": replay.replay_id, "did": replay.state, "by": "governor", **details}
+        counts = {"taken": replay.taken, "begun by": replay.actor}
+        try:
+            AuditLog(storage, redactor).write(
+                "replay", "fullresult", [], {**known, **counts}, "done"
+            )
+        except StorageError:
+            return  # it is in the replay, too
+
+    return note
+
+
+def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
+    if query is None and not filters:
+        raise WrongReplay("say which tasks: a TaskQuery, or its fields as keywords")
+    if query is not None and filters:
+        raise WrongReplay("give a TaskQuery or its fields as keywords, not both")
+    return query if query is not None else TaskQuery(**filters)
+
+
+def _check(rate: float, canary: int, canary_wait: timedelta) -> None:
+    if not 0 < rate <= _MOST_RATE:
+        raise WrongReplay(f"rate must be more than 0 and at most {_MOST_RATE:g}/s, not {rate!r}")
+    if canary < 0:
+        raise WrongReplay(f"canary must be 0 or more, not {canary!r}")
+    if canary_wait <= timedelta(0):
+        raise WrongReplay(f"canary_wait must be more than 0, not {canary_wait!r}")
+
+
+def _check_state(replay: Replay, states: Sequence[str]) -> None:
+    if replay.state not in states:
+        raise WrongReplay(f"replay {replay.replay_id} is {replay.state}: {replay.reason}")
+
+
+def _may_be_revoked(record: TaskRecord) -> bool:
+    return record.state in (PENDING, SCHEDULED_SENT)
+
+
+def _kind(record: TaskRecord) -> tuple[str, str, str]:
+    how = record.state if record.exception_type is None else record.exception_type
+    return record.name or "", record.queue or "", how

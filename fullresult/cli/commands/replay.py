@@ -1,0 +1,345 @@
+"""`replay create`, `list`, `show`, `pause`, `resume`, `cancel` and `undo`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from celery.exceptions import QueueNotFound
+
+from fullresult.actions.audit import actor_here
+from fullresult.actions.replays import Preview, Progress, Stop, WrongReplay
+from fullresult.cli import filters, limits
+from fullresult.cli.acting import say_unwritten
+from fullresult.cli.errors import Commands, Failure
+from fullresult.cli.help import Command
+from fullresult.cli.preview import say_imported
+from fullresult.cli.table import Column, bounded, show_records, show_rows
+from fullresult.cli.terminal import say
+from fullresult.cli.typed_values import length
+from fullresult.cli.which_app import full_of
+from fullresult.insight.document import dumps, plain
+from fullresult.insight.safe_text import one_line, safe
+from fullresult.insight.words import count_of, local
+from fullresult.record.replay import ACTIVE, Replay
+
+if TYPE_CHECKING:
+    from fullresult.actions.replays import Replays
+
+T = TypeVar("T")
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/([smh])")
+_STOP = re.compile(r">\s*(\d+(?:\.\d+)?)%(?:\s+of\s+(\d+))?")
+_A_SECOND = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_EVERY = 1.0
+
+
+def rate(text: str) -> float:
+    """Tasks a second, of `20/s`, `300/m` or `100/h`."""
+    found = _RATE.fullmatch(text.replace(" ", ""))
+    if not found:
+        raise click.BadParameter(f"{text!r} is no rate; write 20/s, 300/m or 100/h")
+    return float(found[1]) / _A_SECOND[found[2]]
+
+
+def stop(text: str) -> Stop:
+    """When to stop: `>5%` or `>5% of 50`."""
+    found = _STOP.fullmatch(text.strip())
+    if not found:
+        raise click.BadParameter(f"{text!r} is no limit; write '>5% of 50'")
+    try:
+        return Stop(float(found[1]) / 100, int(found[2] or 1))
+    except WrongReplay as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+
+
+def _replays(context: click.Context) -> Replays:
+    return full_of(context).replaying(actor_here("command line", unwritten=say_unwritten))
+
+
+def _try(do: Callable[[], T]) -> T:
+    try:
+        return do()
+    except (WrongReplay, LookupError) as error:
+        raise Failure(str(error)) from error
+
+
+# ---- create
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "replay create --state FAILURE --name 'shop.*' --since 2h --rate 20/s",
+        "replay create --state FAILURE --since 2h --canary 10 --stop-if '>5% of 50'",
+    ],
+)
+@filters.which
+@filters.dealt_with
+@click.option("--rate", "a_second", type=rate, default="20/s", help="20/s, 300/m or 100/h; 20/s.")
+@click.option("--canary", type=click.IntRange(min=1), help="Send this many, and await their ends.")
+@click.option("--canary-wait", type=length, default="10m", help="Pause if that takes longer; 10m.")
+@click.option("--stop-if", type=stop, metavar="LIMIT", help="Stop at '>5% of 50' that failed.")
+@click.option("--label", metavar="TEXT", help="A name for the listing.")
+@click.option("--to-queue", metavar="QUEUE", help="Send them there, not where they were sent.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and begin nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@limits.as_json
+@click.pass_context
+def create(
+    context: click.Context,
+    /,
+    everything: bool,
+    a_second: float,
+    canary: int | None,
+    canary_wait: timedelta,
+    stop_if: Stop | None,
+    label: str | None,
+    to_queue: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Begin to send again all that match now, at a rate, by the sweepers.
+
+    You see what would be sent, and are asked. Nothing of it needs this process: sweepers go on with
+    it, also after a restart of them all. What is created later is not sent. Prints the id of the
+    replay.
+    """
+    if not filters.given(options):
+        raise click.UsageError("say which tasks: filters such as --state FAILURE --since 2h")
+    unresolved = None if everything else True
+    query = filters.query(options, order="oldest", unresolved=unresolved)
+    replays = _replays(context)
+    seen = replays.preview(query)
+    if not seen.count:
+        rest = not everything and replays.preview(filters.query(options)).count
+        which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
+        say(f"{which}; nothing is sent.", err=True)
+        filters.explain_nothing(options)
+        return
+    if as_json and dry_run:
+        say(dumps(_preview_document(seen, a_second)))
+        return
+    if dry_run or not yes:
+        _show_preview(seen, a_second)
+    if dry_run:
+        return
+    if not yes:
+        click.confirm(f"Send them at {a_second:g}/s?", abort=True, err=True)
+    try:
+        begun = replays.create(
+            query,
+            rate=a_second,
+            canary=canary or 0,
+            canary_wait=canary_wait,
+            stop_if=stop_if,
+            name=label,
+            queue=to_queue,
+        )
+    except (WrongReplay, QueueNotFound) as error:
+        raise click.UsageError(str(error)) from error
+    say(dumps(_document(begun)) if as_json else safe(begun.replay_id))
+
+
+def _show_preview(seen: Preview, a_second: float) -> None:
+    more = " or more" if seen.at_least else ""
+    say(f"About to send again {count_of(seen.count)}{more}:", err=True)
+    show_records(seen.first, err=True, table=True)
+    say_imported(seen.first)
+    if seen.count > len(seen.first):
+        say(f"… and {seen.count - len(seen.first):,} more", err=True)
+    for line in _preview_lines(seen, a_second):
+        say(one_line(line), err=True)
+
+
+def _preview_lines(seen: Preview, a_second: float) -> Iterator[str]:
+    if seen.is_sampled:
+        yield f"Of the oldest {seen.looked_at:,}:"
+    for (name, queue, how), number in list(seen.kinds.items())[:10]:
+        yield f"{number:,} {name} to {queue or 'no queue'}, {how}"
+    for why, number in seen.left_out.items():
+        yield f"Left out: {number:,} {why}"
+    over = "at least " if seen.at_least else ""
+    yield f"At {a_second:g}/s that takes {over}{seen.drains_in(a_second)}."
+    if not seen.swept:
+        yield "No sweeper was at work within the last minute: nothing is sent until one is."
+
+
+def _preview_document(seen: Preview, a_second: float) -> dict[str, Any]:
+    kinds = [
+        {"name": name, "queue": queue, "ended": how, "count": number}
+        for (name, queue, how), number in seen.kinds.items()
+    ]
+    return {
+        "count": seen.count,
+        "at_least": seen.at_least,
+        "looked_at": seen.looked_at,
+        "left_out": seen.left_out,
+        "kinds": kinds,
+        "seconds": seen.drains_in(a_second).total_seconds(),
+        "swept": seen.swept,
+    }
+
+
+# ---- list and show
+
+
+@click.command("list", cls=Command, examples=["replay list", "replay list --json"])
+@limits.as_json
+@click.pass_context
+def list_(context: click.Context, /, as_json: bool) -> None:
+    """List the replays, the newest first.
+
+    In a pipe, the fields of a line are: id, state, tasks taken, tasks left out, created (UTC),
+    label, who began it, and why it is in its state.
+    """
+    found = _replays(context).list()
+    if as_json:
+        say(dumps([_document(each) for each in found]))
+        return
+    show_rows(found, _COLUMNS, _fields)
+
+
+@click.command(cls=Command, examples=["replay show 3f0c9a4e1b2d", "replay show 3f0c… --follow"])
+@click.argument("replay_id", metavar="ID")
+@click.option("--follow", is_flag=True, help="Go on showing it until it takes no more tasks.")
+@limits.as_json
+@click.pass_context
+def show(context: click.Context, /, replay_id: str, follow: bool, as_json: bool) -> None:
+    """Show one replay, and what became of what it sent."""
+    replays = _replays(context)
+    _show(replays, replay_id, follow=follow, as_json=as_json)
+
+
+def _show(replays: Replays, replay_id: str, *, follow: bool, as_json: bool = False) -> None:
+    while True:
+        replay = _try(lambda: replays.get(replay_id))
+        progress = replays.progress(replay_id)
+        if as_json:
+            say(dumps({**_document(replay), **_progress_document(progress)}))
+        else:
+            for line in _lines(replay, progress):
+                say(one_line(line))
+        if not follow or replay.state not in ACTIVE:
+            return
+        time.sleep(_EVERY)
+
+
+def _lines(replay: Replay, progress: Progress) -> Iterator[str]:
+    label = f" ({replay.name})" if replay.name else ""
+    yield f"{replay.replay_id}{label} is {replay.state}: {replay.reason}"
+    yield f"Taken {replay.taken:,} at {replay.rate:g}/s, since {local(replay.date_created)}"
+    yield f"Not sent yet {progress.waiting:,}, sent and not ended {progress.under_way:,}"
+    if progress.claimed:
+        yield f"Claimed {progress.claimed:,}: being sent, or perhaps sent by a sweeper that died"
+    for state, number in sorted(progress.ended.items()):
+        yield f"{state} {number:,}"
+    for why, number in sorted(replay.left_out.items()):
+        yield f"Left out {number:,} {why}"
+
+
+# ---- from one state to another
+
+
+_follow = click.option("--follow", is_flag=True, help="Show it until it takes no more tasks.")
+
+
+@click.command(cls=Command, examples=["replay pause 3f0c9a4e1b2d"])
+@click.argument("replay_id", metavar="ID")
+@click.pass_context
+def pause(context: click.Context, /, replay_id: str) -> None:
+    """Send nothing more of a replay for now."""
+    replays = _replays(context)
+    _try(lambda: replays.pause(replay_id))
+    _show(replays, replay_id, follow=False)
+
+
+@click.command(cls=Command, examples=["replay resume 3f0c9a4e1b2d --follow"])
+@click.argument("replay_id", metavar="ID")
+@_follow
+@click.pass_context
+def resume(context: click.Context, /, replay_id: str, follow: bool) -> None:
+    """Go on with a replay that is paused or stopped."""
+    replays = _replays(context)
+    _try(lambda: replays.resume(replay_id))
+    _show(replays, replay_id, follow=follow)
+
+
+@click.command(cls=Command, examples=["replay cancel 3f0c9a4e1b2d"])
+@click.argument("replay_id", metavar="ID")
+@click.pass_context
+def cancel(context: click.Context, /, replay_id: str) -> None:
+    """End a replay: what is not sent yet never will be."""
+    replays = _replays(context)
+    cancelled = _try(lambda: replays.cancel(replay_id))
+    say(f"Cancelled {count_of(cancelled)} that had not been sent.", err=True)
+
+
+@click.command(cls=Command, examples=["replay undo 3f0c9a4e1b2d"])
+@click.argument("replay_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def undo(context: click.Context, /, replay_id: str, yes: bool) -> None:
+    """Cancel what is not sent, revoke what has not begun, and list what ran.
+
+    Effects of what ran stay. Prints the ids of what ran.
+    """
+    replays = _replays(context)
+    _try(lambda: replays.get(replay_id))
+    if not yes:
+        _show(replays, replay_id, follow=False)
+        click.confirm("Undo it? What ran keeps its effects.", abort=True, err=True)
+    undone = _try(lambda: replays.undo(replay_id))
+    revoked, ran = len(undone.revoked), len(undone.ran)
+    say(f"Cancelled {undone.cancelled:,}, revoked {revoked:,}, ran {ran:,}:", err=True)
+    for task_id in undone.ran:
+        say(safe(task_id))
+
+
+def _document(replay: Replay) -> dict[str, Any]:
+    known: dict[str, Any] = plain(asdict(replay))
+    return known
+
+
+def _progress_document(progress: Progress) -> dict[str, Any]:
+    return {"progress": {**asdict(progress), "under_way": progress.under_way}}
+
+
+def _fields(replay: Replay) -> Sequence[str]:
+    return bounded(
+        (
+            replay.replay_id,
+            replay.state,
+            str(replay.taken),
+            str(sum(replay.left_out.values())),
+            replay.date_created.isoformat(timespec="milliseconds"),
+            replay.name,
+            replay.actor,
+            replay.reason,
+        )
+    )
+
+
+_COLUMNS: tuple[Column[Replay], ...] = (
+    Column("CREATED", lambda replay: local(replay.date_created)),
+    Column("ID", lambda replay: safe(replay.replay_id)),
+    Column("STATE", lambda replay: safe(replay.state)),
+    Column("TAKEN", lambda replay: f"{replay.taken:,}"),
+    Column("LABEL", lambda replay: safe(replay.name or ""), elastic=True),
+    Column("WHY", lambda replay: safe(replay.reason), elastic=True),
+)
+
+replay = Commands(
+    "replay",
+    help="Send many tasks again, at a rate, by the sweepers, with a brake.",
+    short_help="Send many again at a rate, with a brake",
+    commands=[create, list_, show, pause, resume, cancel, undo],
+    examples=["replay create --state FAILURE --since 2h --canary 10", "replay list"],
+)

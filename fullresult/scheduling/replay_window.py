@@ -1,0 +1,94 @@
+"""The schedules that a replay has in the storage: held when it stops, moved when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+from fullresult.record import TaskQuery
+from fullresult.record.replay import Replay, Replayed
+from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage.replays import ReplayStorage
+
+AHEAD = timedelta(seconds=2)
+"""How far ahead of their time tasks are taken: what is stored, goes on though its replay stops."""
+MOST = 500
+"""Tasks that are taken at once."""
+_HELD = datetime(9000, 1, 1, tzinfo=timezone.utc)
+"""Schedules of replays that are paused are due then."""
+_PORTION = 500
+
+
+def pages_of(storage: ReplayStorage, replay_id: str) -> Iterator[list[Replayed]]:
+    """What a replay took, the last first, some at a time."""
+    before = None
+    while page := storage.find_replayed(replay_id, before=before, limit=_PORTION):
+        yield page
+        before = page[-1].position
+
+
+def unsent(storage: ReplayStorage, some: Sequence[Replayed]) -> list[Schedule]:
+    """The schedules of *some* tasks that no sweeper has claimed, the first due first."""
+    ids = [each.schedule_id for each in some]
+    return storage.find_schedules(ScheduleQuery(schedule_ids=ids, claimed=False, limit=None))
+
+
+def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
+    """Have nothing be due that was taken and not sent yet. Returns how many were held."""
+    held = 0
+    for page in pages_of(storage, replay.replay_id):
+        waiting = [each for each in unsent(storage, page) if each.due < _HELD]
+        for schedule in waiting:
+            event = events.moved(schedule, _HELD)
+            held += storage.reschedule(schedule.schedule_id, _HELD, event)
+        if not waiting:
+            break  # what was taken before is sent, or held
+    return held
+
+
+def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> datetime:
+    """Have what was held be due at the replay's rate. Returns when the next one may be due."""
+    held: list[Schedule] = []
+    for page in pages_of(storage, replay.replay_id):
+        some = [each for each in unsent(storage, page) if each.due >= _HELD]
+        if not some:
+            break
+        held = [*some, *held]
+    due, step = storage.now(), timedelta(seconds=1 / replay.rate)
+    for schedule in held:
+        storage.reschedule(schedule.schedule_id, due, events.moved(schedule, due))
+        due += step
+    return due
+
+
+def cancel(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> list[Schedule]:
+    """Cancel what was taken and not sent; another replay may take it. Returns what it was."""
+    cancelled: list[Schedule] = []
+    for page in list(pages_of(storage, replay.replay_id)):
+        gone = [
+            schedule
+            for schedule in unsent(storage, page)
+            if storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
+        ]
+        ids = {schedule.task_id for schedule in gone}
+        if old := [each.task_id for each in page if each.new_id in ids]:
+            storage.give_up_replayed(replay.replay_id, old)
+            _take_back(storage, old)
+        cancelled += gone
+    return cancelled
+
+
+def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
+    """Have these records not say that their tasks were sent again."""
+    now = storage.now()
+    records = storage.find(TaskQuery(task_ids=task_ids, limit=None))
+    events = [record.sent_again(None, now) for record in records]
+    if marks := [event for event in events if event is not None]:
+        storage.write(marks)
+
+
+def waits(storage: ReplayStorage, replay: Replay) -> bool:
+    """True if something that it took last is not sent yet."""
+    last = storage.find_replayed(replay.replay_id, limit=_PORTION)
+    return bool(last and unsent(storage, last))

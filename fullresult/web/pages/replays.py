@@ -1,0 +1,139 @@
+"""Replays: all of them, one with what became of it, and a new one of what a search finds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from celery.exceptions import QueueNotFound
+from starlette.routing import Route
+
+from fullresult.actions.replays import Stop, WrongReplay
+from fullresult.record.replay import ACTIVE, HELD, UNDONE
+from fullresult.web.acting import action, actor_of
+from fullresult.web.pages.retry import chosen
+from fullresult.web.search import NotUnderstood
+from fullresult.web.site import needs_schedules, redirect, site_of
+
+if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.actions.replays import Replays
+    from fullresult.config.users import Person
+    from fullresult.storage import TaskQuery
+    from fullresult.web.forms import Form
+    from fullresult.web.site import Site
+
+_RATE = 20.0
+
+
+def replays(request: Request) -> Response:
+    """The newest hundred."""
+    site = site_of(request)
+    return site.render(request, "replays.html", replays=site.full.replays.list())
+
+
+def replay(request: Request) -> Response:
+    """One replay, what became of what it sent, and what may be done."""
+    site, replay_id = site_of(request), request.query_params.get("id", "")
+    deeds = site.full.replays
+    try:
+        found = deeds.get(replay_id)
+    except LookupError as error:
+        return site.error(request, 404, str(error)[:200])
+    return site.render(
+        request, "replay.html", replay=found, progress=deeds.progress(replay_id),
+        active=found.state in ACTIVE, held=found.state in HELD, undone=found.state == UNDONE,
+    )  # fmt: skip
+
+
+def act(request: Request, form: Form, person: Person) -> Response:
+    """Pause, resume, cancel or undo it."""
+    site, replay_id = site_of(request), request.query_params.get("id", "")
+    deeds = _replays_of(request, person)
+    do = {
+        "pause": deeds.pause,
+        "resume": deeds.resume,
+        "cancel": deeds.cancel,
+        "undo": deeds.undo,
+    }.get(form.get("do"))
+    if do is None:
+        return site.error(request, 400, "Nothing was chosen.")
+    try:
+        do(replay_id)
+    except LookupError as error:
+        return site.error(request, 404, str(error)[:200])
+    except WrongReplay as error:
+        return site.error(request, 409, str(error))
+    return redirect(request, "replay", {"id": replay_id})
+
+
+def preview(request: Request) -> Response:
+    """What a replay of a search would send, and a form to begin it."""
+    site = site_of(request)
+    try:
+        query, fields = _search(site, request.query_params)
+    except NotUnderstood as error:
+        return site.error(request, 400, str(error))
+    seen = site.full.replays.preview(query)
+    return site.render(
+        request, "replay_create.html", seen=seen, fields=fields, rate=_RATE,
+        kinds=list(seen.kinds.items())[:20],
+    )  # fmt: skip
+
+
+def create(request: Request, form: Form, person: Person) -> Response:
+    """Begin the replay that was previewed: of the same search, created until the same time."""
+    site = site_of(request)
+    try:
+        query, _ = _search(site, form)
+        begun = _replays_of(request, person).create(
+            query,
+            rate=_number(form, "rate") or 0,
+            canary=int(_number(form, "canary") or 0),
+            stop_if=_stop(form),
+            name=form.get("name").strip()[:200] or None,
+        )
+    except (NotUnderstood, WrongReplay, QueueNotFound) as error:
+        return site.error(request, 400, str(error))
+    return redirect(request, "replay", {"id": begun.replay_id})
+
+
+def _search(site: Site, asked: QueryParams | Form) -> tuple[TaskQuery, list[tuple[str, str]]]:
+    which = chosen(site, asked)
+    if which is None or which.query is None or which.way is not None:
+        raise NotUnderstood("A replay is of all that a search finds; search for tasks first.")
+    return which.query, list(which.fields)
+
+
+def _stop(form: Form) -> Stop | None:
+    percent, minimum = _number(form, "percent"), _number(form, "minimum")
+    return None if percent is None else Stop(percent / 100, int(minimum or 1))
+
+
+def _number(form: Form, name: str) -> float | None:
+    text = form.get(name).strip()
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise NotUnderstood(f"{name} must be a number, not {text[:40]!r}")
+    return number
+
+
+def _replays_of(request: Request, person: Person) -> Replays:
+    return site_of(request).full.replaying(actor_of(request, person))
+
+
+routes = [
+    Route("/replays", needs_schedules(replays)),
+    Route("/replay", needs_schedules(replay), methods=["GET"]),
+    Route("/replay", action(act), methods=["POST"]),
+    Route("/replay-create", needs_schedules(preview), methods=["GET"]),
+    Route("/replay-create", action(create), methods=["POST"]),
+]

@@ -1,0 +1,209 @@
+"""Replays in MongoDB.
+
+Nothing here is a transaction. That a replay has a task is the first write; the schedule and its
+events follow. A process that dies, or stands still, in between leaves a task without a schedule: it
+gets another one, after a mark was put in the way of the first, wherever that still is.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from datetime import datetime, timezone
+
+from pymongo import ReturnDocument
+
+from fullresult.record import (
+    REPLAY_OVER,
+    SCHEDULED,
+    Replay,
+    Replayed,
+    Schedule,
+    Taking,
+    TaskRecord,
+)
+from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.database import Database, again, twice
+from fullresult_storage_mongo.records import WITHDRAWN
+
+
+class MongoReplays:
+    """A `fullresult.storage.ReplayStorage`."""
+
+    @abstractmethod
+    def _prepared(self) -> Database:
+        """The database, all collections and indexes known to be there."""
+
+    def keep_replay(self, replay: Replay, *, instead_of: int | None) -> bool:
+        database, whole = self._prepared(), _document(replay)
+        known: Document = {"_id": replay.replay_id}
+        if instead_of is None:
+            made = {"$setOnInsert": whole}
+            answer = database.run_once(
+                lambda handle: again(lambda: handle.replays.update_one(known, made, upsert=True))
+            )
+            return answer.upserted_id is not None
+        before = {**known, "version": instead_of}
+        return bool(
+            database.run_once(
+                lambda handle: handle.replays.update_one(before, {"$set": whole}).matched_count
+            )
+        )
+
+    def find_replays(
+        self,
+        *,
+        replay_ids: Collection[str] | None = None,
+        namespace: str | None = None,
+        states: Collection[str] | None = None,
+        limit: int = 100,
+    ) -> list[Replay]:
+        asked: Document = {}
+        if replay_ids is not None:
+            asked["_id"] = {"$in": [*replay_ids]}
+        if namespace is not None:
+            asked["namespace"] = {"$eq": namespace}
+        if states is not None:
+            asked["state"] = {"$in": [*states]}
+        order = [("date_created", -1), ("_id", -1)]
+        found = self._prepared().run(
+            lambda handle: [*handle.replays.find(asked, sort=order, limit=limit)]
+        )
+        return [_replay(each) for each in found]
+
+    def take_for_replay(
+        self, replay: Replay, takings: Sequence[Taking], *, instead_of: int
+    ) -> list[str] | None:
+        # What was taken before the cursor is kept is found again; nothing is left out.
+        known = self.find_replays(replay_ids=[replay.replay_id])
+        if not known or known[0].version != instead_of:
+            return None
+        took = [each.task_id for each in takings if self._take(replay, each)]
+        return took if self.keep_replay(replay, instead_of=instead_of) else None
+
+    def _take(self, replay: Replay, taking: Taking) -> bool:
+        mine = {
+            "replay_id": replay.replay_id,
+            "position": taking.position,
+            "new_id": taking.schedule.task_id,
+            "schedule_id": taking.schedule.schedule_id,
+        }
+        found = self._prepared().run(lambda handle: _first(handle, taking.task_id, mine))
+        if found["replay_id"] != replay.replay_id:
+            return False
+        schedule = taking.schedule._replace(schedule_id=found["schedule_id"])
+        if found["known"]:
+            anew = self._anew(taking.task_id, schedule)
+            if anew is None:
+                return True  # the call before came so far
+            schedule = anew
+        self.schedule(schedule, taking.events[0])
+        if taking.events[1:]:
+            self.write(taking.events[1:])
+        return True
+
+    def _anew(self, task_id: str, schedule: Schedule) -> Schedule | None:
+        """The schedule of a task that another call took and did not come to schedule, or None."""
+        if not self._prepared().run(lambda handle: _is_barred(handle, schedule)):
+            return None
+        other = f"{schedule.schedule_id}+"
+        known: Document = {"_id": task_id, "schedule_id": schedule.schedule_id}
+        update = {"$set": {"schedule_id": other}}
+        mine = self._prepared().run_once(
+            lambda handle: handle.replayed.update_one(known, update).matched_count
+        )
+        return schedule._replace(schedule_id=other) if mine else None
+
+    def find_replayed(
+        self, replay_id: str, *, before: int | None = None, limit: int
+    ) -> list[Replayed]:
+        asked: Document = {"replay_id": {"$eq": replay_id}}
+        if before is not None:
+            asked["position"] = {"$lt": before}
+        if limit < 1:
+            return []
+        found = self._prepared().run(
+            lambda handle: [*handle.replayed.find(asked, sort=[("position", -1)], limit=limit)]
+        )
+        return [
+            Replayed(each["_id"], each["position"], each["new_id"], each["schedule_id"])
+            for each in found
+        ]
+
+    def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:
+        mine: Document = {"_id": {"$in": [*task_ids]}, "replay_id": {"$eq": replay_id}}
+        self._prepared().run(lambda handle: handle.replayed.delete_many(mine))
+
+    def forget_replays(self, until: datetime, limit: int) -> int:
+        if limit < 1:
+            return 0
+
+        def forget(handle: Handle) -> int:
+            over = {"date_created": {"$lte": until}, "state": {"$in": [*REPLAY_OVER]}}
+            old = [each["_id"] for each in handle.replays.find(over, {"_id": 1}, limit=limit)]
+            asked = {"replay_id": {"$in": old}}
+            taken = [each["_id"] for each in handle.replayed.find(asked, {"_id": 1}, limit=limit)]
+            if taken:
+                return handle.replayed.delete_many({"_id": {"$in": taken}}).deleted_count
+            return handle.replays.delete_many({"_id": {"$in": old}}).deleted_count
+
+        return self._prepared().run_once(forget)
+
+    @abstractmethod
+    def write(self, events: Sequence[TaskRecord]) -> list[str]: ...
+
+    @abstractmethod
+    def schedule(self, schedule: Schedule, event: TaskRecord) -> None: ...
+
+
+def _is_barred(handle: Handle, schedule: Schedule) -> bool:
+    """True if *schedule* never was there, and never will be: a mark is in the way of it.
+
+    One that is there, whatever its status, is sent or was. One that was sent is gone only after its
+    task's record says so.
+    """
+    mark = {
+        **schedule._asdict(),
+        **dict.fromkeys(("body", "headers", "how"), ""),
+        "status": WITHDRAWN,
+        "date_withdrawn": datetime.now(timezone.utc),
+    }
+    del mark["schedule_id"]
+    known: Document = {"_id": schedule.schedule_id}
+    again(lambda: handle.schedules.update_one(known, {"$setOnInsert": mark}, upsert=True))
+    found = handle.schedules.find_one(known, {"status": 1})
+    if found is None or found["status"] != WITHDRAWN:
+        return False
+    # From the primary: a secondary may not know yet.
+    record = handle.results.find_one({"_id": schedule.task_id}, {"state": 1})
+    return record is None or record.get("state") in (None, SCHEDULED)
+
+
+def _first(handle: Handle, task_id: str, mine: Document) -> Document:
+    """What is kept of a task that is taken now, unless it was before; `known` says so."""
+
+    def take() -> Document:
+        before = handle.replayed.find_one_and_update(
+            {"_id": task_id},
+            {"$setOnInsert": mine},
+            upsert=True,
+            return_document=ReturnDocument.BEFORE,
+        )
+        return {**(before or mine), "known": before is not None}
+
+    return twice(handle, lambda: again(take))
+
+
+def _document(replay: Replay) -> Document:
+    return {
+        "namespace": replay.namespace,
+        "state": replay.state,
+        "date_created": replay.date_created,
+        "version": replay.version,
+        "about": replay.about,
+    }
+
+
+def _replay(found: Document) -> Replay:
+    names = ("namespace", "state", "date_created", "version", "about")
+    return Replay.of(found["_id"], *(found[name] for name in names))

@@ -1,0 +1,376 @@
+"""Replays: taken at their rate, stopped by failures, paused and undone, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chain, signature
+
+from fullresult import FullResult
+from fullresult.actions.audit import Actor
+from fullresult.actions.replays import Replays, Stop, WrongReplay
+from fullresult.record.replay import ACTIVE, Replay
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.scheduling.replay_governor import Governor
+from tests.kit import browsing, workers
+
+FAST = 1_000.0
+"""Tasks a second: all that a test has are due at once."""
+
+
+@pytest.fixture(params=workers.storages("sqlite", "postgresql", "mongodb"))
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
+    with workers.storage(request.param, request, tmp_path) as url, browsing.shop(url) as app:
+        yield app
+
+
+@pytest.fixture
+def full(app: Celery) -> FullResult:
+    found: FullResult = app.fullresult
+    return found
+
+
+@pytest.fixture
+def replays(full: FullResult) -> Replays:
+    return full.replays
+
+
+@pytest.fixture
+def governor(full: FullResult) -> Governor:
+    found = full.parts._governor()
+    assert found is not None
+    return found
+
+
+def govern(governor: Governor, replays: Replays, replay_id: str) -> Replay:
+    """One step of an active replay; what it is then."""
+    governor.govern(replays.get(replay_id))
+    return replays.get(replay_id)
+
+
+def swept(full: FullResult, until: Callable[[], bool]) -> None:
+    """Sweep until that is so, as workers would."""
+    sweeper, end = full.parts.new_sweeper(), time.monotonic() + 30
+    while not until():
+        assert time.monotonic() < end
+        sweeper.sweep()
+    sweeper.close()
+
+
+def is_over(replays: Replays, replay_id: str) -> Callable[[], bool]:
+    return lambda: replays.get(replay_id).state not in ACTIVE
+
+
+def sent(app: Celery) -> list[str]:
+    """The ids of the messages that the broker got since."""
+    return [str(message["id"]) for message in browsing.sent(app)]
+
+
+def again(full: FullResult, task_id: str) -> list[str]:
+    return [record.task_id for record in full.find(retry_of=task_id)]
+
+
+def told(full: FullResult, replay_id: str) -> list[str]:
+    """What was done to a replay, the first first."""
+    found = [e.details for e in full.audit_log() if e.details.get("replay") == replay_id]
+    return [str(details["did"]) for details in reversed(found)]
+
+
+def test_each_that_matches_is_sent_once_under_its_new_id_with_its_arguments(
+    app: Celery, full: FullResult, replays: Replays
+) -> None:
+    ids = browsing.failed(app, 12)
+
+    replay = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, replay.replay_id))
+
+    done = replays.get(replay.replay_id)
+    assert (done.state, done.taken, done.left_out) == ("DONE", 12, {})
+    assert sorted(sent(app)) == sorted(map(replay.new_id, ids))
+    for task_id in ids:
+        old, new = full.get(task_id), full.get(replay.new_id(task_id))
+        assert old is not None
+        assert new is not None
+        assert (new.retry_of, new.args, new.kwargs) == (task_id, old.args, old.kwargs)
+        assert new.state == "SCHEDULED_SENT"
+    assert told(full, replay.replay_id) == ["create", "DONE"]
+    assert replays.progress(replay.replay_id).under_way == 12
+
+
+def test_what_is_created_later_is_not_sent(app: Celery, full: FullResult, replays: Replays) -> None:
+    browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    later = browsing.failed(app, 1)
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    assert len(sent(app)) == 1
+    assert again(full, later[0]) == []
+
+
+def test_no_more_than_two_seconds_are_taken_ahead(
+    app: Celery, replays: Replays, governor: Governor, full: FullResult
+) -> None:
+    browsing.failed(app, 30)
+    replay = replays.create(state="FAILURE", rate=5.0)
+
+    for _ in range(3):
+        found = govern(governor, replays, replay.replay_id)
+
+    took = (full.storage.now() - replay.date_created).total_seconds()
+    assert 10 <= found.taken <= 5 * (2 + took) + 1
+    waiting = full.scheduled(limit=100)
+    apart = [(b.due - a.due).total_seconds() for a, b in pairwise(waiting)]
+    assert min(apart) >= 0.199
+
+
+def test_a_canary_of_10_that_fails_sends_10(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 25)
+    replay = replays.create(state="FAILURE", rate=FAST, canary=10, stop_if=Stop(0.05, 50))
+    for _ in range(3):
+        govern(governor, replays, replay.replay_id)
+    swept(full, lambda: full.count_scheduled() == 0)
+    ids = sent(app)
+    assert len(ids) == 10
+
+    for task_id in ids:
+        browsing.ran(app, task_id, "shop.charge", ValueError("card declined"))
+    for _ in range(3):
+        if replays.get(replay.replay_id).state in ACTIVE:
+            govern(governor, replays, replay.replay_id)
+
+    found = replays.get(replay.replay_id)
+    assert (found.state, found.taken) == ("STOPPED", 10)
+    assert found.reason == "canary: 10 of 10 failed"
+    assert full.count_scheduled() == 0
+
+
+def test_a_canary_that_succeeds_goes_on_and_one_that_does_not_end_is_paused(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 5)
+    replay = replays.create(
+        state="FAILURE", rate=FAST, canary=2, canary_wait=timedelta(milliseconds=1)
+    )
+    govern(governor, replays, replay.replay_id)
+    paused = govern(governor, replays, replay.replay_id)
+    assert (paused.state, paused.reason) == ("PAUSED", "canary: 2 of 2 have not ended")
+
+    replays.resume(replay.replay_id)
+    swept(full, is_over(replays, replay.replay_id))
+    assert len(sent(app)) == 5
+
+    browsing.failed(app, 3)
+    other = replays.create(state="FAILURE", rate=FAST, canary=1)
+    govern(governor, replays, other.replay_id)
+    swept(full, lambda: full.count_scheduled() == 0)
+    for task_id in sent(app):
+        browsing.ran(app, task_id, "shop.charge")
+    assert govern(governor, replays, other.replay_id).state == "RUNNING"
+
+
+def test_it_stops_when_too_many_fail_and_holds_what_is_not_sent(
+    app: Celery, full: FullResult, replays: Replays
+) -> None:
+    browsing.failed(app, 40)
+    replay = replays.create(state="FAILURE", rate=10.0, stop_if=Stop(0.5, 4))
+
+    def all_fail_that_are_sent() -> bool:
+        for task_id in sent(app):
+            browsing.ran(app, task_id, "shop.charge", ValueError("again"))
+        return is_over(replays, replay.replay_id)()
+
+    swept(full, all_fail_that_are_sent)
+
+    found, progress = replays.get(replay.replay_id), replays.progress(replay.replay_id)
+    assert found.state == "STOPPED"
+    assert "failed" in found.reason
+    assert found.taken < 40
+    assert progress.waiting > 0
+    assert progress.waiting + progress.under_way + sum(progress.ended.values()) == found.taken
+    soon = full.storage.now() + timedelta(days=365)
+    assert full.count_scheduled(due_until=soon) == 0
+    assert told(full, replay.replay_id) == ["create", "STOPPED"]
+
+
+def test_a_pause_holds_what_is_taken_and_a_resume_sends_it(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 6)
+    replay = replays.create(state="FAILURE", rate=2.0)
+    taken = govern(governor, replays, replay.replay_id).taken
+    assert taken >= 4
+
+    replays.pause(replay.replay_id)
+
+    tomorrow = full.storage.now() + timedelta(days=1)
+    assert full.count_scheduled(due_until=tomorrow) == 0
+    assert full.count_scheduled() == taken
+    with pytest.raises(WrongReplay, match="is PAUSED: paused by"):
+        replays.pause(replay.replay_id)
+
+    replays.resume(replay.replay_id)
+
+    assert full.count_scheduled(due_until=tomorrow) == taken
+    swept(full, is_over(replays, replay.replay_id))
+    assert len(sent(app)) == 6
+    assert told(full, replay.replay_id) == ["create", "pause", "resume", "DONE"]
+
+
+def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 9)
+    first = replays.create(state="FAILURE", rate=2.0)
+    second = replays.create(state="FAILURE", rate=FAST)
+    taken = govern(governor, replays, first.replay_id).taken
+
+    govern(governor, replays, second.replay_id)
+
+    other = replays.get(second.replay_id)
+    assert (other.taken, sum(other.left_out.values())) == (9 - taken, taken)
+    swept(full, lambda: full.count_scheduled() == 0 and is_over(replays, first.replay_id)())
+    assert len(sent(app)) == 9
+
+
+def test_undo_cancels_what_is_not_sent_and_says_what_ran(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    ids = browsing.failed(app, 5)
+    replay = replays.create(state="FAILURE", rate=0.5)
+    govern(governor, replays, replay.replay_id)
+    swept(full, lambda: replays.progress(replay.replay_id).under_way == 1)
+    (ran,) = sent(app)
+    browsing.ran(app, ran, "shop.charge")
+    waiting = replays.progress(replay.replay_id).waiting
+
+    undone = replays.undo(replay.replay_id)
+
+    assert (undone.cancelled, undone.revoked, undone.ran) == (waiting, [], [ran])
+    assert replays.get(replay.replay_id).state == "UNDONE"
+    # What was cancelled may be sent by another; what ran is not.
+    anew = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, anew.replay_id))
+    assert replays.get(anew.replay_id).taken == 4
+    assert sorted(sent(app)) == sorted(
+        anew.new_id(each) for each in ids if replay.new_id(each) != ran
+    )
+
+
+def test_undo_revokes_what_was_sent_and_has_not_begun(
+    app: Celery, full: FullResult, replays: Replays
+) -> None:
+    (task_id,) = browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, replay.replay_id))
+
+    undone = replays.undo(replay.replay_id)
+
+    assert (undone.cancelled, undone.ran) == (0, [])
+    assert undone.revoked == [replay.new_id(task_id)]
+
+
+def test_a_cancelled_replay_sends_nothing_more(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 5)
+    replay = replays.create(state="FAILURE", rate=1.0)
+    taken = govern(governor, replays, replay.replay_id).taken
+
+    assert replays.cancel(replay.replay_id) == taken
+
+    assert full.count_scheduled() == 0
+    assert full.count(state="REVOKED") == taken
+    with pytest.raises(WrongReplay, match="CANCELLED"):
+        replays.resume(replay.replay_id)
+
+
+def test_what_must_not_or_cannot_be_sent_is_left_out_and_counted(
+    app: Celery, full: FullResult, replays: Replays
+) -> None:
+    browsing.failed(app, 1)
+    (resent,) = browsing.failed(app, 1)
+    full.resend(resent)
+    charge = app.tasks["shop.charge"]
+    charge.apply_async((1,), task_id="waits")
+    chain(charge.s(1).set(task_id="step"), charge.s()).apply_async()
+    browsing.ran(app, "step", "shop.charge")
+    body = signature("shop.mail", app=app)
+    charge.apply_async((1,), task_id="member", group_id="g", chord=body)
+    browsing.ran(app, "member", "shop.charge", ValueError())
+    sent(app)
+
+    preview = replays.preview(_everything())
+    replay = replays.create(_everything(), rate=FAST)
+    swept(full, is_over(replays, replay.replay_id))
+
+    found = replays.get(replay.replay_id)
+    assert found.taken == 1
+    assert found.left_out == preview.left_out
+    assert sum(found.left_out.values()) == preview.count - 1
+    assert set(found.left_out) == {
+        "not ended",
+        "sent again already",
+        "a member of a chord, whose body would not run",
+        "a step of a chain that succeeded: the later ones would run again",
+    }
+    assert preview.kinds == {("shop.charge", app.conf.task_default_queue, "ValueError"): 1}
+
+
+def _everything() -> Any:
+    from fullresult import TaskQuery
+
+    return TaskQuery(name="shop.*")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rate": 0}, {"rate": -1.0}, {"rate": 1e9}, {"canary": -1}, {"canary_wait": timedelta(0)}],
+)
+def test_what_makes_no_sense_is_refused(replays: Replays, wrong: dict[str, Any]) -> None:
+    with pytest.raises(WrongReplay, match=next(iter(wrong))):
+        replays.create(state="FAILURE", **wrong)
+
+
+def test_all_tasks_must_be_said_and_an_unknown_replay_is_an_error(replays: Replays) -> None:
+    with pytest.raises(WrongReplay, match="say which tasks"):
+        replays.create()
+    with pytest.raises(LookupError, match="'x'"):
+        replays.pause("x")
+
+
+def test_the_audit_log_names_who_did_it(app: Celery, full: FullResult) -> None:
+    browsing.failed(app, 1)
+    replay = full.replaying(Actor("ada", "web")).create(state="FAILURE")
+    full.replaying(Actor("bob", "web")).pause(replay.replay_id)
+
+    found = [(e.actor, e.action, e.details["did"]) for e in full.audit_log()]
+
+    assert found == [("bob", "replay", "pause"), ("ada", "replay", "create")]
+
+
+def test_a_schedule_that_was_claimed_and_not_marked_is_shown_and_never_sent_again(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 2)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    govern(governor, replays, replay.replay_id)
+    soon = full.storage.now() + timedelta(minutes=1)
+    storage = full.parts.schedule_storage
+    assert len(storage.claim_due(full.settings.namespace, soon, "dead", 1)) == 1
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    progress = replays.progress(replay.replay_id)
+    assert (progress.claimed, progress.under_way) == (1, 1)
+    assert len(sent(app)) == 1
+    (left,) = storage.find_schedules(ScheduleQuery(claimed=True))
+    assert left.claim == "dead"

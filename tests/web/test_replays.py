@@ -1,0 +1,88 @@
+"""The pages of replays: begun from a search, with its preview; watched, paused and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from fullresult.record.replay import ACTIVE
+from tests.kit import browsing
+from tests.kit.browsing import Browser
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    with browsing.shop(f"sqlite:///{tmp_path / 'records.db'}") as app:
+        yield app
+
+
+@pytest.fixture
+def browser(app: Celery) -> Browser:
+    return browsing.entered(app)
+
+
+def test_a_replay_begins_at_a_search_and_is_steered_from_its_page(
+    app: Celery, browser: Browser
+) -> None:
+    browsing.failed(app, 3)
+    retry = browser.get("/retry?q=state:FAILURE")
+    (link,) = [each for each in retry.links if "replay-create" in each]
+
+    preview = browser.get(link)
+    assert "Replay 3 tasks?" in preview.words
+    assert "ValueError 3" in preview.words
+    page = browser.submit(preview.form("/replay-create"), rate="0.5", name="<b>outage</b>")
+
+    (replay,) = app.fullresult.replays.list()
+    assert (replay.state, replay.rate, replay.canary) == ("CANARY", 0.5, 10)
+    assert (replay.ratio, replay.minimum, replay.name) == (0.05, 50, "<b>outage</b>")
+    assert "<b>outage</b>" not in page.text
+    for do, state in [("pause", "PAUSED"), ("resume", "RUNNING"), ("undo", "UNDONE")]:
+        assert f'name="do" value="{do}"' in page.text
+        form = next(each for each in page.forms if each.action.startswith("/replay?"))
+        page = browser.submit(form, do=do)
+        assert f"It is {state}" in page.words
+    assert replay.replay_id in browser.get("/replays").text
+    assert 'fullresult_replays{state="UNDONE"} 1.0' in browser.get("/metrics").text
+    assert {entry.details["by"] for entry in app.fullresult.audit_log()} == {"web"}
+
+
+def test_what_is_sent_is_what_was_shown(app: Celery, browser: Browser) -> None:
+    """A task that fails after the preview is not sent."""
+    browsing.failed(app, 2)
+    form = browser.get("/replay-create?q=state:FAILURE").form("/replay-create")
+    browsing.failed(app, 1)
+    browser.submit(form, canary="", rate="1000")
+    (replay,) = app.fullresult.replays.list()
+    sweeper = app.fullresult.parts.new_sweeper()
+    while app.fullresult.replays.get(replay.replay_id).state in ACTIVE:
+        sweeper.sweep()
+    sweeper.close()
+
+    assert len(browsing.sent(app)) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rate", "0"), ("rate", "fast"), ("rate", "nan"), ("percent", "500"), ("canary", "-1")],
+)
+def test_what_makes_no_sense_is_said(app: Celery, browser: Browser, field: str, value: str) -> None:
+    browsing.failed(app, 1)
+    form = browser.get("/replay-create?q=state:FAILURE").form("/replay-create")
+
+    filled: dict[str, Any] = {field: value}
+    page = browser.submit(form, **filled)
+
+    assert page.status == 400
+    assert app.fullresult.replays.list() == []
+
+
+def test_without_a_search_and_for_an_unknown_id_there_is_a_sentence(browser: Browser) -> None:
+    assert "search for tasks first" in browser.get("/replay-create").words
+    assert browser.get("/replay-create?id=a").status == 400
+    unknown = browser.get("/replay?id=%3Cb%3E")
+    assert (unknown.status, "<b>" in unknown.text) == (404, False)
