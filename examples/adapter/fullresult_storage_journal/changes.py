@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fullresult.record import Entry, Message, Outcome, Schedule, Start, Stored, TaskRecord, merge
+from fullresult.record import (
+    Entry,
+    Message,
+    Outcome,
+    OwnMessage,
+    Schedule,
+    Start,
+    Stored,
+    TaskRecord,
+    merge,
+)
 
 _PARTS: dict[str, Callable[..., Any]] = {
     "outcome": Outcome,
     "message": Message,
     "start": Start,
     "stored": Stored,
+    "own": OwnMessage,
 }
 
 
