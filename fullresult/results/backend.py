@@ -189,7 +189,8 @@ class FullResultBackend(WaitingBackend):
     def _given(
         self, task_id: str, state: str, value: Any, encoded: Any, traceback: Any, request: Any
     ) -> GivenResult:
-        why = never_ran.why(task_id) if state == states.FAILURE else None
+        results = self._here.results
+        why = never_ran.why(task_id, results) if state == states.FAILURE else None
         request = request if why is None else never_ran.request_of(task_id, request)
         return GivenResult(task_id, state, value, encoded, traceback, request, why)
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from celery.app.task import Context
 
-from fullresult.record import encoding
+from fullresult.record import NOT_RUN, encoding
 from fullresult.results.signatures import ends
+from fullresult.storage import ResultStorage, StorageError
 
 
 class Stop(NamedTuple):
@@ -58,14 +59,26 @@ def _inside(stop: Stop) -> Iterator[None]:
         _stop.reset(token)
 
 
-def why(task_id: str) -> str | None:
-    """Why the task *task_id*, which is said to have failed, never ran; None if it did run."""
+def why(task_id: str, results: ResultStorage) -> str | None:
+    """Why the task *task_id*, which is said to have failed, never ran; None if it did run.
+
+    A task that replaced itself did: what takes its place ends under its id.
+    """
     stop = _stop.get()
-    if stop is None or stop.task_id == task_id:
+    if stop is None or stop.task_id == task_id or _was_published(task_id, results):
         return None
     if stop.task_id is None:
         return "never published: a member of its chord failed"
     return f"never published: task {encoding.key(stop.task_id)} failed"
+
+
+def _was_published(task_id: str, results: ResultStorage) -> bool:
+    """True too if the storage does not answer: a failure ends it in any case."""
+    try:
+        found = results.get_results([encoding.key(task_id)])
+    except StorageError:
+        return True
+    return any(record.state != NOT_RUN for record in found)
 
 
 def request_of(task_id: str, request: Context | None) -> Context | None:
