@@ -65,7 +65,7 @@ class Database:
         Raises instead of None from the fifth break within ten seconds on: each time PyMongo looks
         for the server anew, and all threads wait for that.
         """
-        return self._translated(lambda: self._at_once(do, given))
+        return self.translated(lambda: self._at_once(do, given))
 
     def run(self, do: Callable[[Handle], T]) -> T:
         """`do(handle)` within the timeout; once more if a connection broke."""
@@ -73,16 +73,16 @@ class Database:
 
     def run_once(self, do: Callable[[Handle], T]) -> T:
         """`do(handle)` within the timeout, only once."""
-        return self._translated(lambda: self._use(do))
+        return self.translated(lambda: self._use(do))
 
     def read(self, do: Callable[[Handle], T]) -> T:
         """As `run`, for an answer of any length: the timeout is for each part of it."""
         again = lambda handle: twice(handle, lambda: do(handle))  # noqa: E731
-        return self._translated(lambda: self._use(again, nullcontext()))
+        return self.translated(lambda: self._use(again, nullcontext()))
 
     def run_patiently(self, do: Callable[[Handle], T]) -> T:
         """`do(handle)` without a timeout, but for a day."""
-        return self._translated(lambda: self._use(do, pymongo.timeout(_A_DAY)))
+        return self.translated(lambda: self._use(do, pymongo.timeout(_A_DAY)))
 
     def _at_once(self, do: Callable[[Handle, U], T | None], given: U) -> T | None:
         handle = self._clients.handle()
@@ -119,7 +119,8 @@ class Database:
         # Another thread closed the storage, which may be used again.
         return do(self._clients.handle())
 
-    def _translated(self, do: Callable[[], T]) -> T:
+    def translated(self, do: Callable[[], T]) -> T:
+        """`do()`, without a timeout of ours."""
         try:
             return do()
         except PyMongoError as error:

@@ -176,9 +176,12 @@ def _create(collection: Collection[Document]) -> None:
 
 
 def _drop_index(collection: Collection[Document], name: str) -> None:
+    # Asked before: to drop one waits for every open transaction, and all others wait for that.
+    if name not in collection.index_information():
+        return
     try:
         collection.drop_index(name)
-    except OperationFailure as error:
+    except OperationFailure as error:  # another process was faster
         if error.code != _NOT_FOUND:
             raise
 

@@ -26,6 +26,7 @@ from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
 from fullresult_storage_mongo.caller_sessions import SCHEMA, identity_of, writer_by
 from fullresult_storage_mongo.clients import Document, Handle
+from fullresult_storage_mongo.commit_listener import MongoListener, has_streams
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.failures import MongoFailures
 from fullresult_storage_mongo.outbox import Outbox
@@ -149,8 +150,9 @@ class MongoStorage(
         known = {"_id": SCHEMA}
         return identity_of(self._prepared().run(lambda handle: handle.versions.find_one(known)))
 
-    def listener(self, namespace: str) -> CommitListener | None:  # noqa: ARG002
-        return None  # nothing tells of commits
+    def listener(self, namespace: str) -> CommitListener | None:
+        database = self._prepared()
+        return MongoListener(database, namespace) if database.run(has_streams) else None
 
     def writer(self, connection: object) -> OutboxWriter | AsyncOutboxWriter | None:
         return writer_by(connection, self._database.place)

@@ -149,6 +149,12 @@ def _aliases(key: str, value: object) -> bool | tuple[str, ...]:
     return tuple(value)
 
 
+def _outboxes(key: str, value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise wrong(key, type(value), "a dict of names and URLs")
+    return {_text(f"a name in {key}", n): _url(f"{key}[{n!r}]", url) for n, url in value.items()}
+
+
 def _rules(key: str, value: object) -> tuple[Rule, ...]:
     try:
         return read_rules(value)
@@ -188,6 +194,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "rescue_after": read_time,
     "on_divert_error": _one_of("raise", "broker"),
     "outbox": _aliases,
+    "outboxes": _outboxes,
     "outbox_wake": _one_of("notify", "poll"),
     "outbox_poll": read_time,
     "namespace": _text,

@@ -70,6 +70,8 @@ class Settings:
     on_divert_error: str = "raise"
     outbox: bool | tuple[str, ...] = False
     """True, or the aliases of Django's databases whose transactions every publish waits for."""
+    outboxes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The URLs, with their passwords, of outboxes that are not in the storage; by their names."""
     outbox_wake: str = "notify"
     outbox_poll: timedelta = timedelta(milliseconds=100)
     namespace: str = ""
@@ -82,8 +84,23 @@ class Settings:
 
     @property
     def sweeps(self) -> bool:
-        """True if tasks wait in the storage, so that workers look for what is due."""
+        """True if tasks wait in a database, so that workers look for what is due."""
+        return self.sweeps_storage or bool(self.outboxes)
+
+    @property
+    def sweeps_storage(self) -> bool:
+        """True if tasks wait in the storage itself."""
         return self.schedule_eta or bool(self.outbox)
+
+    def outbox_url(self, name: str) -> str:
+        """The URL of an outbox, with its password. Raises `LookupError` if there is none."""
+        try:
+            return self.outboxes[name]
+        except KeyError:
+            known = ", ".join(map(repr, self.outboxes)) or "none"
+            raise LookupError(
+                f"there is no outbox {name!r}: fullresult_outboxes names {known}"
+            ) from None
 
     @property
     def limits(self) -> Limits:
@@ -100,11 +117,18 @@ class Settings:
             if value is not None:
                 given[setting.name] = READERS[setting.name](key, value)
         hide_passwords(app)
-        waits = next((key for key in ("schedule_eta", "outbox") if given.get(key)), None)
+        waits = next(
+            (key for key in ("schedule_eta", "outbox", "outboxes") if given.get(key)), None
+        )
         if waits and "storage" not in given:
             raise ImproperlyConfigured(
                 f"fullresult_{waits} needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
+            )
+        if same := [n for n, url in given.get("outboxes", {}).items() if url == given["storage"]]:
+            raise ImproperlyConfigured(
+                f"fullresult_outboxes[{same[0]!r}] is fullresult_storage, which has an outbox by "
+                "fullresult_outbox = True: leave it out"
             )
         if app.conf.get("fullresult_spool_directory", DEFAULT_SPOOL) is None:
             given["spool_directory"] = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from celery import Celery
 
 from fullresult.config.urls import without_password
 
-_KEY = "fullresult_storage"
+_KEYS = ("fullresult_storage", "fullresult_outboxes")
 
 
 class ShownUrl(str):
@@ -30,20 +32,23 @@ class ShownUrl(str):
 
 
 def hide_passwords(app: Celery) -> None:
-    """Put a `ShownUrl` in the place of the storage's URL, if that has a password.
+    """Put a `ShownUrl` in the place of each storage's URL that has a password.
 
     What *app* was configured from (a module, Django's settings) stays as it is.
     """
     conf = app.conf
-    for key in [key for key in conf if isinstance(key, str) and key.lower().endswith(_KEY)]:
+    for key in [key for key in conf if isinstance(key, str) and key.lower().endswith(_KEYS)]:
         if (hidden := _hidden(conf.changes.get(key))) is not None:
             conf.changes[key] = hidden
         elif key not in conf.changes and (hidden := _hidden(conf.get(key))) is not None:
             conf.add_defaults({key: hidden})
 
 
-def _hidden(value: object) -> ShownUrl | None:
-    """*value* with its password hidden; None if it has none."""
+def _hidden(value: object) -> ShownUrl | dict[object, object] | None:
+    """*value*, a URL or a dict of them, with its passwords hidden; None if it has none."""
+    if isinstance(value, Mapping):
+        urls = {name: _hidden(url) for name, url in value.items()}
+        return {n: urls[n] or url for n, url in value.items()} if any(urls.values()) else None
     if not isinstance(value, str) or isinstance(value, ShownUrl):
         return None
     shown = without_password(value)

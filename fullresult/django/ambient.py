@@ -40,7 +40,7 @@ def wrong_outboxes(settings: Settings) -> list[str]:
 
 
 def wrong_outbox(each: str, settings: Settings) -> str | None:
-    if each == alias_of(settings.storage):
+    if each in settings.outboxes or each == alias_of(settings.storage):
         return None
     return (
         f"CELERY_FULLRESULT_OUTBOX has {each!r}, and the records are in "
@@ -69,7 +69,9 @@ def with_outbox(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any
             # Of a test: no worker sees this database, so nobody would send what is in it.
             with full.direct():
                 return send_task(*given, **{**options, "producer": NoProducer()})
-        with full.outbox(connection.connection):
+        alias = connection.alias
+        database = alias if alias in full.settings.outboxes else None
+        with full.outbox(connection.connection, database=database):
             return send_task(*given, **options)
 
     return ambient_send_task

@@ -85,18 +85,27 @@ class FullResult(QuestionsAPI, ActionsAPI, ReproAPI):
         return self.parts.diverter
 
     def outbox(
-        self, connection: Any, *, at_least_once: bool | None = None, autocommit: bool = False
+        self,
+        connection: Any,
+        *,
+        at_least_once: bool | None = None,
+        autocommit: bool = False,
+        database: str | None = None,
     ) -> SyncOutbox | AsyncOutbox:
         """A block in which tasks commit with what *connection* writes, or never were.
 
-        *connection* is to the storage's own database, of any of the kinds in `docs/outbox.md`. Use
-        `async with` for an asynchronous one. With *at_least_once*, a task may be sent twice rather
+        *connection* is to the storage's own database, or to that of `fullresult_outboxes` which
+        *database* names, of any of the kinds in `docs/outbox.md`. Use `async with` for an
+        asynchronous one. With *at_least_once*, a task may be sent twice rather
         than not at all. Without *autocommit*, a transaction must be open at each publish. Raises
         `ValueError` for a connection that cannot lead there, and `ImproperlyConfigured`. A publish
         raises `NotStorable`, `ValueError`, and the errors of the connection's driver.
         """
         return self.parts.outboxes.outbox(
-            connection, at_least_once=at_least_once, autocommit=autocommit
+            connection,
+            at_least_once=at_least_once,
+            autocommit=autocommit,
+            database=database,
         )
 
     def direct(self) -> Direct:
@@ -111,9 +120,16 @@ class FullResult(QuestionsAPI, ActionsAPI, ReproAPI):
         """Have the thread stop after the message it is sending, and wait *timeout* for that."""
         self.parts.stop_sweeper(timeout)
 
-    def setup(self) -> None:
-        """Create or upgrade the storage's tables. Raises `StorageError`."""
-        self.storage.setup()
+    def setup(self, outbox: str | None = None) -> None:
+        """Create or upgrade the storage's tables, or those of one of `fullresult_outboxes`.
+
+        Raises `StorageError`, and `LookupError` if there is no such outbox.
+        """
+        if outbox is None:
+            self.storage.setup()
+            return
+        self.settings.outbox_url(outbox)
+        self.parts.other_outboxes[outbox].setup()
 
     def close(self) -> None:
         """Close the storage's connections of this process.

@@ -16,17 +16,28 @@ from fullresult.actions.audit import Actor
 from fullresult.actions.replay_message import Preparing
 from fullresult.actions.replays import Replays, noted_by
 from fullresult.actions.schedules import Scheduled
-from fullresult.config import Settings
+from fullresult.config import Settings, without_password
 from fullresult.recording.recorder import Recorder
 from fullresult.recording.rehearsal import Rehearsals
+from fullresult.scheduling.carrying_storage import carrying_storage
 from fullresult.scheduling.diverter import Diverter
+from fullresult.scheduling.joined_storage import joined
 from fullresult.scheduling.original_ids import OriginalIds
 from fullresult.scheduling.outbox_publisher import OutboxPublisher
 from fullresult.scheduling.replay_governor import Governor
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.sweeper import Sweeper
-from fullresult.storage import ResultStorage, ScheduleStorage, Storage, with_schedules
+from fullresult.scheduling.sweepers import Sweepers
+from fullresult.storage import (
+    OutboxStorage,
+    ResultStorage,
+    ScheduleStorage,
+    Storage,
+    with_schedules,
+)
 from fullresult.storage.replays import ReplayStorage, with_replays
+
+_Opening = tuple[tuple[Storage, Recorder], dict[str, ScheduleStorage]]
 
 
 def parts_of(app: Any) -> Parts | None:
@@ -47,10 +58,12 @@ class Parts:
         """The `RunningWorker` of this app in this process; None outside one."""
         self.adjust: Callable[[Settings], Settings] = _as_they_are
         """Changes the settings when they are read."""
-        self._openings: list[tuple[Storage, Recorder]] = []
+        self.other_outboxes: dict[str, ScheduleStorage] = {}
+        """The storages that `fullresult_outboxes` names, once the configuration was read."""
+        self._openings: list[_Opening] = []
         self._diverter: Diverter | None = None
         self._outboxes: OutboxPublisher | None = None
-        self._sweeper: Sweeper | None = None
+        self._sweeper: Sweepers | None = None
         self._plugins: list[object] = []
 
     def add_plugins(self, more: Iterable[object]) -> None:
@@ -68,7 +81,10 @@ class Parts:
 
     @property
     def storage(self) -> Storage:
-        """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
+        """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`.
+
+        It also knows the schedules in the outboxes that are elsewhere.
+        """
         return (self.opened or self._open())[0]
 
     @property
@@ -85,7 +101,7 @@ class Parts:
     def diverter(self) -> Diverter:
         """Stores the tasks that are to run later. Raises `ImproperlyConfigured`."""
         if self._diverter is None:
-            storage, recorder = self.opened or self._open()
+            recorder, storage = self.recorder, self._records
             router = plugins.router(recorder.settings, self._plugins)
             self._diverter = Diverter(
                 self.app, recorder.settings, with_schedules(storage), recorder, router
@@ -96,9 +112,10 @@ class Parts:
     def outboxes(self) -> OutboxPublisher:
         """Publishes into outboxes. Raises `ImproperlyConfigured`."""
         if self._outboxes is None:
-            storage, recorder = self.opened or self._open()
-            ask = plugins.outbox_writer(self._plugins)
-            self._outboxes = OutboxPublisher(self.app, recorder.settings, storage, recorder, ask)
+            recorder, ask = self.recorder, plugins.outbox_writer(self._plugins)
+            storages: dict[str | None, Storage] = {None: self._records}
+            storages.update(self.other_outboxes)
+            self._outboxes = OutboxPublisher(self.app, recorder.settings, storages, recorder, ask)
         return self._outboxes
 
     @property
@@ -107,25 +124,36 @@ class Parts:
         return Scheduled(self.settings, self.schedule_storage, partial(store_revoked, self.app))
 
     def new_sweeper(self) -> Sweeper:
-        """A sweeper that is not started. Raises `ImproperlyConfigured`."""
+        """A sweeper of the storage that is not started. Raises `ImproperlyConfigured`."""
         ask = self.recorder.writer.listen
-        return Sweeper(self.app, self.settings, self.schedule_storage, ask, self._governor())
+        return Sweeper(
+            self.app, self.settings, with_schedules(self._records), ask, self._governor()
+        )
 
     def replays(self, actor: Actor) -> Replays:
         """What *actor* may do with replays. Raises `StorageError` if the storage keeps none."""
         return Replays(self.app, self.settings, with_replays(self.storage), self.recorder, actor)
 
     def _governor(self) -> Governor | None:
-        storage = self.storage
+        storage = self._records
         if not isinstance(storage, ReplayStorage) or not isinstance(storage, ResultStorage):
             return None
         prepare = Preparing(self.app, self.settings, storage, self.recorder)
         return Governor(self.settings, storage, prepare, noted_by(storage, self.recorder.redactor))
 
+    def new_sweepers(self) -> Sweepers:
+        """Sweepers of all that waits, in the storage and elsewhere. They are not started."""
+        settings, records = self.settings, self._records
+        made = [self.new_sweeper()] if settings.sweeps_storage or not settings.outboxes else []
+        for outbox in self.other_outboxes.values():
+            carrying = carrying_storage(outbox, records, settings.namespace)
+            made.append(Sweeper(self.app, replace(settings, outbox=True), carrying))
+        return Sweepers(made)
+
     def start_sweeper(self) -> None:
         """Send due tasks from a thread of this process, until `stop_sweeper`."""
         if self._sweeper is None:
-            sweeper = self.new_sweeper()
+            sweeper = self.new_sweepers()
             sweeper.start()
             self._sweeper = sweeper
 
@@ -157,25 +185,41 @@ class Parts:
     def reopen(self) -> None:
         """Close the storage; read the configuration anew when it is next needed."""
         self.close()
-        self._openings, self.opened = [], None
+        self._openings, self.opened, self.other_outboxes = [], None, {}
         self._diverter = self._outboxes = None
 
     def _open(self) -> tuple[Storage, Recorder]:
         settings = self.adjust(Settings.of(self.app))
         storage = plugins.open_storage(settings)
-        if settings.sweeps and not isinstance(storage, ScheduleStorage):
+        if settings.sweeps_storage and not isinstance(storage, ScheduleStorage):
             key = "schedule_eta" if settings.schedule_eta else "outbox"
             raise ImproperlyConfigured(
                 f"fullresult_{key} = True: this storage keeps no schedules; choose another "
                 "fullresult_storage, or leave all tasks to the broker"
             )
+        outboxes = {name: _outbox(name, url, settings) for name, url in settings.outboxes.items()}
         redactor = plugins.redactor(self.app, settings, self._plugins)
-        opened = storage, Recorder(self.app, settings, storage, redactor)
+        recorder = Recorder(self.app, settings, storage, redactor)
         # If several threads come here at once, the first one's is used. A lock would be held
         # across a fork; appending is one step without one.
-        self._openings.append(opened)
-        self.opened = self._openings[0]
-        return self.opened
+        self._openings.append(((joined(storage, outboxes), recorder), outboxes))
+        first, self.other_outboxes = self._openings[0]
+        self.opened = first  # the last: who sees it sees the outboxes, too
+        return first
+
+    @property
+    def _records(self) -> Storage:
+        """The storage alone."""
+        return self.recorder.writer.storage
+
+
+def _outbox(name: str, url: str, settings: Settings) -> ScheduleStorage:
+    storage = plugins.open_storage(replace(settings, storage=url))
+    if isinstance(storage, ScheduleStorage) and isinstance(storage, OutboxStorage):
+        return storage
+    raise ImproperlyConfigured(
+        f"fullresult_outboxes[{name!r}] = {without_password(url)!r}: this storage has no outbox"
+    )
 
 
 def _as_they_are(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ from fullresult.storage import purging
 
 if TYPE_CHECKING:
     from fullresult.extension.parts import Parts
-    from fullresult.scheduling.sweeper import Sweeper
+    from fullresult.scheduling.sweepers import Sweepers
 
 
 def register(parts: Parts) -> None:
@@ -18,13 +18,15 @@ def register(parts: Parts) -> None:
     `fullresult.sweep` sends the due tasks and returns how many; `fullresult.purge` deletes the
     expired records and returns how many.
     """
-    idle: list[Sweeper] = []  # kept, as a sweeper logs some things once and knows the sweeps before
+    idle: list[
+        Sweepers
+    ] = []  # kept, as a sweeper logs some things once and knows the sweeps before
 
     def sweep_due() -> int:
         try:
             sweeper = idle.pop()
         except IndexError:
-            sweeper = parts.new_sweeper()
+            sweeper = parts.new_sweepers()
         try:
             return sweeper.sweep(parts.settings.sweep_limit).sent
         finally:

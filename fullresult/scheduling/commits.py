@@ -39,6 +39,7 @@ class Commits:
         self._wake = wake
         self._awake_until = 0.0
         self._is_told = False
+        self._is_deaf = False
         self._thread: threading.Thread | None = None
         self._end = Stop()
 
@@ -50,7 +51,7 @@ class Commits:
         if time.monotonic() < self._awake_until:
             return _OFTEN
         listens = self._thread is not None and self._thread.is_alive()
-        return None if listens else self._poll
+        return None if listens and not self._is_deaf else self._poll
 
     def came(self) -> None:
         """There was a commit: more may follow."""
@@ -98,12 +99,13 @@ class Commits:
             try:
                 if listener.wait(_ASK):
                     self._tell()
-                pause = _SHORTEST_PAUSE
+                pause, self._is_deaf = _SHORTEST_PAUSE, False
             except StorageError as error:
                 if pause == _SHORTEST_PAUSE:  # logged once
                     logger.warning(
                         "fullresult: commits are not heard of, but looked for: %s", error
                     )
+                self._is_deaf = True
                 end.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except Exception:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def connection_around(aliases: Iterable[str]) -> Any | None:
-    """Django's connection, the first of *aliases*, that is inside `atomic()` in this thread."""
+def connection_around(aliases: Iterable[str]) -> tuple[str, Any] | None:
+    """The first of *aliases* whose connection of Django's is in `atomic()` here, and that one."""
     database = sys.modules.get("django.db")
     if database is None:  # so there is no transaction of Django's
         return None
     for alias in aliases:
         connection = database.connections[alias]
         if connection.in_atomic_block:
-            return connection
+            return alias, connection
     return None

@@ -19,8 +19,8 @@ W = TypeVar("W", bound=Addressed)
 _around: ContextVar[Block | None] = ContextVar("fullresult_outbox", default=None)
 
 
-class Publisher(Protocol):
-    """What a box needs to know of its app."""
+class Destination(Protocol):
+    """What a box needs to know of its app, and of its database."""
 
     @property
     def app(self) -> object:
@@ -28,11 +28,11 @@ class Publisher(Protocol):
         ...
 
     def is_checked(self, writer: Addressed) -> bool:
-        """True if the database of *writer* is known to be the storage's."""
+        """True if the database of *writer* is known to be the right one."""
         ...
 
     def check(self, writer: Addressed, identity: Callable[[], Identity]) -> None:
-        """Raise `ValueError` unless the database of *writer* is the storage's. Asked once."""
+        """Raise `ValueError` unless the database of *writer* is the right one. Asked once."""
         ...
 
     def wake(self) -> str | None:
@@ -98,10 +98,10 @@ class Outbox(Block, Generic[W]):
     """Inside, the tasks that are published wait in the storage, by a connection of the caller's."""
 
     def __init__(
-        self, publisher: Publisher, writer: W, *, at_least_once: bool, autocommit: bool
+        self, destination: Destination, writer: W, *, at_least_once: bool, autocommit: bool
     ) -> None:
-        super().__init__(publisher.app)
-        self._publisher = publisher
+        super().__init__(destination.app)
+        self._destination = destination
         self._writer = writer
         self.at_least_once = at_least_once
         self._autocommit = autocommit
@@ -144,8 +144,8 @@ class SyncOutbox(Outbox[OutboxWriter]):
 
     def add(self, row: OutboxRow) -> None:
         self._check_transaction()
-        self._publisher.check(self._writer, self._writer.identity)
-        self._writer.write([row], self._publisher.wake())
+        self._destination.check(self._writer, self._writer.identity)
+        self._writer.write([row], self._destination.wake())
         self.ids.append(row.schedule.task_id)
 
     def flush(self) -> None:
@@ -157,13 +157,13 @@ class AsyncOutbox(Outbox[AsyncOutboxWriter]):
 
     def __init__(
         self,
-        publisher: Publisher,
+        destination: Destination,
         writer: AsyncOutboxWriter,
         *,
         at_least_once: bool,
         autocommit: bool,
     ) -> None:
-        super().__init__(publisher, writer, at_least_once=at_least_once, autocommit=autocommit)
+        super().__init__(destination, writer, at_least_once=at_least_once, autocommit=autocommit)
         self._rows: list[OutboxRow] = []
         self._nesting = 0
         self._transaction: object | None = None
@@ -204,11 +204,11 @@ class AsyncOutbox(Outbox[AsyncOutboxWriter]):
         self._check_place()
         self._check_transaction()
         identity = None
-        if not self._publisher.is_checked(self._writer):
+        if not self._destination.is_checked(self._writer):
             identity = await self._writer.identity_later()
-        self._publisher.check(self._writer, lambda: identity or ())
+        self._destination.check(self._writer, lambda: identity or ())
         rows, self._rows, self._nesting, self._transaction = self._rows, [], 0, None
-        await self._writer.write_later(rows, self._publisher.wake())
+        await self._writer.write_later(rows, self._destination.wake())
 
     def _check_place(self) -> None:
         """Raise `RuntimeError` unless what was published is inserted where it was published."""

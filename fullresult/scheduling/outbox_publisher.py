@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, current_task
 from celery.exceptions import ImproperlyConfigured
@@ -29,17 +28,15 @@ from fullresult.scheduling.outbox_box import (
     SyncOutbox,
     is_async,
 )
+from fullresult.scheduling.outbox_destination import Destination
 from fullresult.scheduling.quiet_backend import quiet_backend
 from fullresult.scheduling.schedule_maker import NotDivertible, ScheduleMaker
-from fullresult.storage import OutboxRow, OutboxStorage, is_same
+from fullresult.storage import OutboxRow
 
 if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
-    from fullresult.storage import Addressed, AsyncOutboxWriter, Identity, OutboxWriter, Storage
+    from fullresult.storage import Storage
 
-_WAKE_EVERY = 0.1
-"""Seconds between two notices of one process: each costs the server a lock at the commit."""
-_MOST_CHECKED = 1000
 _LATEST = datetime.max.replace(tzinfo=timezone.utc)
 _A_WHILE = timedelta(days=2)
 
@@ -55,31 +52,40 @@ class OutboxPublisher:
         self,
         app: Celery,
         settings: Settings,
-        storage: Storage,
+        storages: Mapping[str | None, Storage],
         recorder: Recorder,
         ask: Callable[[object], object | None],
     ) -> None:
-        """*ask* says what writes by a connection that the storage does not know."""
+        """*storages* are those of `fullresult_outboxes`, and under None the records'.
+
+        *ask* says what writes by a connection that the storage does not know.
+        """
         self.app = app
         self._settings = settings
-        self._storage = storage
         self._recorder = recorder
-        self._ask = ask
+        self._destinations = {
+            name: Destination(app, settings, storage, ask, name)
+            for name, storage in storages.items()
+        }
         self._maker = ScheduleMaker(settings, recorder)
-        self._checked: set[str] = set()
-        self._woke = 0.0
 
     # ---- blocks
 
     def outbox(
-        self, connection: Any, *, at_least_once: bool | None = None, autocommit: bool = False
+        self,
+        connection: Any,
+        *,
+        at_least_once: bool | None = None,
+        autocommit: bool = False,
+        database: str | None = None,
     ) -> SyncOutbox | AsyncOutbox:
         """`FullResult.outbox`."""
-        writer = self._writer(connection)
+        destination = self._destination(database)
+        writer = destination.writer(connection)
         how = {"at_least_once": bool(at_least_once), "autocommit": autocommit}
         if is_async(writer):
-            return AsyncOutbox(self, writer, **how)
-        return SyncOutbox(self, writer, **how)
+            return AsyncOutbox(destination, writer, **how)
+        return SyncOutbox(destination, writer, **how)
 
     def direct(self) -> Direct:
         """`FullResult.direct`."""
@@ -89,68 +95,25 @@ class OutboxPublisher:
         """The outbox that a publish now goes into; None if it goes to the broker."""
         block = Block.around(self.app)
         if block is None and isinstance(self._settings.outbox, tuple):
-            connection = connection_around(self._settings.outbox)
-            return None if connection is None else self.outbox(connection)
+            around = connection_around(self._settings.outbox)
+            if around is None:
+                return None
+            alias, connection = around
+            database = alias if alias in self._destinations else None
+            return self.outbox(connection, database=database)
         return block if isinstance(block, Outbox) else None
 
-    def _writer(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter:
-        if not self._settings.sweeps:
-            raise ImproperlyConfigured(
-                "no worker would send what is in the outbox: set fullresult_outbox = True, in the "
-                "configuration of the workers too"
-            )
-        if not isinstance(self._storage, OutboxStorage):
-            raise ImproperlyConfigured(
-                "this storage has no outbox: choose another fullresult_storage"
-            )
-        writer = self._storage.writer(connection) or self._writer_of_plugin(connection)
-        if writer is None:
-            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-            raise ValueError(
-                f"a {kind} cannot lead to {self._storage!r}: an outbox is in the database of your "
-                "data, and fullresult_storage must name that database"
-            )
-        return writer
-
-    def _writer_of_plugin(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter | None:
-        found: Any = self._ask(connection)
-        if found is None or hasattr(found, "write_later") or hasattr(found, "identity"):
-            return cast("OutboxWriter | AsyncOutboxWriter | None", found)
-        assert isinstance(self._storage, OutboxStorage)
-        return self._storage.writer(found)
-
-    # ---- for the boxes
-
-    def is_checked(self, writer: Addressed) -> bool:
-        """True if the database of *writer* is known to be the storage's."""
-        return writer.address in self._checked
-
-    def check(self, writer: Addressed, identity: Callable[[], Identity]) -> None:
-        """Raise `ValueError` unless the database of *writer* is the storage's. Asked once."""
-        address = writer.address
-        if address in self._checked:
-            return
-        assert isinstance(self._storage, OutboxStorage)
-        found = identity()
-        if not is_same(found, self._storage.identity()):
-            what = "another database" if found else "a database without the tables of fullresult"
-            raise ValueError(
-                f"the connection leads to {address}, which is {what}: nobody would send its tasks; "
-                f"fullresult_storage is {self._storage!r}"
-            )
-        if len(self._checked) >= _MOST_CHECKED:
-            self._checked.clear()
-        self._checked.add(writer.address)  # one that had not connected has its address only now
-
-    def wake(self) -> str | None:
-        """The namespace whose sweepers are to be told of a commit; None if that was just done."""
-        if self._settings.outbox_wake != "notify":
-            return None
-        now = time.monotonic()
-        if now - self._woke < _WAKE_EVERY:
-            return None
-        self._woke = now
-        return self._settings.namespace
+    def _destination(self, database: str | None) -> Destination:
+        if database is None:
+            if not self._settings.sweeps_storage:
+                raise ImproperlyConfigured(
+                    "no worker would send what is in the outbox: set fullresult_outbox = True, in "
+                    "the configuration of the workers too; or name one of fullresult_outboxes, by "
+                    "outbox(…, database=…)"
+                )
+        else:
+            self._settings.outbox_url(database)
+        return self._destinations[database]
 
     # ---- publishing
 

@@ -16,12 +16,14 @@ That is enough if your adapter is installed (an entry point in the group `fullre
 a static method that returns a storage not yet connected. It must be possible to pickle it, for
 other processes call it too.
 
-Tests of schedules and of the optional protocols are skipped if your storage lacks the methods. Two
-more fixtures are optional, and the tests that need them are skipped without:
+Tests of schedules and of the optional protocols are skipped if your storage lacks the methods.
+Three more fixtures are optional, and the tests that need them are skipped without:
 
 `unreachable_url`: a URL where no storage answers.
 `old_url`: a database that an older version of your adapter made, and in which it wrote
 `OLD_RECORDS`. Keep one for each version of your schema, and parametrise the fixture.
+`connect`: for an `OutboxStorage`, a function without arguments that connects to the database of
+`url` as an application does: a context manager of a `fullresult.testing.outbox.Caller`.
 
 No test knows its adapter; each is a sentence of the docstrings in `fullresult.storage`.
 """

@@ -14,6 +14,7 @@ from fullresult.testing.find_by_fields import Finding
 from fullresult.testing.keep_schedules import Scheduling
 from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
+from fullresult.testing.outbox import Outboxes
 from fullresult.testing.replays import Replaying
 from fullresult.testing.results import Results
 from fullresult.testing.runs import Runs
@@ -43,6 +44,7 @@ class StorageSuite(
     Changing,
     Claiming,
     Listing,
+    Outboxes,
     Workers,
     Statistics,
     Shapes,

@@ -75,7 +75,7 @@ def test_nothing_is_sent_of_a_transaction_that_is_open_or_rolled_back(
 
 def test_notices_are_given_at_most_ten_times_a_second(postgresql_url: str) -> None:
     with shop(postgresql_url) as full:
-        given = [full.parts.outboxes.wake() for _ in range(3)]
+        given = [full.parts.outboxes._destinations[None].wake() for _ in range(3)]
 
     assert given == [full.settings.namespace, None, None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from bson import json_util
 
 from fullresult.testing import StorageSuite
+from fullresult.testing.outbox import Connect
 from tests.kit import servers
+from tests.kit.outbox import KINDS
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +45,10 @@ class TestReplicaSet(StorageSuite):
     @pytest.fixture
     def url(self, replica_set: str) -> str:
         return of_its_own(replica_set)
+
+    @pytest.fixture
+    def connect(self, url: str) -> Connect:
+        return partial(KINDS["pymongo"][1], url)
 
     @pytest.fixture
     def unreachable_url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from fullresult.storage import Storage, StorageError
 from fullresult.testing import StorageSuite, open_storage
+from fullresult.testing.outbox import Connect
 from tests.kit import servers
+from tests.kit.outbox import KINDS
 
 OLD = Path(__file__).parent / "old_schemas"
 _numbers = count()
@@ -32,6 +35,10 @@ class TestPostgreSQL(StorageSuite):
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {schema}")
         return f"{database}?options=-csearch_path%3D{schema}"
+
+    @pytest.fixture
+    def connect(self, url: str) -> Connect:
+        return partial(KINDS["psycopg"][1], url)
 
     @pytest.fixture
     def unreachable_url(self) -> str:

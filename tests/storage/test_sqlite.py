@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from fullresult import plugins
 from fullresult.config import Settings
 from fullresult.storage import StorageError
 from fullresult.testing import StorageSuite, open_storage, samples
+from fullresult.testing.outbox import Connect
+from tests.kit.outbox import KINDS
 
 OLD = Path(__file__).parent / "old_schemas"
 
@@ -21,6 +24,10 @@ class TestSQLite(StorageSuite):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/tasks.db"
+
+    @pytest.fixture
+    def connect(self, url: str) -> Connect:
+        return partial(KINDS["sqlite3"][1], url)
 
     @pytest.fixture
     def unreachable_url(self, tmp_path: Path) -> str:

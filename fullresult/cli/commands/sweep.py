@@ -21,7 +21,7 @@ from fullresult.insight.words import count_of
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
-    from fullresult.scheduling.sweeper import Sweeper
+    from fullresult.scheduling.sweepers import Sweepers
 
 _TICK = 0.2
 """Seconds between two updates of the progress."""
@@ -41,7 +41,7 @@ def sweep(context: click.Context, /, once: bool) -> None:
 
     The exit code is 1 if the broker or the storage failed, or if a task could not be sent.
     """
-    sweeper = full_of(context, makes_file=True).parts.new_sweeper()
+    sweeper = full_of(context, makes_file=True).parts.new_sweepers()
     if not once:
         say("Sweeping; Ctrl-C ends it.", err=True)
     with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:
@@ -49,7 +49,7 @@ def sweep(context: click.Context, /, once: bool) -> None:
     _report(sweeper, error, unfinished=once and stopped.is_set())
 
 
-def _sweep(sweeper: Sweeper, *, once: bool) -> None:
+def _sweep(sweeper: Sweepers, *, once: bool) -> None:
     if not once:
         sweeper.run()
         return
@@ -80,7 +80,7 @@ def _in_a_thread(work: Callable[[], None], look: Callable[[], None]) -> Exceptio
     return raised[0] if raised else None
 
 
-def _report(sweeper: Sweeper, error: Exception | None, *, unfinished: bool) -> None:
+def _report(sweeper: Sweepers, error: Exception | None, *, unfinished: bool) -> None:
     from fullresult.scheduling.sender import BrokerDown
 
     swept = sweeper.swept
@@ -103,7 +103,7 @@ def _report(sweeper: Sweeper, error: Exception | None, *, unfinished: bool) -> N
 
 
 @contextmanager
-def _stopped_by_signals(sweeper: Sweeper) -> Iterator[threading.Event]:
+def _stopped_by_signals(sweeper: Sweepers) -> Iterator[threading.Event]:
     """Have the first SIGINT or SIGTERM stop *sweeper*. The next one does what it did before."""
     stopped = threading.Event()
     before: dict[int, Any] = {}
@@ -127,7 +127,7 @@ def _stopped_by_signals(sweeper: Sweeper) -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _counted(sweeper: Sweeper) -> Iterator[Callable[[], None]]:
+def _counted(sweeper: Sweepers) -> Iterator[Callable[[], None]]:
     """A function that shows on a terminal how many tasks were sent."""
     shown = 0
 
