@@ -3,7 +3,10 @@
     python benchmarks/outbox.py
     python benchmarks/outbox.py --only publishing --scale 0.1
 
+    python benchmarks/outbox.py --only waking --storage mongodb
+
 On PostgreSQL and Redis, which this starts. django-celery-outbox takes part where it is installed.
+On SQLite and MongoDB there is only `waking`.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from celery import Celery
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.places import Places, process, wait_for, worker
+from tests.kit.outbox import KINDS, Caller
 
 ROUNDS = 9
 RIVAL = "django-celery-outbox"
+_KIND_OF = {"postgresql": "psycopg", "sqlite": "sqlite3", "mongodb": "pymongo"}
 Transaction = Callable[[int], object]
 """Writes the order of a number, and publishes its task."""
 
@@ -41,12 +46,15 @@ def main() -> int:
     options = _options()
     with ExitStack() as stack:
         places = Places(stack)
-        store = stack.enter_context(places.storage("postgresql"))
+        store = stack.enter_context(places.storage(options.storage))
         broker = stack.enter_context(places.broker("redis"))
         os.environ.update(BENCHMARK_STORE=store, BENCHMARK_BROKER=broker)
-        _set_up_django()
-        with psycopg.connect(store, autocommit=True) as connection:
-            connection.execute("CREATE TABLE orders (id bigint PRIMARY KEY)")
+        if options.storage == "postgresql":
+            _set_up_django()
+            with psycopg.connect(store, autocommit=True) as connection:
+                connection.execute("CREATE TABLE orders (id bigint PRIMARY KEY)")
+        else:
+            options.only = ["waking"]
         for name in options.only:
             print(f"\n{PARTS[name].__doc__}")
             for line in PARTS[name](store, broker, options.scale):
@@ -261,32 +269,34 @@ def _outbox(store: str, name: str, times: int) -> dict[str, float]:
     return _committed(store, name, times, _within)
 
 
-def _after(app: Celery, own: Any, word: str) -> float:
+def _after(app: Celery, own: Caller, word: str) -> float:
     own.commit()
     at = time.time()
     app.send_task("tell", (word,))
     return at
 
 
-def _within(app: Celery, own: Any, word: str) -> float:
-    with app.fullresult.outbox(own):
+def _within(app: Celery, own: Caller, word: str) -> float:
+    with app.fullresult.outbox(own.connection):
         app.send_task("tell", (word,))
     own.commit()
     return time.time()
 
 
 def _committed(
-    store: str, name: str, times: int, publish: Callable[[Celery, Any, str], float]
+    store: str, name: str, times: int, publish: Callable[[Celery, Caller, str], float]
 ) -> dict[str, float]:
     """When each word was committed."""
     from benchmarks import outbox_app
 
     app, found, dice = outbox_app.ours(), {}, random.Random(7)
-    with psycopg.connect(store) as own:
+    connect = KINDS[_KIND_OF[store.partition(":")[0]]][1]
+    with connect(store) as own:
         for number in range(times):
             time.sleep(dice.uniform(0, 0.2))
             word = f"{name}-{number}"
-            own.execute("INSERT INTO orders VALUES (%s)", (time.time_ns(),))
+            own.begin()
+            own.insert(time.time_ns())
             found[word] = publish(app, own, word)
     app.fullresult.close()
     return found
@@ -330,6 +340,7 @@ PARTS = {
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--storage", choices=_KIND_OF, default="postgresql")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1 is a smoke run")
     return parser.parse_args()
 

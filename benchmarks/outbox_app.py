@@ -17,7 +17,7 @@ from fullresult import FullResult
 
 RIVAL = "django-celery-outbox"
 BROKER, STORE = os.environ.get("BENCHMARK_BROKER", "memory://"), os.environ.get("BENCHMARK_STORE")
-_place = conninfo_to_dict(STORE or "")
+_place = conninfo_to_dict(STORE) if STORE and STORE.startswith("postgresql") else {}
 
 # --- Django's settings
 

@@ -210,6 +210,8 @@ def _schedule_conditions(query: ScheduleQuery) -> Iterator[Document]:
         yield {"namespace": {"$eq": query.namespace}}
     if query.not_namespace is not None:
         yield {"namespace": {"$ne": query.not_namespace}}
+    if query.outbox is not None:
+        yield {"at_least_once": {"$ne": None} if query.outbox else None}
     if query.due_until is not None:
         yield {"due": {"$lte": query.due_until}}
     if query.position is not None:

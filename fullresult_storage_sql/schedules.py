@@ -126,6 +126,8 @@ def _conditions(database: Database, query: ScheduleQuery) -> Iterator[Condition]
         yield f"s.namespace = {mark}", [query.namespace]
     if query.not_namespace is not None:
         yield f"s.namespace <> {mark}", [query.not_namespace]
+    if query.outbox is not None:
+        yield f"s.at_least_once IS {'NOT ' if query.outbox else ''}NULL", []
     if query.due_until is not None:
         yield f"s.due <= {mark}", [rows.date_text(query.due_until)]
     if (position := query.position) is not None:

@@ -81,6 +81,7 @@ def _schedule(schedule: Schedule) -> Iterator[str]:
             ("due", local_exactly(schedule.due)),
             ("since", local_exactly(schedule.date_scheduled)),
             ("claimed", local_exactly(claimed) if claimed else None),
+            ("outbox", "yes" if schedule.is_in_outbox else None),
             ("problem", schedule.problem),
             ("to be sent as", schedule.new_task_id),
             ("queue", schedule.queue),

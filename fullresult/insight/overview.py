@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ class Overview:
     """True if there may be more: only the oldest of the tasks that are open were looked at."""
     stale_scheduled: int
     """The number of schedules that have been due for as long and are not sent."""
+    stale_in_outbox: int
+    """How many of these are in an outbox."""
     last_sweep: datetime | None
     """When a sweeper of this app's broker was last at work; None: never."""
     sweeper_lag: timedelta
@@ -83,6 +85,9 @@ class Overviews:
             stale=stale,
             stale_at_least=stale_at_least,
             stale_scheduled=self._counting.count_capped(overdue, cap) if schedules else 0,
+            stale_in_outbox=(
+                self._counting.count_capped(replace(overdue, outbox=True), cap) if schedules else 0
+            ),
             last_sweep=schedules.last_sweep(namespace) if schedules else None,
             sweeper_lag=lag,
             cap=cap,

@@ -114,6 +114,8 @@ class ScheduleQuery:
     due_until: datetime | None = None
     """Due at this time or earlier."""
     claimed: bool | None = None
+    outbox: bool | None = None
+    """True: of tasks in an outbox. False: of all others."""
     limit: int | None = 100
     """The greatest number of schedules in a page; None: all."""
     after: str | None = None

@@ -248,6 +248,8 @@ def _schedule_conditions(
         yield lambda s: s.namespace == query.namespace
     if query.not_namespace is not None:
         yield lambda s: s.namespace != query.not_namespace
+    if query.outbox is not None:
+        yield lambda s: s.is_in_outbox is query.outbox
     if (due := query.due_until) is not None:
         yield lambda s: s.due <= due
     if query.claimed is not None:

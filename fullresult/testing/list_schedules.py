@@ -41,6 +41,8 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing due": ({"due_until": samples.after(-1)}, ""),
     "claimed": ({"claimed": True}, "bc"),
     "not claimed": ({"claimed": False}, "ade"),
+    "in an outbox": ({"outbox": True}, ""),
+    "in no outbox": ({"outbox": False}, "abcde"),
     "any task": ({"tasks": TaskQuery()}, "abcde"),
     "tasks of a name": ({"tasks": TaskQuery(name="shop.refund")}, "d"),
     "tasks of a glob": ({"tasks": TaskQuery(name="shop.*d")}, "d"),

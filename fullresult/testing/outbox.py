@@ -127,7 +127,8 @@ class Outboxes(ScheduleFixtures):
         writer.write([row(schedule, event)], None)
         caller.commit()
 
-        assert kept(outbox) == [schedule]
+        assert kept(outbox) == kept(outbox, outbox=True) == [schedule]
+        assert kept(outbox, outbox=False) == []
         assert known(outbox, schedule.task_id) == samples.plain(event)
 
     def test_a_diverted_task_is_in_no_outbox(self, outbox: Outbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,7 +32,12 @@ def test_commands_say_that_a_task_is_in_an_outbox(app: Celery) -> None:
     status = run(app, "scheduled").stdout.split("\t")[4]
     (document,) = json.loads(run(app, "show", "a", "--json").stdout)["schedules"]
 
+    shown = run(app, "show", "a").stdout
+    explained = run(app, "explain", "a").stdout
+
     assert status == "waits, outbox"
+    assert re.search(r"outbox +yes", shown)
+    assert "in an outbox" in explained
     assert (document["outbox"], document["at_least_once"]) == (True, False)
 
 
@@ -64,8 +70,14 @@ def test_a_claim_on_it_is_stale_and_can_be_released(app: Celery) -> None:
     storage.claim_due(full.settings.namespace, long_ago, "dead", 1)
 
     (stale,) = full.get_stale_scheduled_tasks()
+    late = run(app, "overview").output
+    client = browsing.entered(app)
+    metrics, overview = client.get("/metrics").text, client.get("/overview").text
     released = full.release("a")
 
     assert stale.is_in_outbox
+    assert "1 overdue and not sent (1 in an outbox)" in " ".join(late.split())
+    assert "fullresult_stale_outbox_tasks 1.0" in metrics
+    assert "1 in an outbox" in overview
     assert released
     assert waiting(app) == ["a"]

@@ -118,6 +118,7 @@ schedule_queries = st.builds(
     schedule_ids=maybe(st.sets(st.integers(0, 90).map(str), min_size=10)),
     namespace=maybe(words),
     not_namespace=maybe(words),
+    outbox=st.none() | st.booleans(),
     due_until=maybe(dates),
     claimed=maybe(st.booleans()),
     limit=limits,

@@ -97,6 +97,8 @@ def _summary(found: Overview) -> list[str]:
     more = "+" if found.stale_at_least else ""
     stale = f"{_capped(found.stale, found.cap)}{more} stale"
     late = f"{_capped(found.stale_scheduled, found.cap)} overdue and not sent"
+    if found.stale_in_outbox:
+        late += f" ({_capped(found.stale_in_outbox, found.cap)} in an outbox)"
     lag = span(found.sweeper_lag.total_seconds())
     lines.append(f"Late: {stale}, {late}; sweepers are {lag} behind.")
     return lines

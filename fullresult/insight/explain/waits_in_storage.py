@@ -81,4 +81,6 @@ def _first(case: Case) -> Schedule | None:
 
 def _of(case: Case, schedule: Schedule) -> Evidence:
     claimed = f", claimed {case.at(schedule.date_claimed)}" if schedule.date_claimed else ""
-    return Evidence("schedule", schedule.date_scheduled, f"due {case.at(schedule.due)}{claimed}")
+    home = ", in an outbox" if schedule.is_in_outbox else ""
+    said = f"due {case.at(schedule.due)}{claimed}{home}"
+    return Evidence("schedule", schedule.date_scheduled, said)

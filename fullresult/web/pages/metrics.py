@@ -166,6 +166,10 @@ def _now(found: Overview) -> Iterator[Metric]:
             f"Due for long and not sent{cap}.",
             found.stale_scheduled,
         ),
+        "fullresult_stale_outbox_tasks": (
+            f"Those of them in an outbox{cap}.",
+            found.stale_in_outbox,
+        ),
         "fullresult_sweeper_lag_seconds": (
             "How long the first of what waits to be sent has been due.",
             found.sweeper_lag.total_seconds(),
