@@ -83,3 +83,25 @@ def test_an_alias_must_be_text(tmp_path: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match="aliases of Django's databases"):
         FullResult(app).setup()
+
+
+def test_an_alias_may_be_the_database_of_an_outbox_alone(
+    caller: DjangoCaller, tmp_path: Path
+) -> None:
+    """The records are elsewhere, and the site's data where the alias leads."""
+    settings: dict[str, Any] = {
+        "broker_url": "memory://",
+        "broker_transport_options": {},
+        "fullresult_outbox": caller.alias,
+        "fullresult_outboxes": {caller.alias: f"sqlite:///{tmp_path}/shop.db"},
+    }
+    with shop(f"sqlite:///{tmp_path}/records.db", **settings) as full:
+        full.setup(caller.alias)
+        caller.begin()
+        kept = publish(full, 1)
+        caller.commit()
+        found = full.parts.other_outboxes[caller.alias].get(kept), full.get(kept)
+
+        assert stored(full) == [kept]
+        assert found[0] is not None
+        assert found[0] == found[1]

@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 from celery.exceptions import ImproperlyConfigured
 from kombu.transport import memory
@@ -343,3 +345,40 @@ def test_sweeping_by_hand_sends_from_everywhere(scene: Scene) -> None:
 
     assert "Sent 1 task" in swept.stdout
     assert scheduling.waiting(full.app) == []
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text(encoding="utf-8")
+
+
+def test_the_grants_of_the_page_are_enough_to_sweep_an_outbox(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    section = PAGE.partition("not in the records' database]")[2]
+    grants = section.partition("```sql\n")[2].partition("```")[0]
+    role = f"sweeper_{uuid4().hex[:8]}"
+    theirs = postgresql_url.replace("postgres@", f"{role}:x@")
+    assert role in theirs
+    settings: dict[str, Any] = {"fullresult_outbox": False, **IN_MEMORY}
+    records = f"sqlite:///{tmp_path}/records.db"
+    with (
+        psycopg.connect(postgresql_url, autocommit=True) as owner,
+        shop(records, fullresult_outboxes={"shop": postgresql_url}, **settings) as full,
+    ):
+        full.setup("shop")
+        owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'".encode())
+        owner.execute(grants.replace(" TO proj;", f" TO {role};").encode())
+        try:
+            with owner.transaction(), full.outbox(owner, database="shop"):
+                task_id = publish(full)
+            outboxes = {"shop": theirs}
+            with shop(records, fullresult_outboxes=outboxes, **settings) as sweeping:
+                sent = sweep(sweeping)
+                left = stored(sweeping)
+        finally:
+            owner.execute(f"DROP OWNED BY {role}".encode())
+            owner.execute(f"DROP ROLE {role}".encode())
+        record = full.get(task_id)
+
+    assert (sent, left) == (1, [])
+    assert record is not None
+    assert record.state == "SCHEDULED_SENT"
