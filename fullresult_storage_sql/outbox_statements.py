@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from fullresult.record import Schedule, TaskRecord
+from fullresult.record.dates import to_utc
 from fullresult.storage import Identity, OutboxRow
 from fullresult_storage_sql import rows as texts
 from fullresult_storage_sql import statements
@@ -114,6 +116,9 @@ class SQLiteOutlet:
         assert schema is not None, "its identity was not asked for"
         for row in rows:
             schedule = row.schedule
+            if row.delay is not None:  # the file's clock is that of its processes
+                now = to_utc(datetime.now(timezone.utc))
+                schedule = schedule._replace(due=now + row.delay)
             known = [*texts.texts(schedule[: len(_KEPT)]), int(bool(schedule.at_least_once))]
             yield _in_schema(self._sql["outbox_schedule"], schema), known
             if row.event is not None:

@@ -124,15 +124,15 @@ KINDS: dict[str, tuple[str, Callable[[str], AbstractAsyncContextManager[Caller]]
 
 @asynccontextmanager
 async def by_pymongo(url: str) -> AsyncIterator[Caller]:
-    """Without SQL: what it is told to execute is an order in any case."""
+    """Without SQL: what it is told to execute is the id of an order."""
     async with AsyncMongoClient[dict[str, Any]](url) as client, client.start_session() as session:
         orders = client.get_default_database("test")["orders"]
 
         async def begin(_: str) -> None:
             await session.start_transaction()
 
-        async def insert(_: str) -> None:
-            await orders.insert_one({"_id": 1}, session=session)
+        async def insert(sql: str) -> None:
+            await orders.insert_one({"_id": sql}, session=session)
 
         async def end(how: str) -> None:
             await (session.commit_transaction if how == "COMMIT" else session.abort_transaction)()
