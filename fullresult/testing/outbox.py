@@ -71,7 +71,7 @@ class Outboxes(ScheduleFixtures):
         writer = outbox.writer(caller.connection)
         assert writer is not None
         assert not hasattr(writer, "write_later"), "this suite writes by a connection that blocks"
-        return writer  # type: ignore[return-value]
+        return writer
 
     def test_a_database_has_one_identity_however_it_is_asked(
         self, outbox: Outbox, writer: OutboxWriter, url: str, opener: OpenStorage
@@ -119,7 +119,7 @@ class Outboxes(ScheduleFixtures):
         assert outbox.get("task a") is None
 
     @pytest.mark.parametrize("at_least_once", [True, False])
-    def test_every_field_comes_back(
+    def test_every_field_of_a_row_comes_back(
         self, outbox: Outbox, writer: OutboxWriter, caller: Caller, at_least_once: bool
     ) -> None:
         schedule = samples.RICH_SCHEDULE._replace(new_task_id=None, at_least_once=at_least_once)

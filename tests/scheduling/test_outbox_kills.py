@@ -55,7 +55,7 @@ async def _place_later(full: FullResult, kind: str, url: str, moment: str) -> No
         await caller.execute(f"INSERT INTO orders VALUES ({MOMENTS.index(moment)})")
         async with full.outbox(caller.connection) as box:
             publish(full, task_id=moment)
-            await box.flush()  # type: ignore[misc]
+            await box.flush()
             if moment == "before":
                 die()
         await caller.end("COMMIT")
