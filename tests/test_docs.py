@@ -132,7 +132,7 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}
     other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}
     other |= {"fullresult_recent_tasks", "fullresult_recent_exact"}
-    other |= {"fullresult_recent_failures"}
+    other |= {"fullresult_recent_failures", "fullresult_stale_outbox_tasks"}
     other |= {"fullresult_recent_wait_seconds", "fullresult_recent_run_seconds"}
     other |= {"fullresult_replays"}
     other |= {"fullresult_workers_alive", "fullresult_workers_gone", "fullresult_orphaned_tasks"}
