@@ -47,8 +47,9 @@ class TestReplicaSet(StorageSuite):
         return of_its_own(replica_set)
 
     @pytest.fixture
-    def connect(self, url: str) -> Connect:
-        return partial(KINDS["pymongo"][1], url)
+    def connect(self, replica_set: str) -> Connect:
+        """Without the prefix of `url`, which is no option of PyMongo's."""
+        return partial(KINDS["pymongo"][1], replica_set)
 
     @pytest.fixture
     def unreachable_url(self) -> str:
