@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from fullresult.record import Schedule, TaskRecord
-from fullresult.record.dates import to_utc
+from fullresult.record import Schedule, TaskRecord, cut
 from fullresult.storage import Identity, OutboxRow
 from fullresult_storage_sql import rows as texts
 from fullresult_storage_sql import statements
@@ -117,7 +116,7 @@ class SQLiteOutlet:
         for row in rows:
             schedule = row.schedule
             if row.delay is not None:  # the file's clock is that of its processes
-                now = to_utc(datetime.now(timezone.utc))
+                now = cut(datetime.now(timezone.utc))
                 schedule = schedule._replace(due=now + row.delay)
             known = [*texts.texts(schedule[: len(_KEPT)]), int(bool(schedule.at_least_once))]
             yield _in_schema(self._sql["outbox_schedule"], schema), known
