@@ -144,7 +144,8 @@ class Parts:
     def new_sweepers(self) -> Sweepers:
         """Sweepers of all that waits, in the storage and elsewhere. They are not started."""
         settings, records = self.settings, self._records
-        made = [self.new_sweeper()] if settings.sweeps_storage or not settings.outboxes else []
+        keeps = isinstance(records, ScheduleStorage)
+        made = [self.new_sweeper()] if keeps or not settings.outboxes else []
         for outbox in self.other_outboxes.values():
             carrying = carrying_storage(outbox, records, settings.namespace)
             made.append(Sweeper(self.app, replace(settings, outbox=True), carrying))
