@@ -157,6 +157,8 @@ OLD_RECORDS = (
         outcome=samples.RICH_OUTCOME._replace(expire_at=None, fingerprint=None),
         stored=None,
         resent=None,
+        published_again=None,
+        own=None,
     ),
     samples.task("old paid", kwargs={"order": 7}),
     samples.task("old open", state="STARTED"),
