@@ -40,8 +40,8 @@ class Preparing:
 
     def __call__(self, replay: Replay, record: TaskRecord, due: datetime, position: int) -> Taking:
         """The taking of *record* by *replay*. Raises `LeftOut`."""
-        self.check(record)
         options = {"task_id": replay.new_id(record.task_id)}
+        self.check(record, options["task_id"])
         if replay.queue is not None:
             options["queue"] = replay.queue
         try:
@@ -54,8 +54,11 @@ class Preparing:
         again = record.sent_again(schedule.task_id, event.date_created)
         return Taking(record.task_id, position, schedule, (event, *filter(None, [again])))
 
-    def check(self, record: TaskRecord) -> None:
-        """Raises `LeftOut` if a replay does not send this task."""
+    def check(self, record: TaskRecord, own: str | None = None) -> None:
+        """Raises `LeftOut` if a replay does not send this task.
+
+        *own* is its re-send by the same replay: on MongoDB, a page that was cut off is done again.
+        """
         if record.outcome is not None and record.outcome.open and record.state != STARTED:
             raise LeftOut(NOT_ENDED)
         if record.embed.get("chord"):
@@ -65,7 +68,7 @@ class Preparing:
         try:
             self._sparing.check(record)
         except LeftAlone as error:
-            if error.why == RUNNING or self._was_sent(record):
+            if error.why == RUNNING or self._was_sent(record, own):
                 raise LeftOut(error.why) from error
 
     def check_whole(self, record: TaskRecord) -> None:
@@ -76,7 +79,7 @@ class Preparing:
         except CannotResend as error:
             raise LeftOut(UNSENDABLE) from error
 
-    def _was_sent(self, record: TaskRecord) -> bool:
-        """True if it was sent again, and that was not cancelled."""
-        asked = TaskQuery(retry_of=record.task_id, not_state=(REVOKED, UNSENT), limit=1)
-        return bool(self._storage.find(asked))
+    def _was_sent(self, record: TaskRecord, own: str | None) -> bool:
+        """True if it was sent again, not as *own*, and that was not cancelled."""
+        asked = TaskQuery(retry_of=record.task_id, not_state=(REVOKED, UNSENT), limit=2)
+        return any(each.task_id != own for each in self._storage.find(asked))

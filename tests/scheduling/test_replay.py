@@ -14,10 +14,11 @@ from celery import Celery, chain, signature
 
 from fullresult import FullResult
 from fullresult.actions.audit import Actor
+from fullresult.actions.replay_message import Preparing
 from fullresult.actions.replays import Replays, Stop, WrongReplay
 from fullresult.record.replay import ACTIVE, Replay
 from fullresult.record.schedule import ScheduleQuery
-from fullresult.scheduling.replay_governor import Governor
+from fullresult.scheduling.replay_governor import Governor, LeftOut
 from tests.kit import browsing, workers
 
 FAST = 1_000.0
@@ -239,6 +240,22 @@ def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
     assert (other.taken, sum(other.left_out.values())) == (9 - taken, taken)
     swept(full, lambda: full.count_scheduled() == 0 and is_over(replays, first.replay_id)())
     assert len(sent(app)) == 9
+
+
+def test_a_task_that_the_same_replay_took_is_no_reason_to_leave_it_out(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    """Or a page that is done again, after its governor was killed, would count its tasks so."""
+    (task_id,) = browsing.failed(app, 1)
+    replay, other = (replays.create(state="FAILURE", rate=0.5) for _ in range(2))
+    govern(governor, replays, replay.replay_id)
+    prepare = Preparing(app, full.settings, full.storage, full.recorder)
+    record, now = full.get(task_id), full.storage.now()
+    assert record is not None
+
+    assert prepare(replay, record, now, 0).schedule.task_id == replay.new_id(task_id)
+    with pytest.raises(LeftOut, match="sent again already"):
+        prepare(other, record, now, 0)
 
 
 def test_undo_cancels_what_is_not_sent_and_says_what_ran(
