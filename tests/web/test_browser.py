@@ -390,7 +390,9 @@ def test_no_page_is_wider_than_the_screen(
     of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why")]
     lost = ("/stale?older=0s", "/orphans", "/stale-scheduled")
     others = ("overview", "failures", "scheduled", "periodic", "workers", "queues", "audit")
-    for path in ("/", *of_one, *lost, *(f"/{name}" for name in others)):
+    replay = app.fullresult.replays.create(state="FAILURE", name="after the outage of monday")
+    of_replays = ("/replays", f"/replay?id={replay.replay_id}", "/replay-create?q=state:FAILURE")
+    for path in ("/", *of_one, *lost, *of_replays, *(f"/{name}" for name in others)):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     screen.close()
