@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fullresult.insight.stale import stale_query
 from fullresult.insight.unresolved import unresolved_first
-from fullresult.record import SCHEDULED_SENT, STATES, SUCCESS
+from fullresult.record import NOT_RUN, SCHEDULED_SENT, STATES, SUCCESS
 from fullresult.storage import OWN_SECTION, StatisticsStorage, Storage, TaskQuery, WalkingStorage
 
 MOST = 1000
@@ -74,9 +74,12 @@ def count_states(
     if not isinstance(storage, WalkingStorage):
         counts = {s: storage.count_capped(of_state(s), cap) for s in allowed}
         return StateCounts(counts, cap)
-    sections = [state for state in allowed if state in OWN_SECTION]
+    sections = [state for state in allowed if state in OWN_SECTION and state != NOT_RUN]
     counts = {s: storage.count_capped(of_state(s), cap) for s in sections}
     at_least: frozenset[str] = frozenset()
+    if NOT_RUN in allowed:  # On SQL it has no section of its own: all failures would be looked at.
+        found = _looked_through(storage, of_state(NOT_RUN), [NOT_RUN], cap)
+        counts[NOT_RUN], at_least = found.by_state[NOT_RUN], found.at_least
     if SCHEDULED_SENT in allowed and query.open is not True:
         sent = replace(query, state=SCHEDULED_SENT, open=False)
         counts[SCHEDULED_SENT] = storage.count_capped(sent, cap)

@@ -73,6 +73,24 @@ def test_behind_a_backlog_what_runs_is_counted_and_said_to_be_a_part(app: Celery
     assert found.shown("PENDING") == "9+"
 
 
+def test_what_never_ran_is_not_looked_for_among_all_failures(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQL both are in one section: amid many failures it may be missed, and that is said."""
+    fill(app.fullresult, "NOT_RUN", *["FAILURE"] * 20, "NOT_RUN", *["FAILURE"] * 20)
+    storage, asked = app.fullresult.storage, list[TaskQuery]()
+    counted = storage.count_capped
+    monkeypatch.setattr(
+        storage, "count_capped", lambda query, most: asked.append(query) or counted(query, most)
+    )
+
+    found = count(app.fullresult, TaskQuery())
+
+    assert found.by_state["FAILURE"] == 40
+    assert found.shown("NOT_RUN") in ("1+", "2")
+    assert "NOT_RUN" not in {query.state for query in asked}
+
+
 @pytest.mark.parametrize("place", ["oldest", "newest"])
 def test_what_runs_is_counted_at_both_ends(app: Celery, place: str) -> None:
     few, many = ["STARTED"] * 5, ["PENDING"] * 40
