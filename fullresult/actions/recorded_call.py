@@ -129,6 +129,8 @@ def _test(
         else ["CALL = (", *_literals(text), ")"]
     )
     lines = [
+        # Or Python would look for the file's encoding in what follows, which the task wrote.
+        "# coding: utf-8",
         f"# The call of task {one_line(call.name)}, id {one_line(call.task_id)}.",
         f"# Recorded as {about}.",
         "# The task itself runs, in this process; what it publishes through the app is not sent.",

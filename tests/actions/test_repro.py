@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from fullresult import FullResult
 from fullresult.actions.recorded_call import CannotRepro
 from fullresult.recording.rehearsal import KeptBack
 from fullresult.recording.this_worker import became_worker
+from tests.kit import browsing
 from tests.kit.commands import run, sent
 from tests.kit.servers import FilesystemBroker
 
@@ -253,6 +255,23 @@ def test_the_test_that_is_written_fails_as_the_task_did_and_evaluates_nothing(
         proj, "celery", "-A", "proj", "fullresult", "repro", task_id, "--pytest", "test_it.py"
     )
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+def test_no_text_of_a_task_is_the_encoding_of_the_test_that_is_written(
+    app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "the_app", app, raising=False)
+    task_id = publish(app, "shop.charge # coding: utf-7")
+    owned = "coding: utf-7 +AAo-OWNED = 1 +AAo-#"
+    browsing.ran(app, task_id, "shop.charge # coding: utf-7", ValueError(owned))
+
+    (written,) = app.fullresult.write_repro(task_id, tmp_path / "test_it.py")
+
+    assert owned in written.read_text()
+    names = [
+        each for each in ast.walk(ast.parse(written.read_bytes())) if isinstance(each, ast.Name)
+    ]
+    assert [each.id for each in names if isinstance(each.ctx, ast.Store)] == ["CALL"]
 
 
 @pytest.mark.slow
