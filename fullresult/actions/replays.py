@@ -258,8 +258,8 @@ class Replays:
         """Have it go on, without waiting for a canary. Raises `LookupError` and `WrongReplay`."""
         replay = self.get(replay_id)
         _check_state(replay, HELD)
-        due = replay_window.let_go(self._storage, self._events, replay)
-        replay = self._move(replay_id, HELD, RUNNING, next_due=due)
+        due, first = replay_window.let_go(self._storage, self._events, replay)
+        replay = self._move(replay_id, HELD, RUNNING, next_due=due, watched_from=first)
         self._note(replay, "resume", {"taken": replay.taken})
         return replay
 

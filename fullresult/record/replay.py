@@ -63,6 +63,8 @@ class Replay:
     """When the next one is due, unless that is past."""
     canary_since: datetime | None = None
     """When the last of the canary was taken."""
+    watched_from: int = 0
+    """The position of the first task whose end counts: of those before it, a person knew."""
 
     @property
     def about(self) -> str:

@@ -119,9 +119,9 @@ class Governor:
             self._advance(replay)
 
     def ends(self, replay: Replay) -> Ends:
-        """The ends of what it took last."""
+        """The ends of what it took last, since it was begun or resumed."""
         last = self._storage.find_replayed(replay.replay_id, limit=_WATCHED)
-        ids = [each.new_id for each in last]
+        ids = [each.new_id for each in last if each.position >= replay.watched_from]
         assert isinstance(self._storage, ResultStorage)
         ended = self._storage.get_ended(ids, messages=False) if ids else []
         failed = sum(record.state in (FAILURE, REJECTED) for record in ended)

@@ -47,19 +47,26 @@ def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
     return held
 
 
-def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> datetime:
-    """Have what was held be due at the replay's rate. Returns when the next one may be due."""
+def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tuple[datetime, int]:
+    """Have what was held be due at the replay's rate.
+
+    Returns when the next one may be due, and the position of the first that was held, or of the
+    next one.
+    """
     held: list[Schedule] = []
+    first = replay.taken
     for page in pages_of(storage, replay.replay_id):
         some = [each for each in unsent(storage, page) if each.due >= _HELD]
         if not some:
             break
         held = [*some, *held]
+        ids = {schedule.task_id for schedule in some}
+        first = min(each.position for each in page if each.new_id in ids)
     due, step = storage.now(), timedelta(seconds=1 / replay.rate)
     for schedule in held:
         storage.reschedule(schedule.schedule_id, due, events.moved(schedule, due))
         due += step
-    return due
+    return due, first
 
 
 def cancel(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> list[Schedule]:

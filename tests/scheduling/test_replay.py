@@ -1,4 +1,7 @@
-"""Replays: taken at their rate, stopped by failures, paused and undone, whoever dies meanwhile."""
+"""Replays: taken at their rate, stopped by failures, paused and undone, whoever dies meanwhile.
+
+Long because each danger is tried on one app, whose replays the functions here steer.
+"""
 
 from __future__ import annotations
 
@@ -200,6 +203,34 @@ def test_it_stops_when_too_many_fail_and_holds_what_is_not_sent(
     soon = full.storage.now() + timedelta(days=365)
     assert full.count_scheduled(due_until=soon) == 0
     assert told(full, replay.replay_id) == ["create", "STOPPED"]
+
+
+def test_a_stopped_one_that_is_resumed_goes_on_and_is_judged_by_what_it_sends_then(
+    app: Celery,
+    full: FullResult,
+    replays: Replays,
+    governor: Governor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(full.parts, "_governor", lambda: None)  # it is moved on here alone
+    browsing.failed(app, 12)
+    replay = replays.create(state="FAILURE", rate=FAST, canary=4, stop_if=Stop(0.5, 4))
+
+    def all_fail() -> Replay:
+        swept(full, lambda: full.scheduled(claimed=False, limit=1) == [])
+        for task_id in sent(app):
+            browsing.ran(app, task_id, "shop.charge", ValueError("again"))
+        return govern(governor, replays, replay.replay_id)
+
+    govern(governor, replays, replay.replay_id)
+    assert all_fail().state == "STOPPED"
+
+    replays.resume(replay.replay_id)
+
+    resumed = govern(governor, replays, replay.replay_id)
+    assert (resumed.state, resumed.taken) == ("RUNNING", 12)
+    failed = all_fail()
+    assert (failed.state, failed.reason) == ("STOPPED", "8 of 8 failed")
 
 
 def test_a_pause_holds_what_is_taken_and_a_resume_sends_it(
