@@ -11,7 +11,17 @@ from uuid import uuid4
 
 from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
 from fullresult.actions.replay_message import Preparing
-from fullresult.record import PENDING, SCHEDULED_SENT, TaskQuery, TaskRecord, encoding
+from fullresult.record import (
+    NOT_RUN,
+    PENDING,
+    REVOKED,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    UNSENT,
+    TaskQuery,
+    TaskRecord,
+    encoding,
+)
 from fullresult.record.replay import (
     ACTIVE,
     CANARY,
@@ -47,6 +57,9 @@ MOST_COUNTED = 100_000
 _LOOKED_AT = 500
 _TRIES = 10
 _MOST_RATE = 1_000.0
+_NOT_BEGUN = (PENDING, SCHEDULED_SENT, SCHEDULED)
+"""The last are those that a sweeper has claimed: they are sent at this moment, or were."""
+_NEVER_RAN = (REVOKED, UNSENT, NOT_RUN)
 
 
 class WrongReplay(ValueError):
@@ -264,8 +277,11 @@ class Replays:
         return replay
 
     def cancel(self, replay_id: str) -> int:
-        """End it; what it took and is not sent never will be. Returns how many those were."""
-        replay = self._move(replay_id, (*ACTIVE, *HELD), CANCELLED)
+        """End it; what it took and is not sent never will be. Returns how many those were.
+
+        One that was cut off, as by an error of the storage, may be done again.
+        """
+        replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
         cancelled = self._cancel_unsent(replay)
         self._note(replay, "cancel", {"taken": replay.taken, "cancelled": cancelled})
         return cancelled
@@ -274,19 +290,24 @@ class Replays:
         """Cancel what is not sent, revoke what has not begun, and say what ran.
 
         What ran keeps its effects. Raises `LookupError`, `WrongReplay` if that was done, and the
-        errors of the broker.
+        errors of the broker, after which it is not undone, and that may be asked for again.
         """
-        replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED, DONE), UNDONE)
+        replay = self.get(replay_id)
+        if replay.state != DONE:
+            replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
         cancelled = self._cancel_unsent(replay)
         revoked: list[str] = []
         ran: list[str] = []
         for page in pages_of(self._storage, replay_id):
             ids = [each.new_id for each in page]
             for record in self._storage.find(TaskQuery(task_ids=ids, limit=None)):
-                begun = record.start is not None or not _may_be_revoked(record)
-                (ran if begun else revoked).append(record.task_id)
+                if record.start is None and record.state in _NOT_BEGUN:
+                    revoked.append(record.task_id)
+                elif record.start is not None or record.state not in _NEVER_RAN:
+                    ran.append(record.task_id)
         if revoked:
             self._app.control.revoke(revoked)
+        replay = self._move(replay_id, (CANCELLED, DONE), UNDONE)
         counts = {"cancelled": cancelled, "revoked": len(revoked), "ran": len(ran)}
         self._note(replay, "undo", counts)
         return Undone(cancelled, revoked, ran)
@@ -356,10 +377,6 @@ def _check(rate: float, canary: int, canary_wait: timedelta) -> None:
 def _check_state(replay: Replay, states: Sequence[str]) -> None:
     if replay.state not in states:
         raise WrongReplay(f"replay {replay.replay_id} is {replay.state}: {replay.reason}")
-
-
-def _may_be_revoked(record: TaskRecord) -> bool:
-    return record.state in (PENDING, SCHEDULED_SENT)
 
 
 def _kind(record: TaskRecord) -> tuple[str, str, str]:

@@ -326,6 +326,43 @@ def test_undo_revokes_what_was_sent_and_has_not_begun(
     assert undone.revoked == [replay.new_id(task_id)]
 
 
+def test_undo_revokes_what_a_sweeper_is_sending_and_what_was_revoked_did_not_run(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 3)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    govern(governor, replays, replay.replay_id)
+    storage, first = full.parts.schedule_storage, full.scheduled(limit=1)[0]
+    assert full.cancel(first.task_id)
+    soon = full.storage.now() + timedelta(minutes=1)
+    (claimed,) = storage.claim_due(full.settings.namespace, soon, "a sweeper", 1)
+
+    undone = replays.undo(replay.replay_id)
+
+    assert (undone.cancelled, undone.revoked, undone.ran) == (1, [claimed.task_id], [])
+
+
+def test_undo_that_the_broker_cut_off_is_done_again(
+    app: Celery, full: FullResult, replays: Replays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task_id,) = browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, replay.replay_id))
+
+    with monkeypatch.context() as away:
+        away.setattr(app.control, "revoke", _away)
+        with pytest.raises(OSError, match="away"):
+            replays.undo(replay.replay_id)
+
+    assert replays.undo(replay.replay_id).revoked == [replay.new_id(task_id)]
+    with pytest.raises(WrongReplay, match="UNDONE"):
+        replays.undo(replay.replay_id)
+
+
+def _away(ids: list[str]) -> None:
+    raise OSError(f"the broker is away from {len(ids)}")
+
+
 def test_a_cancelled_replay_sends_nothing_more(
     app: Celery, full: FullResult, replays: Replays, governor: Governor
 ) -> None:
