@@ -132,7 +132,8 @@ class Parts:
 
     def replays(self, actor: Actor) -> Replays:
         """What *actor* may do with replays. Raises `StorageError` if the storage keeps none."""
-        return Replays(self.app, self.settings, with_replays(self.storage), self.recorder, actor)
+        # Not with the outboxes elsewhere: a replay has nothing in them, and does not wait for them.
+        return Replays(self.app, self.settings, with_replays(self._records), self.recorder, actor)
 
     def _governor(self) -> Governor | None:
         storage = self._records

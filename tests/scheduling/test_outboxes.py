@@ -258,6 +258,26 @@ def test_a_database_that_is_the_storage_itself_is_refused(tmp_path: Path) -> Non
         assert full.get("a") is not None
 
 
+def test_a_replay_is_steered_while_a_database_of_an_outbox_is_away(tmp_path: Path) -> None:
+    away = {"shop": "postgresql://proj@127.0.0.1:1/shop"}
+    settings = {**IN_MEMORY, "fullresult_storage_timeout": 1}
+    with shop(f"sqlite:///{tmp_path}/a.db", fullresult_outboxes=away, **settings) as full:
+        for number in range(2):
+            task_id = full.app.send_task("shop.charge", (number,), queue="failing").id
+            browsing.ran(full.app, task_id, "shop.charge", ValueError("card declined"))
+        replay_id = full.replays.create(state="FAILURE", rate=1.0).replay_id
+        governor = full.parts._governor()
+        assert governor is not None
+        governor.step()
+        taken = full.replays.get(replay_id).taken
+
+        full.replays.pause(replay_id)
+        full.replays.resume(replay_id)
+        waiting = full.replays.progress(replay_id).waiting
+
+        assert taken == waiting == full.replays.cancel(replay_id) == 2
+
+
 def test_a_storage_without_an_outbox_is_no_outbox(tmp_path: Path) -> None:
     for url, said in (("sqlite", "a URL such as"), ("nosql://x", "no installed adapter")):
         with (
