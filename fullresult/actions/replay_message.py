@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
     from fullresult.storage import Storage
 
+OWN = "sent by this replay"
+"""One that failed again, and that a host whose clock is slow dated before the replay."""
 UNSENDABLE = "cannot be sent again"
 NOT_ENDED = "not ended"
 MEMBER = "a member of a chord, whose body would not run"
@@ -40,6 +42,8 @@ class Preparing:
 
     def __call__(self, replay: Replay, record: TaskRecord, due: datetime, position: int) -> Taking:
         """The taking of *record* by *replay*. Raises `LeftOut`."""
+        if record.retry_of is not None and record.task_id == replay.new_id(record.retry_of):
+            raise LeftOut(OWN)
         options = {"task_id": replay.new_id(record.task_id)}
         self.check(record, options["task_id"])
         if replay.queue is not None:

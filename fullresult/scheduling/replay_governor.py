@@ -94,8 +94,14 @@ class Governor:
             self._pause = 1.0
         except StorageError as error:
             logger.error("fullresult: replays wait: %s", error)  # noqa: TRY400
-            self._next = time.monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._wait()
+        except Exception:
+            logger.exception("fullresult: replays wait")
+            self._wait()
+
+    def _wait(self) -> None:
+        self._next = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _go_on(self, replay: Replay) -> None:
         try:
@@ -129,7 +135,7 @@ class Governor:
 
     def _look_at_canary(self, replay: Replay) -> None:
         ends = self.ends(replay)
-        if ends.ended and ends.fail(replay.ratio or 0):
+        if ends.failed > (replay.ratio or 0) * ends.taken:  # however the others end
             self._stop(replay, f"canary: {ends}")
         elif ends.ended >= ends.taken:
             self._move(replay, RUNNING, f"canary: {ends}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -132,6 +133,67 @@ def test_no_more_than_two_seconds_are_taken_ahead(
     waiting = full.scheduled(limit=100)
     apart = [(b.due - a.due).total_seconds() for a, b in pairwise(waiting)]
     assert min(apart) >= 0.199
+
+
+def test_a_canary_is_judged_by_all_of_it_in_whatever_order_they_end(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 4)
+    replay = replays.create(state="FAILURE", rate=FAST, canary=4, stop_if=Stop(0.5))
+    ids = govern_and_send(app, full, governor, replays, replay.replay_id)
+
+    browsing.ran(app, ids[0], "shop.charge", ValueError("again"))
+    assert govern(governor, replays, replay.replay_id).state == "CANARY"
+
+    for task_id in ids[1:]:
+        browsing.ran(app, task_id, "shop.charge")
+    assert govern(governor, replays, replay.replay_id).state == "RUNNING"
+
+
+def govern_and_send(
+    app: Celery, full: FullResult, governor: Governor, replays: Replays, replay_id: str
+) -> list[str]:
+    """The ids of what it takes in one step."""
+    govern(governor, replays, replay_id)
+    swept(full, lambda: full.count_scheduled() == 0)
+    return sent(app)
+
+
+def test_what_it_sent_itself_is_not_sent_by_it_again(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    """The hosts' clocks may be slow, so that a re-send is dated before its replay."""
+    browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    (again,) = govern_and_send(app, full, governor, replays, replay.replay_id)
+    browsing.ran(app, again, "shop.charge", ValueError("again"))
+    record, prepare = full.get(again), governor._prepare
+    assert record is not None
+
+    with pytest.raises(LeftOut, match="sent by this replay"):
+        prepare(replay, record, full.storage.now(), 1)
+    assert prepare(replays.create(state="FAILURE"), record, full.storage.now(), 1)
+
+
+def test_a_replay_that_cannot_be_read_does_not_keep_a_sweeper_from_sending(
+    app: Celery,
+    full: FullResult,
+    replays: Replays,
+    governor: Governor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    of_a_newer_version = replace(replay, version=2, left_out={"x": 1}, canary_since=None)
+    about = of_a_newer_version.about.replace('"next_due": null', '"next_due": {"\\u0000date": "?"}')
+    monkeypatch.setattr(Replay, "about", about)
+    assert full.storage.keep_replay(of_a_newer_version, instead_of=1)
+    monkeypatch.undo()
+
+    governor.step()
+
+    assert "replays wait" in caplog.text
 
 
 def test_a_canary_of_10_that_fails_sends_10(
