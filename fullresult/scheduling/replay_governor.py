@@ -167,7 +167,7 @@ class Governor:
         now = self._storage.now()
         until = now + AHEAD
         due = max(replay.next_due or now, now)
-        if due > until:
+        if due > until or replay_window.is_late(self._storage, replay):
             return
         size = max(_PAGE, min(MOST, ceil(replay.rate * AHEAD.total_seconds())))
         page = self._storage.find(replace(replay.tasks, limit=size))

@@ -99,3 +99,11 @@ def waits(storage: ReplayStorage, replay: Replay) -> bool:
     """True if something that it took last is not sent yet."""
     last = storage.find_replayed(replay.replay_id, limit=_PORTION)
     return bool(last and unsent(storage, last))
+
+
+def is_late(storage: ReplayStorage, replay: Replay) -> bool:
+    """True if something that it took last should be sent by now: the broker is away, or slow."""
+    ids = [each.schedule_id for each in storage.find_replayed(replay.replay_id, limit=_PORTION)]
+    due = storage.now() - AHEAD
+    late = ScheduleQuery(schedule_ids=ids, claimed=False, due_until=due)
+    return bool(ids) and storage.count_schedules(late) > 0

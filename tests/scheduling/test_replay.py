@@ -23,6 +23,7 @@ from fullresult.actions.replays import Replays, Stop, WrongReplay
 from fullresult.record.replay import ACTIVE, Replay
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling.replay_governor import Governor, LeftOut
+from fullresult.scheduling.schedule_events import ScheduleEvents
 from tests.kit import browsing, workers
 
 FAST = 1_000.0
@@ -133,6 +134,27 @@ def test_no_more_than_two_seconds_are_taken_ahead(
     waiting = full.scheduled(limit=100)
     apart = [(b.due - a.due).total_seconds() for a, b in pairwise(waiting)]
     assert min(apart) >= 0.199
+
+
+def test_nothing_more_is_taken_while_what_was_is_late(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    """Or an hour without a broker would end in an hour's tasks at once."""
+    browsing.failed(app, 30)
+    replay = replays.create(state="FAILURE", rate=2.0)
+    taken = govern(governor, replays, replay.replay_id).taken
+    past = full.storage.now() - timedelta(seconds=10)
+    storage, events = full.parts.schedule_storage, ScheduleEvents(full.settings)
+    for each in full.scheduled():
+        assert storage.reschedule(each.schedule_id, past, events.moved(each, past))
+    found = replays.get(replay.replay_id)
+    later = replace(found, next_due=past, version=found.version + 1)
+    assert full.storage.keep_replay(later, instead_of=found.version)
+
+    assert govern(governor, replays, replay.replay_id).taken == taken
+
+    swept(full, lambda: replays.get(replay.replay_id).taken > taken)
+    assert len(sent(app)) >= taken
 
 
 def test_a_canary_is_judged_by_all_of_it_in_whatever_order_they_end(
