@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,11 +38,12 @@ def run(
     *,
     publish: bool = False,
     kept_back: list[KeptBack] | None = None,
+    debug: Callable[[Exception], object] | None = None,
 ) -> Repro:
     """Make *call* in this process. Raises what the task raises, and `CannotRepro` before it began.
 
     Nothing of it is recorded or stored as a result. What it publishes is noted in *kept_back*
-    instead of sent, unless it is to *publish*.
+    instead of sent, unless it is to *publish*. *debug* gets what it raises while that still holds.
     """
     if this_worker.is_worker():
         raise CannotRepro("this process is a worker, whose other tasks are to be recorded and sent")
@@ -52,7 +53,12 @@ def run(
         if rehearsal is not None:
             rehearsal.kept_back = kept_back
         with _as_worker_would(task, call):
-            return Repro(_function(task)(*call.args, **call.kwargs), kept_back)
+            try:
+                return Repro(_function(task)(*call.args, **call.kwargs), kept_back)
+            except Exception as error:
+                if debug is not None:
+                    debug(error)
+                raise
 
 
 def run_for(

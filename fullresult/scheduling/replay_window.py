@@ -102,8 +102,9 @@ def waits(storage: ReplayStorage, replay: Replay) -> bool:
 
 
 def is_late(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something that it took last should be sent by now: the broker is away, or slow."""
+    """True if more than it takes ahead should be sent by now: the broker is away, or slow."""
     ids = [each.schedule_id for each in storage.find_replayed(replay.replay_id, limit=_PORTION)]
     due = storage.now() - AHEAD
     late = ScheduleQuery(schedule_ids=ids, claimed=False, due_until=due)
-    return bool(ids) and storage.count_schedules(late) > 0
+    most = min(1 + replay.rate * AHEAD.total_seconds(), _PORTION / 2)
+    return len(ids) > most and storage.count_schedules(late) > most

@@ -286,6 +286,25 @@ def test_the_debugger_opens_where_the_task_raised(app: Celery, proj: Path) -> No
     assert said.stderr.splitlines()[-1] == "Error: it raised KeyError"
 
 
+def test_what_is_published_in_the_debugger_is_not_sent_either(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = publish(app, "shop.pay")
+    typed: list[str] = []
+
+    def by_hand(_: object) -> None:
+        typed.append(app.send_task("shop.charge", (9,)).id)
+
+    monkeypatch.setattr("pdb.post_mortem", by_hand)
+
+    said = run(app, "repro", task_id, "--yes", "--pdb")
+
+    assert (said.exit_code, len(typed)) == (1, 1)
+    assert "ZeroDivisionError: no money" in said.stderr
+    assert sent(app) == []
+    assert app.fullresult.count() == 1
+
+
 def test_the_command_asks_and_shows_the_result_and_what_was_not_sent(
     app: Celery, seen: Seen
 ) -> None:

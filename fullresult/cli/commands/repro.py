@@ -106,20 +106,35 @@ def _ask(record: TaskRecord, *, publish: bool, yes: bool) -> None:
 def _run(full: FullResult, task_id: str, *, debugs: bool, publish: bool) -> None:
     kept_back: list[KeptBack] = []
     actor = actor_here("command line", unwritten=say_unwritten)
+
+    def debug(error: Exception) -> None:
+        _say_raised(error)
+        _say_kept_back(kept_back)
+        pdb.post_mortem(error.__traceback__)
+
     try:
-        done = full.repro(task_id, publish=publish, kept_back=kept_back, actor=actor)
+        done = full.repro(
+            task_id,
+            publish=publish,
+            kept_back=kept_back,
+            debug=debug if debugs else None,
+            actor=actor,
+        )
     except CannotRepro as error:
         raise Failure(encoding.safe_str(error)) from error
     except Exception as error:
-        for line in traceback.format_exception(error):
-            for each in lines(line.rstrip("\n")):
-                say(each, err=True)
-        _say_kept_back(kept_back)
-        if debugs:
-            pdb.post_mortem(error.__traceback__)
+        if not debugs:
+            _say_raised(error)
+            _say_kept_back(kept_back)
         raise Failure(f"it raised {type(error).__name__}") from error
     _say_kept_back(kept_back)
     say(safe(encoding.clip(encoding.safe_repr(done.result), _LONGEST)))
+
+
+def _say_raised(error: Exception) -> None:
+    for line in traceback.format_exception(error):
+        for each in lines(line.rstrip("\n")):
+            say(each, err=True)
 
 
 def _say_kept_back(kept_back: list[KeptBack]) -> None:
