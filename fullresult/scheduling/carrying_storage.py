@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _PORTION = 100
 _CARRY_EVERY = 0.2
 """Seconds between two looks for records of tasks that still wait."""
+_REACH_EVERY = 1.0
+"""Seconds for which the records' storage that has answered is taken to do so."""
 _OURS = (SCHEDULED, SCHEDULED_SENT, REVOKED)
 """The states of a record that nothing but its schedule has told of."""
 
@@ -103,6 +105,7 @@ class CarryingStorage:
         self._carrier = Carrier(source, target)
         self._namespace = namespace
         self._carried = 0.0
+        self._reached: float | None = None
 
     def __repr__(self) -> str:
         return repr(self._source)
@@ -117,8 +120,10 @@ class CarryingStorage:
     ) -> Collection[str]:
         asked = ScheduleQuery(schedule_ids=schedule_ids, limit=None)
         mine = [each for each in self._source.find_schedules(asked) if each.claim == claim]
+        reached, self._reached = self._reached, None
         # Before the schedule goes: who dies in between leaves a claim, of which the record tells.
         self._carrier.carry({each.task_id for each in mine}, events)
+        self._reached = reached
         return self._source.mark_sent(claim, schedule_ids, [])
 
     # Schedules
@@ -127,11 +132,22 @@ class CarryingStorage:
         return self._source.now()
 
     def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
+        self._reach()
         found = self._source.claim_due(namespace, now, claim, limit)
         if not found and time.monotonic() - self._carried >= _CARRY_EVERY:
             self._carried = time.monotonic()
             self._carrier.carry_waiting(self._namespace)
         return found
+
+    def _reach(self) -> None:
+        """Raise `StorageError` if the records' storage is away: nothing could be marked sent.
+
+        What is to be sent at least once would be sent again by each sweeper meanwhile.
+        """
+        now = time.monotonic()
+        if self._reached is None or now - self._reached >= _REACH_EVERY:
+            self._carrier.target.get("")
+            self._reached = now
 
     def mark_problem(self, claim: str, schedule_id: str, problem: str) -> None:
         self._source.mark_problem(claim, schedule_id, problem)

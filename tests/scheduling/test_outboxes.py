@@ -1,4 +1,7 @@
-"""An outbox in the application's own database, while the records are elsewhere."""
+"""An outbox in the application's own database, while the records are elsewhere.
+
+Long because all of it needs the same two databases.
+"""
 
 from __future__ import annotations
 
@@ -207,6 +210,31 @@ def test_what_another_app_keeps_there_is_left_alone(scene: Scene) -> None:
     assert sweep(full) == 1
     assert {each.task_id for each in outbox.find(TaskQuery())} == {"task theirs", "theirs too"}
     assert full.parts.recorder.writer.storage.get("theirs too") is None
+
+
+class Away:
+    """The records' storage when it does not answer."""
+
+    def get(self, task_id: str) -> Any:
+        raise StorageError(f"nobody tells of {task_id!r}")
+
+
+def test_nothing_is_claimed_while_the_records_are_away(tmp_path: Path) -> None:
+    """Each sweeper would send what is to be sent at least once, and none could say so."""
+    url, namespace = f"sqlite:///{tmp_path}/b.db", "of tests"
+    with shop(url) as outbox, shop(f"sqlite:///{tmp_path}/a.db") as records:
+        assert isinstance(outbox.storage, ScheduleStorage)
+        due = samples.schedule("s", outbox.storage.now(), namespace=namespace)
+        outbox.storage.schedule(due, samples.scheduled(due))
+        cut_off = carrying_storage(outbox.storage, Away(), namespace)  # type: ignore[arg-type]
+
+        with pytest.raises(StorageError, match="nobody tells"):
+            cut_off.claim_due(namespace, outbox.storage.now(), "a claim", 1)
+
+        assert outbox.storage.find_schedules(ScheduleQuery(claimed=True)) == []
+        carrying = carrying_storage(outbox.storage, records.storage, namespace)
+        found = carrying.claim_due(namespace, outbox.storage.now(), "a claim", 1)
+        assert [each.schedule_id for each in found] == ["s"]
 
 
 class Dying:
