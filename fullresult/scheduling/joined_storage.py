@@ -204,6 +204,7 @@ class JoinedStorage:
         if isinstance(self.storage, ScheduleStorage) and change(self.storage):
             return True
         for carrier in self._carriers:
+            carrier.target.get("")  # if that is away, its record would never tell of the change
             if change(carrier.source):
                 carrier.carry([event.task_id], [event])
                 return True

@@ -21,6 +21,7 @@ from kombu.transport import memory
 from fullresult import FullResult
 from fullresult.record import ScheduleQuery
 from fullresult.scheduling.carrying_storage import Carrier, carrying_storage
+from fullresult.scheduling.joined_storage import JoinedStorage, joined
 from fullresult.storage import ScheduleStorage, StorageError, TaskQuery
 from fullresult.testing import samples
 from tests.kit import browsing, scheduling, workers
@@ -235,6 +236,31 @@ def test_nothing_is_claimed_while_the_records_are_away(tmp_path: Path) -> None:
         carrying = carrying_storage(outbox.storage, records.storage, namespace)
         found = carrying.claim_due(namespace, outbox.storage.now(), "a claim", 1)
         assert [each.schedule_id for each in found] == ["s"]
+
+
+def test_nothing_is_cancelled_while_its_record_is_away(tmp_path: Path) -> None:
+    """Or that would say for ever that the task is scheduled."""
+    urls = {"shop": f"sqlite:///{tmp_path}/b.db"}
+    with shop(f"sqlite:///{tmp_path}/a.db", fullresult_outboxes=urls) as full:
+        outbox = full.parts.other_outboxes["shop"]
+        due = samples.schedule("s", outbox.now() + timedelta(hours=1))
+        outbox.schedule(due, samples.scheduled(due))
+        records, event = full.parts.recorder.writer.storage, samples.became(due.task_id, "REVOKED")
+        carrier = Carrier(outbox, records)
+        carrier.carry([due.task_id])
+        both = joined(records, {"shop": outbox})
+        assert isinstance(both, JoinedStorage)
+        both._carriers[0].target = Away()  # type: ignore[assignment]
+
+        with pytest.raises(StorageError, match="nobody tells"):
+            both.cancel("s", event)
+
+        assert stored(full) == [due.task_id]
+        both._carriers[0].target = records
+        assert both.cancel("s", event)
+        record = records.get(due.task_id)
+        assert record is not None
+        assert record.state == "REVOKED"
 
 
 class Dying:
