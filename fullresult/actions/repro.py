@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -47,6 +48,12 @@ def run(
     """
     if this_worker.is_worker():
         raise CannotRepro("this process is a worker, whose other tasks are to be recorded and sent")
+    if not publish and threading.current_thread() is not threading.main_thread():
+        # A server's next request has a thread that is as new as those that the task begins.
+        raise CannotRepro(
+            "this is not the main thread: what other threads publish meanwhile would be kept back "
+            "too, and lost; call it in a process of its own, or with publish=True"
+        )
     task = _task(app, call)
     kept_back = [] if kept_back is None else kept_back
     with nullcontext() if publish else rehearsals.begin() as rehearsal:

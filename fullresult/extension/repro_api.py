@@ -38,7 +38,8 @@ class ReproAPI:
         too, is put into *kept_back* and not sent, unless it is to *publish*; so is what *debug*
         publishes, which is called with what the task raises. Raises that. Before it begins:
         `LookupError` for an unknown id; `CannotRepro` if its arguments
-        are not whole, if this app has no such task, and in a worker; `StorageError`. A call by its
+        are not whole, if this app has no such task, in a worker, and, unless it is to
+        *publish*, in any but the main thread; `StorageError`. A call by its
         id is in the audit log; one as text needs no storage.
         """
         parts = self.parts

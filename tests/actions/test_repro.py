@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,18 @@ def test_a_thread_that_was_there_before_publishes_as_usual(app: Celery) -> None:
     assert sent(app) == ["of another"]
     assert [each.task_id for each in rehearsal.kept_back] == ["of the task"]
     assert full.get(task_id)
+
+
+def test_in_another_than_the_main_thread_it_is_refused(app: Celery, seen: Seen) -> None:
+    """A server's threads come and go: what those publish would be lost."""
+    task_id = publish(app, "shop.charge")
+
+    with ThreadPoolExecutor() as pool:
+        refused = pool.submit(app.fullresult.repro, task_id).exception()
+        assert isinstance(refused, CannotRepro)
+        assert "main thread" in str(refused)
+        assert not seen
+        assert pool.submit(app.fullresult.repro, task_id, publish=True).result().result == "charged"
 
 
 def test_it_publishes_if_that_is_said(app: Celery) -> None:
