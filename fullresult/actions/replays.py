@@ -56,7 +56,7 @@ MOST_COUNTED = 100_000
 """A preview counts no further."""
 _LOOKED_AT = 500
 _TRIES = 10
-_MOST_RATE = 1_000.0
+_LEAST_RATE, _MOST_RATE = 1 / 86_400, 1_000.0
 _NOT_BEGUN = (PENDING, SCHEDULED_SENT, SCHEDULED)
 """The last are those that a sweeper has claimed: they are sent at this moment, or were."""
 _NEVER_RAN = (REVOKED, UNSENT, NOT_RUN)
@@ -365,9 +365,17 @@ def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
     return query if query is not None else TaskQuery(**filters)
 
 
+def check_rate(rate: float) -> None:
+    """Raises `WrongReplay`."""
+    if not _LEAST_RATE <= rate <= _MOST_RATE:
+        raise WrongReplay(
+            f"rate must be more than 0, one a day or more, and at most {_MOST_RATE:g}/s, "
+            f"not {rate!r}"
+        )
+
+
 def _check(rate: float, canary: int, canary_wait: timedelta) -> None:
-    if not 0 < rate <= _MOST_RATE:
-        raise WrongReplay(f"rate must be more than 0 and at most {_MOST_RATE:g}/s, not {rate!r}")
+    check_rate(rate)
     if canary < 0:
         raise WrongReplay(f"canary must be 0 or more, not {canary!r}")
     if canary_wait <= timedelta(0):

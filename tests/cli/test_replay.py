@@ -127,6 +127,8 @@ def test_undo_asks_and_prints_what_ran(app: Celery) -> None:
         ([], "say which tasks"),
         (["--state", "FAILURE", "--rate", "20"], "write 20/s, 300/m or 100/h"),
         (["--state", "FAILURE", "--rate", "0/s", "--yes"], "rate must be more than 0"),
+        (["--state", "FAILURE", "--rate", "0/s"], "rate must be more than 0"),
+        (["--state", "FAILURE", "--rate", "0.001/h", "--yes"], "one a day or more"),
         (["--state", "FAILURE", "--rate", "9999/s", "--yes"], "at most 1000/s"),
         (["--state", "FAILURE", "--stop-if", "5"], "write '>5% of 50'"),
         (["--state", "FAILURE", "--stop-if", ">500%"], "a part from 0 to 1"),

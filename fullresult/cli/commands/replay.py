@@ -13,7 +13,7 @@ import click
 from celery.exceptions import QueueNotFound
 
 from fullresult.actions.audit import actor_here
-from fullresult.actions.replays import Preview, Progress, Stop, WrongReplay
+from fullresult.actions.replays import Preview, Progress, Stop, WrongReplay, check_rate
 from fullresult.cli import filters, limits
 from fullresult.cli.acting import say_unwritten
 from fullresult.cli.errors import Commands, Failure
@@ -44,7 +44,12 @@ def rate(text: str) -> float:
     found = _RATE.fullmatch(text.replace(" ", ""))
     if not found:
         raise click.BadParameter(f"{text!r} is no rate; write 20/s, 300/m or 100/h")
-    return float(found[1]) / _A_SECOND[found[2]]
+    a_second = float(found[1]) / _A_SECOND[found[2]]
+    try:
+        check_rate(a_second)
+    except WrongReplay as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+    return a_second
 
 
 def stop(text: str) -> Stop:
