@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from celery import Celery
 
@@ -78,11 +80,15 @@ def test_what_never_ran_is_not_looked_for_among_all_failures(
 ) -> None:
     """On SQL both are in one section: amid many failures it may be missed, and that is said."""
     fill(app.fullresult, "NOT_RUN", *["FAILURE"] * 20, "NOT_RUN", *["FAILURE"] * 20)
-    storage, asked = app.fullresult.storage, list[TaskQuery]()
+    storage: Any = app.fullresult.storage
+    asked: list[TaskQuery] = []
     counted = storage.count_capped
-    monkeypatch.setattr(
-        storage, "count_capped", lambda query, most: asked.append(query) or counted(query, most)
-    )
+
+    def note(query: TaskQuery, most: int) -> int:
+        asked.append(query)
+        return int(counted(query, most))
+
+    monkeypatch.setattr(storage, "count_capped", note)
 
     found = count(app.fullresult, TaskQuery())
 
