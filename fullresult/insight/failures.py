@@ -26,6 +26,8 @@ from fullresult.storage import (
 
 MOST = 1_000
 """Failures of a group that are counted."""
+_FURTHER = 100_000
+"""The same where all of the newest ones are dealt with: an older one may not be."""
 SHOWN = 100
 _GROUPS = 2_000
 """Groups that are looked at, those that failed last."""
@@ -59,7 +61,8 @@ class Failure:
     count: int
     """In the time that was asked for; `MOST` may be more."""
     unresolved: int
-    """Those of the counted ones that were neither sent again nor resolved."""
+    """Those of the counted ones that were neither sent again nor resolved; of older ones only if
+    all of these are dealt with."""
     per_hour: float
     decision: Decision | None
 
@@ -70,7 +73,8 @@ class Failure:
 
     @property
     def left(self) -> str:
-        return _shown(self.unresolved) if self.count >= MOST else f"{self.unresolved:,}"
+        may_be_more = self.count >= MOST and self.standing != "resolved"
+        return f"{self.unresolved:,}{'+' if may_be_more else ''}"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -213,6 +217,9 @@ class Failures:
         self, group: FailureGroup, began: datetime, now: datetime, edge: datetime | None
     ) -> Failure:
         release = release_in(group.stamp) or None
+        unresolved = group.unresolved
+        if not unresolved and group.number >= MOST:
+            unresolved = self._unresolved_before(group, began)
         hours = max((now - max(began, group.date_first)).total_seconds() / 3600, 1 / 60)
         return Failure(
             group.fingerprint,
@@ -226,10 +233,19 @@ class Failures:
             group.newest_id,
             release,
             group.number,
-            group.unresolved,
+            unresolved,
             group.number / hours,
             group.decision,
         )
+
+    def _unresolved_before(self, group: FailureGroup, began: datetime) -> int:
+        """The failures of *group* that are not dealt with, though its newest ones all are."""
+        decision = group.decision
+        if decision and decision.is_resolved and group.date_last <= decision.date_decided:
+            return 0
+        query = FailureQuery(began, group.fingerprint, most=_FURTHER)
+        found = self._groups.find_failures(query)
+        return min(found[0].unresolved, MOST) if found else 0
 
     def _standing(
         self, group: FailureGroup, release: str | None, now: datetime, edge: datetime | None

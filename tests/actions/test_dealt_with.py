@@ -13,6 +13,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from fullresult import FullResult
+from fullresult.insight import failures
 from fullresult.record import TaskQuery, TaskRecord
 from tests.kit import browsing, workers
 from tests.kit.commands import ids, run
@@ -162,6 +163,24 @@ def test_a_muted_group_is_left_out_of_groups_only(app: Celery, full: FullResult)
     full.failures.mute(group)
     full.failures.reopen(group)
     assert [each.standing for each in full.failures.find()] == ["open"]
+
+
+def test_an_old_failure_is_not_hidden_by_the_newest_that_are_dealt_with(
+    app: Celery, full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MOST", 2)
+    old, *newest = browsing.failed(app, 4)
+    group = group_of(full, old)
+    for task_id in newest:
+        full.resend(task_id)
+
+    (found,) = full.failures.find()
+    assert (found.counted, found.left, found.unresolved) == ("2+", "1+", 1)
+
+    full.resend(old)
+    assert full.failures.find() == []
+    full.failures.resolve(group)
+    assert [each.left for each in full.failures.find(all=True)] == ["0"]
 
 
 def test_what_is_decided_is_in_the_audit_log_and_what_could_not_be(
