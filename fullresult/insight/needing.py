@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from fullresult.insight.failures import Failures
 from fullresult.insight.fleet import fleet_of
 from fullresult.insight.stale import stale_query
-from fullresult.record import FAILURE
+from fullresult.record import FAILURE, REVOKED
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import (
+    FailureStorage,
     ScheduleStorage,
     StatisticsStorage,
     Storage,
@@ -32,7 +34,7 @@ class Needing(NamedTuple):
     orphans: int = 0
     stale_scheduled: int = 0
     failures: int = 0
-    """Of the last day, and not dealt with."""
+    """Those that ended in the last day, are not dealt with, and are in no group that is muted."""
     workers: int = 0
     """Workers that are gone."""
 
@@ -49,13 +51,23 @@ def needing(storage: Storage, settings: Settings) -> Needing:
     late = now - settings.stale_after
     has_schedules = isinstance(storage, ScheduleStorage)
     fleet = fleet_of(storage, running=False) if isinstance(storage, WorkerStorage) else None
-    failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
     return Needing(
         stale=storage.count_capped(stale_query(late, None, None), MOST),
         orphans=min(fleet.orphans, MOST) if fleet else 0,
         stale_scheduled=(
             storage.count_capped(ScheduleQuery(due_until=late), MOST) if has_schedules else 0
         ),
-        failures=storage.count_capped(failed, MOST),
+        failures=_failures(storage, now),
         workers=min(fleet.gone, MOST) if fleet else 0,
     )
+
+
+def _failures(storage: Storage, now: datetime) -> int:
+    if isinstance(storage, FailureStorage):
+        # As their page has them: to look for those left among a million others takes seconds.
+        left = (each for each in Failures(storage).find(_A_DAY) if each.state != REVOKED)
+        return min(sum(each.unresolved for each in left), MOST)
+    if not isinstance(storage, StatisticsStorage):
+        return 0
+    failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
+    return storage.count_capped(failed, MOST)

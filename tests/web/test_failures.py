@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 from urllib.parse import quote
 
 import pytest
@@ -121,6 +124,27 @@ def test_a_tab_lists_and_counts_what_is_left(app: Celery, browser: Browser) -> N
     assert "sent again → PENDING" in everything.words
     assert [left in dealt_with.text, old in dealt_with.text] == [False, True]
     assert browser.get("/?q=resent:perhaps").status == 400
+
+
+def test_the_number_in_the_navigation_is_that_of_the_page(
+    app: Celery, browser: Browser, tmp_path: Path
+) -> None:
+    (task_id,) = browsing.failed(app)
+    with closing(connect(tmp_path / "memory.db")) as database, database:
+        database.execute("UPDATE fullresult_task SET date_created = '2020-01-01T00:00:00.000'")
+
+    assert numbers(app) == {"failures": "1"}  # It ended in the last day, whenever it began.
+
+    app.fullresult.failures.mute(group_of(app, task_id))
+
+    assert "No failure is left" in browser.get("/failures").words
+    assert numbers(app) == {}
+
+
+def numbers(app: Celery) -> dict[str, str]:
+    # Of new pages: numbers are kept for some seconds.
+    found: dict[str, str] = json.loads(browsing.entered(app).get("/counts").text)
+    return found
 
 
 def test_what_failed_may_say_anything(app: Celery, browser: Browser) -> None:
