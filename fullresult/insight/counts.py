@@ -16,6 +16,8 @@ MOST = 1000
 LOOKED = 2_500
 """Records, the oldest and as many of the newest, that are looked at for states without a section of
 their own: where a million wait, it takes too long to look at all of them."""
+LOOKED_AT_ENDED = 5_000
+"""The newest records of a section that are looked at where no index tells which are meant."""
 _SLOW = (
     "name",
     "queue",
@@ -72,14 +74,11 @@ def count_states(
         return asked if rest else unresolved_first(asked)
 
     if not isinstance(storage, WalkingStorage):
-        counts = {s: storage.count_capped(of_state(s), cap) for s in allowed}
-        return StateCounts(counts, cap)
-    sections = [state for state in allowed if state in OWN_SECTION and state != NOT_RUN]
-    counts = {s: storage.count_capped(of_state(s), cap) for s in sections}
-    at_least: frozenset[str] = frozenset()
-    if NOT_RUN in allowed:  # On SQL it has no section of its own: all failures would be looked at.
-        found = _looked_through(storage, of_state(NOT_RUN), [NOT_RUN], cap)
-        counts[NOT_RUN], at_least = found.by_state[NOT_RUN], found.at_least
+        return StateCounts({s: storage.count_capped(of_state(s), cap) for s in allowed}, cap)
+    sections = [state for state in allowed if state in OWN_SECTION]
+    ended = {s: _in_section(storage, of_state(s), s, cap) for s in sections}
+    counts = {state: number for state, (number, _) in ended.items()}
+    at_least = frozenset(state for state, (_, is_all) in ended.items() if not is_all)
     if SCHEDULED_SENT in allowed and query.open is not True:
         sent = replace(query, state=SCHEDULED_SENT, open=False)
         counts[SCHEDULED_SENT] = storage.count_capped(sent, cap)
@@ -97,6 +96,19 @@ def count_states(
                 counts[state] = min(counts[state] + found.by_state.get(state, 0), cap)
             at_least |= found.at_least
     return StateCounts({state: counts[state] for state in allowed}, cap, at_least)
+
+
+def _in_section(
+    storage: StatisticsStorage, query: TaskQuery, state: str, cap: int
+) -> tuple[int, bool]:
+    """The number of records that *query* finds in a section; False if there may be more."""
+    # No index tells what is dealt with, nor everywhere which of the failures never ran.
+    is_apart = query.unresolved is None and state != NOT_RUN
+    if is_apart or not isinstance(storage, WalkingStorage):
+        return storage.count_capped(query, cap), True
+    found = storage.tally(query, LOOKED_AT_ENDED)
+    number = min(found.by_state.get(state, 0), cap)
+    return number, found.is_all or number == cap
 
 
 def count_stale(storage: StatisticsStorage, moved_before: datetime, cap: int) -> tuple[int, bool]:

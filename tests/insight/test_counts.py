@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from celery import Celery
 
 from fullresult import FullResult
-from fullresult.insight import counts, orphans
+from fullresult.insight import counts, orphans, search
 from fullresult.record.stamps import Attempt
 from fullresult.record.worker import Worker
 from fullresult.storage import StatisticsStorage, TaskQuery
@@ -75,28 +73,6 @@ def test_behind_a_backlog_what_runs_is_counted_and_said_to_be_a_part(app: Celery
     assert found.shown("PENDING") == "9+"
 
 
-def test_what_never_ran_is_not_looked_for_among_all_failures(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On SQL both are in one section: amid many failures it may be missed, and that is said."""
-    fill(app.fullresult, "NOT_RUN", *["FAILURE"] * 20, "NOT_RUN", *["FAILURE"] * 20)
-    storage: Any = app.fullresult.storage
-    asked: list[TaskQuery] = []
-    counted = storage.count_capped
-
-    def note(query: TaskQuery, most: int) -> int:
-        asked.append(query)
-        return int(counted(query, most))
-
-    monkeypatch.setattr(storage, "count_capped", note)
-
-    found = count(app.fullresult, TaskQuery())
-
-    assert found.by_state["FAILURE"] == 40
-    assert found.shown("NOT_RUN") in ("1+", "2")
-    assert "NOT_RUN" not in {query.state for query in asked}
-
-
 @pytest.mark.parametrize("place", ["oldest", "newest"])
 def test_what_runs_is_counted_at_both_ends(app: Celery, place: str) -> None:
     few, many = ["STARTED"] * 5, ["PENDING"] * 40
@@ -137,3 +113,20 @@ def test_orphans_are_found_in_any_backlog(app: Celery) -> None:
 
 def _stamp_of(worker_id: str) -> str:
     return Attempt().stamp("STARTED", samples.moment(samples.after(26)).of_worker(worker_id, None))
+
+
+def test_what_never_ran_is_not_looked_for_among_a_million_failures(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQL databases have both in one section."""
+    monkeypatch.setattr(counts, "LOOKED_AT_ENDED", LOOKED)
+    fill(app.fullresult, "NOT_RUN", *["FAILURE"] * 20)
+
+    found = count(app.fullresult, TaskQuery())
+    looked = search.look(app.fullresult.storage, TaskQuery(state="NOT_RUN", limit=5))
+
+    assert found.by_state["FAILURE"] == 20
+    assert found.shown("FAILURE") == "20"
+    assert found.shown("NOT_RUN") in ("0+", "1")
+    assert [record.task_id for record in looked.records] == ["000"]
+    assert looked.after is None

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from celery import Celery
 
+from fullresult.insight import counts, search
 from tests.kit import browsing
 from tests.kit.browsing import Browser
 
@@ -124,6 +125,27 @@ def test_a_tab_lists_and_counts_what_is_left(app: Celery, browser: Browser) -> N
     assert "sent again → PENDING" in everything.words
     assert [left in dealt_with.text, old in dealt_with.text] == [False, True]
     assert browser.get("/?q=resent:perhaps").status == 400
+
+
+def test_a_tab_of_many_that_are_dealt_with_is_filled_in(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index tells what is dealt with: it may be a million."""
+    monkeypatch.setattr(counts, "LOOKED_AT_ENDED", 3)
+    monkeypatch.setattr(search, "AT_ONCE", 3)
+    left, *rest = browsing.failed(app, 6)
+    for task_id in rest:
+        app.fullresult.resend(task_id)
+
+    page = browser.get("/?q=state:FAILURE")
+    (further,) = [link for link in page.links if "further=1" in link]
+
+    assert "FAILURE 0+" in page.words
+    assert "looked through: 3 so far" in page.words
+    assert "No such task is recorded" not in page.words
+    assert left in browser.get(further).text
+    assert "FAILURE 6" in browser.get("/?q=" + quote("state:FAILURE resent:any")).words
+    assert "looked through: 3 so far" in browser.get("/?q=resent:yes").words
 
 
 def test_the_number_in_the_navigation_is_that_of_the_page(
