@@ -356,6 +356,10 @@ def test_a_screen_that_others_see_tells_no_arguments(app: Celery, browser: Brows
 
     assert "4242" not in browser.get("/").words
     assert "4242" not in browser.get("/stale?older=0s").words
+    app.send_task("shop.charge", (120,), kwargs={"card": "4242"})
+    several = browser.get("/retry?q=name:shop.charge").words
+    assert "shop.charge" in several
+    assert "4242" not in several
     assert "4242" in browser.get(f"/task?id={task_id}").words
 
 
