@@ -14,6 +14,8 @@ from fullresult.record import SUCCESS, TaskRecord, encoding
 
 _LONGEST = 200
 """Characters of one cell of a listing, whatever the width of the terminal."""
+_MOST = 20
+"""Arguments of each kind that are shown."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -31,13 +33,15 @@ def arguments(record: TaskRecord) -> str:
     if args is None and kwargs is None:
         return brief(" ".join(text for text in (record.argsrepr, record.kwargsrepr) if text))
     parts = [_repr(arg) for arg in _items(args)]
+    parts += ["…"] * (isinstance(args, (list, tuple)) and len(args) > _MOST)
     if isinstance(kwargs, Mapping):
-        parts += [f"{key}={_repr(value)}" for key, value in islice(kwargs.items(), 20)]
+        parts += [f"{key}={_repr(value)}" for key, value in islice(kwargs.items(), _MOST)]
+        parts += ["…"] * (len(kwargs) > _MOST)
     return brief(f"({', '.join(parts)})")
 
 
 def _items(args: Any) -> list[Any]:
-    return list(args[:20]) if isinstance(args, (list, tuple)) else []
+    return list(args[:_MOST]) if isinstance(args, (list, tuple)) else []
 
 
 def _repr(value: Any) -> str:

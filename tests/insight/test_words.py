@@ -54,6 +54,14 @@ def test_a_call_is_told_with_its_arguments(record: TaskRecord) -> None:
     assert call(record) == "shop.charge(7, 'ada', amount=3)"
 
 
+def test_a_call_with_many_arguments_says_that_there_are_more(app: Celery) -> None:
+    app.send_task("shop.sum", (1,) * 21, {"a": 1}, task_id="a")
+    app.send_task("shop.sum", (), {f"k{i}": i for i in range(21)}, task_id="b")
+
+    assert call(app.fullresult.get("a")).endswith("1, 1, …, a=1)")
+    assert call(app.fullresult.get("b")).endswith("k19=19, …)")
+
+
 @pytest.mark.parametrize("tell", [call, document])
 def test_a_body_is_decoded_once(
     record: TaskRecord, decodes: list[bytes | None], tell: Callable[[TaskRecord], object]

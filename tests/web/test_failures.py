@@ -51,7 +51,9 @@ def test_what_is_typed_narrows_the_page_and_nonsense_is_said(app: Celery, browse
     browsing.failed(app)
 
     assert "card declined" in browser.get("/failures?name=shop.*&since=2h&new=1h").words
-    assert "No failure is left" in browser.get("/failures?name=other.*").words
+    none = browser.get("/failures?name=other.*&since=2h").words
+    assert "No failure is left to be dealt with. Only what failed since 2h was looked at." in none
+    assert "No failure is recorded." in browser.get("/failures?name=other.*&all=on").words
     wrong = browser.get("/failures?since=yesteryear")
     assert (wrong.status, "yesteryear" in wrong.words) == (400, True)
     unknown = browser.get("/failures?new=4.2")

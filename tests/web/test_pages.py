@@ -399,6 +399,7 @@ def test_the_overview_tells_what_was_done_and_what_is_late(app: Celery, browser:
 
     assert "Stale scheduled 1 due and not sent" in page.words
     assert "FAILURE 1 whenever created" in page.words
+    assert any(link.endswith("/?q=state%3AFAILURE+resent%3Aany") for link in page.links)
     assert "none was ever at work" in page.words
     assert re.search(r"By task .* shop.charge 4 1 1 0 ", page.words)
     assert page.text.count('<svg class="chart"') == 3

@@ -240,9 +240,14 @@ def failures(
         if more:
             limits.say_limit_was_reached(limit)
         if not found:
-            say("No failure is left to be dealt with.", err=True)
+            none = "recorded" if everything else "left to be dealt with"
+            say(f"No failure is {none}. Only what failed {_since(since)} was looked at.", err=True)
     if fail and (failed := [each for each in shown if each.state != "REVOKED"]):
         limits.fail_over(context, count_of(len(failed), "group"), more=more)
+
+
+def _since(since: datetime | None) -> str:
+    return "in the last day" if since is None else f"since {local(since)}"
 
 
 def _ending(failure: Failure) -> str:
