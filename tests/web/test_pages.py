@@ -23,7 +23,7 @@ from fullresult.record.stamps import Clock
 from fullresult.record.worker import Worker
 from fullresult.storage import TaskQuery
 from fullresult.testing import samples
-from fullresult.web import charts
+from fullresult.web import charts, shown
 from fullresult.web.pages import overview
 from fullresult.web.trees import tree_of
 from tests.kit import browsing
@@ -349,6 +349,17 @@ def test_a_row_says_which_call_it_is_and_of_which_queue(app: Celery, browser: Br
     assert f"<bdi>{task_id[:8]}</bdi>" in page.text
 
 
+def test_a_few_letters_are_searched_for_and_open_no_task(app: Celery, browser: Browser) -> None:
+    app.send_task("shop.charge", task_id="1187beef-0000-4000-8000-000000000000")
+    (other,) = browsing.charge(app)
+    browsing.ran(app, other, "shop.charge", ValueError("order 1187 is closed"))
+
+    short, long = browser.get("/?q=1187"), browser.get("/?q=1187beef")
+
+    assert sorted(rows(short.text)) == sorted(["1187beef-0000-4000-8000-000000000000", other])
+    assert long.url.endswith("/task?id=1187beef-0000-4000-8000-000000000000")
+
+
 def test_a_screen_that_others_see_tells_no_arguments(app: Celery, browser: Browser) -> None:
     task_id = app.send_task("shop.charge", (119,), kwargs={"card": "4242"}).id
     app.conf.fullresult_web_hide_args = True
@@ -361,6 +372,19 @@ def test_a_screen_that_others_see_tells_no_arguments(app: Celery, browser: Brows
     assert "shop.charge" in several
     assert "4242" not in several
     assert "4242" in browser.get(f"/task?id={task_id}").words
+
+
+def test_a_live_page_is_not_drawn_anew_because_time_goes_by(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was unfolded would be folded, and its explanation asked for again."""
+    (task_id,) = charge(app, countdown=3600)
+    first = browser.get(f"/task?id={task_id}&fragment=1").text
+    later = shown.now() + timedelta(minutes=7)
+    monkeypatch.setattr(shown, "now", lambda: later)
+
+    assert "SCHEDULED" in first
+    assert browser.get(f"/task?id={task_id}&fragment=1").text == first
 
 
 def test_the_last_attempt_stands_first_and_the_others_are_folded(

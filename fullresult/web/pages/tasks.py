@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from fullresult.insight.again import states_of_resent
 from fullresult.insight.counts import StateCounts, count_by_state
-from fullresult.insight.ids import whole_id
+from fullresult.insight.ids import SHORT, whole_id
 from fullresult.insight.search import look
 from fullresult.record import STATES
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
@@ -111,7 +111,10 @@ def _number(text: str | None) -> int:
 
 
 def _the_one(request: Request, search: Search) -> str | None:
-    """The id that was typed, if the text is one: a look-up is faster than a search."""
+    """The id that was typed, if the text is one: a look-up is faster than a search.
+
+    Of its beginning, as much as a row shows: `1187` is rather an order than a task.
+    """
     if len(search.terms) != 1 or search.terms[0].qualifier:
         return None
     text = search.terms[0].value
@@ -119,7 +122,7 @@ def _the_one(request: Request, search: Search) -> str | None:
         return None
     full = site_of(request).full
     try:
-        found = full.get(whole_id(full.storage, text))
+        found = full.get(text if len(text) < SHORT else whole_id(full.storage, text))
     except LookupError:  # They are listed, as the text is in each.
         return None
     return None if found is None else found.task_id
