@@ -76,11 +76,21 @@
       }
       timer = setTimeout(look, every);
     };
+    // [name, element]: after a change each stays as the reader left it.
+    const folds = (root) => {
+      const seen = new Map();
+      return all("details", root).map((each) => {
+        const text = one("summary", each).textContent, number = (seen.get(text) || 0) + 1;
+        seen.set(text, number);
+        return [`${number} ${text}`, each];
+      });
+    };
     const replace = (html) => {
       const focus = document.activeElement, holds = live.contains(focus);
       const path = holds && (focus.value ? `input[value="${CSS.escape(focus.value)}"]` : `a[href="${CSS.escape(focus.getAttribute("href") || "")}"]`);
       const checked = new Set(all("tbody input:checked", live).map((box) => box.value));
       const known = new Set(all("tbody tr", live).map((row) => row.id));
+      const open = new Map(folds(live).map(([name, each]) => [name, each.open]));
       live.innerHTML = html;
       shown = html;
       let fresh = 0;
@@ -89,6 +99,7 @@
         if (box && checked.has(box.value)) box.checked = true;
         if (known.size && !known.has(row.id)) { row.classList.add("new"); fresh += 1; }
       });
+      folds(live).forEach(([name, each]) => { each.open = open.get(name) ?? each.open; });
       if (fresh) news.textContent = `${fresh} new`;
       if (path) { const again = one(path, live); if (again) again.focus({ preventScroll: true }); }
       times(live);
@@ -230,6 +241,9 @@
     } catch { /* the pages say it, too */ }
   };
 
+  const MINUTE = 60000;
+  const keepCounting = () => setInterval(() => { if (!document.hidden) counting(); }, MINUTE);
+
   // How many are chosen stands on the buttons that act on them.
   const choosing = () => {
     const say = () => all("form[id^=chosen]").forEach((form) => {
@@ -243,6 +257,7 @@
 
   times(document);
   counting();
+  keepCounting();
   choosing();
   selecting(document);
   explaining(document);
