@@ -127,6 +127,9 @@ def test_delete_leaves_what_is_dealt_with(app: Celery, full: FullResult) -> None
 
     assert run(app, "delete", "--state", "FAILURE", "--yes").exit_code == 0
     assert (full.get(left), full.get(old) is not None) == (None, True)
+    assert "dealt with" in run(app, "delete", "--state", "FAILURE", "--yes").stderr
+    page = browsing.entered(app).get("/retry?q=state:FAILURE")
+    assert (page.status, "all are dealt with" in page.words) == (404, True)
     assert run(app, "delete", "--state", "FAILURE", "--all", "--yes").exit_code == 0
     assert full.get(old) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -41,11 +42,13 @@ def delete(
     full = full_of(context)
     if not filters.given(options) and not everything:
         raise click.UsageError("say which tasks, or --all to delete every record")
-    query = filters.query(options, limit=_PORTION, order="oldest")
-    query = query if everything else unresolved_first(query)
+    asked = filters.query(options, limit=_PORTION, order="oldest")
+    query = asked if everything else unresolved_first(asked)
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:
-        say("No such task is recorded.", err=True)
+        rest = query != asked and full.find(replace(asked, limit=1))
+        which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
+        say(f"{which}; nothing is deleted.", err=True)
         filters.explain_nothing(options)
         return
     if not yes:

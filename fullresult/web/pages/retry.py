@@ -136,7 +136,9 @@ def preview(request: Request) -> Response:
     first = islice(which.records(site), SHOWN)
     records = [record for _, record in first if record is not None]
     if not number or not records:
-        return site.error(request, 404, "No such task is recorded; nothing can be sent.")
+        or_all = ", or all are dealt with" if which.query and which.query.unresolved else ""
+        text = f"No such task is recorded{or_all}; nothing can be sent."
+        return site.error(request, 404, text)
     return site.render(
         request, "retry.html", number=number, records=records, fields=which.fields,
         problems={record.task_id: why_not(record) for record in records},
