@@ -88,7 +88,7 @@ class WorkerSeen:
     card: Card
     """Empty if it left none."""
     running: tuple[RunningTask, ...]
-    """The tasks it runs, or ran when it was last heard of: then they are orphans."""
+    """The tasks it runs, or ran when it was last heard of and nobody sent again: orphans."""
 
     @property
     def orphans(self) -> int:
@@ -140,7 +140,8 @@ def fleet_of(storage: Storage, *, running: bool = True) -> Fleet:
     now = storage.now()
     lives = lives_of(storage, now)
     wanted = running or any(_crashed(each.worker, now) for each in lives)
-    tasks = _running(storage) if lives and wanted else {}
+    alive = {each.worker.worker_id for each in lives if not each.worker.is_gone(now)}
+    tasks = _running(storage, alive) if lives and wanted else {}
     seen = [_seen(life, now, tasks.get(life.worker.worker_id, ())) for life in lives]
     living = {each.name for each in seen if each.state == "alive"}
     shown = [each for each in seen if _is_shown(each, living, now)]
@@ -177,13 +178,17 @@ def _is_shown(seen: WorkerSeen, living: Collection[str], now: datetime) -> bool:
     return seen.state == "gone" and seen.name not in living and not is_old
 
 
-def _running(storage: Storage) -> dict[str, list[RunningTask]]:
-    """The tasks that run by the records, by the id of the worker."""
+def _running(storage: Storage, alive: Collection[str]) -> dict[str, list[RunningTask]]:
+    """The tasks that run by the records, by the id of the worker.
+
+    Of a worker that is not *alive*, without those that were sent again: they need nobody any more.
+    """
     query = TaskQuery(open=True, not_state=NOT_RUNNING, order="oldest", limit=100)
     found: dict[str, list[RunningTask]] = defaultdict(list)
     for record in islice(pages.walk(storage.find, query), _RUNNING):
-        if record.outcome is not None:
-            found[worker_in(record.outcome.stamp)].append(_task(record))
+        worker_id = worker_in(record.outcome.stamp) if record.outcome else None
+        if worker_id is not None and (worker_id in alive or record.resent_as is None):
+            found[worker_id].append(_task(record))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,7 @@ class Needing(NamedTuple):
     """Numbers of tasks; each is `MOST` at most."""
 
     stale: int = 0
+    """Not those that were sent again."""
     orphans: int = 0
     stale_scheduled: int = 0
     failures: int = 0
@@ -52,7 +54,7 @@ def needing(storage: Storage, settings: Settings) -> Needing:
     has_schedules = isinstance(storage, ScheduleStorage)
     fleet = fleet_of(storage, running=False) if isinstance(storage, WorkerStorage) else None
     return Needing(
-        stale=storage.count_capped(stale_query(late, None, None), MOST),
+        stale=storage.count_capped(replace(stale_query(late, None, None), unresolved=True), MOST),
         orphans=min(fleet.orphans, MOST) if fleet else 0,
         stale_scheduled=(
             storage.count_capped(ScheduleQuery(due_until=late), MOST) if has_schedules else 0

@@ -15,6 +15,7 @@ from celery import Celery
 
 from fullresult import FullResult
 from fullresult.insight import queues
+from fullresult.insight.needing import needing
 from fullresult.insight.queues import left_alone
 from fullresult.record.card import Card, WorkerCard
 from fullresult.record.worker import Worker
@@ -105,6 +106,31 @@ def test_what_runs_is_not_looked_for_where_only_numbers_are_wanted(full: FullRes
     runs(full, "lost", killed)
 
     assert full.workers(running=False).orphans == 1
+
+
+def test_what_was_sent_again_needs_nobody_any_more(full: FullResult) -> None:
+    now = full.storage.now()
+    alive = live(full, "w1@a")
+    killed = live(full, "w2@a", date_seen=now - HOUR, alive_until=now - HOUR)
+    for task_id, worker in (("report", alive), ("lost", killed)):
+        runs(full, task_id, worker)
+    before = needing(full.storage, replace(full.settings, stale_after=timedelta(0)))
+
+    for task_id in ("report", "lost"):
+        record = full.get(task_id)
+        assert record is not None
+        again = record.sent_again(f"new {task_id}", now)
+        assert again is not None
+        full.storage.write([again])
+    after = needing(full.storage, replace(full.settings, stale_after=timedelta(0)))
+
+    assert (before.stale, before.orphans, before.lost) == (2, 1, 3)
+    assert (after.stale, after.orphans, after.lost) == (0, 0, 0)
+    assert full.workers().orphans == 0
+    running = {
+        each.name: [task.task_id for task in each.running] for each in full.workers().workers
+    }
+    assert running == {"w1@a": ["report"], "w2@a": []}
 
 
 def test_a_worker_that_is_gone_and_ran_something_is_never_folded(full: FullResult) -> None:
