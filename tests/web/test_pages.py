@@ -25,6 +25,7 @@ from fullresult.storage import TaskQuery
 from fullresult.testing import samples
 from fullresult.web import charts, shown
 from fullresult.web.pages import overview
+from fullresult.web.site import STATIC
 from fullresult.web.trees import tree_of
 from tests.kit import browsing
 from tests.kit.browsing import Browser, charge
@@ -397,6 +398,31 @@ def test_the_last_attempt_stands_first_and_the_others_are_folded(
     first = page.text.index('class="exception first"')
     assert first < page.text.index("<h2>Timeline</h2>")
     assert page.text.count('<details class="run" open>') == 1
+
+
+def luminance(colour: str) -> float:
+    digits = colour.removeprefix("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    found: float = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return found
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_can_be_read_on_what_is_behind_it(dark: bool) -> None:
+    """With the contrast of WCAG AA."""
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    colours = dict(
+        re.findall(r"--([\w-]+): (#\w+)", style.split(":root {")[1 + dark].split("}")[0])
+    )
+    pairs = [("on-main", "main"), ("card", "bad"), ("text", "line")]
+    names = ("text", "dim", "link", "bad", "warn", "good", "busy", "odd")
+    pairs += [(name, behind) for name in names for behind in ("back", "card", "note")]
+
+    for pair in pairs:
+        low, high = sorted(luminance(colours[name]) for name in pair)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, pair
 
 
 # --- overview, orphans, metrics
