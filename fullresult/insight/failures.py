@@ -64,12 +64,18 @@ class Failure:
     """Those of the counted ones that were neither sent again nor resolved; of older ones only if
     all of these are dealt with."""
     per_hour: float
+    """Of those that were counted."""
     decision: Decision | None
 
     @property
     def counted(self) -> str:
         """`12`, or `1,000+`."""
         return _shown(self.count)
+
+    @property
+    def rate(self) -> str:
+        """`2.5`, or `41.7+`."""
+        return f"{self.per_hour:,.1f}{'+' if self.count >= MOST else ''}"
 
     @property
     def left(self) -> str:

@@ -179,6 +179,8 @@ def test_an_old_failure_is_not_hidden_by_the_newest_that_are_dealt_with(
 
     (found,) = full.failures.find()
     assert (found.counted, found.left, found.unresolved) == ("2+", "1+", 1)
+    assert found.rate.endswith("+")
+    assert f"2+, {found.rate} an hour" in run(app, "failures", "show", group).stdout
 
     full.resend(old)
     assert full.failures.find() == []

@@ -67,7 +67,7 @@ def _page(found: FailureDetails, affected: str | None) -> Sequence[str]:
         f"group     {safe(failure.fingerprint)}, {failure.standing}",
         f"first     {local(failure.date_first)}",
         f"last      {local(failure.date_last)}",
-        f"failures  {failure.counted}, {failure.per_hour:,.1f} an hour",
+        f"failures  {failure.counted}, {failure.rate} an hour",
         f"left      {failure.left} not dealt with",
     ]
     if found.share is not None:
