@@ -168,3 +168,84 @@ def test_a_preview_of_a_resend_names_the_operation_that_is_meant(
     result = run(app, "resend", done, "--dry-run")
 
     assert f"`fork {done}` runs them under new ones" in result.stderr
+
+
+Chord = tuple[str, list[str]]
+
+
+def chord_of(app: Celery, full: FullResult, *members: Any, body: Any = None) -> Chord:
+    """The body and the members of a chord; the first failed, and the others succeeded."""
+    result = chord(list(members), body or charge(app)).apply_async()
+    ids = [str(each.id) for each in result.parent.results]
+    ended(full, ids[0], "FAILURE")
+    for other in ids[1:]:
+        ended(full, other, "SUCCESS", result="5", result_form="json")
+    return str(result.id), ids
+
+
+def problem_of(full: FullResult, task_id: str) -> str | None:
+    problem: str | None = full.surgery(task_id, "heal").plan().problem
+    return problem
+
+
+def test_a_result_that_is_not_known_is_no_value(app: Celery, full: FullResult) -> None:
+    """A member whose result was ignored may have returned anything: the body gets no None."""
+    _, (bad, sound) = chord_of(app, full, charge(app, 1), charge(app, 2))
+    assert problem_of(full, bad) is None
+
+    ended(full, sound, "SUCCESS", at=samples.after(5))
+    assert problem_of(full, bad) == f"the result of task {sound} was not kept"
+
+    hidden = {"result": '{"card": "[redacted]"}', "result_form": "json"}
+    ended(full, sound, "SUCCESS", at=samples.after(9), **hidden)
+    assert problem_of(full, bad) == f"a part of the result of task {sound} is redacted"
+
+
+def test_a_body_that_takes_no_results_needs_none(app: Celery, full: FullResult) -> None:
+    body = app.signature("shop.charge", args=(9,), immutable=True)
+    _, (bad, cut) = chord_of(app, full, charge(app, 1), charge(app, 2), body=body)
+
+    ended(full, cut, "SUCCESS", at=samples.after(5))
+
+    assert problem_of(full, bad) is None
+
+
+def test_a_redacted_body_is_not_sent(app: Celery, full: FullResult) -> None:
+    body = app.signature("shop.charge", kwargs={"amount": "[redacted]"})
+    _, (bad, _) = chord_of(app, full, charge(app, 1), charge(app, 2), body=body)
+
+    assert problem_of(full, bad) == "a part of the body is redacted: it cannot run"
+
+
+def test_a_body_that_waits_for_its_eta_was_sent(app: Celery, full: FullResult) -> None:
+    body, (bad, _) = chord_of(app, full, charge(app, 1), charge(app, 2))
+
+    charge(app, 9).set(task_id=body).apply_async(countdown=3600)
+
+    assert full.get(body).state == "SCHEDULED"  # type: ignore[union-attr]
+    assert f"({body}), which comes later, was sent already: it is SCHEDULED" in str(
+        problem_of(full, bad)
+    )
+
+
+def test_a_resend_whose_record_is_deleted_is_not_forgotten(full: FullResult, broken: str) -> None:
+    new = full.surgery(broken, "resume").run().id
+    ended(full, new, "SUCCESS")
+    full.delete(task_ids=[new])
+
+    plan = full.surgery(broken, "resume").plan()
+
+    assert plan.problem == f"task {broken} was sent again as {new}, which is not recorded"
+    assert plan.instead == f"fork {broken}"
+
+
+def test_a_size_that_no_message_tells_is_said(tmp_path: Path) -> None:
+    """With most result backends, a last member without a record is not missed."""
+    with browsing.shop(f"sqlite:///{tmp_path}/a.db", result_backend="cache+memory://") as app:
+        full: FullResult = app.fullresult
+        _, (bad, _, last) = chord_of(app, full, charge(app, 1), charge(app, 2), charge(app, 3))
+
+        full.delete(task_ids=[last])
+
+        warnings = full.surgery(bad, "heal").plan().warnings
+        assert "The size of the chord is not recorded: 2 members are" in warnings[1]

@@ -22,6 +22,7 @@ from fullresult.insight.surgery.signatures import (
     tasks_in,
 )
 from fullresult.record import FINISHED, NOT_RUN, SUCCESS, UNSENT, TaskQuery, TaskRecord, encoding
+from fullresult.recording.masking import holds_mark
 from fullresult.storage import Storage
 
 _MEMBERS = 10_000
@@ -31,8 +32,8 @@ _LOOKED = 2_000
 """Records that failed and are looked at for a member of a chord that is a chain."""
 _SOON = timedelta(minutes=1)
 """A body is published this soon after the last member has ended, at the latest."""
-_VALUES = (None, "json", "text")
-"""Forms of a result that are the value; the others are texts for people."""
+_VALUES = ("json", "text")
+"""Forms of a result that are the value; the others are texts for people, and None is no result."""
 _WAYS = "Whoever waited for the first result was told of the failure, and errbacks were called."
 
 
@@ -110,6 +111,16 @@ class Planner:
                     f"{again.state}",
                     f"fork {record.task_id}",
                 )
+        self._check_resent_is_known(record)
+
+    def _check_resent_is_known(self, record: TaskRecord) -> None:
+        """A re-send may have succeeded before its record was deleted."""
+        again = record.resent_as
+        if again is not None and self._storage.get(again) is None:
+            raise Refused(
+                f"task {record.task_id} was sent again as {again}, which is not recorded",
+                f"fork {record.task_id}",
+            )
 
     def _check_never_ran(self, tasks: Iterable[tuple[str, str, int]], task_id: str) -> None:
         for later, name, _ in tasks:
@@ -162,9 +173,9 @@ class Planner:
         body = body_alone(chord.body)
         self._check_body(body, task_id)
         members = self._members(first, chord)
-        header, parts = [], []
+        header, parts, takes = [], [], not body.get("immutable")
         for index in sorted(members):
-            item, part = self._member(members[index])
+            item, part = self._member(members[index], takes)
             header.append(item)
             parts.append(part)
         again = [part for part in parts if part.fate == "again"]
@@ -177,7 +188,7 @@ class Planner:
             "heal",
             task_id,
             tuple(parts),
-            warnings=(_WAYS,),
+            warnings=(_WAYS, *_size_in_doubt(chord, len(members))),
             header=tuple(header),
             body=body,
             forget=tuple(each for each, *_ in [*rests, *bodies]),
@@ -191,6 +202,8 @@ class Planner:
             )
         if options_of(body).get("chord"):
             raise Refused("the body is itself a member of another chord, which cannot be healed")
+        if holds_mark(body):
+            raise Refused("a part of the body is redacted: it cannot run")
         bodies = list(tasks_in(body))
         if not bodies:
             raise Refused("the id of the body is not in the record")
@@ -234,16 +247,13 @@ class Planner:
         query = TaskQuery(group_id=encoding.key(group_id), order="oldest", limit=most)
         return self._storage.find(query)
 
-    def _member(self, record: TaskRecord) -> tuple[Value | Again, Part]:
+    def _member(self, record: TaskRecord, body_takes: bool) -> tuple[Value | Again, Part]:
         known = membership_of(record)
         assert known is not None
         ended = self._ended(record, known)
         if ended is not None:
-            if ended.result_form not in _VALUES:
-                raise Refused(
-                    f"the result of task {ended.task_id} was not kept as a value (it is a text, "
-                    f"{ended.result_form!r})"
-                )
+            if body_takes:
+                _check_value(ended)
             return Value(ended.result), Part("kept", ended.task_id, ended.name)
         self._check_failed(record)
         rest = tuple(alone(step) for step in steps_of(record))
@@ -272,6 +282,7 @@ class Planner:
                 )
         if record.state == SUCCESS or (is_chain and any(r.state == SUCCESS for r in resends)):
             raise Refused(f"the step after {record.task_id} is on its way, or was not recorded")
+        self._check_resent_is_known(record)
         return None
 
     def _is_settled(self, members: Iterable[TaskRecord]) -> bool:
@@ -298,8 +309,36 @@ def _better(known: TaskRecord | None, record: TaskRecord) -> TaskRecord:
 
 
 def _was_sent(record: TaskRecord) -> bool:
-    """False for the end that a result backend was told of a task that never ran."""
+    """False for the end that a result backend was told of a task that never ran.
+
+    What waits for its ETA in the storage was sent, though not to the broker.
+    """
+    if record.state not in FINISHED:
+        return True
     return bool(record.executions) or record.date_published is not None
+
+
+def _size_in_doubt(chord: Membership, known: int) -> tuple[str, ...]:
+    """A warning for a chord whose messages do not tell its size, as those of most backends."""
+    if size_of(chord.body) is not None:
+        return ()
+    warning = (
+        f"The size of the chord is not recorded: {known} members are, the last of them number "
+        f"{known - 1}. If there were more, the body would lack their results."
+    )
+    return (warning,)
+
+
+def _check_value(ended: TaskRecord) -> None:
+    if ended.result_form is None:
+        raise Refused(f"the result of task {ended.task_id} was not kept")
+    if ended.result_form not in _VALUES:
+        raise Refused(
+            f"the result of task {ended.task_id} was not kept as a value (it is a text, "
+            f"{ended.result_form!r})"
+        )
+    if holds_mark(ended.result):
+        raise Refused(f"a part of the result of task {ended.task_id} is redacted")
 
 
 def _check_whole(record: TaskRecord) -> None:
