@@ -73,7 +73,7 @@ class RecordedCall:
 
 
 def _argument(record: TaskRecord, index: int) -> Any:
-    part, message = _PARTS[index], record.message
+    part, message = _PARTS[index], record.sent
     assert message is not None
     why = record.notes.get(part, "")
     decoded = encoding.decode_body(message.body, message.content_type, message.content_encoding)

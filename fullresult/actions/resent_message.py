@@ -25,8 +25,12 @@ _DELAYED, _DELIVERED, _DELAY_WORDS = "celery_delayed_27", "celery_delayed_delive
 
 
 def whole_message(record: TaskRecord, options: Mapping[str, Any]) -> Message:
-    """The record's message. Raises `CannotResend` if new arguments could not make it whole."""
-    if record.message is None:
+    """The message that the record shows: of the run that its outcome is of, if there are two.
+
+    Raises `CannotResend` if new arguments could not make it whole.
+    """
+    known = record.sent
+    if known is None:
         raise CannotResend(f"task {record.task_id}: its message was not recorded")
     if record.notes.get("body") == PROTOCOL_1:
         raise CannotResend(f"task {record.task_id} was {PROTOCOL_1}, which cannot be sent again")
@@ -38,7 +42,7 @@ def whole_message(record: TaskRecord, options: Mapping[str, Any]) -> Message:
     for part in ("headers", "properties"):
         if part in record.notes and not _is_redacted(record, part):
             raise CannotResend(f"task {record.task_id}: its {part}: {record.notes[part]}")
-    return record.message
+    return known
 
 
 def _is_redacted(record: TaskRecord, part: str) -> bool:
