@@ -23,6 +23,7 @@ from fullresult.insight.surgery.planner import Planner
 from fullresult.insight.surgery.signatures import body_alone
 from fullresult.record import TaskRecord
 from fullresult.record.headers import RETRY_OF
+from fullresult.recording.capture import CELERYS_HEADERS
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OURS = "fullresult_"
+"""Headers that begin so tell how the first message was sent."""
 _VALUE = "celery.accumulate"
 """A task that every worker has: with `index=0` it returns its first argument."""
 
@@ -158,6 +161,11 @@ class Surgery:
 def _options(record: TaskRecord) -> dict[str, Any]:
     """The options with which *record*'s task was sent, but for its ids and dates."""
     embed, headers = record.embed, record.headers
+    own = {
+        name: value
+        for name, value in headers.items()
+        if name not in CELERYS_HEADERS and not name.startswith(_OURS)
+    }
     hard, soft = headers.get("timelimit") or (None, None)
     known = {
         "queue": record.queue,
@@ -169,4 +177,4 @@ def _options(record: TaskRecord) -> dict[str, Any]:
         "link_error": embed.get("errbacks") or None,
     }
     found = {name: value for name, value in known.items() if value is not None}
-    return {**found, "task_id": uuid(), "headers": {RETRY_OF: record.task_id}}
+    return {**found, "task_id": uuid(), "headers": {**own, RETRY_OF: record.task_id}}

@@ -48,7 +48,7 @@ _LONGEST_REPR = 16 * 1024
 _LINKS = 64 * 1024
 """Characters of links that are kept without their body, however little of a body is."""
 _BRACKETS = str.maketrans("()", "[]")
-_HEADERS = (
+CELERYS_HEADERS = (
     *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
     *("timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result"),
     *("replaced_task_nesting", "stamped_headers", "stamps"),
@@ -125,7 +125,7 @@ def capture_request(
 ) -> Message:
     """The message of a running task, as its worker sees it."""
     known = vars(request)
-    headers = {key: known[key] for key in _HEADERS if key in known}
+    headers = {key: known[key] for key in CELERYS_HEADERS if key in known}
     headers.update(request.headers or {})
     headers.setdefault("task", name)
     how: dict[str, Any] = {"headers": headers}

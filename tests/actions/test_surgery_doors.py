@@ -249,3 +249,17 @@ def test_a_size_that_no_message_tells_is_said(tmp_path: Path) -> None:
 
         warnings = full.surgery(bad, "heal").plan().warnings
         assert "The size of the chord is not recorded: 2 members are" in warnings[1]
+
+
+def test_a_member_runs_again_with_its_headers(app: Celery, full: FullResult) -> None:
+    """Those of the application: a tenant, say, without which the task would act for another."""
+    first = charge(app, 1).set(headers={"tenant": "acme"})
+    _, (bad, _) = chord_of(app, full, first, charge(app, 2))
+    sent(app)
+
+    full.surgery(bad, "heal").run()
+
+    (again,) = full.find(retry_of=bad)
+    assert (again.headers["tenant"], again.headers["id"]) == ("acme", again.task_id)
+    others = [each.headers for each in full.find(name="celery.accumulate")]
+    assert [each.get("tenant") for each in others] == [None]
