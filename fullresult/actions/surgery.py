@@ -125,7 +125,12 @@ class Surgery:
         ]
         body = Signature.from_dict(body_alone(plan.body), app=self._app)
         result: AsyncResult[Any] = chord(header, body, app=self._app).apply_async()
-        self._mark(plan.header, header)
+        try:
+            self._mark(plan.header, header)
+        except Exception:  # it was sent: an error would have the caller send it twice
+            logger.exception(
+                "fullresult: the members of %s are not marked as sent again", result.id
+            )
         return result
 
     def _mark(self, members: Sequence[Again | Value], header: Sequence[Signature]) -> None:

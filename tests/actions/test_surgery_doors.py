@@ -263,3 +263,39 @@ def test_a_member_runs_again_with_its_headers(app: Celery, full: FullResult) -> 
     assert (again.headers["tenant"], again.headers["id"]) == ("acme", again.task_id)
     others = [each.headers for each in full.find(name="celery.accumulate")]
     assert [each.get("tenant") for each in others] == [None]
+
+
+def test_arguments_that_json_changes_are_told(app: Celery, full: FullResult) -> None:
+    def warnings(serializer: str) -> str:
+        first = charge(app, {7: 100}).set(serializer=serializer)
+        _, (bad, _) = chord_of(app, full, first, charge(app, 2))
+        return " ".join(full.surgery(bad, "heal").plan().warnings)
+
+    assert "Arguments that were pickled are sent as JSON has them" in warnings("pickle")
+    assert "pickled" not in warnings("json")
+
+
+def test_a_member_that_has_not_ended_is_not_said_to_be_healed(app: Celery) -> None:
+    result = chord([charge(app, 1), charge(app, 2)], charge(app)).apply_async()
+
+    told = run(app, "resend", result.parent.results[0].id, "--dry-run").stderr
+
+    assert "heal" not in told
+    assert "keep_group=True, in Python, sends it as a member" in told
+
+
+def test_a_broker_that_breaks_off_is_not_said_to_have_got_nothing(
+    app: Celery, full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (bad, _) = chord_of(app, full, charge(app, 1), charge(app, 2))
+    browser = Pages(app).browser
+    form = browser.get(f"/surgery?id={bad}&how=heal").form("/surgery")
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(type(app.backend), "apply_chord", broken)
+    words = browser.submit(form).words
+
+    assert "some messages may have been sent; look before you try again" in words
+    assert "Nothing was sent" not in words

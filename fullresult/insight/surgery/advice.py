@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fullresult.insight.surgery.signatures import membership_of, steps_of
 from fullresult.insight.words import count_of
-from fullresult.record import SUCCESS, TaskRecord
+from fullresult.record import FINISHED, SUCCESS, UNSENT, TaskRecord
 
 
 def advice_on(record: TaskRecord) -> str | None:
@@ -16,9 +16,14 @@ def advice_on(record: TaskRecord) -> str | None:
             f"Task {task_id} succeeded, and {later} would run again under the old ids: "
             f"`fork {task_id}` runs them under new ones."
         )
-    if record.state != SUCCESS and membership_of(record) is not None:
+    if record.state == SUCCESS or membership_of(record) is None:
+        return None
+    if record.state in FINISHED or record.state == UNSENT:
         return (
             f"Task {task_id} is a member of a chord, whose body would not run: "
             f"`heal {task_id}` runs it."
         )
-    return None
+    return (
+        f"Task {task_id} is a member of a chord, which would not count it, and whose body would "
+        "not run: keep_group=True, in Python, sends it as a member."
+    )

@@ -188,7 +188,7 @@ class Planner:
             "heal",
             task_id,
             tuple(parts),
-            warnings=(_WAYS, *_size_in_doubt(chord, len(members))),
+            warnings=(_WAYS, *_size_in_doubt(chord, len(members)), *_as_json(header)),
             header=tuple(header),
             body=body,
             forget=tuple(each for each, *_ in [*rests, *bodies]),
@@ -346,3 +346,18 @@ def _check_whole(record: TaskRecord) -> None:
         raise Refused(f"a part of task {record.task_id} is redacted: it cannot run again")
     if record.args is None or record.kwargs is None or record.name is None:
         raise Refused(f"the arguments of task {record.task_id} were not kept")
+    sent = record.sent
+    if sent is None or (sent.body is None and sent.content_type is None):
+        why = record.notes.get("body", "no body")
+        raise Refused(f"the exact arguments of task {record.task_id} were not kept ({why})")
+
+
+def _as_json(header: Iterable[Value | Again]) -> tuple[str, ...]:
+    """A warning for arguments that are known as JSON alone, as a pickle is never decoded."""
+    records = [item.record for item in header if isinstance(item, Again)]
+    kinds = {each.sent.content_type for each in records if each.sent is not None}
+    if all(map(encoding.is_readable, kinds)):
+        return ()
+    return (
+        "Arguments that were pickled are sent as JSON has them: tuples as lists, keys as text.",
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from fullresult.actions.errors import CannotResend
 from fullresult.insight.surgery.signatures import TooDeep, membership_of, steps_of
 from fullresult.record import NOT_RUN, SUCCESS, UNSENT, TaskRecord
 from fullresult.record.encoding import clip, safe_str
@@ -79,8 +80,10 @@ def operate(request: Request, _: Form, person: Person) -> Response:
     except StorageError:
         raise
     except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
-        status = 404 if type(error) is LookupError else 409
-        return site.error(request, status, f"Nothing was sent: {clip(safe_str(error), 1000)}")
+        status, told = 404 if type(error) is LookupError else 409, "Nothing was sent"
+        if not isinstance(error, (CannotResend, LookupError)):
+            told = "It broke off, and some messages may have been sent; look before you try again"
+        return site.error(request, status, f"{told}: {clip(safe_str(error), 1000)}")
     task_id = str(result.id)
     shown = task_id if site.full.get(task_id) is not None else asked[0]
     return redirect(request, "task", {"id": shown})
