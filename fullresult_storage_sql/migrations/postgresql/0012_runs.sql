@@ -37,6 +37,10 @@ BEGIN
 END
 $$;
 
+-- Else any role could put it on a table of its own, and have its triggers run as the owner. A trigger
+-- that is there fires for whoever writes.
+REVOKE EXECUTE ON FUNCTION fullresult_keep_end() FROM PUBLIC;
+
 CREATE TRIGGER fullresult_keep_end AFTER UPDATE ON fullresult_task FOR EACH ROW
 WHEN (
     NEW.lost_end IS NOT NULL
