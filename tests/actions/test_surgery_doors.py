@@ -299,3 +299,19 @@ def test_a_broker_that_breaks_off_is_not_said_to_have_got_nothing(
 
     assert "some messages may have been sent; look before you try again" in words
     assert "Nothing was sent" not in words
+
+
+def test_a_task_that_goes_on_as_others_is_not_sent_again(app: Celery, full: FullResult) -> None:
+    """A task that a chain replaced is IGNORED until that ends."""
+    step = chain(charge(app, 1), charge(app)).apply_async().parent.id
+    ended(full, step, "IGNORED", children='["instead"]')
+    _, (bad, other) = chord_of(app, full, charge(app, 1), charge(app, 2))
+    ended(full, other, "IGNORED", at=samples.after(5), retries=1, children='["instead"]')
+    gave_up = chain(charge(app, 1), charge(app)).apply_async().parent.id
+    ended(full, gave_up, "IGNORED")
+
+    resumed = full.surgery(step, "resume").plan().problem
+
+    assert "it may have replaced itself, and go on as that" in str(resumed)
+    assert f"task {other} is IGNORED, and published instead" in str(problem_of(full, bad))
+    assert full.surgery(gave_up, "resume").plan().problem is None

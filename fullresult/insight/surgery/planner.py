@@ -21,7 +21,16 @@ from fullresult.insight.surgery.signatures import (
     steps_of,
     tasks_in,
 )
-from fullresult.record import FINISHED, NOT_RUN, SUCCESS, UNSENT, TaskQuery, TaskRecord, encoding
+from fullresult.record import (
+    FINISHED,
+    IGNORED,
+    NOT_RUN,
+    SUCCESS,
+    UNSENT,
+    TaskQuery,
+    TaskRecord,
+    encoding,
+)
 from fullresult.recording.masking import holds_mark
 from fullresult.storage import Storage
 
@@ -102,6 +111,12 @@ class Planner:
             raise Refused(f"task {record.task_id} never ran: another one failed", instead)
         if record.state not in FINISHED and record.state != UNSENT:
             raise Refused(f"task {record.task_id} is {record.state}: it has not ended")
+        if record.state == IGNORED and record.children:
+            # Its record is IGNORED while the chain or chord that replaced it is at work.
+            raise Refused(
+                f"task {record.task_id} is IGNORED, and published {record.children[0]}: it may "
+                "have replaced itself, and go on as that"
+            )
 
     def _check_not_again(self, record: TaskRecord) -> None:
         for again in self._resends(record):
