@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fullresult.actions.errors import CannotResend, LeftAlone
 from fullresult.actions.missing import RUNNING, Sparing
 from fullresult.actions.resend import Resender
+from fullresult.insight.surgery.signatures import membership_of
 from fullresult.record import REVOKED, STARTED, SUCCESS, UNSENT, TaskQuery, TaskRecord
 from fullresult.record.replay import Replay, Taking
 from fullresult.scheduling.replay_governor import LeftOut
@@ -65,7 +66,7 @@ class Preparing:
         """
         if record.outcome is not None and record.outcome.open and record.state != STARTED:
             raise LeftOut(NOT_ENDED)
-        if record.embed.get("chord"):
+        if record.embed.get("chord") or membership_of(record) is not None:
             raise LeftOut(MEMBER)
         if record.state == SUCCESS and record.embed.get("chain"):
             raise LeftOut(STEP)

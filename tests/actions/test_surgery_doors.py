@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, chain, chord
 
-from fullresult import FullResult
+from fullresult import FullResult, TaskQuery
 from fullresult.testing import samples
 from tests.kit import browsing, workers
 from tests.kit.commands import run
@@ -315,3 +315,17 @@ def test_a_task_that_goes_on_as_others_is_not_sent_again(app: Celery, full: Full
     assert "it may have replaced itself, and go on as that" in str(resumed)
     assert f"task {other} is IGNORED, and published instead" in str(problem_of(full, bad))
     assert full.surgery(gave_up, "resume").plan().problem is None
+
+
+def test_a_replay_leaves_a_step_of_a_chain_in_a_chord_to_heal(
+    app: Celery, full: FullResult
+) -> None:
+    """Its message names the chord only in the last of the later steps."""
+    member = chain(charge(app, 1), charge(app))
+    result = chord([member, charge(app, 2)], charge(app)).apply_async()
+    step = str(result.parent.results[0].parent.id)
+    ended(full, step, "FAILURE")
+
+    left_out = full.replays.preview(TaskQuery(state=("FAILURE",))).left_out
+
+    assert left_out == {"a member of a chord, whose body would not run": 1}
