@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from fullresult.record import NOT_RUN, TaskRecord, cut, pages
+from fullresult.record import TaskRecord, cut, pages
 from fullresult.storage import (
     StorageError,
     TaskQuery,
@@ -107,8 +107,8 @@ class SqlStorage(
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        if is_behind_what_waits(query) or query.states == (NOT_RUN,):
-            return False  # What never ran is among all failures.
+        if is_behind_what_waits(query):
+            return False
         database = self._prepared()
         how = database.json_index(query)
         if how == "in order":  # one that `fullresult_index_kwargs` names, if it was made

@@ -73,7 +73,7 @@ def _is_behind_others(query: TaskQuery) -> bool:
     if any(getattr(query, name) is not None for name in _NARROW):
         return False
     sections = sections_of(query)
-    if sections == {NOT_RUN}:
+    if sections == frozenset({NOT_RUN}):
         return True
     if query.unresolved is None:
         return False
