@@ -64,7 +64,6 @@ SAMPLE = (
     "test_add_to_chord",
     "test_add_chord_to_chord",
     "(test_generator and test_chord)",
-    "test_chord_on_error",
     "test_error_propagates_to_chord_from_group",
     "errback_called_by_chord_from",
     "test_nested_chord_header_link_error",
