@@ -212,7 +212,8 @@ class Parts:
     @property
     def _records(self) -> Storage:
         """The storage alone."""
-        return self.recorder.writer.storage
+        storage = self.storage
+        return self.recorder.writer.storage if self.other_outboxes else storage
 
 
 def _outbox(name: str, url: str, settings: Settings) -> ScheduleStorage:

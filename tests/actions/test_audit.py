@@ -132,7 +132,8 @@ def test_resend_tells_which_tasks_and_their_new_ids(app: Celery, full: FullResul
     entry = only(full)
     assert (entry.actor, entry.action, entry.task_ids) == (ME, "resend", ("a",))
     new = result.stdout.strip().split("\t")[1]
-    assert told(entry) == {"filters": {"name": "shop.*"}, "new_ids": {"a": new}}
+    asked = {"name": "shop.*", "unresolved": True}
+    assert told(entry) == {"filters": asked, "new_ids": {"a": new}}
 
 
 def test_resend_of_what_is_missing_tells_which_way(app: Celery, full: FullResult) -> None:

@@ -271,14 +271,14 @@ def test_a_result_of_two_megabytes(running: Scene) -> None:
 
 
 def test_an_id_that_is_used_twice_is_one_record(running: Scene) -> None:
-    """Of two tasks under one id the record has the later outcome, and both runs."""
+    """Of two tasks under one id the record has the later run, arguments and all, and both runs."""
     for number in (1, 2):
         running.send("run_number", number, task_id="twice")
         running.settle()
 
     record = running.final("twice", "SUCCESS")
 
-    assert record.args == [1]
+    assert record.args == [2]
     assert record.result == "twice ran with 2"
     first, second = record.executions
     assert first.date_started is not None

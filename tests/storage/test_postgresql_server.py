@@ -168,7 +168,9 @@ def test_behind_pgbouncer_nothing_changes_for_other_applications(
             changed = []
             for step in _LIFE:
                 step(storage)
-                changed.append(dict(settings_of(other).items() - before.items()))
+                now = settings_of(other).items() - before.items()
+                # A session in which a trigger ran has the settings of its language, too.
+                changed.append({name: v for name, v in now if not name.startswith("plpgsql.")})
 
     assert changed == [{}] * len(_LIFE)
 
