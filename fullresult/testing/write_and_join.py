@@ -44,7 +44,7 @@ class Joining(Fixtures):
     ) -> None:
         published = samples.task("a", state="PENDING")
         write(storage, [published])
-        ended = replace(samples.rich("a"), message=None)
+        ended = replace(samples.rich("a"), message=None, published_again=None, own=None)
 
         lacking, complete = joining.write_and_join(ended, "chord", "a", 2, samples.EXPIRY)
 
