@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from fullresult.insight.failures import Failures
@@ -53,23 +53,23 @@ def needing(storage: Storage, settings: Settings) -> Needing:
     late = now - settings.stale_after
     has_schedules = isinstance(storage, ScheduleStorage)
     fleet = fleet_of(storage, running=False) if isinstance(storage, WorkerStorage) else None
+    failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
     return Needing(
         stale=storage.count_capped(replace(stale_query(late, None, None), unresolved=True), MOST),
         orphans=min(fleet.orphans, MOST) if fleet else 0,
         stale_scheduled=(
             storage.count_capped(ScheduleQuery(due_until=late), MOST) if has_schedules else 0
         ),
-        failures=_failures(storage, now),
+        failures=(
+            _left_in_groups(storage)
+            if isinstance(storage, FailureStorage)
+            else storage.count_capped(failed, MOST)
+        ),
         workers=min(fleet.gone, MOST) if fleet else 0,
     )
 
 
-def _failures(storage: Storage, now: datetime) -> int:
-    if isinstance(storage, FailureStorage):
-        # As their page has them: to look for those left among a million others takes seconds.
-        left = (each for each in Failures(storage).find(_A_DAY) if each.state != REVOKED)
-        return min(sum(each.unresolved for each in left), MOST)
-    if not isinstance(storage, StatisticsStorage):
-        return 0
-    failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
-    return storage.count_capped(failed, MOST)
+def _left_in_groups(storage: Storage) -> int:
+    # As their page has them: to look for those left among a million others takes seconds.
+    left = (each for each in Failures(storage).find(_A_DAY) if each.state != REVOKED)
+    return min(sum(each.unresolved for each in left), MOST)
