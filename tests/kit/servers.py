@@ -291,6 +291,8 @@ def _running_mongod(
         *("--dbpath", directory, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
         *("--wiredTigerCacheSizeGB", "0.25"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        # The files of what is dropped are closed at once, not after five minutes of history.
+        *("--setParameter", "minSnapshotHistoryWindowInSeconds=0", "--syncdelay", "10"),
         *options,
     ]
     return _running(command, ready=lambda: _listens(port), directory=directory)
