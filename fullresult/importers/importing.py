@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ from fullresult.storage import Refused, ResultStorage, Storage
 logger = logging.getLogger(__name__)
 
 _MOST_PROBLEMS = 1_000
+_WRITERS = 3
+"""Pages that are written at once: the database takes longer for one than it takes to read one."""
 _SHARE = 10
 """A follower rests at least so many times as long as its last look took."""
 Advance = Callable[[int], None]
@@ -132,22 +134,24 @@ class Importer:
         return self.done
 
     def _import(self, pages: Iterator[list[Read]], advance: Advance) -> None:
-        """One page is written while the next is read. An interruption waits for what is begun."""
-        writing: Future[_Written] | None = None
-        with ThreadPoolExecutor(1, "fullresult-import") as pool:
+        """Pages are written while the next is read. An interruption waits for what is begun."""
+        writing: deque[Future[_Written]] = deque()
+        with ThreadPoolExecutor(_WRITERS, "fullresult-import") as pool:
             try:
                 for page in pages:
                     batch = self._batch(page, self._known(page))
-                    self._note(writing)
-                    writing = pool.submit(self._write, batch)
+                    if len(writing) == _WRITERS:
+                        self._note_first(writing)
+                    writing.append(pool.submit(self._write, batch))
                     advance(len(page))
             finally:
-                self._note(writing)
+                while writing:
+                    self._note_first(writing)
 
-    def _note(self, writing: Future[_Written] | None) -> None:
-        if writing is None:
-            return
-        written = writing.result()
+    def _note_first(self, writing: deque[Future[_Written]]) -> None:
+        """A page that failed stays the first: the position does not go past it."""
+        written = writing[0].result()
+        writing.popleft()
         self.done.new += written.new
         self.done.changed += written.changed
         self.done.known += written.known

@@ -27,6 +27,7 @@ from fullresult.importers.source import OVERLAP
 from fullresult.importers.values import Given
 from fullresult.record import TaskRecord, merge
 from fullresult.recording.message import Call, serialise
+from fullresult.storage import StorageError
 from tests.kit.commands import on_a_terminal, run
 from tests.kit.other_results import importing
 
@@ -302,6 +303,27 @@ def test_an_interrupted_import_is_gone_on_with(full: FullResult, table: Table) -
     assert entries[1].details["read"] == 20
     with job_of(full, table) as job:
         assert job.interrupted is None
+
+
+def test_an_import_goes_on_from_a_page_that_failed_though_later_ones_were_written(
+    full: FullResult, table: Table, tmp_path: Path
+) -> None:
+    for number in range(30):
+        table.add(f"task-{number:02d}", date_done="2026-01-01 12:00:00")
+    full.setup()
+    with closing(sqlite3.connect(tmp_path / "records.db", timeout=30)) as database:
+        database.execute(
+            """CREATE TRIGGER broken BEFORE INSERT ON fullresult_task WHEN new.task_id = 'task-03'
+            BEGIN SELECT json_extract('{', '$'); END"""
+        )
+        with pytest.raises(StorageError, match="malformed JSON"):
+            full.import_records("celery", table.url, batch=5)
+        assert 0 < full.count() < 30
+        database.execute("DROP TRIGGER broken")
+
+    full.import_records("celery", table.url, batch=5)
+
+    assert full.count() == 30
 
 
 def test_what_went_on_while_an_import_was_interrupted_is_taken(
