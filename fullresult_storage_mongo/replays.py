@@ -3,28 +3,34 @@
 Nothing here is a transaction. That a replay has a task is the first write; the schedule and its
 events follow. A process that dies, or stands still, in between leaves a task without a schedule: it
 gets another one, after a mark was put in the way of the first, wherever that still is.
+
+A schedule is due at `NOT_YET` until the replay is kept, and with it when each is to be due: then it
+is. So a process that stood still while the replay was paused or cancelled has nothing sent.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 
 from fullresult.record import (
     REPLAY_OVER,
     SCHEDULED,
     Replay,
+    ReplayCounts,
     Replayed,
     Schedule,
     Taking,
     TaskRecord,
 )
+from fullresult.storage import NOT_YET
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import Database, again, twice
-from fullresult_storage_mongo.records import WITHDRAWN
+from fullresult_storage_mongo.records import ARRIVING, CLAIMED, WAITING, WITHDRAWN
 
 
 class MongoReplays:
@@ -75,13 +81,31 @@ class MongoReplays:
         self, replay: Replay, takings: Sequence[Taking], *, instead_of: int
     ) -> list[str] | None:
         # What was taken before the cursor is kept is found again; nothing is left out.
-        known = self.find_replays(replay_ids=[replay.replay_id])
-        if not known or known[0].version != instead_of:
+        database, replay_id = self._prepared(), replay.replay_id
+        known = database.run(lambda handle: handle.replays.find_one({"_id": replay_id}))
+        if known is None or known["version"] != instead_of:
             return None
-        took = [each.task_id for each in takings if self._take(replay, each)]
-        return took if self.keep_replay(replay, instead_of=instead_of) else None
+        took: list[str] = []
+        rest = [*known.get("to_be_due", ())]
+        for each in takings:
+            schedule_id = self._take(replay, each)
+            if schedule_id is not None:
+                took.append(each.task_id)
+                rest.append([schedule_id, each.schedule.due])
+        whole = {"$set": {**_document(replay), "to_be_due": rest}}
+        before = {"_id": replay_id, "version": instead_of}
+        if not database.run_once(
+            lambda handle: handle.replays.update_one(before, whole).matched_count
+        ):
+            return None
+        self.finish_taking(replay_id)
+        return took
 
-    def _take(self, replay: Replay, taking: Taking) -> bool:
+    def finish_taking(self, replay_id: str) -> bool:
+        return self._prepared().run(lambda handle: _make_due(handle, replay_id))
+
+    def _take(self, replay: Replay, taking: Taking) -> str | None:
+        """The id of the schedule; None if another replay has the task."""
         mine = {
             "replay_id": replay.replay_id,
             "position": taking.position,
@@ -90,17 +114,17 @@ class MongoReplays:
         }
         found = self._prepared().run(lambda handle: _first(handle, taking.task_id, mine))
         if found["replay_id"] != replay.replay_id:
-            return False
-        schedule = taking.schedule._replace(schedule_id=found["schedule_id"])
+            return None
+        schedule = taking.schedule._replace(schedule_id=found["schedule_id"], due=NOT_YET)
         if found["known"]:
             anew = self._anew(taking.task_id, schedule)
             if anew is None:
-                return True  # the call before came so far
+                return schedule.schedule_id  # the call before came so far
             schedule = anew
         self.schedule(schedule, taking.events[0])
         if taking.events[1:]:
             self.write(taking.events[1:])
-        return True
+        return schedule.schedule_id
 
     def _anew(self, task_id: str, schedule: Schedule) -> Schedule | None:
         """The schedule of a task that another call took and did not come to schedule, or None."""
@@ -130,6 +154,11 @@ class MongoReplays:
             for each in found
         ]
 
+    def count_replayed(self, replay_id: str, most: int) -> ReplayCounts:
+        if most < 1:
+            return ReplayCounts(0, 0, 0, {})
+        return self._prepared().read(lambda handle: _counts(handle, replay_id, most))
+
     def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:
         mine: Document = {"_id": {"$in": [*task_ids]}, "replay_id": {"$eq": replay_id}}
         self._prepared().run(lambda handle: handle.replayed.delete_many(mine))
@@ -154,6 +183,73 @@ class MongoReplays:
 
     @abstractmethod
     def schedule(self, schedule: Schedule, event: TaskRecord) -> None: ...
+
+
+def _make_due(handle: Handle, replay_id: str) -> bool:
+    """Have be due what its replay was kept with; False if the event of one is not merged yet."""
+    found = handle.replays.find_one({"_id": replay_id}, {"version": 1, "to_be_due": 1})
+    rest = found.get("to_be_due") if found else None
+    if not found or not rest:
+        return True
+    # Not what was held, moved or cancelled since: that is due at another time, or gone.
+    updates = [
+        UpdateOne({"_id": each, "status": WAITING, "due": NOT_YET}, {"$set": {"due": due}})
+        for each, due in rest
+    ]
+    handle.schedules.bulk_write(updates, ordered=False)
+    late = {"_id": {"$in": [each for each, _ in rest]}, "status": ARRIVING}
+    if handle.schedules.find_one(late, {"_id": 1}):
+        return False  # whoever keeps it goes on, or a sweeper does
+    known = {"_id": replay_id, "version": found["version"]}
+    handle.replays.update_one(known, {"$unset": {"to_be_due": 1}})
+    return True
+
+
+def _counts(handle: Handle, replay_id: str, most: int) -> ReplayCounts:
+    """Two joins, each by the other's key; only what there is of them is told."""
+    schedule = {
+        "from": handle.schedules.name,
+        "localField": "schedule_id",
+        "foreignField": "_id",
+        "pipeline": [
+            {"$match": {"status": {"$in": [WAITING, CLAIMED, ARRIVING]}}},
+            {"$project": {"status": 1}},
+        ],
+        "as": "schedule",
+    }
+    task = {
+        "from": handle.tasks.name,
+        "localField": "new_id",
+        "foreignField": "_id",
+        "pipeline": [{"$project": {"state": 1, "open": 1}}],
+        "as": "task",
+    }
+    kind = {"schedule": {"$first": "$schedule.status"}, "task": {"$first": "$task"}}
+    steps: list[Document] = [
+        {"$match": {"replay_id": {"$eq": replay_id}}},
+        {"$sort": {"position": -1}},
+        {"$limit": most},
+        {"$project": {"schedule_id": 1, "new_id": 1}},
+        {"$lookup": schedule},
+        {"$lookup": task},
+        {"$project": kind},
+        {
+            "$group": {
+                "_id": {"schedule": "$schedule", "state": "$task.state", "open": "$task.open"},
+                "number": {"$sum": 1},
+            }
+        },
+    ]
+    number: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+    for each in handle.replayed.aggregate(steps):
+        kinds = each["_id"]
+        number["all"] += each["number"]
+        if (status := kinds.get("schedule")) is not None:
+            number[CLAIMED if status == CLAIMED else WAITING] += each["number"]
+        elif kinds.get("open") is False:
+            ended[kinds["state"]] += each["number"]
+    return ReplayCounts(number["all"], number[WAITING], number[CLAIMED], dict(ended))
 
 
 def _is_barred(handle: Handle, schedule: Schedule) -> bool:

@@ -1001,6 +1001,34 @@ WHERE replay_id = %s AND position < %s
 ORDER BY position DESC
 LIMIT %s;
 
+-- name: count_replayed
+-- Of the last tasks that a replay took: their number, and of those not sent, by claim.
+SELECT
+    count(*),
+    count(*) FILTER (WHERE s.schedule_id IS NOT NULL AND s.claim IS NULL),
+    count(s.claim)
+FROM (
+    SELECT d.schedule_id FROM fullresult_replayed AS d
+    WHERE d.replay_id = %s ORDER BY d.position DESC LIMIT %s
+) AS taken
+LEFT JOIN fullresult_schedule AS s
+    ON s.schedule_id = taken.schedule_id AND s.date_withdrawn IS NULL;
+
+-- name: count_replayed_ends
+-- Of the last tasks that a replay took and that are sent: how many have ended, by state.
+SELECT t.state, count(*)
+FROM (
+    SELECT d.schedule_id, d.new_id FROM fullresult_replayed AS d
+    WHERE d.replay_id = %s ORDER BY d.position DESC LIMIT %s
+) AS taken
+JOIN fullresult_task AS t ON t.task_id = taken.new_id
+WHERE NOT t.open
+    AND NOT EXISTS (
+        SELECT 1 FROM fullresult_schedule AS s
+        WHERE s.schedule_id = taken.schedule_id AND s.date_withdrawn IS NULL
+    )
+GROUP BY t.state;
+
 -- name: give_up_replayed
 -- Forget that a replay took some tasks.
 DELETE FROM fullresult_replayed WHERE replay_id = %s AND {of_tasks} RETURNING task_id;

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from fullresult.record import Replay, Replayed, Taking
+from fullresult.record import Replay, ReplayCounts, Replayed, Taking
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.prepared import Prepared
 
@@ -52,6 +52,16 @@ class SqlReplays(Prepared):
         self, replay: Replay, takings: Sequence[Taking], *, instead_of: int
     ) -> list[str] | None:
         return self._prepared().take_for_replay(replay, takings, instead_of)
+
+    def finish_taking(self, replay_id: str) -> bool:  # noqa: ARG002  # A transaction has no rest.
+        return True
+
+    def count_replayed(self, replay_id: str, most: int) -> ReplayCounts:
+        database, last = self._prepared(), [replay_id, max(most, 0)]
+        counted, waiting, claimed = database.ask(database.sql["count_replayed"], last)[0]
+        ends = database.ask(database.sql["count_replayed_ends"], last)
+        ended = {str(state): int(number) for state, number in ends}
+        return ReplayCounts(counted, waiting or 0, claimed or 0, ended)
 
     def find_replayed(
         self, replay_id: str, *, before: int | None = None, limit: int

@@ -32,16 +32,14 @@ from fullresult.record.replay import (
     RUNNING,
     UNDONE,
     Replay,
-    Replayed,
     frozen,
 )
-from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_governor import LeftOut
 from fullresult.scheduling.replay_window import pages_of
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.storage import ResultStorage, StatisticsStorage, StorageError
+from fullresult.storage import StatisticsStorage, StorageError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -53,7 +51,7 @@ if TYPE_CHECKING:
     from fullresult.storage.replays import ReplayStorage
 
 MOST_COUNTED = 100_000
-"""A preview counts no further."""
+"""A preview counts no further, nor is more of what was taken looked at."""
 _LOOKED_AT = 500
 _TRIES = 10
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1_000.0
@@ -114,6 +112,8 @@ class Progress:
     """What became of what a replay took."""
 
     taken: int
+    counted: int
+    """The last ones, of which the rest is: no more than `MOST_COUNTED`."""
     waiting: int
     """Not sent yet."""
     claimed: int
@@ -124,7 +124,7 @@ class Progress:
     @property
     def under_way(self) -> int:
         """Sent and not ended."""
-        return max(self.taken - self.waiting - self.claimed - sum(self.ended.values()), 0)
+        return max(self.counted - self.waiting - self.claimed - sum(self.ended.values()), 0)
 
 
 @dataclass(frozen=True)
@@ -239,24 +239,9 @@ class Replays:
 
     def progress(self, replay_id: str) -> Progress:
         """What became of what it took. Raises `LookupError`."""
-        self.get(replay_id)
-        taken = waiting = claimed = 0
-        ended: Counter[str] = Counter()
-        for page in pages_of(self._storage, replay_id):
-            taken += len(page)
-            ids = [each.schedule_id for each in page]
-            kept = self._storage.find_schedules(ScheduleQuery(schedule_ids=ids, limit=None))
-            waiting += sum(not each.claimed for each in kept)
-            claimed += sum(each.claimed for each in kept)
-            gone = {each.task_id for each in kept}
-            ended.update(r.state for r in self._ended(page) if r.task_id not in gone)
-        return Progress(taken, waiting, claimed, dict(ended))
-
-    def _ended(self, page: Sequence[Replayed]) -> Sequence[TaskRecord]:
-        ids = [each.new_id for each in page]
-        if isinstance(self._storage, ResultStorage):
-            return self._storage.get_ended(ids, messages=False)
-        return self._storage.find(TaskQuery(task_ids=ids, open=False, limit=None))
+        taken = self.get(replay_id).taken
+        found = self._storage.count_replayed(replay_id, MOST_COUNTED)
+        return Progress(max(taken, found.counted), *found)
 
     # ---- from one state to another
 

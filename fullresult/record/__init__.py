@@ -19,7 +19,7 @@ from fullresult.record.parts import (
     Stored,
 )
 from fullresult.record.query import TaskQuery
-from fullresult.record.replay import REPLAY_OVER, Replay, Replayed, Taking
+from fullresult.record.replay import REPLAY_OVER, Replay, ReplayCounts, Replayed, Taking
 from fullresult.record.sample import Sample
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.record.shape import Shape
@@ -82,6 +82,7 @@ __all__ = [
     "Outcome",
     "OwnMessage",
     "Replay",
+    "ReplayCounts",
     "Replayed",
     "Sample",
     "Schedule",

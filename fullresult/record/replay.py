@@ -113,6 +113,17 @@ class Taking(NamedTuple):
     """The first is the new task's."""
 
 
+class ReplayCounts(NamedTuple):
+    """What became of the tasks that a replay took last."""
+
+    counted: int
+    waiting: int
+    """Those that no sweeper has claimed."""
+    claimed: int
+    ended: dict[str, int]
+    """The number of the others that have ended, by state."""
+
+
 class Replayed(NamedTuple):
     """A task that a replay took."""
 

@@ -32,7 +32,7 @@ from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_window import AHEAD, MOST
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage import ResultStorage, StorageError
-from fullresult.storage.replays import ReplayStorage
+from fullresult.storage.replays import NOT_YET, ReplayStorage
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +114,8 @@ class Governor:
 
     def govern(self, replay: Replay) -> None:
         """One step of one replay."""
+        if not self._storage.finish_taking(replay.replay_id):
+            return
         if replay.state == CANARY and (replay.taken >= replay.canary or replay.exhausted):
             self._look_at_canary(replay)
         elif replay.ratio is not None and (ends := self.ends(replay)).ended >= replay.minimum:
@@ -161,8 +163,10 @@ class Governor:
 
     def _advance(self, replay: Replay) -> None:
         if replay.exhausted:
-            if not replay_window.waits(self._storage, replay):
-                self._move(replay, DONE, "all that match are sent")
+            if not replay_window.waits(self._storage, replay) and self._move(
+                replay, DONE, "all that match are sent"
+            ):
+                self._settle(replay.replay_id)
             return
         now = self._storage.now()
         until = now + AHEAD
@@ -185,12 +189,17 @@ class Governor:
             self._storage.keep_replay(more, instead_of=after.version)
 
     def _settle(self, replay_id: str) -> None:
-        """Somebody else was faster. What was taken all the same, as on MongoDB, follows them."""
+        """Have what was taken, but not with the replay, as on MongoDB, follow what it is now.
+
+        That is what somebody keeps who stood still meanwhile: the replay is another version.
+        """
         for now in self._storage.find_replays(replay_ids=[replay_id]):
             if now.state in HELD:
                 replay_window.hold(self._storage, self._events, now)
             elif now.state in (CANCELLED, UNDONE):
                 replay_window.cancel(self._storage, self._events, now)
+            elif now.state == DONE:
+                replay_window.cancel(self._storage, self._events, now, due_from=NOT_YET)
 
     def _chosen(
         self, replay: Replay, page: Sequence[TaskRecord], due: datetime, until: datetime

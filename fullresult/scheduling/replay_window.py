@@ -9,15 +9,19 @@ from fullresult.record import TaskQuery
 from fullresult.record.replay import Replay, Replayed
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.storage.replays import ReplayStorage
+from fullresult.storage.replays import NOT_YET, ReplayStorage
 
 AHEAD = timedelta(seconds=2)
 """How far ahead of their time tasks are taken: what is stored, goes on though its replay stops."""
 MOST = 500
 """Tasks that are taken at once."""
+_EVER = datetime.min.replace(tzinfo=timezone.utc)
 _HELD = datetime(9000, 1, 1, tzinfo=timezone.utc)
 """Schedules of replays that are paused are due then."""
 _PORTION = 500
+_WINDOW = 5_000
+"""Of what it took last, more than can be unsent: two seconds at the greatest rate, and what is
+late. What is before those and unsent was put back by a person, or its sweeper."""
 
 
 def pages_of(storage: ReplayStorage, replay_id: str) -> Iterator[list[Replayed]]:
@@ -26,6 +30,14 @@ def pages_of(storage: ReplayStorage, replay_id: str) -> Iterator[list[Replayed]]
     while page := storage.find_replayed(replay_id, before=before, limit=_PORTION):
         yield page
         before = page[-1].position
+
+
+def _last(storage: ReplayStorage, replay: Replay) -> Iterator[list[Replayed]]:
+    """The pages among which all is that was taken and is not sent."""
+    for page in pages_of(storage, replay.replay_id):
+        yield page
+        if page[-1].position < replay.taken - _WINDOW:
+            return
 
 
 def unsent(storage: ReplayStorage, some: Sequence[Replayed]) -> list[Schedule]:
@@ -37,13 +49,11 @@ def unsent(storage: ReplayStorage, some: Sequence[Replayed]) -> list[Schedule]:
 def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
     """Have nothing be due that was taken and not sent yet. Returns how many were held."""
     held = 0
-    for page in pages_of(storage, replay.replay_id):
-        waiting = [each for each in unsent(storage, page) if each.due < _HELD]
-        for schedule in waiting:
-            event = events.moved(schedule, _HELD)
-            held += storage.reschedule(schedule.schedule_id, _HELD, event)
-        if not waiting:
-            break  # what was taken before is sent, or held
+    for page in _last(storage, replay):
+        for schedule in unsent(storage, page):
+            if schedule.due < _HELD:
+                event = events.moved(schedule, _HELD)
+                held += storage.reschedule(schedule.schedule_id, _HELD, event)
     return held
 
 
@@ -55,13 +65,11 @@ def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tu
     """
     held: list[Schedule] = []
     first = replay.taken
-    for page in pages_of(storage, replay.replay_id):
+    for page in _last(storage, replay):
         some = [each for each in unsent(storage, page) if each.due >= _HELD]
-        if not some:
-            break
         held = [*some, *held]
-        ids = {schedule.task_id for schedule in some}
-        first = min(each.position for each in page if each.new_id in ids)
+        if ids := {schedule.task_id for schedule in some}:
+            first = min(each.position for each in page if each.new_id in ids)
     due, step = storage.now(), timedelta(seconds=1 / replay.rate)
     for schedule in held:
         storage.reschedule(schedule.schedule_id, due, events.moved(schedule, due))
@@ -69,14 +77,17 @@ def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tu
     return due, first
 
 
-def cancel(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> list[Schedule]:
+def cancel(
+    storage: ReplayStorage, events: ScheduleEvents, replay: Replay, *, due_from: datetime = _EVER
+) -> list[Schedule]:
     """Cancel what was taken and not sent; another replay may take it. Returns what it was."""
     cancelled: list[Schedule] = []
     for page in list(pages_of(storage, replay.replay_id)):
         gone = [
             schedule
             for schedule in unsent(storage, page)
-            if storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
+            if schedule.due >= due_from
+            and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
         ]
         ids = {schedule.task_id for schedule in gone}
         if old := [each.task_id for each in page if each.new_id in ids]:
@@ -96,9 +107,12 @@ def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
 
 
 def waits(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something that it took last is not sent yet."""
-    last = storage.find_replayed(replay.replay_id, limit=_PORTION)
-    return bool(last and unsent(storage, last))
+    """True if something that it took is not sent yet, and will be."""
+    return any(
+        schedule.due < NOT_YET
+        for page in _last(storage, replay)
+        for schedule in unsent(storage, page)
+    )
 
 
 def is_late(storage: ReplayStorage, replay: Replay) -> bool:

@@ -45,11 +45,13 @@ from fullresult.storage.outbox import (
     is_same,
 )
 from fullresult.storage.parts import find_in_parts
+from fullresult.storage.replays import NOT_YET
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
 from fullresult.storage.sockets import is_readable
 from fullresult.storage.threads import ForkGate
 
 __all__ = [
+    "NOT_YET",
     "OPEN",
     "OWN_SECTION",
     "Addressed",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
 
-from fullresult.record.replay import Replay, Replayed, Taking
+from fullresult.record.replay import Replay, ReplayCounts, Replayed, Taking
 from fullresult.storage.errors import StorageError
 from fullresult.storage.schedules import ScheduleStorage
+
+NOT_YET = datetime(8999, 1, 1, tzinfo=timezone.utc)
+"""When a schedule is due that is kept before its replay is, by a storage that keeps one after the
+other: if the call is cut off, it is not sent."""
 
 
 @runtime_checkable
@@ -44,8 +48,20 @@ class ReplayStorage(ScheduleStorage, Protocol):
         A task that a replay has taken already is left alone; returns the ids of the others. If
         another version is kept by now, changes nothing and returns None. No schedule is ever kept
         twice, also if this call is made again, by another process, after it was cut off;
-        of one that was marked sent, an event says so.
+        of one that was marked sent, an event says so. None is due, but at `NOT_YET`, before the
+        replay is kept.
         """
+        ...
+
+    def finish_taking(self, replay_id: str) -> bool:
+        """Do the rest of a call of `take_for_replay` that was cut off after it kept the replay.
+
+        Returns False if some of it can only be done later.
+        """
+        ...
+
+    def count_replayed(self, replay_id: str, most: int) -> ReplayCounts:
+        """What became of the last *most* tasks that this replay took."""
         ...
 
     def find_replayed(

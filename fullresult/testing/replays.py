@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fullresult.record import SCHEDULED_SENT
-from fullresult.record.replay import RUNNING, Replay, Replayed, Taking
+from fullresult.record.replay import RUNNING, Replay, ReplayCounts, Replayed, Taking
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import Storage, StorageError
 from fullresult.storage.replays import ReplayStorage
@@ -26,6 +26,8 @@ CALLS: dict[str, Callable[[ReplayStorage], object]] = {
     "take_for_replay": lambda storage: storage.take_for_replay(
         changed(replay()), [taking("a")], instead_of=1
     ),
+    "finish_taking": lambda storage: storage.finish_taking("one"),
+    "count_replayed": lambda storage: storage.count_replayed("one", 9),
     "find_replayed": lambda storage: storage.find_replayed("one", limit=1),
     "forget_replays": lambda storage: storage.forget_replays(samples.NOON, 1),
     "give_up_replayed": lambda storage: storage.give_up_replayed("one", ["a"]),
@@ -167,6 +169,25 @@ class Replaying(Fixtures):
         assert [each.position for each in first] == [4, 3, 2]
         assert [each.position for each in rest] == [1, 0]
         assert replays.find_replayed("two", limit=3) == []
+
+    def test_what_became_of_what_was_taken_last_is_counted(self, replays: ReplayStorage) -> None:
+        replays.keep_replay(replay(), instead_of=None)
+        some = [taking(str(number), number) for number in range(6)]
+        replays.take_for_replay(changed(replay()), some, instead_of=1)
+        claimed = replays.claim_due("shop", samples.after(10**9), "x", 4)
+        ends = [samples.became(each.task_id, SCHEDULED_SENT, LATER) for each in claimed[:3]]
+        replays.mark_sent("x", [each.schedule_id for each in claimed[:3]], ends)
+        after = samples.after(10**6)
+        for each, state in zip(claimed, ("SUCCESS", "FAILURE"), strict=False):
+            replays.write([samples.became(each.task_id, state, after)])
+
+        assert replays.finish_taking("one")
+        assert replays.count_replayed("one", 9) == ReplayCounts(
+            6, 2, 1, {"SUCCESS": 1, "FAILURE": 1}
+        )
+        assert replays.count_replayed("one", 1).counted == 1
+        assert replays.count_replayed("one", 0) == ReplayCounts(0, 0, 0, {})
+        assert replays.count_replayed("other", 9) == ReplayCounts(0, 0, 0, {})
 
     def test_of_callers_that_go_on_from_one_version_nothing_is_kept_twice(
         self, replays: ReplayStorage

@@ -241,6 +241,8 @@ def _lines(replay: Replay, progress: Progress) -> Iterator[str]:
     label = f" ({replay.name})" if replay.name else ""
     yield f"{replay.replay_id}{label} is {replay.state}: {replay.reason}"
     yield f"Taken {replay.taken:,} at {replay.rate:g}/s, since {local(replay.date_created)}"
+    if progress.counted < progress.taken:
+        yield f"Of the last {progress.counted:,}:"
     yield f"Not sent yet {progress.waiting:,}, sent and not ended {progress.under_way:,}"
     if progress.claimed:
         yield f"Claimed {progress.claimed:,}: being sent, or perhaps sent by a sweeper that died"

@@ -1,0 +1,179 @@
+"""Replays in MongoDB, where nothing is a transaction: callers that stand still, or die, within one.
+
+A list of takings that does something before its second one is such a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pymongo
+import pytest
+
+from fullresult.config.settings import Settings
+from fullresult.record import Replay, Schedule, Taking
+from fullresult.record.replay import CANCELLED, PAUSED
+from fullresult.record.schedule import ScheduleQuery
+from fullresult.scheduling import replay_window
+from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage.replays import NOT_YET
+from fullresult.testing.replays import changed, replay, taking
+from fullresult_storage_mongo.storage import MongoStorage
+from tests.kit.mongo import using
+
+EVENTS = ScheduleEvents(Settings())
+SOME = [taking(str(number), number) for number in range(3)]
+
+
+class Death(Exception):
+    """Of the process that takes."""
+
+
+class StandingStill(Sequence[Taking]):
+    """Takings, before the second of which *meanwhile* happens."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+
+    def __len__(self) -> int:
+        return len(SOME)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 1:
+            self._meanwhile()
+        return SOME[index]
+
+
+@pytest.fixture
+def storage(mongodb_url: str) -> Iterator[MongoStorage]:
+    with using(mongodb_url, storage_timeout=timedelta(seconds=10)) as storage:
+        storage.setup()
+        storage.keep_replay(replay(), instead_of=None)
+        yield storage
+
+
+@pytest.fixture
+def replays(mongodb_url: str) -> Iterator[Any]:
+    """The collection."""
+    with pymongo.MongoClient[dict[str, Any]](mongodb_url, tz_aware=True) as client:
+        yield client.get_default_database()["fullresult_replay"]
+
+
+def take(
+    storage: MongoStorage, takings: Sequence[Taking] = SOME, since: int = 1
+) -> Sequence[str] | None:
+    after = replay(version=since + 1, taken=len(SOME))
+    return storage.take_for_replay(after, takings, instead_of=since)
+
+
+def waiting(storage: MongoStorage) -> list[Schedule]:
+    return storage.find_schedules(ScheduleQuery(claimed=False, limit=None))
+
+
+def due(storage: MongoStorage) -> list[str]:
+    """What a sweeper would send, at whatever time that is before `NOT_YET`."""
+    found = storage.claim_due("shop", NOT_YET - timedelta(days=1), "x", 10)
+    return [each.task_id for each in found]
+
+
+def die() -> None:
+    raise Death
+
+
+def move(storage: MongoStorage, state: str, since: int = 1) -> Replay:
+    """As another process does, with what it finds to hold or cancel."""
+    moved = replay(version=since + 1, state=state, taken=len(SOME))
+    assert storage.keep_replay(moved, instead_of=since)
+    if state == PAUSED:
+        replay_window.hold(storage, EVENTS, moved)
+    if state == CANCELLED:
+        replay_window.cancel(storage, EVENTS, moved)
+    return moved
+
+
+def test_what_is_kept_after_the_replay_was_cancelled_is_never_due(storage: MongoStorage) -> None:
+    assert take(storage, StandingStill(lambda: move(storage, CANCELLED))) is None
+
+    assert due(storage) == []
+    assert {each.due for each in waiting(storage)} == {NOT_YET}
+
+
+def test_what_is_kept_after_it_was_paused_is_due_when_the_page_is_done_again(
+    storage: MongoStorage,
+) -> None:
+    assert take(storage, StandingStill(lambda: move(storage, PAUSED))) is None
+    assert due(storage) == []
+
+    replay_window.let_go(storage, EVENTS, move(storage, "RUNNING", since=2))
+    took = take(storage, since=3)
+
+    assert took == ["0", "1", "2"]
+    assert sorted(due(storage)) == sorted(each.schedule.task_id for each in SOME)
+
+
+def test_who_dies_within_a_page_leaves_nothing_that_is_due(storage: MongoStorage) -> None:
+    with pytest.raises(Death):
+        take(storage, StandingStill(die))
+
+    assert due(storage) == []
+    assert take(storage) == ["0", "1", "2"]
+    assert len(due(storage)) == 3
+
+
+def cut_off(storage: MongoStorage, replays: Any) -> None:
+    """Leave everything as who dies after the replay is kept."""
+    take(storage)
+    for each in waiting(storage):
+        storage.reschedule(each.schedule_id, NOT_YET, EVENTS.moved(each, NOT_YET))
+    rest = [[each.schedule.schedule_id, each.schedule.due] for each in SOME]
+    replays.update_one({"_id": "one"}, {"$set": {"to_be_due": rest}})
+    assert due(storage) == []
+
+
+def test_another_has_be_due_what_one_left_that_died_after_the_replay_was_kept(
+    storage: MongoStorage, replays: Any
+) -> None:
+    cut_off(storage, replays)
+
+    assert storage.finish_taking("one")
+
+    assert {each.due for each in waiting(storage)} == {SOME[0].schedule.due}
+    assert replays.find_one({"_id": "one"}).get("to_be_due") is None
+    assert len(due(storage)) == 3
+
+
+def test_so_does_whoever_takes_the_next_page(storage: MongoStorage, replays: Any) -> None:
+    cut_off(storage, replays)
+
+    storage.take_for_replay(changed(replay(version=2)), [taking("other", 3)], instead_of=2)
+
+    assert len(due(storage)) == 4
+
+
+@pytest.mark.parametrize("state", [PAUSED, CANCELLED])
+def test_what_was_held_or_cancelled_meanwhile_is_not_due_any_more(
+    storage: MongoStorage, replays: Any, state: str
+) -> None:
+    cut_off(storage, replays)
+    move(storage, state, since=2)
+
+    assert storage.finish_taking("one")
+
+    assert due(storage) == []
+
+
+def test_one_whose_event_is_not_merged_yet_is_waited_for(
+    storage: MongoStorage, replays: Any
+) -> None:
+    cut_off(storage, replays)
+    schedules, mine = replays.database["fullresult_schedule"], {"_id": SOME[0].schedule.schedule_id}
+    schedules.update_one(mine, {"$set": {"status": "arriving"}})
+
+    assert not storage.finish_taking("one")
+    assert len(due(storage)) == 2
+
+    schedules.update_one(mine, {"$set": {"status": "waiting"}})
+    assert storage.finish_taking("one")
+    assert len(due(storage)) == 1
