@@ -128,6 +128,16 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, strictly, and check its links."""
+    session.install(*_groups("docs"))
+    target = Path(*session.posargs or (session.create_tmp(), "site")).resolve()
+    session.run("python", "docs/site/build.py", str(target))
+    session.run("python", "docs/site/links.py", str(target))
+    session.log(f"To read and search it: python -m http.server --directory {target}")
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
     """Look for known vulnerabilities in all that an installation with every extra brings."""
     session.install(*_groups("audit"))

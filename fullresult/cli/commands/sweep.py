@@ -42,9 +42,9 @@ def sweep(context: click.Context, /, once: bool) -> None:
     The exit code is 1 if the broker or the storage failed, or if a task could not be sent.
     """
     sweeper = full_of(context, makes_file=True).parts.new_sweepers()
-    if not once:
-        say("Sweeping; Ctrl-C ends it.", err=True)
     with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:
+        if not once:
+            say("Sweeping; Ctrl-C ends it.", err=True)
         error = _in_a_thread(lambda: _sweep(sweeper, once=once), look)
     _report(sweeper, error, unfinished=once and stopped.is_set())
 
