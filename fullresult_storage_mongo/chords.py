@@ -11,7 +11,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from fullresult.storage import CompleteChord, Refused, StorageError, Uncertain
+from fullresult.storage import CompleteChord, QuietChord, Refused, StorageError, Uncertain
 from fullresult_storage_mongo import chord_members
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.database import again, is_lost
@@ -35,6 +35,13 @@ _NEW: Document = {
 }
 COMPLETE: Document = {"open": True, "left": {"$lte": 0}}
 """Those whose body is not known to be sent; an index has no others."""
+LOOKED_AT: Document = {"look_at": {"$exists": True}}
+"""Those that are looked at from time to time; an index has no others.
+
+No member that joins writes these fields: the index costs nothing while a chord runs.
+"""
+_SOON, _SELDOM = 10_000, 3_600_000
+"""Milliseconds by which a quiet chord is looked at later: the first time, and at most."""
 
 
 def begin(handle: Handle, chord_id: str, size: int | None, body: str, expire_at: datetime) -> int:
@@ -53,6 +60,9 @@ def begin(handle: Handle, chord_id: str, size: int | None, body: str, expire_at:
         "body": {"$literal": body},
         "open": True,
         "joined_at": "$$NOW",
+        "look_at": "$$NOW",
+        "looked": 0,
+        "pause": 0,
         "expire_at": {"$max": ["$expire_at", expire_at]},
     }
     return int(_note(handle, {"_id": chord_id}, known)["run"])
@@ -99,7 +109,8 @@ def add(handle: Handle, chord_id: str, added: str, expire_at: datetime) -> None:
 
 def close(handle: Handle, chord_id: str, call: str) -> None:
     """`ResultStorage.close_chord`."""
-    handle.chords.update_one({"_id": chord_id, "last_call": call}, {"$set": {"open": False}})
+    done = {"$set": {"open": False}, "$unset": {"look_at": ""}}
+    handle.chords.update_one({"_id": chord_id, "last_call": call}, done)
 
 
 def take_complete(handle: Handle, before: datetime, call: str, limit: int) -> list[CompleteChord]:
@@ -115,6 +126,38 @@ def take_complete(handle: Handle, before: datetime, call: str, limit: int) -> li
         if found is None:
             break
         taken.append(CompleteChord(found["_id"], found["run"], found.get("body") or ""))
+    return taken
+
+
+_LONGER = {"$min": [{"$max": [_SOON, {"$multiply": ["$pause", 1.5]}]}, _SELDOM]}
+_LOOK: list[Document] = [
+    {"$set": {"pause": {"$cond": [{"$eq": ["$joined", "$looked"]}, _LONGER, 0]}}},
+    {
+        "$set": {
+            "looked": "$joined",
+            "look_at": {
+                "$cond": [_IS_COMPLETE, "$$REMOVE", {"$add": ["$$NOW", {"$toLong": "$pause"}]}]
+            },
+        }
+    },
+]
+
+
+def take_quiet(handle: Handle, before: datetime, limit: int) -> list[QuietChord]:
+    """`RecountingStorage.take_quiet_chords`."""
+    asked: Document = {"look_at": {"$lte": before}}
+    due = [*handle.chords.find(asked, {"look_at": 1}, sort=[("look_at", 1)], limit=limit)]
+    taken = []
+    for each in due:
+        # Not if another took it, and wrote when it is looked at next.
+        found = handle.chords.find_one_and_update(
+            each,
+            _LOOK,
+            {"run": 1, "body": 1, "look_at": 1, "pause": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        if found is not None and "look_at" in found and found["pause"]:
+            taken.append(QuietChord(found["_id"], found["run"], found.get("body") or ""))
     return taken
 
 

@@ -16,12 +16,12 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from fullresult.record import PENDING
 from fullresult.storage import OPEN
 from fullresult_storage_mongo.caller_sessions import SCHEMA
-from fullresult_storage_mongo.chords import COMPLETE
+from fullresult_storage_mongo.chords import COMPLETE, LOOKED_AT
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 10
+VERSION = 11
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _WITHDRAWN_FOR = 7 * 86_400
@@ -105,6 +105,7 @@ _SCHEDULES = (
     ),
 )
 _COMPLETE = IndexModel([("joined_at", 1)], name="complete", partialFilterExpression=COMPLETE)
+_LOOKED_AT = IndexModel([("look_at", 1)], name="look_at", partialFilterExpression=LOOKED_AT)
 _MEMBERS = IndexModel([("birth", 1), ("members", 1)], name="members")
 _REPLAYED = IndexModel([("replay_id", 1), ("position", 1)], name="position")
 _AUDIT = (
@@ -128,7 +129,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
     for collection in (handle.groups, handle.chords, handle.segments):
         _create(collection)
         collection.create_indexes([_EXPIRY])
-    handle.chords.create_indexes([_COMPLETE])
+    handle.chords.create_indexes([_COMPLETE, _LOOKED_AT])
     handle.segments.create_indexes([_MEMBERS])
     handle.tasks.create_indexes([*_TASKS, *map(_argument, _fit(index_kwargs))])
     _drop_index(handle.tasks, _OLD_EXPIRY)

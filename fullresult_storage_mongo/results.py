@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from functools import partial
 from uuid import uuid4
 
-from fullresult.record import SCHEDULED, SUCCESS, Message, Stored, TaskRecord
-from fullresult.storage import CompleteChord, StorageError
+from fullresult.record import FAILURE, SCHEDULED, SUCCESS, Message, Stored, TaskRecord
+from fullresult.storage import CompleteChord, QuietChord, StorageError
 from fullresult_storage_mongo import chord_members, chords, records, writing
 from fullresult_storage_mongo.chords import Joining
 from fullresult_storage_mongo.clients import Document, Handle
@@ -31,7 +31,7 @@ _WITHOUT_MESSAGES = {
 
 
 class MongoResults:
-    """A `fullresult.storage.ResultStorage` and `JoiningStorage`."""
+    """A `fullresult.storage.ResultStorage`, `JoiningStorage` and `RecountingStorage`."""
 
     @abstractmethod
     def _prepared(self) -> Database:
@@ -142,6 +142,15 @@ class MongoResults:
     def take_complete_chords(self, before: datetime, call: str, limit: int) -> list[CompleteChord]:
         known = before, call, limit
         return self._prepared().run(lambda handle: chords.take_complete(handle, *known))
+
+    def take_quiet_chords(self, before: datetime, limit: int) -> list[QuietChord]:
+        return self._prepared().run(lambda handle: chords.take_quiet(handle, before, limit))
+
+    def find_ended_members(self, chord_id: str) -> list[str]:
+        asked = {"group_id": chord_id, "state": {"$in": [SUCCESS, FAILURE]}}
+        return self._prepared().read(
+            lambda handle: [each["_id"] for each in handle.results.find(asked, {"_id": 1})]
+        )
 
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().run(lambda handle: chord_members.forget(handle, chord_id))

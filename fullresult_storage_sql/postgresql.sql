@@ -398,7 +398,8 @@ RETURNING 1;
 
 -- name: empty_chords
 -- Of chords of which some members are deleted, count none: who adds a member now begins at one.
-UPDATE fullresult_chord SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL
+UPDATE fullresult_chord
+SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL, look_at = NULL
 WHERE chord_id = ANY(%s)
 RETURNING 1;
 
@@ -846,10 +847,10 @@ WITH kept AS (
     ON CONFLICT (chord_id) DO UPDATE SET body = excluded.body
     RETURNING chord_id
 )
-INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at, look_at)
 SELECT
     kept.chord_id, 0, '', %s::integer,
-    date_trunc('hour', %s::timestamptz) + interval '1 hour'
+    date_trunc('hour', %s::timestamptz) + interval '1 hour', clock_timestamp()
 FROM kept
 ON CONFLICT (chord_id) DO UPDATE SET
     run = CASE WHEN c.joined >= c.size + c.added THEN c.run + 1 ELSE c.run END,
@@ -861,7 +862,10 @@ ON CONFLICT (chord_id) DO UPDATE SET
     completed = CASE WHEN c.joined >= c.size + c.added THEN NULL
         WHEN c.joined >= excluded.size + c.added THEN clock_timestamp() END,
     expire_at = CASE WHEN c.expire_at >= excluded.expire_at THEN c.expire_at
-        WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END
+        WHEN c.expire_at IS NOT NULL THEN excluded.expire_at END,
+    look_at = excluded.look_at,
+    looked = 0,
+    pause = 0
 RETURNING run;
 
 -- name: set_chord_size
@@ -896,7 +900,9 @@ SELECT member FROM fullresult_chord_member WHERE chord_id = %s;
 
 -- name: close_chord
 -- Note that the body of a chord is sent, if the call that sent it is still the last.
-UPDATE fullresult_chord SET completed = NULL WHERE chord_id = %s AND last_call = %s RETURNING 1;
+UPDATE fullresult_chord SET completed = NULL, look_at = NULL
+WHERE chord_id = %s AND last_call = %s
+RETURNING 1;
 
 -- name: take_complete_chords
 -- Take over chords that are complete for some time and whose bodies are not known to be sent.
@@ -913,6 +919,33 @@ WITH taken AS (
 )
 SELECT taken.chord_id, taken.run, coalesce(b.body, '')
 FROM taken LEFT JOIN fullresult_chord_body AS b ON b.chord_id = taken.chord_id;
+
+-- name: take_quiet_chords
+-- Look at chords that are not known to be complete, and have it done again later; for each: did it
+-- have no new member, and is it not complete? What another call looks at is left to it.
+UPDATE fullresult_chord AS c SET
+    looked = c.joined,
+    pause = CASE WHEN c.joined = c.looked THEN least(greatest(10, c.pause * 3 / 2), 3600) ELSE 0 END,
+    look_at = CASE WHEN coalesce(c.joined < c.size + c.added, true)
+        THEN clock_timestamp() + make_interval(
+            secs => CASE WHEN c.joined = c.looked
+                THEN least(greatest(10, c.pause * 3 / 2), 3600) ELSE 0 END
+        ) END
+WHERE c.chord_id = ANY(ARRAY(
+    SELECT d.chord_id FROM fullresult_chord AS d
+    WHERE d.look_at <= %s
+    ORDER BY d.look_at
+    LIMIT %s
+    FOR UPDATE SKIP LOCKED
+))
+RETURNING
+    c.look_at IS NOT NULL AND c.pause > 0, c.chord_id, c.run,
+    coalesce((SELECT b.body FROM fullresult_chord_body AS b WHERE b.chord_id = c.chord_id), '');
+
+-- name: find_ended_members
+-- The tasks of a group that succeeded or failed.
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.group_id = %s AND t.state IN ('SUCCESS', 'FAILURE');
 
 -- name: forget_chord
 -- Delete a chord's count, before `forget_members` in one transaction: who adds a member meanwhile

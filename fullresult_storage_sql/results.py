@@ -7,14 +7,14 @@ from datetime import datetime
 from uuid import uuid4
 
 from fullresult.record import Stored, TaskRecord
-from fullresult.storage import CompleteChord
+from fullresult.storage import CompleteChord, QuietChord
 from fullresult_storage_sql import rows
 from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.prepared import Prepared
 
 
 class SqlResults(Prepared):
-    """A `fullresult.storage.ResultStorage` and `JoiningStorage`."""
+    """A `fullresult.storage.ResultStorage`, `JoiningStorage` and `RecountingStorage`."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
         return [rows.record(row) for row in self._prepared().get_results(task_ids)]
@@ -100,6 +100,17 @@ class SqlResults(Prepared):
         asked = [call, rows.date_text(before), limit]
         found = database.keep(database.sql["take_complete_chords"], asked)
         return [*map(CompleteChord._make, found)]
+
+    def take_quiet_chords(self, before: datetime, limit: int) -> list[QuietChord]:
+        database = self._prepared()
+        asked = [rows.date_text(before), limit]
+        found = database.keep(database.sql["take_quiet_chords"], asked)
+        return [QuietChord._make(known) for is_quiet, *known in found if is_quiet]
+
+    def find_ended_members(self, chord_id: str) -> list[str]:
+        database = self._prepared()
+        found = database.ask(database.sql["find_ended_members"], [chord_id])
+        return [task_id for (task_id,) in found]
 
     def forget_chord(self, chord_id: str) -> None:
         self._prepared().forget_chord(chord_id)

@@ -381,7 +381,8 @@ RETURNING 1;
 
 -- name: empty_chords
 -- Of chords of which some members are deleted, count none: who adds a member now begins at one.
-UPDATE fullresult_chord SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL
+UPDATE fullresult_chord
+SET joined = 0, added = 0, size = NULL, last_call = '', completed = NULL, look_at = NULL
 WHERE chord_id IN (SELECT value FROM json_each(?))
 RETURNING 1;
 
@@ -690,8 +691,8 @@ WHERE c.chord_id = ?;
 -- Begin a run of a chord, after `keep_body` in one transaction: the next one if it is complete, else
 -- the one that it is in; returns its number.
 -- Differs from postgresql.sql: `keep_body` is a statement of its own, and dates are text.
-INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at)
-VALUES (?, 0, '', ?, ?)
+INSERT INTO fullresult_chord AS c (chord_id, joined, last_call, size, expire_at, look_at)
+VALUES (?, 0, '', ?, ?, strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00')
 ON CONFLICT (chord_id) DO UPDATE SET
     run = CASE WHEN c.joined >= c.size + c.added THEN c.run + 1 ELSE c.run END,
     joined = CASE WHEN c.joined >= c.size + c.added THEN 0 ELSE c.joined END,
@@ -702,7 +703,10 @@ ON CONFLICT (chord_id) DO UPDATE SET
     completed = CASE WHEN c.joined >= c.size + c.added THEN NULL
         WHEN c.joined >= excluded.size + c.added
             THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '+00:00' END,
-    expire_at = max(c.expire_at, excluded.expire_at)
+    expire_at = max(c.expire_at, excluded.expire_at),
+    look_at = excluded.look_at,
+    looked = 0,
+    pause = 0
 RETURNING run;
 
 -- name: keep_body
@@ -739,7 +743,9 @@ SELECT member FROM fullresult_chord_member WHERE chord_id = ?;
 
 -- name: close_chord
 -- Note that the body of a chord is sent, if the call that sent it is still the last.
-UPDATE fullresult_chord SET completed = NULL WHERE chord_id = ? AND last_call = ? RETURNING 1;
+UPDATE fullresult_chord SET completed = NULL, look_at = NULL
+WHERE chord_id = ? AND last_call = ?
+RETURNING 1;
 
 -- name: take_complete_chords
 -- Take over chords that are complete for some time and whose bodies are not known to be sent.
@@ -758,6 +764,37 @@ RETURNING
         (SELECT b.body FROM fullresult_chord_body AS b WHERE b.chord_id = fullresult_chord.chord_id),
         ''
     );
+
+-- name: take_quiet_chords
+-- Look at chords that are not known to be complete, and have it done again later; for each: did it
+-- have no new member, and is it not complete?
+-- Differs from postgresql.sql: one writer at a time, so there is nothing to lock.
+UPDATE fullresult_chord
+SET
+    looked = joined,
+    pause = CASE WHEN joined = looked THEN min(max(10, pause * 3 / 2), 3600) ELSE 0 END,
+    look_at = CASE WHEN coalesce(joined < size + added, true)
+        THEN strftime(
+            '%Y-%m-%dT%H:%M:%f', 'now',
+            CASE WHEN joined = looked THEN min(max(10, pause * 3 / 2), 3600) ELSE 0 END || ' seconds'
+        ) || '+00:00' END
+WHERE chord_id IN (
+    SELECT d.chord_id FROM fullresult_chord AS d
+    WHERE d.look_at <= ?
+    ORDER BY d.look_at
+    LIMIT ?
+)
+RETURNING
+    look_at IS NOT NULL AND pause > 0, chord_id, run,
+    coalesce(
+        (SELECT b.body FROM fullresult_chord_body AS b WHERE b.chord_id = fullresult_chord.chord_id),
+        ''
+    );
+
+-- name: find_ended_members
+-- The tasks of a group that succeeded or failed.
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.group_id = ? AND t.state IN ('SUCCESS', 'FAILURE');
 
 -- name: forget_chord
 -- Delete a chord's count.

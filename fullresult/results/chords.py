@@ -328,6 +328,17 @@ class Chords:
             self._send_or_fail(chord.chord_id, signatures.without(callback, sent))
         self._close(chord.chord_id, call)
 
+    def complete(self, chord: CompleteChord, call: str) -> None:
+        """Send the body of a chord that *call* completed just now, unless `heal` did."""
+        if chord.run == 1 or not chord.body:
+            self.mend(chord, call)
+            return
+        # Its body may have a record of the run before.
+        callback = self._kept(chord.body)
+        callback[members.RUN] = chord.run
+        self._send_or_fail(chord.chord_id, callback)
+        self._close(chord.chord_id, call)
+
     def _states_of(self, callback: Any) -> dict[str, str | None]:
         """Each task that it begins with, and its recorded state; None for one without a record."""
         ids = [encoding.key(task_id) for task_id in signatures.first_ids(callback)]

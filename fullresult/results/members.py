@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from celery.app.task import Context
 from celery.result import GroupResult
 
-from fullresult.record import encoding
+from fullresult.record import TaskRecord, encoding
 
 SIZE, RUN = "chord_size", "chord_run"
 """Keys in the body of a chord, which goes with each member: what they know of the chord.
@@ -42,6 +42,30 @@ def member_of(request: Context) -> Member:
     place = request.group_index
     known = place if isinstance(place, int) else None
     return Member(request.chord.get(RUN, 1), known, encoding.key(str(request.id)))
+
+
+class Told(NamedTuple):
+    """What the record of a member tells of it."""
+
+    member: Member
+    size: int | None
+    """The number of members of its chord; None if it does not know."""
+
+
+def told_by(record: TaskRecord) -> Told | None:
+    """None if it is not that of a member, or has two messages and it is in doubt which one ran."""
+    body = record.embed.get("chord")
+    if not isinstance(body, Mapping) or record.arguments_in_doubt:
+        return None
+    place, run, size = record.headers.get("group_index"), body.get(RUN, 1), body.get(SIZE)
+    if not _is_number(run):
+        return None
+    member = Member(run, place if isinstance(place, int) else None, record.task_id)
+    return Told(member, size if _is_number(size) else None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def name_of_added(task_id: str) -> str:

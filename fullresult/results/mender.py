@@ -1,4 +1,4 @@
-"""A thread of a worker's main process that sends bodies which nobody has sent."""
+"""A thread of a worker's main process that does for chords what one that was killed left undone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from weakref import ref
 from celery import Celery, signals
 
 from fullresult.results import bodies
-from fullresult.storage import CompleteChord, ResultStorage, Storage, StorageError
+from fullresult.results.recount import Recount
+from fullresult.storage import (
+    CompleteChord,
+    RecountingStorage,
+    ResultStorage,
+    Storage,
+    StorageError,
+)
 from fullresult.storage.threads import Stop, begin
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 10
+_LOOKED_AT = 100
+"""Chords that are not complete, in one look."""
 
 
 class Mender:
-    """Looks for chords that stay complete."""
+    """Looks for chords that stay complete, and for members that nobody counted."""
 
     def __init__(self, app: Celery, storage: Storage, results: ResultStorage) -> None:
         self._app = ref(app)
@@ -65,6 +74,7 @@ class Mender:
             self._storage.now()  # raises while it is away
         else:
             mend(app.backend.chords.mend, self._storage, self._results, lease)
+            recount(app.backend, self._storage, self._results, lease)
 
 
 def mend(
@@ -83,3 +93,17 @@ def mend(
     for chord in taken:
         do(chord, call)
     return len(taken)
+
+
+def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float) -> int:
+    """Count the members left out of chords that are quiet for *lease* seconds; returns how many.
+
+    Raises `StorageError`.
+    """
+    if not isinstance(results, RecountingStorage):
+        return 0
+    count, counted, now = Recount(results, results), 0, storage.now()
+    expire_at = now + timedelta(seconds=backend.expires) if backend.expires else None
+    for chord in results.take_quiet_chords(now - timedelta(seconds=lease), _LOOKED_AT):
+        counted += count(chord, expire_at, backend.chords.complete)
+    return counted

@@ -1,6 +1,7 @@
 """The contract between the core and its storages, and all that an adapter's author needs."""
 
 from fullresult.record import TaskQuery
+from fullresult.storage.chords import QuietChord, RecountingStorage
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import NoRoom, Refused, StorageError, Uncertain
@@ -74,6 +75,8 @@ __all__ = [
     "OutboxWriter",
     "OverlappingStorage",
     "PrefixStorage",
+    "QuietChord",
+    "RecountingStorage",
     "Refused",
     "ResultStorage",
     "ScheduleStorage",

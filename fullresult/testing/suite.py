@@ -15,6 +15,7 @@ from fullresult.testing.keep_schedules import Scheduling
 from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
 from fullresult.testing.outbox import Outboxes
+from fullresult.testing.recounting import Recounting
 from fullresult.testing.replays import Replaying
 from fullresult.testing.results import Results
 from fullresult.testing.runs import Runs
@@ -40,6 +41,7 @@ class StorageSuite(
     Results,
     Joining,
     Chords,
+    Recounting,
     Scheduling,
     Changing,
     Claiming,

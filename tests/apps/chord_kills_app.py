@@ -1,9 +1,10 @@
 """The tasks of `scenario_backend_app`, in a pool whose processes are killed while they join chords.
 
 `FULLRESULT_TEST_KILLS` names a folder. In it a mark is left for each body, so that each is killed
-for once; `FULLRESULT_TEST_KILL_AT` says where: "counted", when the last member is counted and
-nothing else is done; "joined", before the body is published; "sent", after that; or a number: at
-some line of Python below it, another for each body, after a member's end began to be written.
+for once; `FULLRESULT_TEST_KILL_AT` says where: "written", when the end of a member is written and
+not counted, on MongoDB, where these are two commands; "counted", when the last member is counted
+and nothing else is done; "joined", before the body is published; "sent", after that; or a number:
+at some line of Python below it, another for each body, after a member's end began to be written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from celery.app.task import Context
 from fullresult.results import bodies
 from fullresult.results.backend import FullResultBackend
 from fullresult.results.chords import Chords
+from fullresult_storage_mongo.chords import Joining
+from fullresult_storage_mongo.clients import Handle
+from fullresult_storage_mongo.held_connections import Command
 from tests.apps.scenario_backend_app import app, make_app
 
 __all__ = ["app", "make_app"]
@@ -80,6 +84,26 @@ def _done(
         sys.settrace(None)
 
 
+if os.environ.get("FULLRESULT_TEST_KILL_AT") == "written":
+    bodies._MARGIN = 0.5
+ending: list[Any] = []
+"""The body of the chord whose member ends in this process."""
+
+
+def _noted(
+    self: FullResultBackend, task_id: str, result: Any, request: Context, *more: Any, **how: Any
+) -> Any:
+    ending[:] = [callback] if (callback := getattr(request, "chord", None)) else []
+    return _done(self, task_id, result, request, *more, **how)
+
+
+def _joins(self: Joining, send: Command, handle: Handle) -> bool | None:
+    for callback in ending:
+        kill_once("written", callback)
+    return _join_on(self, send, handle)
+
+
+_join_on = Joining.join_on
 _mark_as_done = FullResultBackend.mark_as_done
 _send, _publish = Chords._send_or_fail, bodies.publish
 
@@ -95,6 +119,7 @@ def _killed_around(app: Any, callback: Any, results: list[Any]) -> None:
     kill_once("sent", callback)
 
 
-FullResultBackend.mark_as_done = _done  # type: ignore[method-assign, assignment]
+FullResultBackend.mark_as_done = _noted  # type: ignore[method-assign, assignment]
+Joining.join_on = _joins  # type: ignore[method-assign]
 Chords._send_or_fail = _killed_before  # type: ignore[method-assign]
 bodies.publish = _killed_around

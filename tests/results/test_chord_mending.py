@@ -1,20 +1,22 @@
-"""Bodies that whoever completed a chord did not send, or only in part: another sends the rest."""
+"""What whoever ended a member or completed a chord left undone: counts, and bodies to be sent."""
 
 from __future__ import annotations
 
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chord, group, signals
+from celery import Celery, chain, chord, group, signals
+from celery.exceptions import ChordError
 from kombu import Producer
 
 from fullresult import FullResult
 from fullresult.record import PENDING
-from fullresult.results import bodies, mender
+from fullresult.results import backend, bodies, mender
 from fullresult.results.chords import Chords
 from fullresult.results.mender import Mender
 from fullresult.results.shared import OWN
@@ -130,6 +132,125 @@ class Away:
             self.asked += 1
             raise StorageError("away")
         return getattr(self._storage, name)
+
+
+def recount(app: Celery) -> int:
+    storage = app.fullresult.storage
+    return mender.recount(app.backend, storage, storage, 0)
+
+
+@contextmanager
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever writes the end of a member is killed before he counts it."""
+    with monkeypatch.context() as killed:
+        killed.setattr(backend, "ending_of", lambda *_: None)
+        killed.setattr(Chords, "member_ended", lambda *_: None)
+        yield
+
+
+def test_a_member_that_ended_and_was_not_counted_is_counted(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = Header(app, 3)
+    header.tell(0)
+    with uncounted(monkeypatch):
+        header.tell(1)
+    header.tell(2)
+
+    early = header.bodies()
+    counted = [recount(app) for _ in range(3)]
+
+    assert early == []
+    assert counted == [0, 1, 0]  # the first look sees that some were counted since it began
+    assert header.bodies() == [[0, 1, 2]]
+    assert f"task {header.requests[1].id}, a member of chord" in caplog.text
+    assert mend(app) == 0
+
+
+def test_of_a_chord_that_is_not_complete_yet_what_was_left_out_is_counted(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = Header(app, 2)
+    with uncounted(monkeypatch):
+        header.tell(0)
+
+    assert recount(app) == 1
+    assert header.bodies() == []
+    header.tell(1)
+    assert header.bodies() == [[0, 1]]
+
+
+def test_a_member_that_failed_and_was_not_counted_fails_the_body(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = Header(app, 2)
+    with uncounted(monkeypatch):
+        header.fail(1, ValueError("spoilt"))
+        header.tell(0)
+
+    assert recount(app) == 2
+    assert header.bodies() == []
+    assert isinstance(header.result.result, ChordError)
+    assert "spoilt" in str(header.result.result)
+
+
+def test_a_member_that_failed_and_was_sent_again_is_not_counted(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who heals its chord sends the body."""
+    header = Header(app, 1)
+    with uncounted(monkeypatch):
+        header.fail(0, ValueError("spoilt"))
+    storage = app.fullresult.storage
+    record = storage.get(header.requests[0].id)
+    storage.write([record.sent_again("another", storage.now())])
+
+    assert recount(app) == 0
+
+
+def test_what_has_not_ended_is_not_counted(app: Celery) -> None:
+    header = Header(app, 2)
+    header.tell(0)
+    again = header.requests[1]
+    app.backend.store_result(again.id, ValueError("later"), "RETRY", request=again)
+
+    assert [recount(app) for _ in range(3)] == [0, 0, 0]
+
+
+def test_an_earlier_step_of_a_member_is_not_counted(app: Celery) -> None:
+    member, body = app.tasks["contract.member"], app.tasks["contract.body"]
+    chord([chain(member.s(0), member.si(1), member.si(2))])(body.s())
+    (first,) = requests(app)
+    assert first.group is None or first.chord is None
+    app.backend.mark_as_done(first.id, 0, first)
+
+    assert recount(app) == 0
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_end_of_an_earlier_run_is_not_counted_in_the_next(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """A frozen chord that is applied again has the same ids; the second of its runs began."""
+    member, body = app.tasks["contract.member"], app.tasks["contract.body"]
+    frozen = chord([member.s(0)], body.s())
+    frozen.freeze()
+    frozen.apply_async()
+    (first,) = requests(app)
+    app.backend.mark_as_done(first.id, 0, first)
+    first_bodies = messages(app)
+    frozen.apply_async()
+    (second,) = requests(app)
+
+    if ended:
+        with uncounted(monkeypatch):
+            app.fullresult.parts.recorder.started(second.id, second.task, second)
+            app.backend.mark_as_done(second.id, 0, second)
+    counted = recount(app)
+
+    assert second.chord["chord_run"] == 2
+    assert counted == int(ended)
+    assert [len(first_bodies), len(messages(app))] == [1, int(ended)]
 
 
 @pytest.mark.slow

@@ -1,0 +1,72 @@
+"""Counts the members of a chord that ended, and that nobody counted, from their records.
+
+Whoever was to count one was killed after its end was written. If the message of the task was
+acknowledged before, or Celery sees that the task has succeeded, nobody else hears of it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from uuid import uuid4
+
+from fullresult.record import FAILURE, SUCCESS, TaskRecord
+from fullresult.results import members
+from fullresult.storage import CompleteChord, QuietChord, RecountingStorage, ResultStorage
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 100
+"""Records in one read."""
+
+
+class Recount:
+    """Counts what is left out of the chords of one storage."""
+
+    def __init__(self, results: ResultStorage, recounting: RecountingStorage) -> None:
+        self._results = results
+        self._recounting = recounting
+
+    def __call__(
+        self,
+        chord: QuietChord,
+        expire_at: datetime | None,
+        complete: Callable[[CompleteChord, str], None],
+    ) -> int:
+        """Count those of *chord*; returns how many. If that completes it, *complete* is called.
+
+        Counting is idempotent: whoever counts one at the same moment does no harm. Raises
+        `StorageError`.
+        """
+        found = [*self._lacking(chord)]
+        for record, size, name in found:
+            logger.warning(
+                "fullresult: task %s, a member of chord %s, is %s and was not counted: it is now",
+                *(record.task_id, chord.chord_id, record.state),
+            )
+            call = uuid4().hex
+            if self._results.join_chord(chord.chord_id, name, size, expire_at, call=call):
+                complete(CompleteChord(*chord), call)
+        return len(found)
+
+    def _lacking(self, chord: QuietChord) -> Iterator[tuple[TaskRecord, int | None, str]]:
+        """Each with the size of the chord, as far as it knows, and its name."""
+        ended = self._recounting.find_ended_members(chord.chord_id)
+        if not ended:
+            return
+        names = self._results.get_members(chord.chord_id)
+        known = {*members.in_order(names, chord.run)}
+        ids = [task_id for task_id in ended if task_id not in known]
+        for start in range(0, len(ids), _AT_ONCE):
+            for record in self._results.get_results(ids[start : start + _AT_ONCE]):
+                told = members.told_by(record)
+                if told is not None and told.member.run == chord.run and _has_ended(record):
+                    yield record, told.size, told.member.name
+
+
+def _has_ended(record: TaskRecord) -> bool:
+    """True if this is the end of the member in its chord, and nobody deals with it otherwise."""
+    if record.state == FAILURE:
+        return record.resent is None
+    return record.state == SUCCESS
