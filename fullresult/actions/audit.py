@@ -92,8 +92,12 @@ class AuditLog:
         task_ids: Iterable[str],
         details: Mapping[str, Any] | None,
         outcome: str,
+        entry_id: str | None = None,
     ) -> None:
-        """Write that *actor* did *action* to these tasks at this moment."""
+        """Write that *actor* did *action* to these tasks at this moment.
+
+        With *entry_id*, only if there is no entry of that id; it is for at most 1,000 tasks.
+        """
         if details and self._redactor is not None:
             details = self._redactor.details(details)
         at, shown = self._now(), _plain(details or {})
@@ -101,7 +105,8 @@ class AuditLog:
         actor, action, outcome = words
         ids = list(dict.fromkeys(map(encoding.key, task_ids)))
         for some in _portions(ids):
-            entry = AuditEntry(_new_id(), at, actor, action, tuple(some), shown, outcome)
+            known = entry_id or new_entry_id()
+            entry = AuditEntry(known, at, actor, action, tuple(some), shown, outcome)
             self._storage.keep_audit(entry)
 
     def find(self, query: AuditQuery) -> list[AuditEntry]:
@@ -176,7 +181,7 @@ class Trail:
 
     def write_problem(self, task_ids: Iterable[str], error: BaseException) -> None:
         """Write one entry that says why the action failed."""
-        self.write(task_ids, {"problem": _clipped(encoding.safe_str(error))}, "failed")
+        self.write(task_ids, {"problem": problem_of(error)}, "failed")
 
 
 def filters_of(query: TaskQuery | None) -> dict[str, Any]:
@@ -201,11 +206,16 @@ def changes_of(
     return {**({"changed": changed} if changed else {}), **shown}
 
 
+def problem_of(error: BaseException) -> str:
+    """The text of *error*, as details of an audit entry have it."""
+    return _clipped(encoding.safe_str(error))
+
+
 def _clipped(text: str) -> str:
     return encoding.clip(text, _LONGEST_PROBLEM)
 
 
-def _new_id() -> str:
+def new_entry_id() -> str:
     """An id greater than those before, so that a listing is in order within a millisecond too."""
     return f"{time.time_ns():016x}{uuid4().hex[:16]}"
 

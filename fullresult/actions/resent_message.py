@@ -223,13 +223,18 @@ def _alone(embed: Mapping[str, Any]) -> dict[str, Any]:
     alone = dict(embed)
     if alone.get("chord"):
         alone["chord"] = None
-    if alone.get("chain"):
+    if isinstance(alone.get("chain"), list):
         alone["chain"] = [_outside(signature) for signature in alone["chain"]]
     return alone
 
 
-def _outside(signature: Mapping[str, Any]) -> dict[str, Any]:
-    options = signature.get("options") or {}
+def _outside(signature: Any) -> Any:
+    """*signature* in no chord or group. What is none stays: its worker says what is wrong."""
+    if not isinstance(signature, Mapping):
+        return signature
+    options = signature.get("options")
+    if not isinstance(options, Mapping):
+        return dict(signature)
     kept = {k: v for k, v in options.items() if k not in _MEMBERSHIP or v is None}
     return {**signature, "options": kept}
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.backends.base import DisabledBackend
 from celery.canvas import Signature, chain, chord
 from celery.result import AsyncResult
-from celery.states import PROPAGATE_STATES
 from celery.utils import uuid
 
-from fullresult.actions.audit import Actor, Trail
+from fullresult.actions.audit import Actor, Trail, problem_of
 from fullresult.actions.errors import CannotResend
+from fullresult.actions.forgotten import Forgotten
 from fullresult.actions.resend import Resender, check
-from fullresult.insight.surgery.plan import Again, How, Plan, Value
+from fullresult.actions.turns import Taken, take_turn
+from fullresult.insight.surgery.plan import KNOWN, Again, How, Item, Plan, Value
 from fullresult.insight.surgery.planner import Planner
 from fullresult.insight.surgery.signatures import body_alone
+from fullresult.insight.surgery.turns import last_turn
 from fullresult.record import TaskRecord
 from fullresult.record.headers import RETRY_OF
 from fullresult.recording.capture import CELERYS_HEADERS
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 _OURS = "fullresult_"
 """Headers that begin so tell how the first message was sent."""
-_VALUE = "celery.accumulate"
-"""A task that every worker has: with `index=0` it returns its first argument."""
 
 
 class Surgery:
@@ -65,10 +64,20 @@ class Surgery:
         self._task_id = task_id
         self._how: How | None = "fork" if args is not None or kwargs is not None else how
         self._args, self._kwargs = args, kwargs
+        self._seen: int | None = None
+        """The turn at which the last plan was made."""
 
-    def plan(self) -> Plan:
-        """What would be done. Raises `LookupError` for an unknown id."""
-        plan = Planner(self._storage).plan(self._task_id, self._how)
+    def plan(self, *, take_over: bool = False) -> Plan:
+        """What would be done. Raises `LookupError` for an unknown id.
+
+        With *take_over*, a turn that somebody else began and has not ended is no problem.
+        """
+        plan = self._plan(take_over=take_over)
+        self._seen = plan.turn
+        return plan
+
+    def _plan(self, *, take_over: bool) -> Plan:
+        plan = Planner(self._storage).plan(self._task_id, self._how, take_over=take_over)
         if plan.problem is None and plan.record is not None:
             try:
                 check(plan.record, self._args, self._kwargs, plan.rest or None)
@@ -76,85 +85,104 @@ class Surgery:
                 return plan._replace(problem=str(error))
         return plan
 
-    def run(self) -> AsyncResult[Any]:
+    def run(self, *, take_over: bool = False, turn: int | None = None) -> AsyncResult[Any]:
         """Do it. Returns the result of the task that was sent, or of the chord's body.
 
+        *turn* is that of the plan that a person saw; without it, that of the last `plan()`, if
+        there was one. If somebody took a turn since then, or takes it at this moment, nothing is
+        sent.
+        With *take_over*, a turn that was begun and never ended is taken over: make sure that its
+        process is dead.
+
         Raises `CannotResend`, and sends nothing, if the plan has a problem; `LookupError`; the
-        broker's errors.
+        broker's errors; `StorageError`, before the first message is sent.
         """
-        plan = self.plan()
+        plan = self._plan(take_over=take_over)
         changed = [n for n in ("args", "kwargs") if getattr(self, f"_{n}") is not None]
-        details = {"changed": changed} if changed else {}
-        trail = Trail(self._storage, self._recorder.redactor, self._actor, plan.how, details)
+        details: dict[str, Any] = {"changed": changed} if changed else {}
+        redactor = self._recorder.redactor
         try:
             if plan.problem is not None:
                 raise CannotResend(plan.problem)
-            result = self._done(plan)
+            seen = self._seen if turn is None else turn
+            if seen not in (None, plan.turn):
+                raise CannotResend(_said_of_last(self._storage, plan))
+            taken = take_turn(self._storage, redactor, self._actor, plan, details)
         except StorageError:
             raise
         except Exception as error:
+            trail = Trail(self._storage, redactor, self._actor, plan.how, details)
             trail.write_problem([self._task_id], error)
             raise
-        trail.done(self._task_id, str(result.id))
-        trail.flush()
+        return self._done(plan, taken)
+
+    def _done(self, plan: Plan, taken: Taken) -> AsyncResult[Any]:
+        kept = Forgotten(self._app, self._storage, self._recorder, plan.forget)
+        try:
+            kept.forget()
+            result, new_ids = self._sent(plan)
+        except BaseException as error:
+            with suppress(Exception):  # what it was raises, and not that it could not be put back
+                kept.put_back()
+            taken.end("failed", {"problem": problem_of(error)})
+            raise
+        taken.end("done", {"new_ids": new_ids})
         return result
 
-    def _done(self, plan: Plan) -> AsyncResult[Any]:
-        self._forget(plan.forget)
+    def _sent(self, plan: Plan) -> tuple[AsyncResult[Any], dict[str, str]]:
+        """Send it. Returns the new id of each task that runs again, too."""
         if plan.record is None:
             return self._heal(plan)
         resender = Resender(self._app, self._recorder)
-        return resender.resend(plan.record, self._args, self._kwargs, {}, plan.rest or None)
+        result = resender.resend(plan.record, self._args, self._kwargs, {}, plan.rest or None)
+        return result, {plan.record.task_id: str(result.id)}
 
-    def _forget(self, task_ids: Iterable[str]) -> None:
-        """Have nobody who asks at once read the error that kept these tasks from being sent."""
-        backend = self._app.backend
-        if isinstance(backend, DisabledBackend):
-            return
-        for task_id in task_ids:
-            with suppress(NotImplementedError):
-                if backend.get_state(task_id) in PROPAGATE_STATES:
-                    backend.forget(task_id)
-
-    def _heal(self, plan: Plan) -> AsyncResult[Any]:
+    def _heal(self, plan: Plan) -> tuple[AsyncResult[Any], dict[str, str]]:
         assert plan.body is not None
-        queue = next((each.record.queue for each in plan.header if isinstance(each, Again)), None)
-        header = [
-            self._value(each, queue) if isinstance(each, Value) else self._again(each)
-            for each in plan.header
-        ]
+        again = list(plan.again())
+        new = {record.task_id: uuid() for record in again}
+        queue = next((record.queue for record in again), None)
+        header = [self._item(item, queue, new) for item in plan.header]
         body = Signature.from_dict(body_alone(plan.body), app=self._app)
         result: AsyncResult[Any] = chord(header, body, app=self._app).apply_async()
         try:
-            self._mark(plan.header, header)
+            self._mark(again, new)
         except Exception:  # it was sent: an error would have the caller send it twice
             logger.exception(
                 "fullresult: the members of %s are not marked as sent again", result.id
             )
-        return result
+        return result, new
 
-    def _mark(self, members: Sequence[Again | Value], header: Sequence[Signature]) -> None:
-        """Note which of *members* were sent again: they are dealt with."""
+    def _mark(self, again: Sequence[TaskRecord], new: Mapping[str, str]) -> None:
+        """Note what was sent again: it is dealt with."""
         now = datetime.now(timezone.utc)
-        for member, sent in zip(members, header, strict=True):
-            if isinstance(member, Again):
-                first = sent.tasks[0] if isinstance(sent, chain) else sent
-                again = member.record.sent_again(first.options["task_id"], now)
-                if again is not None:
-                    self._recorder.writer.write(again)
+        for record in again:
+            event = record.sent_again(new[record.task_id], now)
+            if event is not None:
+                self._recorder.writer.write(event)
+
+    def _item(self, item: Item, queue: str | None, new: Mapping[str, str]) -> Signature:
+        if isinstance(item, Value):
+            return self._value(item, queue)
+        if isinstance(item, Again):
+            return self._again(item, new[item.record.task_id])
+        header = [self._item(each, queue, new) for each in item.header]
+        return chord(header, Signature.from_dict(dict(item.body), app=self._app), app=self._app)
 
     def _value(self, value: Value, queue: str | None) -> Signature:
-        options = {} if queue is None else {"queue": queue}
+        """Sent where a member runs again: there is a worker, or the body would not run anyway."""
+        where = queue or value.queue
+        options = {"ignore_result": False, **({} if where is None else {"queue": where})}
         return self._app.signature(
-            _VALUE, args=(value.value,), kwargs={"index": 0}, options=options, immutable=True
+            KNOWN, args=(value.value,), kwargs={"index": 0}, options=options, immutable=True
         )
 
-    def _again(self, again: Again) -> Signature:
+    def _again(self, again: Again, new_id: str) -> Signature:
         first = self._app.signature(
             again.record.name,
             args=tuple(again.record.args),
             kwargs=dict(again.record.kwargs),
-            options=_options(again.record),
+            options=_options(again.record, new_id),
             immutable=True,
         )
         if not again.rest:
@@ -163,7 +191,7 @@ class Surgery:
         return chain(first, *rest, app=self._app)
 
 
-def _options(record: TaskRecord) -> dict[str, Any]:
+def _options(record: TaskRecord, new_id: str) -> dict[str, Any]:
     """The options with which *record*'s task was sent, but for its ids and dates."""
     embed, headers = record.embed, record.headers
     own = {
@@ -182,4 +210,14 @@ def _options(record: TaskRecord) -> dict[str, Any]:
         "link_error": embed.get("errbacks") or None,
     }
     found = {name: value for name, value in known.items() if value is not None}
-    return {**found, "task_id": uuid(), "headers": {**own, RETRY_OF: record.task_id}}
+    return {**found, "task_id": new_id, "headers": {**own, RETRY_OF: record.task_id}}
+
+
+def _said_of_last(storage: Storage, plan: Plan) -> str:
+    turn = None if plan.workflow is None else last_turn(storage, plan.workflow)
+    if turn is None:
+        return "somebody operated on this workflow since its plan was shown: look at it again"
+    return (
+        f"{turn.begun.action} of this workflow was begun by {turn.told}, after its plan was shown: "
+        "look at it again"
+    )

@@ -380,7 +380,7 @@ class AuditStorage(Protocol):
     def keep_audit(self, entry: AuditEntry) -> None:
         """Keep *entry*; if its id is kept already, that entry stays as it is.
 
-        Returns once the entry cannot be lost.
+        Returns once the entry that is kept cannot be lost, and whoever asks finds it.
         """
         ...
 

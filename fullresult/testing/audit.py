@@ -153,6 +153,18 @@ class Auditing(Fixtures):
 
         assert found(log, limit=None) == [f"{number}" for number in reversed(range(40))]
 
+    def test_of_many_who_keep_one_id_at_once_all_see_who_was_first(self, log: AuditStorage) -> None:
+        def keep(number: int) -> str:
+            log.keep_audit(entry("turn", number, actor=f"{number}", task_ids=("a", f"{number}")))
+            (kept,) = log.find_audit(AuditQuery(task_id="a"))
+            return kept.actor
+
+        with ThreadPoolExecutor(8) as threads:
+            seen = [*threads.map(keep, range(24))]
+
+        (first,) = {*seen}
+        assert [each for each in range(24) if found(log, task_id=f"{each}")] == [int(first)]
+
     @pytest.mark.parametrize("call", CALLS)
     def test_a_storage_that_does_not_answer_of_the_log_is_a_storage_error(
         self, unreachable_url: str, opener: OpenStorage, call: str

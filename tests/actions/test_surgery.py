@@ -5,15 +5,26 @@ Long because one worker for each backend, which is dear, serves all operations.
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import chain, chord, group
 
+from fullresult import FullResult
 from fullresult.actions.errors import CannotResend
 from fullresult.record import NOT_RUN, TaskQuery, TaskRecord
 from tests.kit.backend_contract import CELERYS, OFTEN, PATIENCE, kinds, scene_on
-from tests.kit.workers import until
+from tests.kit.workers import ROOT, SETTINGS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +36,10 @@ if TYPE_CHECKING:
 
 _BACKENDS = kinds(
     *("redis", *OFTEN),
-    rarely=("fullresult-postgresql", "fullresult-mongodb", *CELERYS[1:]),
+    rarely=(
+        *("fullresult-postgresql", "fullresult-mongodb", "mongodb", *CELERYS[1:]),
+        *("redis on rabbitmq", "fullresult-postgresql on rabbitmq"),
+    ),
 )
 
 
@@ -134,6 +148,140 @@ def test_a_member_that_is_a_chain_broken_in_the_middle(running: Scene, gate: Pat
     record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
     assert record.result == [20, 4]
     assert instead_of(running, step).result == 2
+
+
+def stopped(running: Scene, gate: Path) -> str:
+    """The id of the task that failed at the gate, once all others have ended."""
+    found: list[str] = []
+
+    def settled() -> bool:
+        failures = running.full.find(state="FAILURE", name="scenario.pass_if_open")
+        found[:] = [each.task_id for each in failures if str(gate) in each.args]
+        return bool(found) and not running.full.find(state=("PENDING", "STARTED"))
+
+    assert until(settled)
+    return found[0]
+
+
+def test_a_body_that_is_a_group_runs_under_new_ids(running: Scene, gate: Path) -> None:
+    passing, body = (
+        running.task("pass_if_open"),
+        [running.task("total").s(), running.task("tell").s()],
+    )
+    header = [running.task("double").s(1), passing.s(5, str(gate))]
+    chord(header, group(body)).apply_async()
+    broken = stopped(running, gate)
+    gate.touch()
+    surgery = running.full.surgery(broken, "heal")
+
+    plan = surgery.plan()
+    surgery.run()
+
+    old = [part.task_id for part in plan.parts if part.fate == "first"]
+    assert [part.is_new for part in plan.parts] == [False, True, True, True]
+    results = []
+    for task_id in old:
+        again = TaskQuery(retry_of=task_id)
+        assert until(partial(running.full.count, again))
+        (new,) = running.full.find(retry_of=task_id)
+        results.append(running.eventually(new.task_id, lambda record: record.state == "SUCCESS"))
+    assert [record.result for record in results] == [7, [2, 5]]
+    second = running.full.surgery(broken, "heal").plan()
+    assert f"({old[0]}) of the body was sent as {results[0].task_id}" in str(second.problem)
+
+
+@pytest.mark.parametrize("asked", ["the member", "the body"])
+def test_a_chord_in_a_chord(running: Scene, gate: Path, asked: str) -> None:
+    double, passing = running.task("double"), running.task("pass_if_open")
+    inner = chord([double.s(1), passing.s(5, str(gate))], running.task("total").s())
+    body = chord([inner, double.s(3)], running.task("tell").s()).apply_async()
+    broken = stopped(running, gate)
+    gate.touch()
+    surgery = running.full.surgery(broken if asked == "the member" else body.id, "heal")
+
+    plan = surgery.plan()
+    surgery.run()
+
+    told = [(part.fate, part.depth) for part in plan.parts]
+    assert told == [("kept", 1), ("again", 1), ("kept", 0), ("first", 1), ("first", 1)]
+    record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
+    assert record.result == [7, 6]
+
+
+def test_two_processes_that_heal_at_once_run_the_body_once(running: Scene, gate: Path) -> None:
+    double, passing = running.task("double"), running.task("pass_if_open")
+    header = [double.s(1), passing.s(5, str(gate)), passing.s(7, str(gate))]
+    body = chord(header, running.task("tell").s()).apply_async()
+    stopped(running, gate)
+    gate.touch()
+    one, two = (str(each.id) for each in body.parent.results[1:])
+    celery = [sys.executable, "-m", "celery", "-A", running.module, "fullresult"]
+    healing = [
+        subprocess.Popen(
+            [*celery, "heal", each, "--yes"],
+            cwd=ROOT,
+            env={**os.environ, SETTINGS: json.dumps(running.settings)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for each in (one, two, one)
+    ]
+
+    told = [each.communicate(timeout=PATIENCE)[1] for each in healing]
+
+    assert sorted(each.returncode for each in healing) == [0, 1, 1], told
+    record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
+    assert (record.result, len(record.executions)) == ([2, 5, 7], 1)
+    assert [running.full.count(TaskQuery(retry_of=each)) for each in (one, two)] == [1, 1]
+
+
+def healed_in_a_child(running: Scene, task_id: str) -> int:
+    """The process, a child with an app of its own, that heals."""
+    child = os.fork()
+    if child == 0:
+        try:
+            app = import_module(running.module).make_app(running.settings)
+            FullResult(app).surgery(task_id, "heal").run(take_over=True)
+        finally:
+            os._exit(0)
+    return child
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(20))
+def test_a_heal_that_is_killed_is_taken_over_and_the_body_runs_once(
+    running: Scene, gate: Path, seed: int
+) -> None:
+    """Killed at any moment. A member whose message was not sent any more is PENDING: resend it."""
+    double, passing = running.task("double"), running.task("pass_if_open")
+    header = [passing.s(number, str(gate)) for number in range(3)]
+    body = chord([double.s(1), *header], running.task("tell").s()).apply_async()
+    broken = stopped(running, gate)
+    gate.touch()
+    child = healed_in_a_child(running, broken)
+    time.sleep(random.Random(seed).uniform(0, 0.3))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    lost: dict[str, float] = {}
+
+    def over() -> bool:
+        record = running.full.get(body.id)
+        if record is not None and record.state == "SUCCESS":
+            return True
+        try:
+            running.full.surgery(broken, "heal").run(take_over=True)
+        except CannotResend as error:
+            waiting = re.search(r"member (\S+) is PENDING", str(error))
+            if waiting and time.monotonic() - lost.setdefault(waiting[1], time.monotonic()) > 3:
+                running.full.resend(waiting[1])
+                lost[waiting[1]] = time.monotonic()
+        return False
+
+    assert until(over)
+    record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
+    assert (record.result, len(record.executions)) == ([2, 0, 1, 2], 1)
+    assert record.published_again is None
 
 
 def test_a_group_in_a_chain_then_two_steps(running: Scene, gate: Path) -> None:

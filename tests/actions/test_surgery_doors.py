@@ -79,8 +79,9 @@ def test_a_command_asks_and_sends(app: Celery, full: FullResult, broken: str) ->
     (new,) = sent(app)
     assert result.stdout.split() == [new]
     assert full.get(new).retry_of == broken  # type: ignore[union-attr]
-    (entry,) = full.audit_log(action="resume")
-    assert (entry.task_ids, entry.outcome) == ((broken,), "done")
+    done, begun = full.audit_log(action="resume", task_id=broken)
+    assert (begun.outcome, done.outcome) == ("begun", "done")
+    assert done.details["new_ids"] == {broken: new}
 
 
 def test_a_plan_as_json(app: Celery, broken: str) -> None:
@@ -137,8 +138,11 @@ def test_a_page_shows_the_plan_and_acts_once(app: Celery, full: FullResult, brok
     (new,) = sent(app)
     assert new in answer.words
     assert browser.submit(preview.form("/surgery")).status == 409
-    (entry,) = full.audit_log(action="resume")
-    assert entry.details["by"] == "web"
+    entries = full.audit_log(action="resume")
+    assert [(each.outcome, each.details["by"]) for each in entries] == [
+        ("done", "web"),
+        ("begun", "web"),
+    ]
 
 
 def test_a_page_offers_to_heal_a_member_and_says_what_is_in_the_way(

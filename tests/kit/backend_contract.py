@@ -96,8 +96,10 @@ def place_of(kind: str, request: pytest.FixtureRequest, directory: Path) -> Iter
         with servers.redis_database(request.getfixturevalue("redis_server")) as url:
             yield Place(kind, {"result_backend": url})
         return
-    with workers.storage(storage, request, directory) as url:
-        if family == "fullresult":
+    with workers.storage(storage or family, request, directory) as url:
+        if family == "mongodb":
+            yield Place(kind, {"result_backend": url})
+        elif family == "fullresult":
             yield Place(kind, {"result_backend": "fullresult://", "fullresult_storage": url})
         else:
             engine = url.replace("postgresql://", "postgresql+psycopg://")
@@ -116,12 +118,23 @@ def current(app: Celery) -> Iterator[None]:
 
 
 @contextmanager
+def _broker_of(family: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    lend = servers.rabbitmq_vhost if family else servers.redis_database
+    with lend(request.getfixturevalue(f"{family or 'redis'}_server")) as url:
+        yield url
+
+
+@contextmanager
 def scene_on(
     kind: str, request: pytest.FixtureRequest, directory: Path, **settings: Any
 ) -> Iterator[workers.Scene]:
-    """An app that keeps results in a backend of *kind*, for workers; all is recorded, too."""
+    """An app that keeps results in a backend of *kind*, for workers; all is recorded, too.
+
+    Its broker is Redis, or RabbitMQ if *kind* is so: "redis on rabbitmq".
+    """
+    kind, _, family = kind.partition(" on ")
     with (
-        servers.redis_database(request.getfixturevalue("redis_server")) as broker,
+        _broker_of(family, request) as broker,
         place_of(kind, request, directory / "results") as place,
         workers.scene(
             broker,

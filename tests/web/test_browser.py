@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
+from celery import chain
 from playwright.sync_api import Error, expect, sync_playwright
 
 from fullresult.config.passwords import hash_password
@@ -548,3 +549,24 @@ def test_pictures_are_taken(app: Celery, chromium: Browser, address: str, scheme
         page.goto(path)
         page.screenshot(path=PICTURES / f"web-{name}-{scheme}.png")
     context.close()
+
+
+def test_a_chain_goes_on_from_its_page_and_once_for_two_who_look(app: Celery, page: Page) -> None:
+    charge = app.tasks["shop.charge"]
+    first = str(chain(charge.s(1), charge.s(), charge.s()).apply_async().parent.parent.id)
+    known: dict[str, Any] = {"date_started": samples.NOON, "exception_type": "OSError"}
+    app.fullresult.storage.write([samples.became(first, FAILURE, worker="w1@host", **known)])
+    browsing.sent(app)
+    late = page.context.new_page()
+    for each in (page, late):
+        each.goto(f"/task?id={first}")
+        each.get_by_role("link", name="Go on with the chain…").click()
+        expect(each.get_by_text("never ran, and will")).to_have_count(2)
+
+    page.get_by_role("button", name="Go on with the chain").click()
+
+    (new,) = (message["id"] for message in browsing.sent(app))
+    expect(page).to_have_url(re.compile(f"/task\\?id={new}"))
+    late.get_by_role("button", name="Go on with the chain").click()
+    expect(late.get_by_text("Nothing was sent")).to_be_visible()
+    assert browsing.sent(app) == []

@@ -33,6 +33,12 @@ _SHOWN = 40
 
 def _operation(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
+        click.option(
+            "--take-over",
+            is_flag=True,
+            help="Go on although somebody began and has not ended. See that the process is dead "
+            "first: the refusal says who it is, and where.",
+        ),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON."),
         click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing."),
@@ -140,10 +146,11 @@ def _operate(
     dry_run: bool,
     as_json: bool,
     yes: bool,
+    take_over: bool,
 ) -> None:
     actor = actor_here("command line", unwritten=say_unwritten)
     surgery = full.operating(actor, task_id, how, **arguments)
-    plan = _planned(surgery)
+    plan = _planned(surgery, take_over=take_over)
     if as_json:
         say(dumps(plain(plan.document())))
     elif dry_run or not yes or plan.problem:
@@ -157,7 +164,7 @@ def _operate(
     if not yes:
         click.confirm(f"{how.capitalize()}?", abort=True, err=True)
     try:
-        result = surgery.run()
+        result = surgery.run(take_over=take_over)
     except StorageError:
         raise
     except Exception as error:  # of the broker's library, too
@@ -166,9 +173,9 @@ def _operate(
         say(safe(str(result.id)))
 
 
-def _planned(surgery: Surgery) -> Plan:
+def _planned(surgery: Surgery, *, take_over: bool) -> Plan:
     try:
-        return surgery.plan()
+        return surgery.plan(take_over=take_over)
     except LookupError as error:
         raise Failure(one_line(safe_str(error.args[0]))) from error
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from fullresult.insight.surgery.signatures import Signature
 from fullresult.record import TaskRecord
 
+KNOWN = "celery.accumulate"
+"""A task that every worker has: with `index=0` it returns its first argument."""
 How = Literal["resume", "heal", "fork"]
 Fate = Literal["kept", "again", "first"]
 
@@ -29,6 +33,8 @@ class Value(NamedTuple):
     """A member of a chord that has ended: its result stands in its place."""
 
     value: Any
+    queue: str | None
+    """Where its task was sent."""
 
 
 class Again(NamedTuple):
@@ -36,6 +42,36 @@ class Again(NamedTuple):
 
     record: TaskRecord
     rest: tuple[Signature, ...]
+
+
+class Inner(NamedTuple):
+    """A member of a chord that is a chord itself, whose body never ran."""
+
+    header: tuple[Item, ...]
+    body: Signature
+
+
+Item = Value | Again | Inner
+
+
+class Workflow(NamedTuple):
+    """What one turn at a time is of: tasks that must not be sent twice."""
+
+    kind: str
+    """"fork", whose tasks have new ids, or "go on"."""
+    task_id: str
+    """The first task that would be sent under its own id. It is named in each turn's entries."""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.kind} {self.task_id}".encode()).hexdigest()[:40]
+
+    def begun_id(self, number: int) -> str:
+        """The id of the entry that begins the turn of that number."""
+        return f"0 turn {number} of {self.digest}"
+
+    def end_id(self, number: int, unique: str) -> str:
+        return f"{unique} end turn {number} of {self.digest}"
 
 
 class Plan(NamedTuple):
@@ -53,10 +89,20 @@ class Plan(NamedTuple):
     """What is sent again, in a resume or a fork."""
     rest: tuple[Signature, ...] | None = None
     """The later steps to send with it; None: those of its message."""
-    header: tuple[Value | Again, ...] = ()
+    header: tuple[Item, ...] = ()
     body: Signature | None = None
     forget: tuple[str, ...] = ()
     """Ids under which a result backend may have the error of the task that failed."""
+    workflow: Workflow | None = None
+    """What one turn at a time is of."""
+    turn: int = 0
+    """The number of the last turn that somebody took, seen before the records were read."""
+
+    def again(self) -> Iterator[TaskRecord]:
+        """The records of the tasks that are sent again."""
+        if self.record is not None:
+            yield self.record
+        yield from again_in(self.header)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON can hold it."""
@@ -66,5 +112,15 @@ class Plan(NamedTuple):
             "problem": self.problem,
             "instead": self.instead,
             "warnings": list(self.warnings),
+            "turn": self.turn,
             "parts": [part._asdict() for part in self.parts],
         }
+
+
+def again_in(items: Iterable[Item]) -> Iterator[TaskRecord]:
+    """The records of the members that run again, of chords in them too."""
+    for item in items:
+        if isinstance(item, Again):
+            yield item.record
+        elif isinstance(item, Inner):
+            yield from again_in(item.header)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fullresult.record import TaskRecord
+from fullresult.record.headers import RETRY_OF
 
 Signature = dict[str, Any]
 _MEMBERSHIP = frozenset({"chord", "group_id", "group_index", "root_id", "parent_id"})
@@ -58,8 +59,40 @@ def membership_of(record: TaskRecord) -> Membership | None:
 
 
 def _membership(group_id: Any, index: Any, body: Mapping[str, Any], last_id: str) -> Membership:
-    place = index if isinstance(index, int) else None
+    is_place = isinstance(index, int) and not isinstance(index, bool) and index >= 0
+    place = index if is_place else None
     return Membership(str(group_id), place, dict(body), last_id)
+
+
+def membership_of_body(body: Signature) -> Membership | None:
+    """The chord that the *body* of another, or the last step of its chain, is a member of."""
+    options = options_of(_last_of(body))
+    outer, group_id = options.get("chord"), options.get("group_id")
+    if not isinstance(outer, Mapping) or not group_id:
+        return None
+    last_id = str(options.get("task_id") or "")
+    return _membership(group_id, options.get("group_index"), outer, last_id)
+
+
+def _last_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The last step of *body*, if it is a chain; else *body*."""
+    kwargs = body.get("kwargs")
+    inner = _list(kwargs.get("tasks")) if isinstance(kwargs, Mapping) else []
+    after = _list(options_of(body).get("chain"))
+    if after:
+        found = after[0]
+    elif body.get("subtask_type") == "chain" and inner:
+        found = inner[-1]
+    else:
+        return body
+    return found if isinstance(found, Mapping) else body
+
+
+def outermost(body: Signature) -> Signature:
+    """The body of the outermost chord around the one that ends with *body*."""
+    while (outer := membership_of_body(body)) is not None:
+        body = outer.body
+    return body
 
 
 def size_of(body: Mapping[str, Any]) -> int | None:
@@ -77,6 +110,12 @@ def tasks_in(signature: Any, depth: int = 0) -> Iterator[tuple[str, str, int]]:
 
     Errbacks, links and the body of a chord that it is itself a member of are none of them.
     """
+    for task, below in _plain(signature, depth):
+        yield str(options_of(task)["task_id"]), str(task.get("task")), below
+
+
+def _plain(signature: Any, depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """The signatures of single tasks in *signature* that have an id, each with its depth."""
     if depth > _DEEPEST:
         raise TooDeep("a signature is nested more than 100 levels deep")
     if not isinstance(signature, Mapping):
@@ -85,21 +124,30 @@ def tasks_in(signature: Any, depth: int = 0) -> Iterator[tuple[str, str, int]]:
     kind, inner = signature.get("subtask_type"), kwargs if isinstance(kwargs, Mapping) else {}
     if kind in ("chain", "group"):
         for task in _list(inner.get("tasks")):
-            yield from tasks_in(task, depth + (kind == "group"))
+            yield from _plain(task, depth + (kind == "group"))
     elif kind == "chord":
         header = inner.get("header")
         tasks = header if isinstance(header, list) else [header]
         for task in tasks:
-            yield from tasks_in(task, depth + 1)
-        yield from tasks_in(inner.get("body"), depth)
+            yield from _plain(task, depth + 1)
+        yield from _plain(inner.get("body"), depth)
     elif options.get("task_id"):
-        yield str(options["task_id"]), str(signature.get("task")), depth
+        yield signature, depth
     for task in reversed(_list(options.get("chain"))):
-        yield from tasks_in(task, depth)
+        yield from _plain(task, depth)
 
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def first_id_of(signature: Signature) -> str | None:
+    """The id of the first task that *signature* would publish, or of that whose place it takes."""
+    for task, _ in _plain(signature, 0):
+        headers = options_of(task).get("headers")
+        old = headers.get(RETRY_OF) if isinstance(headers, Mapping) else None
+        return str(old or options_of(task)["task_id"])
+    return None
 
 
 def alone(signature: Signature) -> Signature:
@@ -109,29 +157,53 @@ def alone(signature: Signature) -> Signature:
 
 
 def body_alone(body: Signature) -> Signature:
-    """The *body* of a chord, without what a run of that chord knew of itself."""
+    """The *body* of a chord, of no other chord, and without what a run of its own knew of itself.
+
+    If it is a chain, its last step is in no other chord either.
+    """
     options = {k: v for k, v in options_of(body).items() if k not in ("root_id", "parent_id")}
-    return {**{k: v for k, v in body.items() if k not in _OF_RUN}, "options": options}
+    found = {**{k: v for k, v in body.items() if k not in _OF_RUN}, "options": options}
+    if membership_of_body(body) is None:
+        return found
+    kwargs, after = body.get("kwargs"), _list(options.get("chain"))
+    if after:
+        options["chain"] = [alone(dict(after[0])), *after[1:]]
+    elif body.get("subtask_type") == "chain" and isinstance(kwargs, Mapping):
+        tasks = _list(kwargs.get("tasks"))
+        found["kwargs"] = {**kwargs, "tasks": [*tasks[:-1], alone(dict(tasks[-1]))]}
+    return alone(found)
 
 
-def renewed(value: Any, new_id: Callable[[str], str], depth: int = 0) -> Any:
+def renewed(
+    value: Any, new_id: Callable[[str], str], depth: int = 0, *, marked: bool = False
+) -> Any:
     """*value*, signatures, with *new_id* of each id of a task or group that they would publish.
 
-    Arguments of tasks stay as they are.
+    If *marked*, each task names in its headers the one whose place it takes. Arguments of tasks
+    stay as they are.
     """
     if depth > _DEEPEST:
         raise TooDeep("a signature is nested more than 100 levels deep")
+
+    def below(item: Any) -> Any:
+        return renewed(item, new_id, depth + 1, marked=marked)
+
     if isinstance(value, (list, tuple)):
-        return [renewed(item, new_id, depth + 1) for item in value]
+        return [below(item) for item in value]
     if not isinstance(value, Mapping) or "subtask_type" not in value:
         return value
     found = {key: item for key, item in value.items() if key not in _OF_RUN}
     if value.get("subtask_type") in ("chain", "group", "chord"):
         kwargs = value.get("kwargs")
         if isinstance(kwargs, Mapping):
-            found["kwargs"] = {k: renewed(v, new_id, depth + 1) for k, v in kwargs.items()}
-    options = {k: renewed(v, new_id, depth + 1) for k, v in options_of(value).items()}
+            found["kwargs"] = {k: below(v) for k, v in kwargs.items()}
+    options = {k: below(v) for k, v in options_of(value).items()}
+    old = options.get("task_id")
     for name in _IDS & options.keys():
         if isinstance(options[name], str):
             options[name] = new_id(options[name])
+    if marked and old and value.get("subtask_type") is None:
+        headers = options.get("headers")
+        known = headers if isinstance(headers, Mapping) else {}
+        options["headers"] = {**known, RETRY_OF: known.get(RETRY_OF, str(old))}
     return {**found, "options": options}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fullresult.web.forms import Form
 
 MOST_PARTS = 200
+_DIGITS = 10
+"""Of the number of a turn, fewer than these."""
 _TITLES: dict[How, str] = {
     "resume": "Go on with the chain",
     "heal": "Retry in its chord",
@@ -61,22 +63,28 @@ def preview(request: Request) -> Response:
         return site.error(request, 400, "Say which task, and resume, heal or fork.")
     task_id, how = asked
     try:
-        plan = site.full.surgery(task_id, how).plan()
+        surgery = site.full.surgery(task_id, how)
+        plan = surgery.plan()
+        taking_over = surgery.plan(take_over=True) if plan.problem else plan
     except LookupError:
         return site.error(request, 404, "No task with this id is recorded.")
     return site.render(
         request, "surgery.html", plan=plan, title=_TITLES[how],
-        parts_shown=plan.parts[:MOST_PARTS], more=max(len(plan.parts) - MOST_PARTS, 0),
+        may_take_over=taking_over.problem is None, parts_shown=plan.parts[:MOST_PARTS],
+        more=max(len(plan.parts) - MOST_PARTS, 0),
     )  # fmt: skip
 
 
-def operate(request: Request, _: Form, person: Person) -> Response:
+def operate(request: Request, form: Form, person: Person) -> Response:
     """Do what the preview showed, planned anew."""
     site, asked = site_of(request), _asked(request)
     if asked is None:
         return site.error(request, 400, "Say which task, and resume, heal or fork.")
     try:
-        result = site.full.operating(actor_of(request, person), *asked).run()
+        surgery = site.full.operating(actor_of(request, person), *asked)
+        seen, take_over = form.get("turn"), bool(form.get("take_over"))
+        turn = int(seen) if seen.isdecimal() and len(seen) < _DIGITS else None
+        result = surgery.run(take_over=take_over, turn=turn)
     except StorageError:
         raise
     except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
