@@ -29,7 +29,7 @@ nox.options.default_venv_backend = "virtualenv"
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Watch a real worker being remembered."""
+    """Watch a real worker being remembered; on a terminal, to the end in the pages."""
     session.install("-e", ".[web]")
     session.run("python", "-m", "fullresult", "demo", *session.posargs)
 

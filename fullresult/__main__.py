@@ -15,7 +15,10 @@ def main() -> None:
 
 @main.command()
 def demo() -> None:
-    """Watch a real worker being remembered. Takes half a minute; needs no server."""
+    """Watch a real worker being remembered. Takes half a minute; needs no server.
+
+    On a terminal it ends with a link to its tasks in the pages, until Ctrl-C.
+    """
     from fullresult.cli.demo.story import tell
 
     tell()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fullresult.cli.table import columns_of_terminal
 from fullresult.cli.terminal import dim, fit, in_colour, say, width
 from fullresult.insight.words import call, ending, span
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from fullresult.record import TaskRecord
 
 _LONGEST_CALL = 48
-_LONGEST_ENDING = 58
+_BEFORE = 26
+"""Columns before the call."""
+_LEGIBLE = 40
+"""Columns below which the end has a line of its own."""
 
 
 class Feed:
@@ -44,13 +48,21 @@ class Feed:
         if self._seen.get(record.task_id) == now:
             return
         self._seen[record.task_id] = now
-        shown = fit(call(record), _LONGEST_CALL)
-        room = " " * (_LONGEST_CALL - width(shown))
+        columns = columns_of_terminal()
+        longest = min(_LONGEST_CALL, columns - _BEFORE)
+        shown = fit(call(record), longest)
         since = f"{time.monotonic() - self._began:6.1f} s"
         state = in_colour(record.state, f"{record.state:<14}")
-        end = fit(_ending(record), _LONGEST_ENDING)
-        tail = f"{room}  {dim(end)}" if end else ""
-        say(f"{dim(since)}  {state} {shown}{tail}")
+        say(f"{dim(since)}  {state} {shown}{self._tail(record, longest - width(shown))}")
+
+    def _tail(self, record: TaskRecord, gap: int) -> str:
+        """How it ended: behind the call, or where that is too narrow on the next line."""
+        if not (end := _ending(record)):
+            return ""
+        room = columns_of_terminal() - _BEFORE - _LONGEST_CALL - 2
+        if room >= _LEGIBLE:
+            return f"{' ' * (gap + 2)}{dim(fit(end, room))}"
+        return f"\n{' ' * _BEFORE}{dim(fit(end, columns_of_terminal() - _BEFORE))}"
 
 
 def _ending(record: TaskRecord) -> str:
@@ -59,4 +71,4 @@ def _ending(record: TaskRecord) -> str:
         parts.append(f"attempt {record.retries + 1}")
     if record.runtime and record.runtime > 1:
         parts.append(f"after {span(record.runtime)}")
-    return " ".join((*parts, ending(record)))
+    return " ".join((*parts, ending(record))).rstrip()

@@ -34,6 +34,8 @@ app.conf.update(
     fullresult_storage=f"sqlite:///{HERE / 'fullresult.db'}",
     # What is to run later waits in the storage: retries, too.
     fullresult_schedule_eta=True,
+    # A worker that was killed is missed after 2.5 s, and not after 25 s.
+    fullresult_heartbeat="1s",
 )
 FullResult(app)
 

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,17 +19,16 @@ from celery.result import AsyncResult
 
 from fullresult.cli.demo.feed import Feed
 from fullresult.cli.demo.interrupts import as_exceptions
+from fullresult.cli.demo.pasted import celery, run
 from fullresult.cli.demo.worker import Worker, running
-from fullresult.cli.record_page import page_of
-from fullresult.cli.schedule_table import show_schedules
-from fullresult.cli.table import STALE_COLUMNS, show_records
-from fullresult.cli.terminal import bold, dim, fit, in_colour, say
+from fullresult.cli.table import columns_of_terminal, short
+from fullresult.cli.terminal import bold, dim, fit, in_colour, is_terminal, say
 from fullresult.extension import FullResult
 from fullresult.insight.words import ending, local_exactly
 from fullresult.record import FINISHED, STARTED, TaskRecord
 
-_STALE_AFTER = timedelta(seconds=2)
-_NAME = "celery -A shop fullresult"
+_PATIENCE = 15.0
+"""Seconds that a worker which was killed has to be missed in."""
 
 
 def tell() -> None:
@@ -65,14 +63,15 @@ def _story(directory: Path) -> None:
         _power_cut(shop, feed, day)
     # It boots while we read.
     with running(directory, "night") as night:
-        _look(full, charge.id)
-        _stale(full)
-        _later(shop, full)
+        _look(shop, charge.id)
+        _orphans(shop, full)
+        _later(shop)
         new = _send_again(shop, full, feed, charge.id, night)
         night.ask_to_stop()
         _compare(full, charge.id, new)
         _farewell(directory, charge.id)
     say(dim("Both workers have ended; nothing is left running."))
+    _pages(shop)
 
 
 def _open_shop(directory: Path) -> ModuleType:
@@ -114,61 +113,46 @@ def _power_cut(shop: ModuleType, feed: Feed, day: Worker) -> None:
     say("Nothing in Celery will ever mention this task again.")
 
 
-def _look(full: FullResult, task_id: str) -> None:
+def _look(shop: ModuleType, task_id: str) -> None:
     _chapter("What is remembered")
-    _command("list")
-    show_records(full.find(), table=True)
-    _chapter("One failure in full")
-    _command(f"show {task_id}")
-    _page(full, task_id)
+    run(shop.app, "list")
+    _chapter("One failure in full: the first characters of an id are enough")
+    run(shop.app, f"show {short(task_id)}")
 
 
-def _page(full: FullResult, task_id: str) -> None:
-    record = full.get(task_id)
-    assert record
-    for line in page_of(record, full.find(retry_of=task_id)):
-        say(f"  {line}".rstrip())
-
-
-def _stale(full: FullResult) -> None:
-    _chapter("What never came back")
-    seconds = _STALE_AFTER.total_seconds()
-    _command(f"stale --seconds {seconds:.0f}")
-    deadline = time.monotonic() + 10
-    while not (found := full.get_stale_tasks(_STALE_AFTER)) and time.monotonic() < deadline:
+def _orphans(shop: ModuleType, full: FullResult) -> None:
+    _chapter("What never came back: its worker was not heard of for two heartbeats and a half")
+    deadline = time.monotonic() + _PATIENCE
+    while not full.get_orphaned_tasks() and time.monotonic() < deadline:
         time.sleep(0.1)
-    show_records(found, STALE_COLUMNS, table=True)
+    run(shop.app, "orphans")
 
 
-def _later(shop: ModuleType, full: FullResult) -> None:
+def _later(shop: ModuleType) -> None:
     _chapter("What is to run in a month waits in the storage, in no worker's memory")
     task = shop.receipt.apply_async((3,), {"to": "dan@example.org"}, countdown=30 * 86_400)
-    _command("scheduled")
-    show_schedules(full, full.scheduled(), table=True)
-    _command(f"cancel {task.id}")
-    full.cancel(task.id)
-    record = full.get(task.id)
-    assert record
-    say(f"{task.id} is {in_colour(record.state, record.state)}, and will not be sent.")
+    run(shop.app, "scheduled")
+    run(shop.app, f"cancel {short(task.id)} --yes")
+    run(shop.app, "list --state REVOKED")
 
 
 def _send_again(shop: ModuleType, full: FullResult, feed: Feed, task_id: str, night: Worker) -> str:
     _chapter("The bank opens: the failed charge is sent again, byte for byte, under a new id")
     shop.BANK_IS_CLOSED.unlink()
-    _command(f"resend {task_id}")
-    new = str(full.resend(task_id).id)
-    say(f"{task_id} → {new}")
+    run(shop.app, f"resend {short(task_id)} --yes")
+    (new,) = full.find(retry_of=task_id)
     night.wait_until_ready()
-    feed.until(lambda records: records[new].state in FINISHED)
-    return new
+    feed.until(lambda records: records[new.task_id].state in FINISHED)
+    return new.task_id
 
 
 def _compare(full: FullResult, old_id: str, new_id: str) -> None:
     _chapter("The new record beside the old, which stays as it was")
     records = [record for task_id in (old_id, new_id) if (record := full.get(task_id))]
     rows = [_column(record) for record in records]
+    room = min((columns_of_terminal() - 16) // 2, 40)
     for label in rows[0]:
-        cells = [fit(row[label], 40).ljust(40) for row in rows]
+        cells = [fit(row[label], room).ljust(room) for row in rows]
         if label == "state":
             cells = [
                 in_colour(record.state, cell) for record, cell in zip(records, cells, strict=True)
@@ -178,9 +162,9 @@ def _compare(full: FullResult, old_id: str, new_id: str) -> None:
 
 def _column(record: TaskRecord) -> dict[str, str]:
     return {
-        "id": record.task_id,
+        "id": short(record.task_id),
         "state": record.state,
-        "re-send of": record.retry_of or "",
+        "re-send of": short(record.retry_of or ""),
         "published": local_exactly(record.date_published) if record.date_published else "",
         "worker": record.worker or "",
         "args": str(record.args),
@@ -190,35 +174,35 @@ def _column(record: TaskRecord) -> dict[str, str]:
 
 
 def _farewell(directory: Path, task_id: str) -> None:
-    celery = _celery()
+    name = f"{celery()} -A shop"
     _chapter("Now you: paste these, look into shop.py, change it")
     for line in (
         f"cd {shlex.quote(str(directory))}",
-        f"{celery} -A shop fullresult web   # these very tasks in a browser{_missing_pages()}",
-        f"{celery} -A shop fullresult list",
-        f"{celery} -A shop fullresult list --kwarg to=ann@example.org --json",
-        f"{celery} -A shop fullresult show {task_id}",
-        f"{celery} -A shop fullresult stale --seconds 2",
-        f"{celery} -A shop fullresult --help",
-        f"{celery} -A shop worker --concurrency 2   # and send, fail, kill, look again",
+        f"{name} fullresult web   # these very tasks in a browser{_missing_pages()}",
+        f"{name} fullresult list",
+        f"{name} fullresult list --kwarg to=ann@example.org --json",
+        f"{name} fullresult show {short(task_id)}",
+        f"{name} fullresult failures",
+        f"{name} fullresult --help",
+        f"{name} worker --concurrency 2   # and send, fail, kill, look again",
     ):
         say(f"  {line}")
     say()
     say(f"Done with it? rm -r {shlex.quote(str(directory))}")
 
 
+def _pages(shop: ModuleType) -> None:
+    """Before a person at a terminal: serve the pages of these tasks until Ctrl-C."""
+    person = sys.stdin.isatty() and is_terminal() and "CI" not in os.environ
+    if person and not _missing_pages():
+        _chapter("These very tasks in a browser: open the link. Ctrl-C ends the demo")
+        run(shop.app, "web --port 0")
+
+
 def _missing_pages() -> str:
     """What to install first for the pages; nothing if all is there."""
-    there = all(find_spec(name) for name in ("starlette", "jinja2", "uvicorn"))
+    there = all(find_spec(name) for name in ("starlette", "jinja2", "uvicorn", "prometheus_client"))
     return "" if there else ", after pip install 'fullresult[web]'"
-
-
-def _celery() -> str:
-    """The `celery` command beside this Python, whatever the PATH."""
-    script = Path(sys.executable).with_name("celery")
-    return (
-        shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m celery"
-    )
 
 
 @contextmanager
@@ -234,7 +218,3 @@ def _started(directory: Path, name: str) -> Iterator[Worker]:
 def _chapter(title: str) -> None:
     say()
     say(bold(f"— {title}"))
-
-
-def _command(words: str) -> None:
-    say(dim(f"$ {_NAME} {words}"))
