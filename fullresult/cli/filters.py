@@ -33,7 +33,7 @@ _WHICH = (
     click.option(
         "--since",
         type=when,
-        help="Created since: 2h, 90m, '1d ago', 2026-01-31, 2026-01-31T14:00 (local time).",
+        help="Created since: 2h, '1d ago', yesterday, 2026-01-31, 2026-01-31T14:00 (local time).",
     ),
     click.option("--until", type=when, help="Created before; like --since."),
     click.option(

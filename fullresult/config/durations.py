@@ -6,11 +6,21 @@ import re
 from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_WORDS = {
+    "second": "s",
+    "sec": "s",
+    "minute": "m",
+    "min": "m",
+    "hour": "h",
+    "day": "d",
+    "week": "w",
+}
+_UNITS |= {name: _UNITS[unit] for word, unit in _WORDS.items() for name in (word, f"{word}s")}
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})(?![a-z])")
 
 
 def duration(text: str) -> timedelta:
-    """A length of time as people write it: `90m`, `1h30m`, `2d`, or seconds as a bare number.
+    """A length of time as people write it: `90m`, `1h30m`, `2 days`, or seconds as a bare number.
 
     Raises `ValueError`.
     """

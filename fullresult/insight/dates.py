@@ -14,6 +14,8 @@ FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LONGEST = timedelta(days=365_000)
 """About 1,000 years. Greater lengths, subtracted from now, could lead to before year 1."""
 _SHOWN = 20
+_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+"""Each is the beginning of that day."""
 _ISO = re.compile(r"\d{4}-?\d\d")
 
 
@@ -46,37 +48,51 @@ def bounded(length: timedelta) -> timedelta:
 
 
 def past(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
-    """A point in time, in UTC: `2h`, `2h ago`, `now`, `2026-01-31`, `2026-01-31T14:00`.
+    """A point in time, in UTC: `2h ago`, `2h`, `now`, `yesterday`, an ISO date as `2026-01-31`.
 
-    An ISO date without an offset is in *zone*; None: this machine's. Raises `ValueError`.
+    A day, and an ISO date without an offset, is in *zone*; None: this machine's. Raises
+    `ValueError`.
     """
     typed = text.strip()
     try:
-        if typed.lower() == "now":
-            return now
+        if (named := _named(typed.lower(), now, zone)) is not None:
+            return named
         if not _ISO.match(typed) and (ago := re.fullmatch(r"(?is)(.*?[a-z])(\s+ago)?", typed)):
             return _kept(now - length(ago[1]))
         return _kept(_iso(typed, zone))
     except (ValueError, OverflowError, OSError) as error:
-        raise _wrong(text, "how long ago (2h, 90m, 1d ago)", zone, error) from None
+        raise _wrong(
+            text, "how long ago (2h, 90m, 1d ago), now, today, yesterday", zone, error
+        ) from None
 
 
 def moment(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
-    """A point in time that may be to come, in UTC: `in 2h`, `2h ago`, `now`, an ISO date.
+    """A point in time, perhaps to come, in UTC: `in 2h`, `2h ago`, `now`, `tomorrow`, an ISO date.
 
     A bare length of time could mean either, and is refused. Otherwise like `past`.
     """
     typed = text.strip()
     try:
-        if typed.lower() == "now":
-            return now
+        if (named := _named(typed.lower(), now, zone)) is not None:
+            return named
         if ahead := re.fullmatch(r"(?is)in\s+(.*[a-z])", typed):
             return _kept(now + length(ahead[1]))
         if ago := re.fullmatch(r"(?is)(.*[a-z])\s+ago", typed):
             return _kept(now - length(ago[1]))
         return _kept(_iso(typed, zone))
     except (ValueError, OverflowError, OSError) as error:
-        raise _wrong(text, "in 2h, 2h ago, now", zone, error) from None
+        raise _wrong(text, "in 2h, 2h ago, now, today, tomorrow", zone, error) from None
+
+
+def _named(word: str, now: datetime, zone: tzinfo | None) -> datetime | None:
+    """The time that has this name, or None."""
+    if word == "now":
+        return now
+    if (days := _DAYS.get(word)) is None:
+        return None
+    midnight = datetime.combine(now.astimezone(zone).date() + timedelta(days), datetime.min.time())
+    # Without a zone it is local, with the offset of that day.
+    return midnight.replace(tzinfo=zone).astimezone(timezone.utc)
 
 
 class _TooEarly(ValueError):

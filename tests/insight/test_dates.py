@@ -56,17 +56,22 @@ PAST: dict[str, datetime | timedelta] = {
     "90m": -1.5 * HOUR,
     "now": 0 * HOUR,
     "NOW": 0 * HOUR,
+    "2hours": -2 * HOUR,
+    "90 minutes ago": -1.5 * HOUR,
+    "1 Day 2 hours": -26 * HOUR,
 }
 MOMENTS: dict[str, datetime | timedelta] = {
     **ISO,
     "in 2h": 2 * HOUR,
     "IN 2H": 2 * HOUR,
     "2h ago": -2 * HOUR,
+    "in 3 days": 72 * HOUR,
     "now": 0 * HOUR,
 }
 NEVER = (
     *("", "soon", "2026", "20260131", "3600", "2026-13-01", "1960-01-01", "1969-12-31T23:59Z"),
     *("0001-01-01", "99999999w", "99999999w ago", "in 2x", "ago", "in", "2026-01-31T25:00", "٢٠٢٦"),
+    *("2 months", "last week", "yesterday ago", "3 hourss", "in tomorrow"),
     "2026-01-31T14:00\x00",
 )
 NO_PAST = (*NEVER, "in 2h", "100y")
@@ -139,7 +144,7 @@ def test_what_is_no_due_time_is_refused_alike(app: Celery, browser: Browser, tex
     assert only(app, "a") == before
 
 
-@pytest.mark.parametrize("text", ["90m", "1H30M", "2d", " 2d ", "0.5h", "0s", "52w"])
+@pytest.mark.parametrize("text", ["90m", "1H30M", "2d", " 2d ", "0.5h", "0s", "52w", "2 hours"])
 def test_a_length_of_time_is_read_alike(app: Celery, browser: Browser, text: str) -> None:
     command = run(app, "stale", "--older-than", text)
     page = browser.get(f"/stale?older={quote(text)}")
@@ -191,6 +196,19 @@ def test_a_date_without_an_offset_is_local_on_a_terminal_and_utc_on_a_page_and_i
 
     assert only(app, "command").due == utc(2199, 1, 31, 12)
     assert only(app, "page").due == only(app, "python").due == utc(2199, 1, 31, 14)
+
+
+@pytest.mark.usefixtures("two_hours_ahead")
+def test_a_day_begins_where_it_is_typed(app: Celery, browser: Browser) -> None:
+    evening = datetime(2026, 5, 5, 23, tzinfo=timezone.utc)  # Here it is the 6th.
+
+    for read in (dates.past, dates.moment):
+        assert read("Today", evening, None) == utc(2026, 5, 5, 22)
+        assert read("today", evening) == utc(2026, 5, 5)
+        assert read("yesterday", evening, None) == utc(2026, 5, 4, 22)
+        assert read("tomorrow", evening) == utc(2026, 5, 6)
+    assert run(app, "list", "--since", "yesterday", "--until", "tomorrow").exit_code == 0
+    assert browser.get("/?q=since:yesterday").status == 200
 
 
 @pytest.mark.usefixtures("two_hours_ahead")

@@ -126,7 +126,7 @@ def test_a_date_to_come_is_read(text: str, at: datetime) -> None:
     assert dates.moment(text, NOW) == at
 
 
-@pytest.mark.parametrize("text", ["", "2h", "in", "in 2x", "tomorrow", "20260505"])
+@pytest.mark.parametrize("text", ["", "2h", "in", "in 2x", "someday", "20260505"])
 def test_what_is_no_date_to_come_is_said(text: str) -> None:
     with pytest.raises(ValueError, match="no date"):
         dates.moment(text, NOW)
