@@ -38,11 +38,14 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests with this Python and the newest Celery, and report the coverage."""
     _install_for_tests(session, NEWEST_CELERY)
+    # Of a few tests a coverage says nothing.
+    named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+    coverage = () if named else ("--cov", "--cov-report=term", "--durations=25")
     # Tests mostly wait. A file's tests stay together: some share a worker.
     side_by_side = ("--numprocesses=2", "--dist=loadfile")
     session.run(
         *("python", "-m", "pytest", *side_by_side),
-        *("--cov", "--cov-report=term", "--durations=25"),
+        *coverage,
         *ONCE_MORE,
         "--maxfail=20",  # What a test waits for in vain, the others may wait for as well.
         *session.posargs,

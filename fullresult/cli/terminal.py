@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 
@@ -25,12 +26,13 @@ _COLOURS = {
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print *text* as one line, in colour on a terminal unless `celery --no-color` was said."""
+    """Print *text* as one line, in colour on a terminal that has them, unless told `--no-color`."""
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     writable = text.encode(encoding, "backslashreplace").decode(encoding)
     context = click.get_current_context(silent=True)
     plain = bool(context and getattr(context.obj, "no_color", False))
+    plain = plain or os.environ.get("TERM") == "dumb"
     click.echo(writable, err=err, color=False if plain else None)
 
 

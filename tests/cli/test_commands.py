@@ -794,3 +794,22 @@ def test_output_that_the_locale_cannot_print_is_escaped(app: Celery, proj: Path)
 
     assert result.returncode == 0, result.stderr
     assert "\\u65e5" in result.stdout
+
+
+@pytest.mark.parametrize(("term", "coloured"), [("xterm", True), ("dumb", False)])
+def test_a_terminal_without_colours_gets_none(tmp_path: Path, term: str, coloured: bool) -> None:
+    (tmp_path / "proj.py").write_text(
+        "from celery import Celery\nfrom fullresult import FullResult\n"
+        "app = Celery('proj', broker='memory://')\n"
+        f"app.conf.fullresult_storage = 'sqlite:///{tmp_path}/r.db'\n"
+        "FullResult(app)\n"
+        "@app.task\n"
+        "def pay(): ...\n"
+        "pay.delay()\n",
+        encoding="utf-8",
+    )
+
+    shown = on_a_terminal(tmp_path, "-A", "proj", "fullresult", "list", term=term)
+
+    assert "PENDING" in shown
+    assert ("\x1b[" in shown) == coloured

@@ -881,3 +881,10 @@ def _celery(directory: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_a_sweep_is_told_once_or_loop_and_not_both(app: Celery) -> None:
+    refused = run(app, "sweep", "--once", "--loop")
+
+    assert refused.exit_code == 2
+    assert "give --once or --loop, not both" in refused.stderr

@@ -44,7 +44,9 @@ def sent(app: Celery) -> list[str]:
     return sorted(found)
 
 
-def on_a_terminal(directory: Path, *arguments: str, answers: Sequence[str] = ()) -> str:
+def on_a_terminal(
+    directory: Path, *arguments: str, answers: Sequence[str] = (), term: str = "xterm"
+) -> str:
     """What `celery` with *arguments*, begun in *directory*, shows on a terminal.
 
     The next of *answers* is typed whenever the output ends with a colon and a space.
@@ -54,7 +56,7 @@ def on_a_terminal(directory: Path, *arguments: str, answers: Sequence[str] = ())
     process = subprocess.Popen(
         [sys.executable, "-m", "celery", *arguments],
         cwd=directory,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        env={**os.environ, "TERM": term, "COLUMNS": "100"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -12,7 +12,7 @@ import click
 from fullresult.cli import limits
 from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
-from fullresult.cli.terminal import say
+from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.typed_values import when
 from fullresult.cli.which_app import full_of
 from fullresult.insight.abilities import abilities_of
@@ -54,9 +54,8 @@ def overview(
     + may be more.
 
     On a terminal this is a table of tasks by name. In a pipe, each line is a name, with tabs
-    between its fields: name, tasks, published, started, succeeded, failed, dropped, retried, and in
-    seconds the wait of 50, 95 and 99 % of the tasks, and the time to run of as many. With --json it
-    is one object.
+    between its fields, and the first line names them: waits and times to run are in seconds, of 50,
+    95 and 99 % of the tasks at most. With --json it is one object.
     """
     full = full_of(context)
     try:
@@ -66,6 +65,8 @@ def overview(
     if as_json:
         say(dumps(_document(found)))
         return
+    if not is_terminal():
+        say("\t".join(_FIELDS))
     show_rows(found.statistics.tasks, _COLUMNS, _fields)
     for line in _summary(found):
         say(line, err=True)
@@ -106,6 +107,12 @@ def _summary(found: Overview) -> list[str]:
 
 def _capped(number: int, cap: int) -> str:
     return f"{number:,}{'+' if number >= cap else ''}"
+
+
+_FIELDS = (
+    *("name", "tasks", "published", "started", "succeeded", "failed", "dropped", "retried"),
+    *("wait_50", "wait_95", "wait_99", "run_50", "run_95", "run_99"),
+)
 
 
 def _fields(task: TaskStatistics) -> Sequence[str]:

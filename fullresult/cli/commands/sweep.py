@@ -28,11 +28,10 @@ _TICK = 0.2
 
 
 @click.command(cls=Command, examples=["sweep", "sweep --loop"])
-@click.option(
-    "--once/--loop", default=True, help="Until nothing is due (the default), or until stopped."
-)
+@click.option("--once", is_flag=True, help="Until nothing is due: the default.")
+@click.option("--loop", is_flag=True, help="Until it is stopped.")
 @click.pass_context
-def sweep(context: click.Context, /, once: bool) -> None:
+def sweep(context: click.Context, /, once: bool, loop: bool) -> None:
     """Send the scheduled tasks that are due.
 
     Any number of sweepers may be at work, on this host and others: each task is sent by one of
@@ -41,6 +40,9 @@ def sweep(context: click.Context, /, once: bool) -> None:
 
     The exit code is 1 if the broker or the storage failed, or if a task could not be sent.
     """
+    if once and loop:
+        raise click.UsageError("give --once or --loop, not both")
+    once = not loop
     sweeper = full_of(context, makes_file=True).parts.new_sweepers()
     with _logged(), _stopped_by_signals(sweeper) as stopped, _counted(sweeper) as look:
         if not once:
