@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.backends.base import DisabledBackend
 from celery.canvas import Signature, chain, chord
 from celery.result import AsyncResult
+from celery.states import PROPAGATE_STATES
 from celery.utils import uuid
 
 from fullresult.actions.audit import Actor, Trail, problem_of
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+_POLLS = timedelta(minutes=1)
+"""The time after a member's end in which the task that polls for a chord has seen it."""
+_POLLED = (
+    "the chord has not failed yet: the task that polls its members (celery.chord_unlock) has still "
+    "to see that; try again in a few seconds"
+)
 
 _OURS = "fullresult_"
 """Headers that begin so tell how the first message was sent."""
@@ -83,7 +92,30 @@ class Surgery:
                 check(plan.record, self._args, self._kwargs, plan.rest or None)
             except CannotResend as error:
                 return plan._replace(problem=str(error))
+        if plan.problem is None and plan.body is not None:
+            try:
+                return plan._replace(problem=_POLLED) if self._is_polled_still(plan) else plan
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001  # A backend may raise anything.
+                told = problem_of(error)
+                return plan._replace(problem=f"the result backend does not answer: {told}")
         return plan
+
+    def _is_polled_still(self, plan: Plan) -> bool:
+        """True if the chord that failed may still be to tell so, and fail the body that we send.
+
+        A backend that counts no members has a task that polls for them.
+        """
+        backend = self._app.backend
+        if backend.supports_native_join or isinstance(backend, DisabledBackend):
+            return False
+        failed = max((record.date_updated for record in plan.again()), default=None)
+        if failed is None or failed < self._storage.now() - _POLLS:
+            return False
+        assert plan.workflow is not None
+        # That of the outermost body, which fails last.
+        return backend.get_state(plan.workflow.task_id) not in PROPAGATE_STATES
 
     def run(self, *, take_over: bool = False, turn: int | None = None) -> AsyncResult[Any]:
         """Do it. Returns the result of the task that was sent, or of the chord's body.

@@ -198,11 +198,42 @@ def test_a_result_that_is_not_known_is_no_value(app: Celery, full: FullResult) -
     assert problem_of(full, bad) is None
 
     ended(full, sound, "SUCCESS", at=samples.after(5))
-    assert problem_of(full, bad) == f"the result of task {sound} was not kept"
+    later = "send it again, and heal when that has succeeded"
+    assert problem_of(full, bad) == f"the result of task {sound} was not kept: {later}"
 
     hidden = {"result": '{"card": "[redacted]"}', "result_form": "json"}
     ended(full, sound, "SUCCESS", at=samples.after(9), **hidden)
-    assert problem_of(full, bad) == f"a part of the result of task {sound} is redacted"
+    assert problem_of(full, bad) == f"a part of the result of task {sound} is redacted: {later}"
+
+    again = full.resend(sound).id
+    ended(full, again, "SUCCESS", result="5", result_form="json")
+    (_, known) = full.surgery(bad, "heal").plan().parts[:2]
+    assert (known.fate, known.task_id) == ("kept", again)
+
+
+def test_a_member_that_cannot_run_again_is_healed_by_a_resend_with_its_arguments(
+    tmp_path: Path,
+) -> None:
+    hiding: dict[str, Any] = {"fullresult_redact": ["amount"], "result_backend": "fullresult://"}
+    with browsing.shop(f"sqlite:///{tmp_path}/a.db", **hiding) as app:
+        full: FullResult = app.fullresult
+        first = app.signature("shop.charge", args=(1,), kwargs={"amount": 3})
+        result = chord([first, charge(app, 2)], charge(app)).apply_async()
+        bad, other = (str(each.id) for each in result.parent.results)
+        for member in (bad, other):
+            ended(full, member, "FAILURE")
+        told = str(problem_of(full, bad))
+
+        again = full.resend(bad, args=[1], kwargs={}).id
+        ended(full, again, "SUCCESS", result="7", result_form="json")
+
+        assert "is redacted: it cannot run again; with new arguments, in Python" in told
+        assert problem_of(full, bad) is None
+        parts = full.surgery(bad, "heal").plan().parts
+        assert [(part.fate, part.task_id) for part in parts[:2]] == [
+            ("kept", again),
+            ("again", other),
+        ]
 
 
 def test_a_body_that_takes_no_results_needs_none(app: Celery, full: FullResult) -> None:

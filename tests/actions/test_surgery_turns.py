@@ -340,6 +340,23 @@ def test_a_chord_that_failed_again_is_healed_from_any_of_its_tasks_once(
     assert later == [f"member {third.task_id} is PENDING: it has not ended"] * len(asked)
 
 
+def test_a_body_that_is_about_to_be_sent_is_not_sent(app: Celery, full: FullResult) -> None:
+    """The last member, sent again twice, has succeeded at this moment."""
+    one, two, _ = chord_of(app)
+    full.surgery(one, "heal").run()
+    ended(app, full.find(retry_of=two)[0].task_id, "SUCCESS", result="2", result_form="json")
+    (again,) = full.find(retry_of=one)
+    ended(app, again.task_id, "FAILURE", at=samples.after(5))
+    full.surgery(one, "heal").run()
+    (third,) = full.find(retry_of=again.task_id)
+    now = full.storage.now()
+    ended(app, third.task_id, "SUCCESS", at=now, result="1", result_form="json")
+
+    problem = full.surgery(one, "heal").plan().problem
+
+    assert problem == "all members have succeeded a moment ago: the body is about to be sent"
+
+
 HOSTILE = {
     "a place far away": ({"task": "x", "options": {"task_id": "b"}}, None, 10**9),
     "no place": ({"task": "x", "options": {"task_id": "b"}}, None, -5),
@@ -394,6 +411,22 @@ def test_a_chain_of_thousands_of_steps_goes_on(app: Celery, full: FullResult) ->
     (again,) = full.find(retry_of=first.id)
     assert len(again.embed["chain"]) == 1_500
     assert again.embed["chain"][0]["options"]["task_id"] == last.id
+
+
+def test_a_backend_that_does_not_answer_is_said(tmp_path: Path) -> None:
+    """One that counts no members, and so is asked if the chord has failed."""
+    place = f"db+sqlite:///{tmp_path}/results.db"
+    with browsing.shop(f"sqlite:///{tmp_path}/a.db", result_backend=place) as app:
+        one, *_ = chord_of(app)
+        polled = app.fullresult.surgery(one, "heal").plan()
+        app.backend.ResultSession().close()
+        app.backend.url = f"sqlite:///{tmp_path}/no/results.db"
+
+        away = app.fullresult.surgery(one, "heal").plan()
+
+        assert "the chord has not failed yet: the task that polls" in str(polled.problem)
+        assert str(away.problem).startswith("the result backend does not answer: ")
+        assert browsing.sent(app) == []
 
 
 def test_a_storage_that_is_away_has_nothing_sent(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _SOON = timedelta(minutes=1)
 """A body is published this soon after the last member has ended, at the latest."""
 _VALUES = ("json", "text")
 """Forms of a result that are the value; the others are texts for people, and None is no result."""
+_INSTEAD = "send it again, and heal when that has succeeded"
 WAYS = "Whoever waited for the first result was told of the failure, and errbacks were called."
 
 
@@ -46,10 +47,12 @@ class Members(NamedTuple):
 
 
 class Healer:
-    """Plans to heal chords. Every method raises `StorageError`, `Refused` and `TooDeep`."""
+    """Plans to heal one chord. Every method raises `StorageError`, `Refused` and `TooDeep`."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._ends: list[datetime] = []
+        """When the members were last heard of."""
 
     def plan(self, task_id: str, first: TaskRecord, *, is_task: bool) -> Plan:
         """The plan for the outermost chord around *first*, one of its members."""
@@ -63,7 +66,7 @@ class Healer:
         self._check_body(body, task_id)
         header, parts = self._header(first, chord, 0)
         if not any(True for _ in again_in(header)):
-            self._check_settled(first, chord)
+            self._check_settled()
         old = list(tasks_in(body))
         if group := is_group(body):
             body = _under_new_ids(body)
@@ -115,14 +118,9 @@ class Healer:
                     f"fork {task_id}",
                 )
 
-    def _check_settled(self, first: TaskRecord, chord: Membership) -> None:
+    def _check_settled(self) -> None:
         """That the body should have been sent by now, all members having succeeded."""
-        records = [first, *self._records.in_group(chord.group_id, MEMBERS)]
-        ends: list[datetime] = []
-        for record in records:
-            again = [] if record.state == SUCCESS else self._records.resends(record.task_id)
-            ends += [each.date_updated for each in (record, *again)]
-        if max(ends) >= self._records.storage.now() - _SOON:
+        if max(self._ends) >= self._records.storage.now() - _SOON:
             raise Refused("all members have succeeded a moment ago: the body is about to be sent")
 
     # ---- the members
@@ -182,12 +180,13 @@ class Healer:
 
     def _member(self, record: TaskRecord, body_takes: bool) -> tuple[Value | Again, Part]:
         stands = self._records.standing(record)
+        self._ends.append(stands.date_updated)
         steps = steps_of(stands)
         if stands.state == SUCCESS:
             if steps:
                 raise Refused(f"the step after {stands.task_id} is on its way, or not recorded")
             if body_takes:
-                _check_value(stands)
+                stands = self._with_value(stands)
             return Value(stands.result, stands.queue), Part("kept", stands.task_id, stands.name)
         if not is_over(stands):
             raise Refused(f"member {stands.task_id} is {stands.state}: it has not ended")
@@ -199,6 +198,16 @@ class Healer:
         why = stands.exception_type and stands.exception_type.rpartition(".")[2]
         part = Part("again", stands.task_id, stands.name, is_new=True, why=why)
         return Again(stands, rest), part
+
+    def _with_value(self, ended: TaskRecord) -> TaskRecord:
+        """*ended*, or what was sent in its place and returned a value that is known."""
+        problem = _not_known(ended)
+        if problem is None:
+            return ended
+        for again in self._records.resends(ended.task_id):
+            if again.state == SUCCESS and not steps_of(again) and _not_known(again) is None:
+                return again
+        raise Refused(f"{problem}: {_INSTEAD}", f"resend {ended.task_id}")
 
 
 def _place(record: TaskRecord, group_id: str, found: Members) -> None:
@@ -265,27 +274,34 @@ def _size_in_doubt(chord: Membership, known: int) -> tuple[str, ...]:
     return (warning,)
 
 
-def _check_value(ended: TaskRecord) -> None:
+def _not_known(ended: TaskRecord) -> str | None:
+    """Why the value that the task returned is not known; None if it is."""
     if ended.result_form is None:
-        raise Refused(f"the result of task {ended.task_id} was not kept")
+        return f"the result of task {ended.task_id} was not kept"
     if ended.result_form not in _VALUES:
-        raise Refused(
+        return (
             f"the result of task {ended.task_id} was not kept as a value (it is a text, "
             f"{ended.result_form!r})"
         )
     if holds_mark(ended.result):
-        raise Refused(f"a part of the result of task {ended.task_id} is redacted")
+        return f"a part of the result of task {ended.task_id} is redacted"
+    return None
 
 
 def _check_whole(record: TaskRecord) -> None:
+    """That the arguments of *record* are known as they are."""
+    sent, problem = record.sent, None
     if record.redacted:
-        raise Refused(f"a part of task {record.task_id} is redacted: it cannot run again")
-    if record.args is None or record.kwargs is None or record.name is None:
-        raise Refused(f"the arguments of task {record.task_id} were not kept")
-    sent = record.sent
-    if sent is None or (sent.body is None and sent.content_type is None):
+        problem = f"a part of task {record.task_id} is redacted: it cannot run again"
+    elif record.args is None or record.kwargs is None or record.name is None:
+        problem = f"the arguments of task {record.task_id} were not kept"
+    elif sent is None or (sent.body is None and sent.content_type is None):
         why = record.notes.get("body", "no body")
-        raise Refused(f"the exact arguments of task {record.task_id} were not kept ({why})")
+        problem = f"the exact arguments of task {record.task_id} were not kept ({why})"
+    if problem is not None and not steps_of(record):
+        problem = f"{problem}; with new arguments, in Python or on its page, {_INSTEAD}"
+    if problem is not None:
+        raise Refused(problem)
 
 
 def _as_json(header: Iterable[Item]) -> tuple[str, ...]:
