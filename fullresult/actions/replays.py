@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
-from fullresult.actions.replay_message import Preparing
+from fullresult.actions.replay_preview import MOST_COUNTED, Preview, is_swept, previewed
 from fullresult.record import (
     NOT_RUN,
     PENDING,
@@ -19,7 +18,6 @@ from fullresult.record import (
     SCHEDULED_SENT,
     UNSENT,
     TaskQuery,
-    TaskRecord,
     encoding,
 )
 from fullresult.record.replay import (
@@ -35,11 +33,10 @@ from fullresult.record.replay import (
     frozen,
 )
 from fullresult.scheduling import replay_window
-from fullresult.scheduling.replay_governor import LeftOut
 from fullresult.scheduling.replay_window import pages_of
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.storage import StatisticsStorage, StorageError
+from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -50,9 +47,8 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage
     from fullresult.storage.replays import ReplayStorage
 
-MOST_COUNTED = 100_000
-"""A preview counts no further, nor is more of what was taken looked at."""
-_LOOKED_AT = 500
+MANY = 100
+"""More tasks than these are sent by a replay, if nothing else is said."""
 _TRIES = 10
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1_000.0
 _NOT_BEGUN = (PENDING, SCHEDULED_SENT, SCHEDULED)
@@ -74,37 +70,6 @@ class Stop:
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1 or self.minimum < 1:
             raise WrongReplay(f"stop_if must be a part from 0 to 1 of 1 or more ends, not {self}")
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What a replay would send."""
-
-    query: TaskQuery
-    count: int
-    """The number of tasks that match, no more than `MOST_COUNTED`."""
-    looked_at: int
-    """The number of those, the oldest, on which the rest is based."""
-    left_out: dict[str, int]
-    """Of those looked at, the number that would not be sent, by the reason."""
-    kinds: dict[tuple[str, str, str], int]
-    """Of those that would be sent, the number by name, queue and how they ended."""
-    first: list[TaskRecord] = field(default_factory=list)
-    swept: bool = True
-    """True if a sweeper was at work within the last minute."""
-
-    @property
-    def is_sampled(self) -> bool:
-        return self.count > self.looked_at
-
-    @property
-    def at_least(self) -> bool:
-        """True if more may match."""
-        return self.count >= MOST_COUNTED
-
-    def drains_in(self, rate: float) -> timedelta:
-        """The time that all that match take at *rate*, if none is left out."""
-        return timedelta(seconds=round(self.count / rate))
 
 
 @dataclass(frozen=True)
@@ -157,30 +122,16 @@ class Replays:
         self._actor = actor
         self._events = ScheduleEvents(settings)
 
-    def preview(self, query: TaskQuery) -> Preview:
-        """What a replay of *query* would send: counted, and judged by the oldest 500."""
-        storage = self._storage
-        if isinstance(storage, StatisticsStorage):
-            count = storage.count_capped(query, MOST_COUNTED)
-        else:
-            count = min(storage.count(query), MOST_COUNTED)
-        page = storage.find(replace(query, order="oldest", limit=_LOOKED_AT, after=None))
-        preparing = Preparing(self._app, self._settings, storage, self._recorder)
-        left_out: Counter[str] = Counter()
-        sent = []
-        for record in page:
-            try:
-                preparing.check_whole(record)
-            except LeftOut as why:
-                left_out[str(why)] += 1
-            else:
-                sent.append(record)
-        last = storage.last_sweep(self._settings.namespace)
-        swept = last is not None and storage.now() - last < timedelta(minutes=1)
-        kinds = Counter(map(_kind, sent))
-        return Preview(
-            query, count, len(page), dict(left_out), dict(kinds.most_common()), sent[:10], swept
-        )
+    def preview(self, query: TaskQuery, queue: str | None = None) -> Preview:
+        """What a replay of *query* would send: counted, and judged by the oldest 500.
+
+        To *queue*, if that is given.
+        """
+        return previewed(self._app, self._settings, self._storage, self._recorder, query, queue)
+
+    def takes_over(self, number: int) -> bool:
+        """True if *number* tasks are better sent by a replay: many, and a sweeper is at work."""
+        return number > MANY and is_swept(self._storage, self._settings)
 
     def create(
         self,
@@ -370,8 +321,3 @@ def _check(rate: float, canary: int, canary_wait: timedelta) -> None:
 def _check_state(replay: Replay, states: Sequence[str]) -> None:
     if replay.state not in states:
         raise WrongReplay(f"replay {replay.replay_id} is {replay.state}: {replay.reason}")
-
-
-def _kind(record: TaskRecord) -> tuple[str, str, str]:
-    how = record.state if record.exception_type is None else record.exception_type
-    return record.name or "", record.queue or "", how

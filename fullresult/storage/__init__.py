@@ -46,7 +46,7 @@ from fullresult.storage.outbox import (
     is_same,
 )
 from fullresult.storage.parts import find_in_parts
-from fullresult.storage.replays import NOT_YET
+from fullresult.storage.replays import NOT_YET, ReplayStorage
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
 from fullresult.storage.sockets import is_readable
 from fullresult.storage.threads import ForkGate
@@ -78,6 +78,7 @@ __all__ = [
     "QuietChord",
     "RecountingStorage",
     "Refused",
+    "ReplayStorage",
     "ResultStorage",
     "ScheduleStorage",
     "ShapePage",

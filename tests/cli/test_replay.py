@@ -10,8 +10,9 @@ import click
 import pytest
 from celery import Celery
 
-from fullresult.actions.replays import Stop
+from fullresult.actions.replays import MANY, Stop
 from fullresult.cli.commands import replay as command
+from fullresult.cli.replay_preview import rate
 from fullresult.record.replay import ACTIVE
 from tests.kit import browsing
 from tests.kit.commands import ids, run
@@ -164,9 +165,53 @@ def test_nothing_that_matches_begins_nothing(app: Celery) -> None:
 
 def test_rates_and_limits_are_read(app: Celery) -> None:
     assert app
-    assert [command.rate(text) for text in ("20/s", "0.5 / s", "300/m", "1800/h")] == [
+    assert [rate(text) for text in ("20/s", "0.5 / s", "300/m", "1800/h")] == [
         *(20.0, 0.5, 5.0, 0.5)
     ]
     assert command.stop("> 2.5%") == Stop(0.025, 1)
     with pytest.raises(click.BadParameter):
-        command.rate("fast")
+        rate("fast")
+
+
+def swept(app: Celery) -> None:
+    storage, namespace = app.fullresult.storage, app.fullresult.settings.namespace
+    storage.note_sweep(namespace, storage.now())
+
+
+def test_a_resend_of_many_becomes_a_replay_of_the_same(app: Celery) -> None:
+    full = app.fullresult
+    browsing.failed(app, MANY + 1)
+    swept(app)
+
+    shown = run(app, "resend", "--state", "FAILURE", "--rate", "5/s", "--dry-run")
+    result = run(app, "resend", "--state", "FAILURE", "--rate", "5/s", answer="y\n")
+
+    assert len(ids(shown)) == MANY + 1
+    assert f"About to send again {MANY + 1} tasks:" in result.stderr
+    assert "Have sweepers send them at 5/s?" in result.stderr
+    (replay,) = full.replays.list()
+    assert result.stdout.splitlines()[-1] == replay.replay_id
+    assert (replay.rate, replay.tasks.unresolved) == (5.0, True)
+    assert browsing.sent(app) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "is_swept", "options"),
+    [
+        (MANY + 1, False, ()),
+        (MANY, True, ()),
+        (MANY + 1, True, ("--at-once",)),
+        (MANY + 1, True, ("--limit", "101")),
+    ],
+)
+def test_the_command_sends_few_or_what_no_sweeper_would_send_itself(
+    app: Celery, number: int, is_swept: bool, options: tuple[str, ...]
+) -> None:
+    browsing.failed(app, number)
+    if is_swept:
+        swept(app)
+
+    result = run(app, "resend", "--state", "FAILURE", "--yes", *options)
+
+    assert (result.exit_code, len(browsing.sent(app))) == (0, number)
+    assert app.fullresult.replays.list() == []

@@ -500,7 +500,8 @@ def test_what_must_not_or_cannot_be_sent_is_left_out_and_counted(
         "a member of a chord, whose body would not run",
         "a step of a chain that succeeded: the later ones would run again",
     }
-    assert preview.kinds == {("shop.charge", app.conf.task_default_queue, "ValueError"): 1}
+    ((kind, number),) = preview.kinds.items()
+    assert (kind[:3], number) == (("shop.charge", app.conf.task_default_queue, "ValueError"), 1)
 
 
 def _everything() -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from fullresult.actions.replays import MANY
 from fullresult.record.replay import ACTIVE
 from tests.kit import browsing
 from tests.kit.browsing import Browser
@@ -34,7 +35,7 @@ def test_a_replay_begins_at_a_search_and_is_steered_from_its_page(
 
     preview = browser.get(link)
     assert "Replay 3 tasks?" in preview.words
-    assert "ValueError 3" in preview.words
+    assert "ValueError 1-" in preview.words
     page = browser.submit(preview.form("/replay-create"), rate="0.5", name="<b>outage</b>")
 
     (replay,) = app.fullresult.replays.list()
@@ -86,3 +87,17 @@ def test_without_a_search_and_for_an_unknown_id_there_is_a_sentence(browser: Bro
     assert browser.get("/replay-create?id=a").status == 400
     unknown = browser.get("/replay?id=%3Cb%3E")
     assert (unknown.status, "<b>" in unknown.text) == (404, False)
+
+
+def test_to_retry_many_is_a_replay_or_at_once_if_one_says_so(app: Celery, browser: Browser) -> None:
+    browsing.failed(app, MANY + 1)
+    storage = app.fullresult.storage
+    assert "Replay them" in browser.get("/retry?q=state:FAILURE").words  # no sweeper is there
+
+    storage.note_sweep(app.fullresult.settings.namespace, storage.now())
+    page = browser.get("/retry?q=state:FAILURE")
+
+    assert f"Replay {MANY + 1} tasks?" in page.words
+    assert "At 20.0 a second" in page.words
+    (link,) = [each for each in page.links if "at_once" in each]
+    assert f"Send {MANY + 1} tasks again?" in browser.get(link).words

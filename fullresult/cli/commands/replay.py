@@ -13,13 +13,13 @@ import click
 from celery.exceptions import QueueNotFound
 
 from fullresult.actions.audit import actor_here
-from fullresult.actions.replays import Preview, Progress, Stop, WrongReplay, check_rate
+from fullresult.actions.replays import Progress, Stop, WrongReplay
 from fullresult.cli import filters, limits
 from fullresult.cli.acting import say_unwritten
 from fullresult.cli.errors import Commands, Failure
 from fullresult.cli.help import Command
-from fullresult.cli.preview import say_imported
-from fullresult.cli.table import Column, bounded, show_records, show_rows
+from fullresult.cli.replay_preview import preview_document, rate, show_preview
+from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length
 from fullresult.cli.which_app import full_of
@@ -33,23 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/([smh])")
 _STOP = re.compile(r">\s*(\d+(?:\.\d+)?)%(?:\s+of\s+(\d+))?")
-_A_SECOND = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _EVERY = 1.0
-
-
-def rate(text: str) -> float:
-    """Tasks a second, of `20/s`, `300/m` or `100/h`."""
-    found = _RATE.fullmatch(text.replace(" ", ""))
-    if not found:
-        raise click.BadParameter(f"{text!r} is no rate; write 20/s, 300/m or 100/h")
-    a_second = float(found[1]) / _A_SECOND[found[2]]
-    try:
-        check_rate(a_second)
-    except WrongReplay as error:
-        raise click.BadParameter(f"{text!r}: {error}") from error
-    return a_second
 
 
 def stop(text: str) -> Stop:
@@ -122,7 +107,7 @@ def create(
     unresolved = None if everything else True
     query = filters.query(options, order="oldest", unresolved=unresolved)
     replays = _replays(context)
-    seen = replays.preview(query)
+    seen = replays.preview(query, to_queue)
     if not seen.count:
         rest = not everything and replays.preview(filters.query(options)).count
         which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
@@ -130,10 +115,10 @@ def create(
         filters.explain_nothing(options)
         return
     if as_json and dry_run:
-        say(dumps(_preview_document(seen, a_second)))
+        say(dumps(preview_document(seen, a_second)))
         return
     if dry_run or not yes:
-        _show_preview(seen, a_second)
+        show_preview(seen, a_second)
     if dry_run:
         return
     if not yes:
@@ -151,46 +136,6 @@ def create(
     except (WrongReplay, QueueNotFound) as error:
         raise click.UsageError(str(error)) from error
     say(dumps(_document(begun)) if as_json else safe(begun.replay_id))
-
-
-def _show_preview(seen: Preview, a_second: float) -> None:
-    more = " or more" if seen.at_least else ""
-    say(f"About to send again {count_of(seen.count)}{more}:", err=True)
-    show_records(seen.first, err=True, table=True)
-    say_imported(seen.first)
-    if seen.count > len(seen.first):
-        say(f"… and {seen.count - len(seen.first):,} more", err=True)
-    for line in _preview_lines(seen, a_second):
-        say(one_line(line), err=True)
-
-
-def _preview_lines(seen: Preview, a_second: float) -> Iterator[str]:
-    if seen.is_sampled:
-        yield f"Of the oldest {seen.looked_at:,}:"
-    for (name, queue, how), number in list(seen.kinds.items())[:10]:
-        yield f"{number:,} {name} to {queue or 'no queue'}, {how}"
-    for why, number in seen.left_out.items():
-        yield f"Left out: {number:,} {why}"
-    over = "at least " if seen.at_least else ""
-    yield f"At {a_second:g}/s that takes {over}{seen.drains_in(a_second)}."
-    if not seen.swept:
-        yield "No sweeper was at work within the last minute: nothing is sent until one is."
-
-
-def _preview_document(seen: Preview, a_second: float) -> dict[str, Any]:
-    kinds = [
-        {"name": name, "queue": queue, "ended": how, "count": number}
-        for (name, queue, how), number in seen.kinds.items()
-    ]
-    return {
-        "count": seen.count,
-        "at_least": seen.at_least,
-        "looked_at": seen.looked_at,
-        "left_out": seen.left_out,
-        "kinds": kinds,
-        "seconds": seen.drains_in(a_second).total_seconds(),
-        "swept": seen.swept,
-    }
 
 
 # ---- list and show

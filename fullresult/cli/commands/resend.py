@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from fullresult.actions.audit import filters_of
+from fullresult.actions.audit import actor_here, filters_of
 from fullresult.actions.missing import WAYS, Loss, Missing, Way
 from fullresult.cli import ages, filters
-from fullresult.cli.acting import deeds_of
+from fullresult.cli.acting import deeds_of, say_unwritten
 from fullresult.cli.commands.orphans import show_orphans
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.ids import whole
 from fullresult.cli.preview import preview, say_imported, say_workflows
+from fullresult.cli.replay_preview import rate, show_preview
 from fullresult.cli.report import Words, act
 from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
@@ -24,11 +25,13 @@ from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
+from fullresult.storage import ReplayStorage
 
 if TYPE_CHECKING:
     from fullresult.actions.batch import Fate
     from fullresult.extension import FullResult
     from fullresult.record import TaskRecord
+    from fullresult.storage import TaskQuery
 
 _SENDING = Words("Sending", "sent")
 _SPOKEN_OF: dict[Way, tuple[str, str]] = {
@@ -58,6 +61,8 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
 @filters.which
 @filters.dealt_with
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
+@click.option("--at-once", is_flag=True, help="Send from here, also what a replay would send.")
+@click.option("--rate", "a_second", type=rate, default="20/s", help="Of a replay; 20/s.")
 @click.option("--dry-run", is_flag=True, help="Show which would be sent, and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
@@ -66,6 +71,8 @@ def resend(
     /,
     ids: tuple[str, ...],
     limit: int | None,
+    at_once: bool,
+    a_second: float,
     dry_run: bool,
     yes: bool,
     everything: bool,
@@ -82,6 +89,9 @@ def resend(
     task that is stale scheduled is sent under its own id. Of what went missing, tasks are left
     alone that were sent again before, that a living worker runs, or that move on while you look.
 
+    More than 100 that the options choose become a replay, if a sweeper is at work and there is no
+    --limit: the sweepers send them at the --rate. The command prints its id; `replay show` goes on.
+
     A task that cannot be sent again is reported, the others go on, and the exit code is 1.
 
     Prints a line for each task that was sent: its id, a tab, its new id. With --dry-run, in a pipe,
@@ -95,7 +105,7 @@ def resend(
     elif ids:
         _by_id(full, ids, how)
     else:
-        _by_filter(full, options, limit, how, everything)
+        _by_filter(full, options, limit, how, everything, None if at_once else a_second)
 
 
 class How(NamedTuple):
@@ -198,7 +208,12 @@ def _report_unknown(found: Mapping[str, TaskRecord | None]) -> None:
 
 
 def _by_filter(
-    full: FullResult, options: dict[str, Any], limit: int | None, how: How, everything: bool
+    full: FullResult,
+    options: dict[str, Any],
+    limit: int | None,
+    how: How,
+    everything: bool,
+    a_second: float | None,
 ) -> None:
     deeds, unresolved = deeds_of(full), None if everything else True
     query = filters.query(options, order="oldest", unresolved=unresolved)
@@ -209,6 +224,9 @@ def _by_filter(
         say(f"{which}; nothing is sent.", err=True)
         filters.explain_nothing(options)
         return
+    if a_second is not None and limit is None and _is_for_a_replay(full, number):
+        _replay(full, query, a_second, how)
+        return
     if how.shows:
         preview(full, query, number, "send again")
         how.ask(_question(number))
@@ -216,6 +234,24 @@ def _by_filter(
         _print_ids(task_id for task_id, _ in islice(deeds.matching(query), number))
         return
     act(_SENDING, number, lambda pace: deeds.resend_matching(query, number, pace), _line)
+
+
+def _is_for_a_replay(full: FullResult, number: int) -> bool:
+    replays = isinstance(full.storage, ReplayStorage)
+    return replays and full.replays.takes_over(number)
+
+
+def _replay(full: FullResult, query: TaskQuery, a_second: float, how: How) -> None:
+    replays = full.replaying(actor_here("command line", unwritten=say_unwritten))
+    if how.shows:
+        show_preview(replays.preview(query), a_second)
+        how.ask(f"Have sweepers send them at {a_second:g}/s? (--at-once sends them from here)")
+    if how.dry_run:
+        _print_ids(task_id for task_id, _ in deeds_of(full).matching(query))
+        return
+    begun = replays.create(query, rate=a_second)
+    say("A replay sends them; `replay show` and `replay pause` take its id:", err=True)
+    say(safe(begun.replay_id))
 
 
 def _question(number: int) -> str:

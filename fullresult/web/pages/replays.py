@@ -80,7 +80,8 @@ def preview(request: Request) -> Response:
     seen = site.full.replays.preview(query)
     return site.render(
         request, "replay_create.html", seen=seen, fields=fields, rate=_RATE,
-        kinds=list(seen.kinds.items())[:20],
+        kinds=list(seen.kinds.items())[:20], loads=[load.told(_RATE) for load in seen.loads],
+        drains=str(seen.drains_in(_RATE)), at_once=dict([*fields, ("at_once", "1")]),
     )  # fmt: skip
 
 

@@ -133,6 +133,8 @@ def preview(request: Request) -> Response:
     if which is None:
         return site.error(request, 400, "Choose tasks first, or search for something.")
     number = which.count(site)
+    if _is_for_a_replay(site, which, number) and "at_once" not in request.query_params:
+        return redirect(request, "replay-create", dict(which.fields))
     first = islice(which.records(site), SHOWN)
     records = [record for _, record in first if record is not None]
     if not number or not records:
@@ -147,6 +149,12 @@ def preview(request: Request) -> Response:
         details=_details(site, records[0]) if number == 1 else None, by_search=not which.seen,
         can_replay=site.can.replays,
     )  # fmt: skip
+
+
+def _is_for_a_replay(site: Site, which: Chosen, number: int) -> bool:
+    """True if a replay sends them, unless somebody asks otherwise."""
+    by_search = which.query is not None and which.way is None
+    return by_search and site.can.replays and site.full.replays.takes_over(number)
 
 
 def _spared(site: Site, which: Chosen, records: list[TaskRecord]) -> dict[str, str]:
