@@ -163,10 +163,7 @@ class Governor:
 
     def _advance(self, replay: Replay) -> None:
         if replay.exhausted:
-            if not replay_window.waits(self._storage, replay) and self._move(
-                replay, DONE, "all that match are sent"
-            ):
-                self._settle(replay.replay_id)
+            self._finish(replay)
             return
         now = self._storage.now()
         until = now + AHEAD
@@ -188,6 +185,15 @@ class Governor:
             more = replace(after, left_out=left_out, version=after.version + 1)
             self._storage.keep_replay(more, instead_of=after.version)
 
+    def _finish(self, replay: Replay) -> None:
+        if not replay_window.waits(self._storage, replay):
+            if self._move(replay, DONE, "all that match are sent"):
+                self._settle(replay.replay_id)
+        elif replay_window.holds(self._storage, replay):
+            # By somebody who stood still between a pause and a resume of others.
+            replay_window.let_go(self._storage, self._events, replay)
+            self._settle(replay.replay_id)
+
     def _settle(self, replay_id: str) -> None:
         """Have what was taken, but not with the replay, as on MongoDB, follow what it is now.
 
@@ -199,7 +205,7 @@ class Governor:
             elif now.state in (CANCELLED, UNDONE):
                 replay_window.cancel(self._storage, self._events, now)
             elif now.state == DONE:
-                replay_window.cancel(self._storage, self._events, now, due_from=NOT_YET)
+                replay_window.cancel(self._storage, self._events, now, NOT_YET)
 
     def _chosen(
         self, replay: Replay, page: Sequence[TaskRecord], due: datetime, until: datetime

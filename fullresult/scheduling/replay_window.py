@@ -15,7 +15,6 @@ AHEAD = timedelta(seconds=2)
 """How far ahead of their time tasks are taken: what is stored, goes on though its replay stops."""
 MOST = 500
 """Tasks that are taken at once."""
-_EVER = datetime.min.replace(tzinfo=timezone.utc)
 _HELD = datetime(9000, 1, 1, tzinfo=timezone.utc)
 """Schedules of replays that are paused are due then."""
 _PORTION = 500
@@ -78,15 +77,18 @@ def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tu
 
 
 def cancel(
-    storage: ReplayStorage, events: ScheduleEvents, replay: Replay, *, due_from: datetime = _EVER
+    storage: ReplayStorage, events: ScheduleEvents, replay: Replay, due: datetime | None = None
 ) -> list[Schedule]:
-    """Cancel what was taken and not sent; another replay may take it. Returns what it was."""
+    """Cancel what was taken and not sent; another replay may take it. Returns what it was.
+
+    With *due*, only what is due then.
+    """
     cancelled: list[Schedule] = []
     for page in list(pages_of(storage, replay.replay_id)):
         gone = [
             schedule
             for schedule in unsent(storage, page)
-            if schedule.due >= due_from
+            if due in (None, schedule.due)
             and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
         ]
         ids = {schedule.task_id for schedule in gone}
@@ -107,9 +109,18 @@ def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
 
 
 def waits(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something that it took is not sent yet, and will be."""
+    """True if something that it took is not sent yet, and will be, or is held."""
     return any(
-        schedule.due < NOT_YET
+        schedule.due != NOT_YET
+        for page in _last(storage, replay)
+        for schedule in unsent(storage, page)
+    )
+
+
+def holds(storage: ReplayStorage, replay: Replay) -> bool:
+    """True if something that it took is held."""
+    return any(
+        schedule.due >= _HELD
         for page in _last(storage, replay)
         for schedule in unsent(storage, page)
     )

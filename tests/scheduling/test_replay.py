@@ -22,6 +22,7 @@ from fullresult.actions.replay_message import Preparing
 from fullresult.actions.replays import Replays, Stop, WrongReplay
 from fullresult.record.replay import ACTIVE, Replay
 from fullresult.record.schedule import ScheduleQuery
+from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_governor import Governor, LeftOut
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage.replays import with_replays
@@ -348,6 +349,21 @@ def test_a_pause_holds_what_is_taken_and_a_resume_sends_it(
     swept(full, is_over(replays, replay.replay_id))
     assert len(sent(app)) == 6
     assert told(full, replay.replay_id) == ["create", "pause", "resume", "DONE"]
+
+
+def test_what_is_held_by_somebody_who_did_not_see_the_resume_is_sent_all_the_same(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    browsing.failed(app, 3)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    taken = govern(governor, replays, replay.replay_id)
+    assert taken.exhausted
+    assert replay_window.hold(full.storage, ScheduleEvents(full.settings), taken) == 3
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    assert replays.get(replay.replay_id).state == "DONE"
+    assert len(sent(app)) == 3
 
 
 def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
