@@ -358,7 +358,7 @@ def test_what_is_held_by_somebody_who_did_not_see_the_resume_is_sent_all_the_sam
     replay = replays.create(state="FAILURE", rate=FAST)
     taken = govern(governor, replays, replay.replay_id)
     assert taken.exhausted
-    assert replay_window.hold(full.storage, ScheduleEvents(full.settings), taken) == 3
+    assert replay_window.hold(with_replays(full.storage), ScheduleEvents(full.settings), taken) == 3
 
     swept(full, is_over(replays, replay.replay_id))
 
