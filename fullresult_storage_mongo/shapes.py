@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,49 +17,19 @@ from fullresult_storage_mongo.values import TAG, original_key
 
 _LINK = b"subtask_type"
 """Every signature has this word in its body, whatever serialised it."""
+_COMPRESSION = '"compression"'
+_TAGGED = {TAG}
 
 
-def _if(condition: Document, then: Any) -> Document:
-    """A field that most documents lack: each that is read costs as much as all that is done."""
-    return {"$cond": [condition, then, "$$REMOVE"]}
-
-
-def _has(part: str, text: str) -> Document:
-    return {"$gte": [{"$indexOfBytes": [{"$ifNull": [f"${part}", ""]}, text]}, 0]}
-
-
-def _is_object(part: str) -> Document:
-    return {"$eq": [{"$type": f"${part}"}, "object"]}
-
-
-def _lacks(part: str) -> Document:
-    return {"$lte": [f"${part}", None]}
-
-
-_NAMES: Document = {"$map": {"input": {"$objectToArray": "$kwargs"}, "in": "$$this.k"}}
-_APART: Document = {
-    "$or": [
-        {"$gt": ["$embed", None]},
-        {"$and": [{"$gte": ["$name", "celery."]}, {"$lt": ["$name", "celery/"]}]},
-        {"$and": [{"$gt": ["$body", None]}, {"$or": [_lacks("args"), _lacks("kwargs")]}]},
-        _is_object("args"),  # JSON text that is no JSON, or that BSON cannot hold
-    ]
-}
-# The server measures arguments and names their keys, so that no value is sent. What a body has in
-# it only the client can tell.
-_FIELDS: Document = {
-    "date_created": 1,
-    "name": 1,
-    "queue": 1,
-    "content_type": 1,
-    "body": 1,
-    "eta": _if({"$gt": ["$eta", None]}, "$eta"),
-    "apart": _if(_APART, True),
-    "properties": _if(_has("properties", '"compression"'), "$properties"),
-    "notes": _if(_has("notes", PROTOCOL_1), True),
-    "positional": _if({"$isArray": "$args"}, {"$size": "$args"}),
-    "keywords": _if(_is_object("kwargs"), _NAMES),
-}
+# Whole fields, though values come with them: they come in the body anyway, and for the server to
+# measure arguments and name their keys takes longer than to send and decode both.
+_FIELDS = dict.fromkeys(
+    (
+        *("date_created", "name", "queue", "content_type", "body", "args", "kwargs", "embed"),
+        *("eta", "properties", "notes"),
+    ),
+    1,
+)
 
 
 class MongoShapes:
@@ -79,24 +50,40 @@ def _shapes(handle: Handle, query: TaskQuery) -> ShapePage:
     last: Document | None = None
     for last in _page(handle, query):
         get = last.get
-        body, keywords = get("body"), get("keywords")
-        if "apart" in last or (body is not None and _LINK in body) or keywords == [TAG]:
+        args, kwargs = get("args"), get("kwargs")
+        if _is_apart(get, args, kwargs):
             apart.append(last["_id"])
             continue
-        names = None if keywords is None else tuple(keywords)
-        kind = (get("content_type"), get("properties"), get("positional"), names, get("notes"))
+        positional = len(args) if args.__class__ is list else None
+        names = tuple(kwargs) if kwargs.__class__ is dict else None
+        properties, notes = get("properties"), get("notes")
+        if properties is not None and _COMPRESSION not in properties:
+            properties = None  # most have some of their own
+        is_old = notes is not None and PROTOCOL_1 in notes
+        kind = (get("content_type"), properties, positional, names, is_old)
         told = counted.get(key := (get("name"), get("queue"), *kind))
         if told is None:
             counted[key] = [1, last["_id"], last["date_created"], get("eta")]
         else:
             told[0] += 1
             told[2] = last["date_created"]  # the oldest come first
-            if "eta" in last:
-                told[3] = min(filter(None, (told[3], last["eta"])))
+            if (due := get("eta")) is not None:
+                told[3] = min(filter(None, (told[3], due)))
     if last is None:
         return ShapePage((), (), None)
     shapes = tuple(_shape(key, told) for key, told in counted.items())
     return ShapePage(shapes, tuple(apart), cursor_of(last["date_created"], last["_id"]))
+
+
+def _is_apart(get: Callable[[str], Any], args: Any, kwargs: Any) -> bool:
+    """True if it carries other tasks, or if its arguments are to be looked at one by one."""
+    body, name = get("body"), get("name")
+    if body is not None and (_LINK in body or args is None or kwargs is None):
+        return True
+    if get("embed") is not None or (name is not None and name.startswith("celery.")):
+        return True
+    # JSON text that is no JSON, or that BSON cannot hold.
+    return args.__class__ is dict or (kwargs.__class__ is dict and kwargs.keys() == _TAGGED)
 
 
 def _page(handle: Handle, query: TaskQuery) -> Any:
