@@ -256,7 +256,8 @@ class QuestionsAPI:
         Queues are compared with *queues*; else with those of the configuration (*against* is
         "declared") or of the workers that live ("live"), by default the first of these that names
         any. *known* are keys of findings that are accepted. Models validate the values of as many
-        messages of each kind of call as *values* says. Raises `StorageError`.
+        messages of each kind of call as *values* says. Raises `StorageError`, and
+        `ImproperlyConfigured` if a module of the app cannot be imported.
         """
         from fullresult.insight.check.check import Check
 

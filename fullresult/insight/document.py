@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from fullresult.insight.safe_text import COMMANDS_CI
 from fullresult.record import TaskRecord, encoding
 
 _PARTS = ("arguments", "sent")
@@ -34,8 +35,9 @@ def document(record: TaskRecord) -> dict[str, Any]:
 
 
 def dumps(value: Any) -> str:
-    """*value* as JSON text in ASCII, which a terminal shows without obeying it."""
-    return json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    """*value* as JSON text in ASCII, which a terminal or a CI shows without obeying it."""
+    text = json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    return text.replace(COMMANDS_CI, "#\\u0023[")
 
 
 def plain(value: Any, depth: int = 0) -> Any:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 
+COMMANDS_CI = "##["
+"""GitHub obeys what follows it wherever it stands in a line of a log."""
+
 
 def safe(text: str) -> str:
     """*text* in one line, with escapes in the places of what a terminal would obey."""
-    return text if text.isprintable() else "".join(map(_shown, text))
+    text = text if text.isprintable() else "".join(map(_shown, text))
+    return text.replace(COMMANDS_CI, r"#\x23[")
 
 
 def _shown(character: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from kombu import compression
 
 from fullresult import FullResult
 from fullresult.cli import check_formats
-from fullresult.cli.check_formats import as_github, as_sarif, as_text
+from fullresult.cli.check_formats import as_github, as_json, as_sarif, as_text
 from fullresult.insight.check import check
 from fullresult.insight.check.binding import place_of
 from fullresult.insight.check.findings import Finding, Findings, Place
+from tests.kit.commands import run
 
 
 @pytest.fixture
@@ -195,6 +198,33 @@ def test_nothing_that_came_with_a_task_is_evaluated(app: Celery, tmp_path: Path)
     assert not bomb.exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import not_there", r"ModuleNotFoundError: No module named 'not_there' \(.*, line 1\)"),
+        ("x = = 1", "SyntaxError: invalid syntax"),
+        ("raise ValueError('\\x1b[2J\\n::error::')", r"ValueError: \\x1b\[2J ::error:: \("),
+        ("raise SystemExit(0)", r"SystemExit: 0 \(.*, line 1\)"),
+        (None, "ModuleNotFoundError: No module named 'broken_tasks';"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_not_a_clean_check(
+    source: str | None, said: str, app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullResult(app).setup()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_tasks", raising=False)
+    if source is not None:
+        (tmp_path / "broken_tasks.py").write_text(source)
+    app.conf.include = ["broken_tasks"]
+
+    told = run(app, "check")
+
+    assert told.exit_code == 1
+    assert re.match(f"Error: nothing was checked, as a module .* imported: {said}", told.stderr)
+    assert len(told.stderr.splitlines()) == 1
+
+
 def odd() -> Findings:
     told = ("a\n::error::b", "c\x1b[2J\n::set-output name=x::d", "e\r\n::f")
     return Findings([Finding("FR001", "error", *told, place=Place("my dir/a,b::c.py", 3))])
@@ -213,6 +243,11 @@ def test_what_came_with_a_task_commands_neither_github_nor_a_terminal(
     assert line.startswith("\x1b[1merror\x1b[0m FR001 a")
     assert "\n" not in line
     assert "\x1b[2J" not in line
+
+    older = Findings([Finding("FR001", "error", "##[stop-commands]x", "##[error]", "")])
+    for form in (as_text, as_json, as_sarif):
+        assert "##[" not in "".join(form(older))
+    assert json.loads("".join(as_json(older)))["findings"][0]["problem"] == "##[error]"
 
     (sarif,) = as_sarif(odd())
     place = json.loads(sarif)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]

@@ -10,6 +10,7 @@ from celery import Celery, Task
 
 from fullresult.insight.check.binding import misfit, place_of, pydantic_wrapper_of, shown_call
 from fullresult.insight.check.findings import Level, Place
+from fullresult.insight.check.modules import import_all
 from fullresult.insight.check.uses import Tally, Use
 from fullresult.insight.safe_text import one_line
 from fullresult.record import encoding
@@ -35,7 +36,7 @@ class Rules:
 
     def __init__(self, app: Celery, consumed: Collection[str] | None) -> None:
         """*consumed*: the queues that are; None if that is not known."""
-        app.loader.import_default_modules()
+        import_all(app)
         app.finalize()
         self._tasks: dict[str, Task] = dict(app.tasks)
         self._names = [name for name in self._tasks if not name.startswith(_OURS)]
