@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from fullresult.insight.explain.explanation import Explanation, Finding, names
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
+from fullresult.testing import samples
 from tests.kit.commands import run
 
 HOUR = timedelta(hours=1)
@@ -272,6 +274,16 @@ def test_who_made_it(full: FullResult) -> None:
     made = also(why(full, task_id), "made by").sentence
     assert f"by the task shop.order ({parent}), in the workflow of root." in made
     assert "by beat, for the entry 'nightly'" in also(why(full, by_beat), "made by").sentence
+
+
+def test_when_it_was_published_is_not_said_if_nobody_recorded_it(full: FullResult) -> None:
+    """As of a task that was imported, or published by a program that does not record."""
+    full.storage.write([replace(samples.task("old"), date_published=None)])
+
+    made = also(why(full, "old"), "made by")
+
+    assert re.match("Published (by .* )?before ", made.sentence)
+    assert [each.said for each in made.evidence] == ["first known"]
 
 
 def test_a_storage_that_knows_no_worker_says_so(full: FullResult) -> None:

@@ -104,10 +104,13 @@ def made_by(case: Case) -> Finding | None:
     record = case.record
     if record is None or (record.message is None and record.date_published is None):
         return None
-    when = record.date_published or record.date_created
     by = f" by {record.origin}" if record.origin else ""
-    sentence = f"Published{by} at {case.at(when)}"
-    evidence = [case.of_record(f"published{by}", when)]
+    if record.date_published is not None:
+        sentence = f"Published{by} at {case.at(record.date_published)}"
+        evidence = [case.of_record(f"published{by}", record.date_published)]
+    else:  # by a program that does not record, or it was imported
+        sentence = f"Published{by} before {case.at(record.date_created)}"
+        evidence = [case.of_record("first known", record.date_created)]
     if record.periodic_entry:
         who = "a person, for" if record.triggered else "beat, for"
         sentence += f", by {who} the entry {record.periodic_entry!r}"
