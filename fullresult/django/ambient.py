@@ -40,11 +40,14 @@ def wrong_outboxes(settings: Settings) -> list[str]:
 
 
 def wrong_outbox(each: str, settings: Settings) -> str | None:
+    if each not in connections:
+        return f"CELERY_FULLRESULT_OUTBOX has {each!r}; DATABASES has {', '.join(connections)}"
     if each in settings.outboxes or each == alias_of(settings.storage):
         return None
     return (
         f"CELERY_FULLRESULT_OUTBOX has {each!r}, and the records are in "
-        f"{without_password(settings.storage)!r}: nobody would send its tasks"
+        f"{without_password(settings.storage)!r}: nobody would send its tasks; set "
+        f"CELERY_FULLRESULT_OUTBOXES = {{{each!r}: {f'django://{each}'!r}}}"
     )
 
 

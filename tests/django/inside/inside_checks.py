@@ -46,14 +46,24 @@ class Checks(TestCase):
         assert "records are kept in PostgreSQL, SQLite or MongoDB" in said
 
     def test_an_outbox_in_another_database_than_the_records_is_an_error(self) -> None:
+        said = found(CELERY_FULLRESULT_STORAGE="postgresql://ada:secret@db/x")["fullresult.E002"]
+
+        assert "nobody would send its tasks" in said
+        assert "set CELERY_FULLRESULT_OUTBOXES = {'default': 'django://default'}" in said
+        assert "secret" not in said
+
+    def test_an_outbox_that_is_none_of_djangos_databases_is_an_error(self) -> None:
+        """Also if its database is named: each `delay()` would ask Django for its connection."""
         for settings in (
             {"CELERY_FULLRESULT_OUTBOX": "defualt"},
-            {"CELERY_FULLRESULT_STORAGE": "postgresql://ada:secret@db/x"},
+            {
+                "CELERY_FULLRESULT_OUTBOX": "defualt",
+                "CELERY_FULLRESULT_OUTBOXES": {"defualt": "sqlite:////tmp/shop.db"},
+            },
         ):
             said = found(**settings)["fullresult.E002"]
 
-            assert "nobody would send its tasks" in said
-            assert "secret" not in said
+            assert "CELERY_FULLRESULT_OUTBOX has 'defualt'; DATABASES has default" in said
 
     def test_old_settings_name_their_successors(self) -> None:
         said = found(DJANGO_CELERY_FULLDBRESULT_SCHEDULE_ETA=True)
