@@ -22,9 +22,9 @@ def as_text(findings: Findings) -> Iterator[str]:
         level = bold(finding.level) if is_terminal() else finding.level
         said = one_line(f"{finding.rule} {finding.task}: {finding.problem}")
         yield f"{level} {said}"
-        yield one_line(f"  {_who(finding)}; {finding.heal}")
+        yield "  " + one_line(f"{_who(finding)}; {finding.heal}")
         if finding.place is not None:
-            yield one_line(f"  {_file(finding)}:{finding.place.line}")
+            yield "  " + one_line(f"{_file(finding)}:{finding.place.line}")
     yield _summary(findings)
     for note in findings.notes:
         yield one_line(note)

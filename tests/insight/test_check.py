@@ -377,6 +377,7 @@ def test_the_command_says_who_waits_and_what_heals_it(broken: Celery) -> None:
 
     assert answer.exit_code == 3
     assert "error FR002 shop.charge: (…) does not fit shop.charge(order_id" in answer.stdout
+    assert "\n  1 task waits, such as " in answer.stdout
     assert "give `site` a default" in answer.stdout
     assert "the nearest name is shop.charge" in answer.stdout
     assert "2 tasks checked: 2 errors, 0 warnings" in answer.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import VERSION, Celery
+from celery import VERSION, Celery, Task
 from celery.worker import strategy
 from kombu import compression
 
@@ -105,6 +105,45 @@ def test_a_task_whose_arguments_cannot_be_read_is_a_warning(app: Celery) -> None
 
     assert (finding.rule, finding.level) == ("FR003", "warning")
     assert "cannot be read" in finding.problem
+
+
+class Odd:
+    """A task whose signature is code of its own, which fails."""
+
+    @property
+    def __signature__(self) -> Any:
+        raise RuntimeError("no signature today")
+
+    def __call__(self, *args: Any) -> None:
+        pass
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr today")
+
+
+def test_a_signature_that_fails_or_is_endless_stops_no_check(app: Celery) -> None:
+    def shy(order_id: int, default: Any = Shy()) -> None:  # noqa: B008
+        pass
+
+    def long(order_id: int, default: str = "x" * 100_000) -> None:
+        pass
+
+    FullResult(app)
+    app.register_task(type("Odd", (Task,), {"name": "shop.odd", "run": Odd()})())
+    for function in (shy, long):
+        task(app, f"shop.{function.__name__}", function)
+    for name in ("odd", "shy", "long"):
+        app.send_task(f"shop.{name}", (1, 2, 3))
+
+    found = {each.task: each for each in app.fullresult.check().found}
+
+    assert found["shop.odd"].problem.endswith("takes cannot be read: no signature today")
+    assert found["shop.shy"].problem.endswith("takes cannot be read: no repr today")
+    assert {found[f"shop.{name}"].level for name in ("odd", "shy")} == {"warning"}
+    assert "(…, …, …) does not fit shop.long(order_id" in found["shop.long"].problem
+    assert len(found["shop.long"].problem) < 2_000
 
 
 def test_a_source_that_cannot_be_read_has_no_place(app: Celery) -> None:

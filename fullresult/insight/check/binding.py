@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 from celery import Task
 
 from fullresult.insight.check.findings import Place
+from fullresult.record.encoding import clip, safe_str
+
+_LONGEST = 1_000
+"""Characters of a signature that are shown: a default may have a long repr."""
 
 
 class Misfit(NamedTuple):
@@ -27,18 +31,21 @@ def misfit(task: Task, positional: int, keywords: Sequence[str]) -> Misfit | Non
     Not by `__header__`, by which Celery checks: it takes anything for a task that is a class, and
     for a function behind `functools.wraps`.
     """
-    run = _run_of(task)
     try:
-        _signature(run, follow=True), _signature(run, follow=False)
-    except (TypeError, ValueError) as error:
-        problem = f"the arguments that {task.name} takes cannot be read: {error}"
+        return _misfit(task, positional, keywords)
+    except Exception as error:  # noqa: BLE001  (a signature of one's own, the repr of a default)
+        problem = f"the arguments that {task.name} takes cannot be read: {safe_str(error)}"
         return Misfit(problem, "check by hand that it takes them", certain=False)
+
+
+def _misfit(task: Task, positional: int, keywords: Sequence[str]) -> Misfit | None:
+    run = _run_of(task)
     inner = _problem(_signature(run, follow=True), positional, keywords)
     if inner is None:
         return None
     outer = _problem(_signature(run, follow=False), positional, keywords)
     certain = outer is not None or _is_celerys(run)
-    shown = _signature(run, follow=True)
+    shown = clip(str(_signature(run, follow=True)), _LONGEST)
     return Misfit(f"{shown_call(positional, keywords)} does not fit {task.name}{shown}: {inner}",
                   _heal(inner), certain)  # fmt: skip
 
@@ -55,7 +62,7 @@ def place_of(task: Task) -> Place | None:
         function = getattr(function, "__func__", function)
         file = inspect.getsourcefile(function)
         lines, first = inspect.getsourcelines(function)
-    except (TypeError, ValueError, OSError, SyntaxError):
+    except Exception:  # noqa: BLE001  (there may be no file, or an object of one's own)
         return None
     starts = (n for n, line in enumerate(lines) if line.lstrip().startswith(("def ", "async def ")))
     return None if file is None else Place(file, first + next(starts, 0))
