@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from fullresult.insight.explain.explanation import Explanation
 from tests.kit import servers, workers
-from tests.kit.explaining import MakeScene, carded, explained, scene_maker
+from tests.kit.explaining import MakeScene, carded, explained, frozen, scene_maker
 from tests.kit.workers import Scene
 
 BROKERS = ["redis", "rabbitmq"]
@@ -118,8 +117,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
 ) -> None:
     with scene.worker() as worker:
         carded(scene)
-        os.killpg(worker.pid, signal.SIGSTOP)
-        try:
+        with frozen(scene, worker.pid):
             task_id = scene.send("wait_for", str(gate))
             explained(scene, task_id, "no answer")
             began = time.monotonic()
@@ -132,8 +130,6 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
 
             found = explained(scene, task_id, "no worker")
             assert "the last, w1@test, was killed, or cut off" in found.sentence
-        finally:
-            os.killpg(worker.pid, signal.SIGCONT)
 
 
 @pytest.mark.campaign

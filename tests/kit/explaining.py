@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +51,27 @@ def carded(scene: Scene, number: int = 1) -> None:
     storage = scene.full.storage
     assert isinstance(storage, CardStorage)
     assert workers.until(lambda: len(storage.find_cards()) >= number)
+
+
+@contextmanager
+def frozen(scene: Scene, pid: int) -> Iterator[None]:
+    """Its process group is stopped, but not while it has the file of records: nobody else would."""
+    while True:
+        os.killpg(pid, signal.SIGSTOP)
+        if _is_free(scene.app.conf.fullresult_storage.removeprefix("sqlite:///")):
+            break
+        os.killpg(pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        os.killpg(pid, signal.SIGCONT)
+
+
+def _is_free(file: str) -> bool:
+    with closing(sqlite3.connect(file, timeout=1, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        database.execute("ROLLBACK")
+    return True
