@@ -204,9 +204,10 @@ def test_two_living_workers_of_one_node_name(scene: Scene, gate: Path) -> None:
         for task_id in (*running, taken):
             assert workers.until(lambda of=task_id: scene.full.explain(of).unknown == ())  # type: ignore[misc]
         for task_id in running:
+            # On a busy machine one may answer later than it is waited for: then the record tells.
+            assert workers.until(lambda of=task_id: scene.full.explain(of).confidence == "certain")  # type: ignore[misc]
             found = explained(scene, task_id, "running")
             assert found.sentence.startswith("twin@test runs it")
-            assert found.confidence == "certain"
         explained(scene, taken, "worker is full")
         assert len(scene.full.workers().workers) == 2
         risks = {each.name: each for each in scene.full.doctor().risks}
