@@ -1,4 +1,7 @@
-"""Counts and percentiles by task and time, against a computation by brute force."""
+"""Counts and percentiles by task and time, against a computation by brute force.
+
+Long because each number is computed twice.
+"""
 
 from __future__ import annotations
 
