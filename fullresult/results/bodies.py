@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from fullresult.recording.publishing import recorded_after
 from fullresult.storage.sockets import is_readable
@@ -14,6 +15,8 @@ _LONGEST_JOIN = 60.0
 _LONGEST_LEASE = 600.0
 _MARGIN = 5.0
 _CONNECTION_TIMEOUT = 4.0
+OF_BROKER = (OperationalError, OSError)
+"""Errors of a broker that may take the body the next time."""
 
 
 def join_timeout(app: Celery) -> float:

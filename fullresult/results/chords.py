@@ -209,8 +209,11 @@ class Chords:
             raise
         self._close(count.chord_id, count.call)
 
-    def _send_or_fail(self, chord_id: str, callback: Any) -> None:
-        """Send the body, or let it fail with what failed. Raises `StorageError`."""
+    def _send_or_fail(self, chord_id: str, callback: Any, *, by_mender: bool = False) -> bool:
+        """Send the body, or let it fail with what failed. Raises `StorageError`.
+
+        A mender, which can wait, lets no body fail because the broker does not take it: then False.
+        """
         began = time.monotonic()
         try:
             results = self._joined(chord_id, callback)
@@ -219,11 +222,11 @@ class Chords:
         except MemberError as error:
             self._leave_out_called(error.task_id, callback)
             self._fail(chord_id, callback, str(error), error.cause)
-            return
+            return True
         except Exception as error:
             logger.exception("fullresult: chord %s cannot be joined", chord_id)
             self._fail(chord_id, callback, repr(error), error)
-            return
+            return True
         if time.monotonic() - began > bodies.lease(self._backend.app) / 2:
             # Somebody may have taken it over by now.
             raise StorageError(f"to read the results of chord {chord_id} took too long")
@@ -232,8 +235,16 @@ class Chords:
         except StorageError:  # of a body that is a chord
             raise
         except Exception as error:
+            if by_mender and isinstance(error, bodies.OF_BROKER):
+                logger.warning(
+                    "fullresult: the body of chord %s is sent later: the broker does not take it: "
+                    "%r",
+                    *(chord_id, error),
+                )
+                return False
             logger.exception("fullresult: the body of chord %s is not sent", chord_id)
             self._fail(chord_id, callback, f"Callback error: {error!r}", error)
+        return True
 
     def _fail(self, chord_id: str, callback: Any, reason: str, cause: BaseException) -> None:
         logger.error("fullresult: chord %s failed: %s", chord_id, reason)
@@ -325,7 +336,9 @@ class Chords:
         sent = {task_id for task_id, state in states.items() if state not in {None, UNSENT}}
         if not states or sent != states.keys():
             logger.warning("fullresult: the body of chord %s is sent late", chord.chord_id)
-            self._send_or_fail(chord.chord_id, signatures.without(callback, sent))
+            left = signatures.without(callback, sent)
+            if not self._send_or_fail(chord.chord_id, left, by_mender=True):
+                return
         self._close(chord.chord_id, call)
 
     def complete(self, chord: CompleteChord, call: str) -> None:
@@ -336,8 +349,8 @@ class Chords:
         # Its body may have a record of the run before.
         callback = self._kept(chord.body)
         callback[members.RUN] = chord.run
-        self._send_or_fail(chord.chord_id, callback)
-        self._close(chord.chord_id, call)
+        if self._send_or_fail(chord.chord_id, callback, by_mender=True):
+            self._close(chord.chord_id, call)
 
     def _states_of(self, callback: Any) -> dict[str, str | None]:
         """Each task that it begins with, and its recorded state; None for one without a record."""

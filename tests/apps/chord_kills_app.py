@@ -108,9 +108,9 @@ _mark_as_done = FullResultBackend.mark_as_done
 _send, _publish = Chords._send_or_fail, bodies.publish
 
 
-def _killed_before(self: Chords, chord_id: str, callback: Any) -> None:
+def _killed_before(self: Chords, chord_id: str, callback: Any, **how: Any) -> bool:
     kill_once("counted", callback)
-    _send(self, chord_id, callback)
+    return _send(self, chord_id, callback, **how)
 
 
 def _killed_around(app: Any, callback: Any, results: list[Any]) -> None:

@@ -253,6 +253,30 @@ def test_the_end_of_an_earlier_run_is_not_counted_in_the_next(
     assert [len(first_bodies), len(messages(app))] == [1, int(ended)]
 
 
+def test_a_mender_whose_broker_is_away_lets_no_body_fail(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = Header(app, 1)
+    with monkeypatch.context() as killed:
+        killed.setattr(Chords, "_complete", lambda *_, **__: None)
+        header.tell(0)
+    with monkeypatch.context() as away:
+        away.setattr(Producer, "publish", refuse)
+        first = mend(app)
+
+    state = app.AsyncResult(header.result.id).state
+    second, third = mend(app), mend(app)
+
+    assert [first, second, third] == [1, 1, 0]
+    assert "is sent later: the broker does not take it" in caplog.text
+    assert state == "PENDING"
+    assert header.bodies() == [[0]]
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise ConnectionResetError("reset by peer")
+
+
 @pytest.mark.slow
 def test_a_connection_that_a_forked_process_shut_down_is_made_anew(
     rabbitmq_server: servers.RabbitMQ, tmp_path: Path
