@@ -313,22 +313,31 @@ def _chord(
         "BENCHMARK_BACKEND": BACKENDS[here.name].url(here.store),
         "BENCHMARK_STORE": here.records,
     }
-    with here.app() as app, process(command, **environment):
+    with here.app() as app, process(command, **environment) as worker:
         tasks = {name.partition(".")[2]: task for name, task in app.tasks.items()}
         member = tasks["ended_at"]
         chord([member.s(), member.s()])(tasks["latest"].s()).get(timeout=_PATIENCE)
+        before = _cpu_of(worker.pid)
         begin = time.perf_counter()
         result = chord(header(member, tasks["one_more"]))(tasks[body].s())
         published = time.perf_counter() - begin
         # To follow parents asks for each member, twice a second.
         last, ran = result.get(timeout=_PATIENCE, follow_parents=False)
         whole = time.perf_counter() - begin
+        cpu = _cpu_of(worker.pid) - before
     return {
         "members": size,
+        "CPU ms each": cpu * 1000 / size,
         "published s": published,
         "whole s": whole,
         "join ms": (ran - last) * 1000,
     }
+
+
+def _cpu_of(worker: int) -> float:
+    """Seconds of CPU so far: of this process, the worker, the broker and the storage's server."""
+    reading = Reading.now(worker)
+    return reading.cpu + reading.server_cpu + time.process_time()
 
 
 # --- Promises

@@ -197,7 +197,8 @@ def _is_unexpected_pass(child: ET.Element) -> bool:
 
 def run(root: Path, name: str, options: argparse.Namespace, work: Path) -> Report:
     """The outcomes of Celery's tests with the backend *name*."""
-    tests = _collected(root, options.pytest, work)
+    number, parts = options.part
+    tests = _collected(root, options.pytest, work)[number - 1 :: parts]
     shares = [tests[number :: options.processes] for number in range(options.processes)]
     report = _side_by_side(root, name, [*filter(None, shares)], options, work)
     failed = report.of("failed")
@@ -324,6 +325,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backends", type=_names, default=[REDIS, *STORAGES])
     parser.add_argument("--logs", type=Path, default=Path("celery-suite-logs"))
     parser.add_argument("--processes", type=int, default=2, help="how many run side by side")
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="N/PARTS", help="2/5 is the second fifth"
+    )
     parser.add_argument("--sample", action="store_true", help="only what CI runs")
     parser.epilog = "What follows -- is for pytest."
     words = sys.argv[1:]
@@ -333,6 +337,13 @@ def _options() -> argparse.Namespace:
     if options.sample:
         options.pytest += ["-k", " or ".join(SAMPLE)]
     return options
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part like 2/5")
+    return int(number), int(parts)
 
 
 def _names(text: str) -> list[str]:
