@@ -256,6 +256,7 @@ def test_a_chord_of_a_thousand_of_which_three_failed(running: Scene, gate: Path)
     first = running.eventually(members[0], lambda record: record.group_id)
     ended = TaskQuery(group_id=first.group_id, state=("SUCCESS", "FAILURE"))
     assert until(lambda: running.full.count(ended) == 1_000, 4 * PATIENCE)
+    stopped(running, gate)
     gate.touch()
 
     running.full.surgery(members[500]).run()
