@@ -110,6 +110,8 @@ class Surgery:
         backend = self._app.backend
         if backend.supports_native_join or isinstance(backend, DisabledBackend):
             return False
+        if plan.takes_over:  # Whoever began it saw that it had failed, and had the error forgotten.
+            return False
         failed = max((record.date_updated for record in plan.again()), default=None)
         if failed is None or failed < self._storage.now() - _POLLS:
             return False

@@ -98,6 +98,9 @@ class Plan(NamedTuple):
     turn: int = 0
     """The number of the last turn that somebody took, seen before the records were read."""
 
+    takes_over: bool = False
+    """True if that turn has not ended."""
+
     def again(self) -> Iterator[TaskRecord]:
         """The records of the tasks that are sent again."""
         if self.record is not None:

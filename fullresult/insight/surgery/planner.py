@@ -59,7 +59,8 @@ class Planner:
             return Plan(how, task_id, problem=str(error), instead=instead)
         if turn is None:
             return plan._replace(workflow=workflow)
-        plan = plan._replace(workflow=workflow, turn=turn.number)
+        is_open = turn.end is None
+        plan = plan._replace(workflow=workflow, turn=turn.number, takes_over=is_open)
         problem = self._in_the_way(turn, take_over=take_over)
         if problem is None:
             return plan
