@@ -16,6 +16,7 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -472,6 +473,132 @@ def test_everything_that_can_be_used_has_a_name_for_a_screen_reader(
         page.goto(path)
         assert names_of(page) == [], path
         assert page.locator("h1").count() == 1, path
+
+
+# --- every page, light and dark
+
+
+def every_page(app: Celery) -> list[str]:
+    """The addresses of all pages, with something to see on each."""
+    (task_id,) = browsing.failed(app)
+    overdue(app, "late", timedelta(hours=2))
+    scheduled = app.tasks["shop.charge"].apply_async((1,), countdown=3600).id
+    record = app.fullresult.get(task_id)
+    replay = app.fullresult.replays.create(state="FAILURE", name="after the outage of monday")
+    of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why")]
+    of_scheduled = [f"/{name}?id={scheduled}" for name in ("task", "cancel", "reschedule")]
+    lost = ("/stale?older=0s", "/orphans", "/stale-scheduled")
+    of_replays = ("/replays", f"/replay?id={replay.replay_id}", "/replay-create?q=state:FAILURE")
+    others = ("overview", "failures", "scheduled", "periodic", "workers", "queues", "audit")
+    return [
+        *("/", "/?q=state:FAILURE", "/?q=nothing", *of_one, *of_scheduled, *lost, *of_replays),
+        *(f"/{name}" for name in others),
+        *(f"/failure?id={record.fingerprint}", "/task?id=unknown"),
+    ]
+
+
+def test_axe_finds_nothing_on_any_page_light_or_dark(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    """Neither against WCAG at the levels A and AA, nor against what axe holds for good practice."""
+    # Its script is not one of ours.
+    visit = chromium.new_context(base_url=address, color_scheme="light", bypass_csp=True)
+    page = visit.new_page()
+    page.goto("/login")
+    found = {"/login": violations(page)}
+    page.goto(f"/?token={TOKEN}")
+
+    for path in every_page(app):
+        page.goto(path)
+        found[path] = violations(page)
+
+    visit.close()
+    assert {path: wrong for path, wrong in found.items() if wrong} == {}
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds on a page in light, and in dark of what has to do with colours."""
+    page.add_script_tag(path=str(files("axe_playwright_python") / "axe.min.js"))
+    in_light: list[str] = page.evaluate(_AXE, {})
+    page.emulate_media(color_scheme="dark")
+    in_dark: list[str] = page.evaluate(_AXE, {"runOnly": ["color-contrast", "link-in-text-block"]})
+    page.emulate_media(color_scheme="light")
+    return [*in_light, *(f"dark: {wrong}" for wrong in in_dark)]
+
+
+_AXE = """async (options) => (await axe.run(document, {resultTypes: ["violations"], ...options}))
+    .violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html}`))"""
+
+
+def reached(page: Page, wanted: str) -> None:
+    """Press Tab until the focus, which can always be seen, is on what *wanted* selects."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        seen, there = page.evaluate(
+            """(wanted) => { const it = document.activeElement, style = getComputedStyle(it);
+                return [style.outlineStyle !== "none" && style.outlineWidth !== "0px",
+                    it.matches(wanted)]; }""",
+            wanted,
+        )
+        assert seen, page.evaluate("document.activeElement.outerHTML")
+        if there:
+            return
+    raise AssertionError(f"Tab never comes to {wanted}")
+
+
+def test_a_task_is_found_opened_and_sent_again_by_keyboard_alone(app: Celery, page: Page) -> None:
+    (task_id,) = browsing.failed(app)
+    press = page.keyboard.press
+
+    press("/")
+    page.keyboard.type("state:FAILURE")
+    press("Enter")
+    page.wait_for_url("**/?*state*FAILURE*")
+    reached(page, f"tbody a[href*='/task?id={task_id}']")
+    press("Enter")
+    page.wait_for_url(f"**/task?id={task_id}*")
+    reached(page, "a[href*='/retry?']")
+    press("Enter")
+    page.wait_for_url("**/retry?*")
+    expect(page.get_by_role("button", name="Send 1 task again")).to_be_focused()
+    press("Enter")
+    page.wait_for_url(re.compile(r"/task\?id="))
+
+    assert len(browsing.sent(app)) == 1
+
+
+_SAMPLE = (390, "light")
+_SCREENS = [(width, scheme) for width in (390, 768, 1280, 1920) for scheme in ("light", "dark")]
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        pytest.param(*each, marks=[] if each == _SAMPLE else pytest.mark.campaign)
+        for each in _SCREENS
+    ],
+)
+def test_every_page_is_photographed(
+    app: Celery, chromium: Browser, address: str, tmp_path: Path, width: int, scheme: Any
+) -> None:
+    """Into pytest's temporary directory, to be looked at: `--basetemp DIRECTORY` says where."""
+    if not app.conf.fullresult_storage.startswith("sqlite"):
+        pytest.skip("pages look the same on each database")
+    screen = chromium.new_context(
+        base_url=address, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    page = screen.new_page()
+    page.goto(f"/?token={TOKEN}")
+    paths = every_page(app)
+
+    for number, path in enumerate(paths):
+        page.goto(path)
+        name = re.sub(r"\W+", "-", path.partition("id=")[0]).strip("-")
+        page.screenshot(path=tmp_path / f"{number:02}-{name}-{width}-{scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+    screen.close()
+    assert len([*tmp_path.glob("*.png")]) == len(paths)
 
 
 # --- the pictures of the documentation
