@@ -19,7 +19,7 @@ from fullresult.storage import (
     StorageError,
     TaskQuery,
     find_in_parts,
-    is_behind_what_waits,
+    is_behind_others,
     is_indexed,
 )
 from fullresult_storage_mongo import indexes, queries, records, writing
@@ -93,8 +93,7 @@ class MongoStorage(
         database = self._prepared()
         if query.limit == 0:
             return []
-        # An index has the open tasks of each state but PENDING, and none those that are stale.
-        if query.limit and query.moved_before and is_behind_what_waits(query):
+        if query.limit and is_behind_others(query, by_state=True):
             return find_in_parts(self, query, query.limit)
         return database.read(lambda handle: [*map(records.record, _found(handle, query))])
 
@@ -112,7 +111,7 @@ class MongoStorage(
         """`fullresult.storage.IndexedStorage`."""
         wanted = set(query.kwargs or ()).intersection(self._index_kwargs)
         built = self._prepared().run(indexes.of_arguments) if wanted else ()
-        return is_indexed(query, json=not wanted.isdisjoint(built))
+        return is_indexed(query, json=not wanted.isdisjoint(built), by_state=True)
 
     def count(self, query: TaskQuery) -> int:
         def count(handle: Handle) -> int:

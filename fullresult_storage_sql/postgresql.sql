@@ -205,35 +205,44 @@ OR COALESCE(octet_length(t.body), octet_length(t.args::text) + octet_length(t.kw
 -- name: page_by_walk_then_names
 -- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
 -- matches do not fill the page, takes the first records of each name that matches (`found`). An
--- index tells the names, one step for each; if there are very many, all records are looked through
--- instead (`sought`).
+-- index tells the names, one step for each; if there are very many, or very many match, all records
+-- are looked through instead (`sought`).
 WITH RECURSIVE walked AS MATERIALIZED (
     SELECT t.task_id
     FROM (SELECT * FROM fullresult_task AS t{walk}) AS t{where}{order}
     LIMIT {limit}
 ),
 known AS (
-    SELECT min(t.name) AS name FROM fullresult_task AS t WHERE {between}
+    (SELECT t.name FROM fullresult_task AS t WHERE {between} ORDER BY t.name LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(t.name) FROM fullresult_task AS t WHERE t.name > known.name AND {between})
+    SELECT next.name
     FROM known
-    WHERE known.name IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT t.name FROM fullresult_task AS t
+        WHERE t.name > known.name AND {between}
+        ORDER BY t.name
+        LIMIT 1
+    ) AS next
 ),
 names AS MATERIALIZED (
     SELECT known.name FROM known
-    WHERE known.name IS NOT NULL AND (SELECT count(*) FROM walked) < {limit}
+    WHERE (SELECT count(*) FROM walked) < {limit}
     LIMIT {most}
+),
+matching AS MATERIALIZED (
+    SELECT t.name FROM names AS t WHERE {like} AND (SELECT count(*) FROM names) < {most}
+    LIMIT {few}
 )
 SELECT walked.task_id FROM walked
 UNION ALL
 SELECT found.task_id FROM (
     SELECT first.task_id
     FROM (
-        SELECT t.name FROM names AS t WHERE {like} AND (SELECT count(*) FROM names) < {most}
-    ) AS matching
+        SELECT matching.name FROM matching WHERE (SELECT count(*) FROM matching) < {few}
+    ) AS one
     CROSS JOIN LATERAL (
         SELECT t.task_id, t.date_created FROM fullresult_task AS t
-        WHERE t.name = matching.name{rest}{order}
+        WHERE t.name = one.name{rest}{order}
         LIMIT {limit}
     ) AS first
     ORDER BY first.date_created {direction}, first.task_id {direction}
@@ -242,7 +251,8 @@ SELECT found.task_id FROM (
 UNION ALL
 SELECT sought.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t{where}
-    AND {between} AND (SELECT count(*) FROM names) = {most}
+    AND {between}
+    AND ((SELECT count(*) FROM names) = {most} OR (SELECT count(*) FROM matching) = {few})
     ORDER BY t.date_created + interval '0' {direction}, t.task_id {direction}
     LIMIT {limit}
 ) AS sought;

@@ -22,8 +22,10 @@ _WALKED = 5_000
 """Records, in the order asked for, that are looked through before an index is asked for JSON."""
 _WALKED_SCATTERED = 1_000
 """The same where each record lies on a page of its own, or the index costs little."""
-_NAMES = 10_000
+_NAMES = 200_000
 """Names of tasks, within those that a glob can match, that are tried one by one."""
+_MATCHING = 10_000
+"""Names that match of which the records are looked for one name after the other."""
 _PAGE = 10_000
 """Rows from which a page is read without looking for its ids first."""
 
@@ -97,7 +99,8 @@ def _page_by_walk_then_names(database: Database, query: TaskQuery) -> Condition:
     rest, last = conditions(database, replace(query, name=None))
     parts = {"where": where, "walk": walk, "like": like, "between": between}
     parts["rest"] = rest.replace(" WHERE ", " AND ", 1)
-    sql = _filled(database, "page_by_walk_then_names", query, most=f"{_NAMES:d}", **parts)
+    parts |= {"most": f"{_NAMES:d}", "few": f"{_MATCHING:d}"}
+    sql = _filled(database, "page_by_walk_then_names", query, **parts)
     return sql, [*first, *values, *ends, *ends, *pattern, *last, *values, *ends]
 
 

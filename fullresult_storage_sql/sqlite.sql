@@ -188,8 +188,8 @@ LIMIT {limit};
 -- name: page_by_walk_then_names
 -- The ids of a page for a glob. Walks through the next records in order (`walked`); if their
 -- matches do not fill the page, finds all records of the names that match and sorts them (`found`).
--- An index tells the names, one step for each; if there are very many, all records are looked
--- through instead (`sought`).
+-- An index tells the names, one step for each; if there are very many, or very many match, all
+-- records are looked through instead (`sought`).
 -- Differs from postgresql.sql: there is no LATERAL; and `walked` does not repeat its order, for
 -- SQLite would sort again before it takes the first.
 WITH RECURSIVE walked AS MATERIALIZED (
@@ -208,6 +208,10 @@ known AS (
 names AS MATERIALIZED (
     SELECT known.name FROM known
     WHERE known.name IS NOT NULL AND (SELECT count(*) FROM walked) < {limit}
+),
+matching AS MATERIALIZED (
+    SELECT t.name FROM names AS t WHERE (SELECT count(*) FROM names) < {most} AND {like}
+    LIMIT {few}
 )
 SELECT walked.task_id FROM walked
 UNION ALL
@@ -215,7 +219,7 @@ SELECT found.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t
     -- Asked first of all, else a whole state may be read to find no name in it.
     WHERE (SELECT count(*) FROM walked) < {limit} AND t.name IN (
-        SELECT t.name FROM names AS t WHERE (SELECT count(*) FROM names) < {most} AND {like}
+        SELECT matching.name FROM matching WHERE (SELECT count(*) FROM matching) < {few}
     ){rest}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
@@ -223,7 +227,8 @@ SELECT found.task_id FROM (
 UNION ALL
 SELECT sought.task_id FROM (
     SELECT t.task_id FROM fullresult_task AS t{where}
-    AND {between} AND (SELECT count(*) FROM names) = {most}
+    AND {between}
+    AND ((SELECT count(*) FROM names) = {most} OR (SELECT count(*) FROM matching) = {few})
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
 ) AS sought;

@@ -13,7 +13,7 @@ from fullresult.storage import (
     TaskQuery,
     Walked,
     find_in_parts,
-    is_behind_what_waits,
+    is_behind_others,
     is_indexed,
 )
 from fullresult_storage_sql import globs, queries, rows
@@ -81,7 +81,7 @@ class SqlStorage(
         return next(iter(self._records(where, [task_id])), None)
 
     def find(self, query: TaskQuery) -> list[TaskRecord]:
-        if query.limit is not None and is_behind_what_waits(query):
+        if query.limit is not None and is_behind_others(query):
             return find_in_parts(self, query, query.limit)
         database = self._prepared()
         page, values = queries.select(database, query)
@@ -107,8 +107,6 @@ class SqlStorage(
 
     def has_index(self, query: TaskQuery) -> bool:
         """`fullresult.storage.IndexedStorage`."""
-        if is_behind_what_waits(query):
-            return False
         database = self._prepared()
         how = database.json_index(query)
         if how == "in order":  # one that `fullresult_index_kwargs` names, if it was made

@@ -111,12 +111,15 @@ def _in_section(
     return number, found.is_all or number == cap
 
 
-def count_stale(storage: StatisticsStorage, moved_before: datetime, cap: int) -> tuple[int, bool]:
+def count_stale(
+    storage: StatisticsStorage, moved_before: datetime, cap: int, *, rest: bool = True
+) -> tuple[int, bool]:
     """The number of tasks that last moved, or were due, by then; True if there may be more.
 
-    Of a million that are due tomorrow each would be looked at, so the oldest have to do.
+    Of a million that are due tomorrow each would be looked at, so the oldest have to do. Without
+    the *rest*, those that were sent again are not counted.
     """
-    query = stale_query(moved_before, None, None)
+    query = replace(stale_query(moved_before, None, None), unresolved=None if rest else True)
     if not isinstance(storage, WalkingStorage):
         return storage.count_capped(query, cap), False
     found = storage.tally(query, 2 * LOOKED)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from fullresult.insight.counts import count_stale
 from fullresult.insight.failures import Failures
 from fullresult.insight.fleet import fleet_of
-from fullresult.insight.stale import stale_query
 from fullresult.record import FAILURE, REVOKED
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import (
@@ -33,6 +32,8 @@ class Needing(NamedTuple):
 
     stale: int = 0
     """Not those that were sent again."""
+    stale_at_least: bool = False
+    """There may be more stale tasks: only the oldest of those that are open were looked at."""
     orphans: int = 0
     stale_scheduled: int = 0
     failures: int = 0
@@ -54,8 +55,10 @@ def needing(storage: Storage, settings: Settings) -> Needing:
     has_schedules = isinstance(storage, ScheduleStorage)
     fleet = fleet_of(storage, running=False) if isinstance(storage, WorkerStorage) else None
     failed = TaskQuery(state=FAILURE, since=now - _A_DAY, unresolved=True)
+    stale, stale_at_least = count_stale(storage, late, MOST, rest=False)
     return Needing(
-        stale=storage.count_capped(replace(stale_query(late, None, None), unresolved=True), MOST),
+        stale=stale,
+        stale_at_least=stale_at_least,
         orphans=min(fleet.orphans, MOST) if fleet else 0,
         stale_scheduled=(
             storage.count_capped(ScheduleQuery(due_until=late), MOST) if has_schedules else 0

@@ -7,12 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from fullresult.record import NOT_RUN, TaskRecord
-from fullresult.storage import IndexedStorage, Storage, TaskQuery, WalkingStorage
-from fullresult.storage.indexes import sections_of
+from fullresult.record import TaskRecord
+from fullresult.storage import (
+    IndexedStorage,
+    Storage,
+    TaskQuery,
+    WalkingStorage,
+    is_behind_others,
+)
 
 _UNINDEXED = ("text", "args", "kwargs", "queue", "worker")
-_NARROW = ("name", "task_ids", "root_id", "group_id", "retry_of", "fingerprint", "args", "kwargs")
 AT_ONCE = 10_000
 """The number of records that are looked at in one read, and whatever the time."""
 
@@ -57,24 +61,7 @@ def look(storage: Storage, query: TaskQuery, seconds: float = 0) -> Found:
 
 def has_index(storage: Storage, query: TaskQuery) -> bool:
     """True if an index leads to what matches. A guess for a storage that cannot say."""
-    if _is_behind_others(query):
-        return False
     if isinstance(storage, IndexedStorage):
         return storage.has_index(query)
-    return all(getattr(query, name) is None for name in _UNINDEXED)
-
-
-def _is_behind_others(query: TaskQuery) -> bool:
-    """True if a million failures that do not match may stand before one that does.
-
-    No index tells what is dealt with, nor everywhere which of the failures never ran. Other
-    conditions have an index that leads to fewer records.
-    """
-    if any(getattr(query, name) is not None for name in _NARROW):
-        return False
-    sections = sections_of(query)
-    if sections == frozenset({NOT_RUN}):
-        return True
-    if query.unresolved is None:
-        return False
-    return len(sections) == 1 if sections else not query.unresolved
+    is_named = all(getattr(query, name) is None for name in _UNINDEXED)
+    return is_named and not is_behind_others(query)

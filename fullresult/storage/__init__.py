@@ -10,7 +10,7 @@ from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import (
     OPEN,
     OWN_SECTION,
-    is_behind_what_waits,
+    is_behind_others,
     is_indexed,
     is_of_few,
     sections_of,
@@ -94,7 +94,7 @@ __all__ = [
     "WorkerStorage",
     "as_recorded",
     "find_in_parts",
-    "is_behind_what_waits",
+    "is_behind_others",
     "is_indexed",
     "is_of_few",
     "is_readable",

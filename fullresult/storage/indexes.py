@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullresult.record import FINISHED, PENDING, SCHEDULED, SCHEDULED_SENT, SUCCESS
+from fullresult.record import FINISHED, NOT_RUN, PENDING, SCHEDULED, SCHEDULED_SENT, SUCCESS
 from fullresult.record.query import TaskQuery
 
 OPEN = "OPEN"
@@ -13,6 +13,8 @@ _ALL = OWN_SECTION | {SCHEDULED_SENT, OPEN}
 
 _FEW = ("task_ids", "root_id", "group_id", "retry_of")
 """Fields whose every value only a few records have, whatever a database estimates."""
+_NARROWER = ("name", "args", "kwargs", "fingerprint")
+"""Other fields whose index leads to fewer records than a section has."""
 
 
 def sections_of(query: TaskQuery) -> frozenset[str] | None:
@@ -41,25 +43,38 @@ def is_of_few(query: TaskQuery) -> bool:
     return any(getattr(query, name) is not None for name in _FEW)
 
 
-def is_behind_what_waits(query: TaskQuery) -> bool:
-    """True if *query* asks for open tasks before which a million others may stand.
+def is_behind_others(query: TaskQuery, *, by_state: bool = False) -> bool:
+    """True if a million records that do not match may stand before one that does.
 
-    Those that just wait, or are due tomorrow. The index has both: one of the others alone would be
-    written by each start.
+    Open tasks that just wait, or are due tomorrow; failures that are dealt with, or that ran. Both
+    are in the index, for one without them would be written by each start, or each re-send.
+    *by_state* is True if an index tells apart the states of what is open, and what never ran.
     """
-    if sections_of(query) != frozenset({OPEN}) or is_of_few(query):
+    if is_of_few(query) or any(getattr(query, name) for name in _NARROWER):
         return False
-    if query.name is not None or query.kwargs or query.args:
-        return False
-    if query.moved_before is not None:
+    sections = sections_of(query)
+    if sections == frozenset({OPEN}) and query.moved_before is not None:
         return True
-    return PENDING in query.not_state or PENDING not in (query.states or (PENDING,))
+    if not by_state:
+        if sections == frozenset({NOT_RUN}):
+            return True
+        waits = PENDING not in query.not_state and PENDING in (query.states or (PENDING,))
+        if sections == frozenset({OPEN}) and not waits:
+            return True
+    if query.unresolved is None:
+        return False
+    return len(sections) == 1 if sections else not query.unresolved
 
 
-def is_indexed(query: TaskQuery, *, json: bool) -> bool:
-    """`IndexedStorage.has_index`; *json* is True if an index has the arguments that it names."""
+def is_indexed(query: TaskQuery, *, json: bool, by_state: bool = False) -> bool:
+    """`IndexedStorage.has_index`.
+
+    *json* is True if an index has the arguments that it names, *by_state* as in `is_behind_others`.
+    """
     if is_of_few(query):
         return True
     if query.kwargs or query.args:
         return json
+    if is_behind_others(query, by_state=by_state):
+        return False
     return query.text is query.queue is query.worker is None

@@ -12,9 +12,11 @@ from typing import Any
 import pymongo
 import pytest
 
+from fullresult.config import Settings
 from fullresult.insight import counts, search
+from fullresult.insight.needing import needing
 from fullresult.insight.stale import stale_query
-from fullresult.record import PENDING, RETRY, STARTED, TaskRecord, pages
+from fullresult.record import FAILURE, PENDING, RETRY, STARTED, TaskRecord, pages
 from fullresult.storage import TaskQuery, parts
 from fullresult.testing import samples
 from tests.kit import workers
@@ -122,6 +124,31 @@ def test_what_is_stale_is_found_among_what_is_due_tomorrow(
     assert found == [f"{n:03}" for n in AMONG]
 
 
+def dealt_with() -> list[TaskRecord]:
+    """Failures of which all but a few were sent again."""
+    failed = [samples.became(f"{n:03}", FAILURE, samples.after(n // 4)) for n in range(WAITING)]
+    again = [
+        each.sent_again(f"new {each.task_id}", samples.after(WAITING))
+        for n, each in enumerate(failed)
+        if n not in AMONG
+    ]
+    return [*failed, *(each for each in again if each is not None)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_failures_are_found_among_those_that_are_dealt_with(
+    url: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LOOKED", 7)
+    query = TaskQuery(state=FAILURE, unresolved=True, order="oldest", limit=limit)
+    with closing(opened(url)) as storage:
+        storage.write(dealt_with())
+        found = [record.task_id for record in pages.walk(storage.find, query)]
+
+        assert found == [f"{n:03}" for n in AMONG]
+        assert not storage.has_index(query)
+
+
 @pytest.mark.parametrize(
     ("looked", "cap", "expected"),
     [(500, 100, (5, False)), (500, 2, (2, False)), (100, 100, (3, True)), (100, 3, (3, False))],
@@ -138,6 +165,22 @@ def test_what_is_stale_is_counted_among_the_oldest(
         storage.write(due_tomorrow())
 
         assert counts.count_stale(storage, samples.NOON + timedelta(hours=1), cap) == expected
+
+
+def test_what_needs_somebody_says_that_only_the_oldest_were_looked_at(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "LOOKED", 100)
+    with closing(opened(url)) as storage:
+        storage.write(due_tomorrow())
+        late = storage.now() - (samples.NOON + timedelta(hours=1))
+        settings = replace(Settings(), stale_after=late)
+        some = needing(storage, settings)
+        monkeypatch.setattr(counts, "LOOKED", 500)
+        all_of_them = needing(storage, settings)
+
+    assert (some.stale, some.stale_at_least) == (3, True)
+    assert (all_of_them.stale, all_of_them.stale_at_least) == (5, False)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])

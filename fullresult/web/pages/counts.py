@@ -50,11 +50,14 @@ def counts(request: Request) -> Response:
         "failures": found.failures,
         "workers": found.workers,
     }
-    return JSONResponse({page: _shown(number) for page, number in numbers.items() if number})
+    unsure = {"lost", "stale"} if found.stale_at_least else set()
+    return JSONResponse(
+        {page: _shown(number, page in unsure) for page, number in numbers.items() if number}
+    )
 
 
-def _shown(number: int) -> str:
-    return f"{number}+" if number >= MOST else f"{number}"
+def _shown(number: int, unsure: bool) -> str:
+    return f"{number}+" if unsure or number >= MOST else f"{number}"
 
 
 routes = [Route("/counts", counts)]
