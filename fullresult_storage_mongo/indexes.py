@@ -13,12 +13,12 @@ from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from fullresult.record import PENDING
 from fullresult.storage import OPEN
 from fullresult_storage_mongo.caller_sessions import SCHEMA
 from fullresult_storage_mongo.chords import COMPLETE, LOOKED_AT
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.matching import is_name
+from fullresult_storage_mongo.queries import MOVING, NOT_PENDING
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
 VERSION = 11
@@ -38,11 +38,8 @@ _OLD_EXPIRY = "expire"
 
 _TEXT = {"$gte": ""}
 """Matches any text and nothing else. MongoDB sees that a query for one text is within it."""
-_MOVING: Document = {
-    "bucket": OPEN,
-    "$or": [{"state": {"$lt": PENDING}}, {"state": {"$gt": PENDING}}],
-}
-"""What is open and does not just wait: little, however much does. (An index allows no `$ne`.)"""
+_MOVING: Document = {"bucket": OPEN, **NOT_PENDING}
+"""What is open and does not just wait: little, however much does."""
 _TASKS = (
     IndexModel([("date_created", 1), ("_id", 1)], name="created"),
     IndexModel(
@@ -52,7 +49,7 @@ _TASKS = (
     ),
     IndexModel(
         [("state", 1), ("date_created", 1), ("_id", 1)],
-        name="moving",
+        name=MOVING,
         partialFilterExpression=_MOVING,
     ),
     IndexModel([("name", 1), ("date_created", 1), ("_id", 1)], name="name"),

@@ -11,8 +11,8 @@ from itertools import chain
 
 from pymongo.errors import OperationFailure
 
-from fullresult.record import FAILURE, NOT_RUN, ScheduleQuery, encoding
-from fullresult.storage import OPEN, TaskQuery, sections_of
+from fullresult.record import FAILURE, NOT_RUN, PENDING, ScheduleQuery, encoding
+from fullresult.storage import OPEN, TaskQuery, is_behind_others, sections_of
 from fullresult_storage_mongo import globs, matching
 from fullresult_storage_mongo.clients import Document, Handle
 from fullresult_storage_mongo.records import CLAIMED, WAITING
@@ -30,6 +30,10 @@ _TOO_MANY = 17217
 _SENT_AGAIN, _TAKEN_BACK = {"$regex": r"\.\Z"}, {"$regex": r"~\Z"}
 """Marks of a record, by their last character; see `fullresult.record.resent`."""
 DUE: Order = [("due", 1), ("_id", 1)]
+MOVING = "moving"
+"""The index of what is open and does not just wait."""
+NOT_PENDING: Document = {"$or": [{"state": {"$lt": PENDING}}, {"state": {"$gt": PENDING}}]}
+"""A condition on states, word for word as that index has it. (It allows no `$ne`.)"""
 
 
 def order(query: TaskQuery) -> Order:
@@ -43,6 +47,12 @@ def page(handle: Handle, query: TaskQuery, names: Sequence[str] | None = None) -
     Raises PyMongo's errors.
     """
     return _all_of(chain(_conditions(query, names), _dealt_with_conditions(handle, query)))
+
+
+def hint(query: TaskQuery) -> str | None:
+    """The index to take where the server may take a longer one, as it tries both for a moment."""
+    moves = sections_of(query) == frozenset({OPEN}) and is_behind_others(query)
+    return MOVING if moves and not is_behind_others(query, by_state=True) else None
 
 
 def everything(handle: Handle, query: TaskQuery, names: Sequence[str] | None = None) -> Document:
@@ -170,6 +180,8 @@ def _state_conditions(query: TaskQuery) -> Iterator[Document]:
         for state, other in _TWINS:
             if state in barred and other not in barred:
                 yield {"bucket": {"$ne": state}}
+        if PENDING in barred and query.states is None:
+            yield NOT_PENDING
     if query.open is False:
         yield {"bucket": {"$ne": OPEN}, "state": {"$ne": None}}
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
+from pymongo.errors import OperationFailure
 
 from fullresult.record import TaskRecord
 from fullresult.storage import (
@@ -21,6 +22,7 @@ from fullresult.storage import (
     find_in_parts,
     is_behind_others,
     is_indexed,
+    is_of_few,
 )
 from fullresult_storage_mongo import indexes, queries, records, writing
 from fullresult_storage_mongo.audit import MongoAudit
@@ -41,6 +43,10 @@ logger = logging.getLogger(__name__)
 
 _PORTION = 5_000
 """Records that one command deletes."""
+_WALKED = 1_000
+"""Records, in the order asked for, that are looked at before it is asked which names there are."""
+_NO_SUCH_INDEX = 2
+"""The server's code for the hint of an index that somebody has dropped."""
 
 
 class MongoStorage(
@@ -95,7 +101,7 @@ class MongoStorage(
             return []
         if query.limit and is_behind_others(query, by_state=True):
             return find_in_parts(self, query, query.limit)
-        return database.read(lambda handle: [*map(records.record, _found(handle, query))])
+        return database.read(lambda handle: _find(handle, query))
 
     def ids_beginning(self, beginning: str, most: int) -> list[str]:
         """`fullresult.storage.PrefixStorage`."""
@@ -197,12 +203,40 @@ def _now(handle: Handle) -> datetime:
     return when
 
 
-def _found(handle: Handle, query: TaskQuery, fields: Document | None = None) -> Cursor[Document]:
+def _find(handle: Handle, query: TaskQuery) -> list[TaskRecord]:
+    if query.limit and query.name_is_glob and not is_of_few(query):
+        # Few names match a glob whose tasks are rare; to ask for the others takes seconds.
+        near = _near(handle, query)
+        if len(near) == query.limit:
+            return near
+    try:
+        return [*map(records.record, _found(handle, query, hint=queries.hint(query)))]
+    except OperationFailure as error:
+        if error.code != _NO_SUCH_INDEX or queries.hint(query) is None:
+            raise
+    return [*map(records.record, _found(handle, query))]
+
+
+def _near(handle: Handle, query: TaskQuery) -> list[TaskRecord]:
+    steps: list[Document] = [
+        {"$match": queries.along(query)},
+        {"$sort": dict(queries.order(query))},
+        {"$limit": _WALKED},
+        {"$match": queries.page(handle, query)},
+        {"$limit": query.limit},
+    ]
+    return [*map(records.record, handle.tasks.aggregate(steps))]
+
+
+def _found(
+    handle: Handle, query: TaskQuery, fields: Document | None = None, hint: str | None = None
+) -> Cursor[Document]:
     return handle.tasks.find(
         queries.page(handle, query, queries.names(handle, query)),
         fields,
         sort=queries.order(query),
         limit=query.limit or 0,
+        hint=hint,
         allow_disk_use=True,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
+from fullresult.insight.search import has_index
 from fullresult.record import PENDING, RETRY, SCHEDULED, SCHEDULED_SENT, UNSENT, TaskRecord, pages
 from fullresult.record.stamps import worker_in
 from fullresult.record.worker import Worker
@@ -79,7 +80,7 @@ class Orphans:
 
 def _each(storage: Storage, query: TaskQuery) -> Iterator[TaskRecord]:
     """All that *query* asks for; where a million wait besides, in reads that are short."""
-    if not isinstance(storage, WalkingStorage):
+    if not isinstance(storage, WalkingStorage) or has_index(storage, query):
         yield from pages.walk(storage.find, query)
         return
     walking: WalkingStorage = storage

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pymongo
@@ -19,6 +20,7 @@ from fullresult.insight.stale import stale_query
 from fullresult.record import FAILURE, PENDING, RETRY, STARTED, TaskRecord, pages
 from fullresult.storage import TaskQuery, parts
 from fullresult.testing import samples
+from fullresult_storage_mongo import queries
 from tests.kit import workers
 from tests.storage.test_rolling_upgrade import opened
 
@@ -95,6 +97,23 @@ def test_an_index_has_them_alone_on_mongodb(url: str, storage: Any) -> None:
 
     assert storage.has_index(TaskQuery(state=STARTED))
     assert plan["executionStats"]["totalKeysExamined"] == 4
+
+
+def test_an_index_has_what_does_not_just_wait_on_mongodb(url: str, storage: Any) -> None:
+    if not url.startswith("mongodb"):
+        pytest.skip("each start would write that index")
+    query = TaskQuery(open=True, not_state=(PENDING,), order="oldest", limit=100)
+
+    with pymongo.MongoClient[Any](url) as client:
+        tasks = client.get_default_database()["fullresult_task"]
+        handle: Any = SimpleNamespace(tasks=tasks)
+        found = tasks.find(queries.page(handle, query), hint=queries.hint(query), limit=100)
+        plan = found.sort(queries.order(query)).explain()
+        tasks.drop_index(queries.MOVING)
+        without = [record.task_id for record in storage.find(query)]
+
+    assert plan["executionStats"]["totalKeysExamined"] == len(AMONG)
+    assert without == [f"{n:03}" for n in AMONG]
 
 
 def due_tomorrow() -> list[TaskRecord]:

@@ -167,7 +167,7 @@ def test_every_page_is_what_a_look_at_every_record_finds(
 GLOBS = [asked for asked in ASKED if "glob" in asked]
 
 
-@pytest.mark.parametrize(("bound", "number"), [("_NAMES", 4), ("_MATCHING", 1)])
+@pytest.mark.parametrize("bound", [("_NAMES", 4), ("_MATCHING", 1)])
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("asked", GLOBS)
 def test_a_glob_finds_the_same_where_there_are_too_many_names_to_try_each(
@@ -175,11 +175,10 @@ def test_a_glob_finds_the_same_where_there_are_too_many_names_to_try_each(
     everything: list[TaskRecord],
     asked: str,
     order: Any,
-    bound: str,
-    number: int,
+    bound: tuple[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(queries, bound, number)
+    monkeypatch.setattr(queries, *bound)
     filters, fits = ASKED[asked]
     expected = [record.task_id for record in everything if fits(record)]
     if order == "oldest":
