@@ -226,9 +226,11 @@ SELECT found.task_id FROM (
 ) AS found
 UNION ALL
 SELECT sought.task_id FROM (
-    SELECT t.task_id FROM fullresult_task AS t{where}
-    AND {between}
-    AND ((SELECT count(*) FROM names) = {most} OR (SELECT count(*) FROM matching) = {few})
+    -- CROSS JOIN keeps this order: the first is asked before any record is read.
+    SELECT t.task_id FROM (
+        SELECT 1 WHERE (SELECT count(*) FROM names) = {most}
+            OR (SELECT count(*) FROM matching) = {few}
+    ) CROSS JOIN fullresult_task AS t{where} AND {between}
     ORDER BY +t.date_created {direction}, +t.task_id {direction}
     LIMIT {limit}
 ) AS sought;
