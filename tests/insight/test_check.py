@@ -357,7 +357,8 @@ def test_a_living_worker_without_a_card_may_consume_anything(app: Celery) -> Non
     findings = full.check(against="live")
 
     assert findings.found == []
-    assert findings.notes == ["queues were not checked: not every living worker has left a card"]
+    said = "queues were not checked: no worker lives, or one that does has left no card"
+    assert findings.notes == [said]
 
 
 # ---- the command
@@ -410,6 +411,14 @@ def test_known_findings_are_accepted(broken: Celery, tmp_path: Path) -> None:
 
     assert answer.exit_code == 0
     assert "2 known findings" in answer.stdout
+
+    file.write_text(file.read_text("utf-8"), encoding="utf-8-sig")
+    assert "2 known findings" in run(broken, "check", "--known", str(file)).stdout
+
+    file.write_bytes(b"\xff\xfe")
+    answer = run(broken, "check", "--known", str(file))
+    assert answer.exit_code == 1
+    assert f"{file} is no text in UTF-8" in answer.stderr
 
 
 def test_a_storage_that_is_away_is_not_a_clean_check(app: Celery) -> None:

@@ -102,7 +102,10 @@ def _end(context: click.Context, findings: Findings, fail_on: str) -> None:
 
 
 def _keys_in(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some shells begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise Failure(f"{path} is no text in UTF-8: {error}") from error
     if not text.lstrip().startswith("{"):
         lines = (line.strip() for line in text.splitlines())
         return [line for line in lines if line and not line.startswith("#")]

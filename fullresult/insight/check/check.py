@@ -81,7 +81,7 @@ class Check:
         found = self._living()
         if found is None and against == "live":
             self._answer.notes.append(
-                "queues were not checked: not every living worker has left a card"
+                "queues were not checked: no worker lives, or one that does has left no card"
             )
         elif found is None:
             self._answer.notes.append(
