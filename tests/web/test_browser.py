@@ -567,6 +567,10 @@ def test_a_task_is_found_opened_and_sent_again_by_keyboard_alone(app: Celery, pa
     assert len(browsing.sent(app)) == 1
 
 
+# Dates that stand beyond the card they are in.
+_CLIPPED = """() => [...document.querySelectorAll(".card time")].filter((each) =>
+    !each.closest(".scroll") && each.getClientRects().length && each.getBoundingClientRect().right >
+        each.closest(".card").getBoundingClientRect().right).map((each) => each.outerHTML)"""
 _SAMPLE = (390, "light")
 _SCREENS = [(width, scheme) for width in (390, 768, 1280, 1920) for scheme in ("light", "dark")]
 
@@ -596,6 +600,7 @@ def test_every_page_is_photographed(
         name = re.sub(r"\W+", "-", path.partition("id=")[0]).strip("-")
         page.screenshot(path=tmp_path / f"{number:02}-{name}-{width}-{scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.evaluate(_CLIPPED) == [], path
 
     screen.close()
     assert len([*tmp_path.glob("*.png")]) == len(paths)
