@@ -6,6 +6,7 @@ Long because each moment at which a process may die, or a part be away, has its 
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
@@ -411,6 +412,22 @@ def test_a_chain_of_thousands_of_steps_goes_on(app: Celery, full: FullResult) ->
     (again,) = full.find(retry_of=first.id)
     assert len(again.embed["chain"]) == 1_500
     assert again.embed["chain"][0]["options"]["task_id"] == last.id
+
+
+def test_a_pattern_that_hides_ids_is_not_in_the_way(tmp_path: Path) -> None:
+    """One for the numbers of cards may match an id; turns are taken and ended in spite of it."""
+    hiding = {"fullresult_redact": [re.compile(r"[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")]}
+    with browsing.shop(f"sqlite:///{tmp_path}/a.db", **hiding) as app:
+        full: FullResult = app.fullresult
+        step = str(charge(app, 1).apply_async().id)
+        ended(app, step, "FAILURE")
+        first = full.surgery(step, "resume").run().id
+        ended(app, first, "FAILURE", at=samples.after(5))
+
+        full.surgery(step, "resume").run()
+
+        assert [outcome for *_, outcome in log_of(full, step)] == ["begun", "done"] * 2
+        assert first not in str(full.audit_log(task_id=step)[2].details)
 
 
 def test_a_backend_that_does_not_answer_is_said(tmp_path: Path) -> None:
