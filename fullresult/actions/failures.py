@@ -42,9 +42,16 @@ class FailureDeeds:
         self._actor = actor
         self._trail = trail
 
-    def resolve(self, fingerprint: str, note: str = "") -> Decision:
-        """All failures of the group until now are dealt with; it regresses if it fails again."""
-        return self._decide(fingerprint, "resolved", note)
+    def resolve(
+        self, fingerprint: str, note: str = "", *, seen: datetime | None = None
+    ) -> Decision:
+        """The failures of the group until now are dealt with; it regresses if it fails again.
+
+        With *seen*, the end of the last one that was seen, those after it are not.
+        """
+        if seen is not None and seen.tzinfo is None:
+            raise ValueError(f"seen must be an aware datetime, not {seen!r}")
+        return self._decide(fingerprint, "resolved", note, seen=seen)
 
     def mute(
         self,
@@ -91,6 +98,7 @@ class FailureDeeds:
         note: str,
         until: datetime | None = None,
         count: int | None = None,
+        seen: datetime | None = None,
     ) -> Decision:
         storage = self._storage
         if not isinstance(storage, FailureStorage):
@@ -105,7 +113,7 @@ class FailureDeeds:
         decision = Decision(
             group.fingerprint,
             status,
-            storage.now(),
+            min(filter(None, (storage.now(), seen))),
             until,
             count,
             group.release,

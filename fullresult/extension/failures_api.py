@@ -47,12 +47,20 @@ class FailuresAPI:
         """One group in detail. *affected* names a keyword argument whose values are counted."""
         return self._failures.show(fingerprint, affected)
 
-    def resolve(self, fingerprint: str, note: str = "", *, actor: str | None = None) -> Decision:
-        """All failures of the group until now are dealt with; it regresses if it fails again.
+    def resolve(
+        self,
+        fingerprint: str,
+        note: str = "",
+        *,
+        seen: datetime | None = None,
+        actor: str | None = None,
+    ) -> Decision:
+        """The failures of the group until now are dealt with; it regresses if it fails again.
 
+        With *seen*, the `date_last` of the `Failure` that was looked at, those after it are not.
         Raises `LookupError` for a group of which no failure is recorded.
         """
-        return self._deeds(actor).resolve(fingerprint, note)
+        return self._deeds(actor).resolve(fingerprint, note, seen=seen)
 
     def mute(
         self,

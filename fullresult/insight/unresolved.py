@@ -1,4 +1,4 @@
-"""Which questions leave out what is dealt with, if nothing else is said."""
+"""Which questions leave out what is dealt with, or ask for that alone, if nothing is said."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def unresolved_first(query: TaskQuery) -> TaskQuery:
     """*query* without what is dealt with, if it is of failures and does not say itself."""
     if query.unresolved is None and is_of_failures(query):
         return replace(query, unresolved=True)
+    return query
+
+
+def dealt_with_first(query: TaskQuery) -> TaskQuery:
+    """Of *query* what is dealt with, if it is of failures and does not say itself."""
+    if query.unresolved is None and is_of_failures(query):
+        return replace(query, unresolved=False)
     return query
 
 

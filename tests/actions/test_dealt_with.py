@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +121,44 @@ def test_commands_say_that_all_is_dealt_with(app: Celery, full: FullResult) -> N
     assert ids(run(app, "resend", "--state", "FAILURE", "--all", "--dry-run")) == [old]
 
 
-def test_delete_leaves_what_is_dealt_with(app: Celery, full: FullResult) -> None:
+def test_delete_leaves_what_is_not_dealt_with(app: Celery, full: FullResult) -> None:
     old, left = browsing.failed(app, 2)
     full.resend(old)
 
     assert run(app, "delete", "--state", "FAILURE", "--yes").exit_code == 0
-    assert (full.get(left), full.get(old) is not None) == (None, True)
+    assert (full.get(old), full.get(left) is not None) == (None, True)
     assert "dealt with" in run(app, "delete", "--state", "FAILURE", "--yes").stderr
-    page = browsing.entered(app).get("/retry?q=state:FAILURE")
-    assert (page.status, "all are dealt with" in page.words) == (404, True)
     assert run(app, "delete", "--state", "FAILURE", "--all", "--yes").exit_code == 0
-    assert full.get(old) is None
+    assert full.get(left) is None
+
+
+def test_a_search_of_which_all_is_dealt_with_has_nothing_to_retry(
+    app: Celery, full: FullResult
+) -> None:
+    (old,) = browsing.failed(app)
+    full.resend(old)
+
+    page = browsing.entered(app).get("/retry?q=state:FAILURE")
+
+    assert (page.status, "all are dealt with" in page.words) == (404, True)
+
+
+def test_what_failed_after_the_page_was_shown_stays_open_when_it_is_resolved(
+    app: Celery, full: FullResult
+) -> None:
+    (first,) = browsing.failed(app)
+    group = group_of(full, first)
+    browser = browsing.entered(app)
+    page = browser.get(f"/failure?id={group}")
+    (later,) = browsing.failed(app)
+
+    browser.submit(page.form("/failure"), do="resolve")
+
+    assert [each.task_id for each in full.find(state="FAILURE", unresolved=True)] == [later]
+    with pytest.raises(ValueError, match="aware"):
+        full.failures.resolve(group, seen=datetime(2026, 1, 1))  # noqa: DTZ001
+    full.failures.resolve(group)
+    assert full.find(state="FAILURE", unresolved=True) == []
 
 
 def test_a_group_is_resolved_and_fails_again(app: Celery, full: FullResult) -> None:

@@ -53,7 +53,7 @@ def browser(app: Celery) -> Browser:
 
 
 def rows(text: str) -> list[str]:
-    return re.findall(r'<tr id="([^"]+)"', text)
+    return re.findall(r'<tr id="row-([^"]+)"', text)
 
 
 # --- tasks
@@ -66,7 +66,7 @@ def test_the_newest_task_comes_first_with_its_columns(app: Celery, browser: Brow
     page = browser.get("/")
 
     assert rows(page.text) == [new, old]
-    (row,) = re.findall(rf'<tr id="{old}">(.*?)</tr>', page.text, re.DOTALL)
+    (row,) = re.findall(rf'<tr id="row-{old}">(.*?)</tr>', page.text, re.DOTALL)
     assert "shop.charge" in row
     assert "SUCCESS" in row
     assert "w1@host" in row

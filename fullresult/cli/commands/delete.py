@@ -14,7 +14,7 @@ from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.unresolved import unresolved_first
+from fullresult.insight.unresolved import dealt_with_first
 from fullresult.insight.words import count_of
 
 _PORTION = 1000
@@ -26,7 +26,7 @@ _PORTION = 1000
     "--all",
     "everything",
     is_flag=True,
-    help="Every task, also what is dealt with; needs no filter.",
+    help="Every task, also what is not dealt with; needs no filter.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -37,17 +37,17 @@ def delete(
     """Delete records, the oldest first, after showing which.
 
     Messages on the broker and results in a result backend stay. Of tasks that ended badly, those
-    that are dealt with stay, too, unless there is --all.
+    stay, too, that are not dealt with yet, unless there is --all.
     """
     full = full_of(context)
     if not filters.given(options) and not everything:
         raise click.UsageError("say which tasks, or --all to delete every record")
     asked = filters.query(options, limit=_PORTION, order="oldest")
-    query = asked if everything else unresolved_first(asked)
+    query = asked if everything else dealt_with_first(asked)
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:
         rest = query != asked and full.find(replace(asked, limit=1))
-        which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
+        which = "No such task is dealt with yet (--all)" if rest else "No such task is recorded"
         say(f"{which}; nothing is deleted.", err=True)
         filters.explain_nothing(options)
         return

@@ -86,7 +86,7 @@ def decide(request: Request, form: Form, person: Person) -> Response:
     deeds, note = deeds_of(request, person).failures, form.get("note") or ""
     try:
         if form.get("do") == "resolve":
-            deeds.resolve(group, note)
+            deeds.resolve(group, note, seen=_seen(form.get("seen") or ""))
         elif form.get("do") == "mute":
             deeds.mute(group, note, until=_until(form.get("until") or "", site.now()))
         elif form.get("do") == "reopen":
@@ -98,6 +98,11 @@ def decide(request: Request, form: Form, person: Person) -> Response:
     except LookupError:
         return site.error(request, 404, "No failure is recorded in this group.")
     return redirect(request, "failure", {"id": group})
+
+
+def _seen(text: str) -> datetime | None:
+    """The end of the last failure that the page showed."""
+    return datetime.fromisoformat(text) if text else None
 
 
 def _until(text: str, now: datetime) -> datetime | None:
