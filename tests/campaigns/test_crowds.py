@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -152,8 +153,10 @@ def test_more_publishers_than_connections(
     """Others connect all the time, and all is written while the publishers live on, idle."""
     number = int(os.environ.get("FULLRESULT_TEST_PUBLISHERS", number))
     refused: list[str] = []
+    asked = count()
 
     def connect_as_another(url: str) -> None:
+        next(asked)
         try:
             # A tenth is spared: more than the three that are the superuser's, as we are here.
             with psycopg.connect(url) as session:
@@ -176,6 +179,7 @@ def test_more_publishers_than_connections(
         found = full.count()
 
     print(f"slowest publish {slowest:.2f} s, {published} published, {found} written")  # noqa: T201
+    print(f"{len(refused)} of {next(asked)} connections of another refused")  # noqa: T201
     assert written, f"{found} of {published}"
     assert not refused
 
