@@ -41,6 +41,9 @@ class MongoListener:
 
     def _open(self, handle: Handle, seconds: float) -> CollectionChangeStream[Document]:
         schedules = handle.schedules.with_options(read_concern=ReadConcern("majority"))
+        # The server is to answer before the client has given it up.
+        given_up_after = _timeout_of(handle)
+        seconds = seconds if given_up_after is None else min(seconds, given_up_after / 2)
         return schedules.watch(self._asked, max_await_time_ms=max(int(seconds * 1000), 1))
 
     def _hear(self) -> bool:
@@ -55,6 +58,13 @@ class MongoListener:
         stream, self._stream = self._stream, None
         if stream is not None:
             self._database.translated(stream.close)
+
+
+def _timeout_of(handle: Handle) -> float | None:
+    """Seconds after which the client gives up an answer, by our settings or by the URL."""
+    options = handle.client.options
+    known = (options.timeout, options.pool_options.socket_timeout)
+    return min((each for each in known if each), default=None)
 
 
 def has_streams(handle: Handle) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from fullresult.record import Schedule, ScheduleQuery, TaskQuery, TaskRecord
 from fullresult.record.merging import fold
+from fullresult.record.pages import cursor
 from fullresult.record.states import REVOKED, SCHEDULED, SCHEDULED_SENT
 from fullresult.storage import OutboxStorage, StorageError, is_same
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     )
 
 _PORTION = 100
-_CARRY_EVERY = 0.2
-"""Seconds between two looks for records of tasks that still wait."""
+_CARRY_EVERY, _CARRY_WHILE_BUSY = 0.2, 1.0
+"""Seconds between two looks for records of tasks that still wait: when nothing is due, and else."""
 _REACH_EVERY = 1.0
 """Seconds for which the records' storage that has answered is taken to do so."""
 _OURS = (SCHEDULED, SCHEDULED_SENT, REVOKED)
@@ -51,12 +52,23 @@ class Carrier:
         self._is_apart = False
 
     def carry_waiting(self, namespace: str) -> None:
-        """Carry the records of the tasks that wait for their ETA. Raises `StorageError`."""
-        fresh = TaskQuery(state=_OURS)  # a record that was carried is there no more
-        query = ScheduleQuery(namespace=namespace, tasks=fresh, limit=_PORTION)
-        while found := self.source.find_schedules(query):
-            self.carry({schedule.task_id for schedule in found})
+        """Carry the records of the tasks that wait. Raises `StorageError`."""
+        query = _fresh(namespace)
+        while found := self._carry_some(query):
             query = replace(query, after=found[-1].cursor)
+
+    def carry_some_for_later(self, namespace: str) -> None:
+        """Carry the records of the next hundred tasks that wait for their ETA.
+
+        The record of what is due goes with its message. Raises `StorageError`.
+        """
+        self._carry_some(replace(_fresh(namespace), after=cursor(self.source.now(), "")))
+
+    def _carry_some(self, query: ScheduleQuery) -> list[Schedule]:
+        found = self.source.find_schedules(query)
+        if found:
+            self.carry({schedule.task_id for schedule in found})
+        return found
 
     def carry(self, task_ids: Collection[str], events: Sequence[TaskRecord] = ()) -> None:
         """Carry the records of these tasks, and merge *events* into them. Raises `StorageError`."""
@@ -85,6 +97,11 @@ class Carrier:
         self._is_apart = True
 
 
+def _fresh(namespace: str) -> ScheduleQuery:
+    """The tasks whose records are still in the outbox's database."""
+    return ScheduleQuery(namespace=namespace, tasks=TaskQuery(state=_OURS), limit=_PORTION)
+
+
 def carrying_storage(source: ScheduleStorage, target: Storage, namespace: str) -> ScheduleStorage:
     """The storage of a sweeper of *source*, whose records are in *target*.
 
@@ -105,6 +122,7 @@ class CarryingStorage:
         self._carrier = Carrier(source, target)
         self._namespace = namespace
         self._carried = 0.0
+        self._is_busy = False
         self._reached: float | None = None
 
     def __repr__(self) -> str:
@@ -133,11 +151,19 @@ class CarryingStorage:
 
     def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
         self._reach()
+        if self._is_busy and self._is_to_carry(_CARRY_WHILE_BUSY):  # before the claim, which ages
+            self._carrier.carry_some_for_later(self._namespace)
         found = self._source.claim_due(namespace, now, claim, limit)
-        if not found and time.monotonic() - self._carried >= _CARRY_EVERY:
-            self._carried = time.monotonic()
+        self._is_busy = bool(found)
+        if not found and self._is_to_carry(_CARRY_EVERY):
             self._carrier.carry_waiting(self._namespace)
         return found
+
+    def _is_to_carry(self, every: float) -> bool:
+        is_time = time.monotonic() - self._carried >= every
+        if is_time:
+            self._carried = time.monotonic()
+        return is_time
 
     def _reach(self) -> None:
         """Raise `StorageError` if the records' storage is away: nothing could be marked sent.

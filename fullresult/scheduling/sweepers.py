@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,10 @@ class Sweepers:
             sweeper.stop()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the threads to have stopped, at most *timeout* seconds for each."""
+        """Wait for the threads to have stopped, at most *timeout* seconds for all of them."""
+        until = None if timeout is None else time.monotonic() + timeout
         for sweeper in self.each:
-            sweeper.join(timeout)
+            sweeper.join(None if until is None else max(until - time.monotonic(), 0.0))
 
     def run(self) -> None:
         """Sweep until `stop` is called."""

@@ -30,10 +30,20 @@ import psycopg
 import redis
 from pymongo import MongoClient
 
+from fullresult import FullResult
 from tests.kit import servers
 from tests.kit.outbox import KINDS, Caller, file_of, publish, shop
 from tests.kit.workers import until
 
+_IMPORTED = [
+    "celery.app.amqp",
+    "fullresult_storage_mongo.plugin",
+    "fullresult_storage_sql.postgresql",
+    "fullresult_storage_sql.sqlite",
+    "kombu.transport.redis",
+    "tests.kit.outbox",
+]
+"""What would take most of a publisher's time. Not this module, which is `__main__`."""
 LONGEST = 0.06
 """Seconds that a publisher lives at most after its first transaction."""
 _PER_PUBLISHER = 100_000
@@ -57,7 +67,7 @@ def campaign(kind: str, url: str, broker: str, *, kills: int, seed: int) -> Foun
     """Kill *kills* publishers, one after the other, and count. *broker* is Redis's."""
     dice = random.Random(seed)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(_IMPORTED)
     with shop(url, broker_url=broker, fullresult_sweep_interval=0.1) as full:
         with KINDS[kind][1](url):
             """Its table of orders is there."""
@@ -87,21 +97,28 @@ def _publish_until_killed(
         shop(url, set_up=False, broker_url=broker, fullresult_auto_setup=False) as full,
         KINDS[kind][1](url) as caller,
     ):
-        for order in itertools.count(number * _PER_PUBLISHER):
+        endings = ["commit", "commit", "rollback"] + ["to savepoint"] * caller.has_savepoints
+        for order in itertools.count(number * _PER_PUBLISHER, 2):
+            how = dice.choice(endings)
             caller.begin()
+            if how == "to savepoint":
+                caller.insert(order + 1)
+                _publish_into(full, caller, order + 1)
+                caller.savepoint()
             caller.insert(order)
-            with full.outbox(caller.connection):
-                publish(full, order)
-                _end(caller, dice)
+            _publish_into(full, caller, order)
+            if how == "to savepoint":
+                caller.rollback_to_savepoint()
+            if how == "rollback":
+                caller.rollback()
+            else:
+                caller.commit()
             ready.send(order)
 
 
-def _end(caller: Caller, dice: random.Random) -> None:
-    how = dice.choice(["commit", "commit", "rollback", "nothing"])
-    if how == "commit":
-        caller.commit()
-    else:
-        caller.rollback()
+def _publish_into(full: FullResult, caller: Caller, order: int) -> None:
+    with full.outbox(caller.connection):
+        publish(full, order)
 
 
 def _compare(orders: set[int], sent: Counter[int]) -> Found:

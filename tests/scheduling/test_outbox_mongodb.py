@@ -6,6 +6,8 @@ import time
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from fullresult import FullResult
 from fullresult.scheduling.commits import Commits
 from fullresult.storage import StorageError
@@ -63,6 +65,27 @@ def test_a_listener_hears_of_commits_and_connects_anew(mongodb_url: str) -> None
         again = listener.wait(0.1)
 
     assert (connected, quiet, heard_other, heard_own, again) == (True, False, False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "settings"),
+    [("", {"fullresult_storage_timeout": 1}), ("timeoutMS=1000", {}), ("socketTimeoutMS=1000", {})],
+)
+def test_a_listener_is_answered_before_a_short_timeout(
+    mongodb_url: str, option: str, settings: dict[str, Any]
+) -> None:
+    """Else each wait would break its connection, or raise."""
+    with (
+        shop(f"{mongodb_url}&{option}".rstrip("&"), **settings) as full,
+        closing(full.storage.listener("any")) as listener,  # type: ignore[attr-defined]
+    ):
+        listener.wait(5)
+        began = time.monotonic()
+        heard = listener.wait(5)
+        took = time.monotonic() - began
+
+    assert not heard
+    assert 0.3 < took < 0.95
 
 
 def test_a_server_without_transactions_has_no_listener(mongodb_single_server: str) -> None:

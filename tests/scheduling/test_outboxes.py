@@ -6,6 +6,8 @@ Long because all of it needs the same two databases.
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -20,8 +22,10 @@ from kombu.transport import memory
 
 from fullresult import FullResult
 from fullresult.record import ScheduleQuery
+from fullresult.scheduling import carrying_storage as carrying_module
 from fullresult.scheduling.carrying_storage import Carrier, carrying_storage
 from fullresult.scheduling.joined_storage import JoinedStorage, joined
+from fullresult.scheduling.sweepers import Sweepers
 from fullresult.storage import ScheduleStorage, StorageError, TaskQuery
 from fullresult.testing import samples
 from tests.kit import browsing, scheduling, workers
@@ -127,6 +131,26 @@ def test_the_record_of_a_task_that_waits_is_where_all_records_are(scene: Scene) 
     assert full.parts.other_outboxes["shop"].find(TaskQuery()) == []
     assert stored(full) == [task_id, other]
     assert len(full.scheduled(limit=1)) == 1
+
+
+def test_the_record_of_a_task_that_waits_is_carried_while_others_are_always_due(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, caller = scene
+    later = place(full, caller, countdown=3600)
+    for _ in range(3):
+        place(full, caller)
+    outbox, records = full.parts.other_outboxes["shop"], full.parts.recorder.writer.storage
+    carrying = carrying_storage(outbox, records, full.settings.namespace)
+    monkeypatch.setattr(carrying_module, "_CARRY_WHILE_BUSY", 0.0)
+
+    until(lambda: carrying.claim_due(full.settings.namespace, carrying.now(), "one", 1))
+    before = records.get(later)
+    found = carrying.claim_due(full.settings.namespace, carrying.now(), "two", 1)
+
+    assert len(found) == 1
+    assert before is None
+    assert [record.task_id for record in records.find(TaskQuery())] == [later]
 
 
 def test_it_is_moved_cancelled_and_released_like_any(scene: Scene) -> None:
@@ -386,6 +410,22 @@ def test_the_other_views_name_it_an_outbox(tmp_path: Path) -> None:
     assert status == "waits, outbox"
     assert document["outbox"] is True
     assert "waits outbox" in " ".join(page.words.split())
+
+
+class Endless:
+    """A sweeper that does not end."""
+
+    def join(self, timeout: float | None = None) -> None:
+        threading.Event().wait(timeout)
+
+
+def test_several_sweepers_are_waited_for_no_longer_than_one() -> None:
+    sweepers = Sweepers([Endless() for _ in range(5)])  # type: ignore[misc]
+    began = time.monotonic()
+
+    sweepers.join(0.2)
+
+    assert 0.2 <= time.monotonic() - began < 0.9
 
 
 @pytest.mark.slow
