@@ -154,7 +154,7 @@ def test_the_tables_are_made_and_the_sweeper_and_the_pages_run(place: Path) -> N
         assert sweep.stdout
         assert "Sweeping" in sweep.stdout.readline()
         sweep.send_signal(signal.SIGTERM)
-        assert sweep.wait(30) == 0
+        assert sweep.wait(60) == 0
 
     pages = ["0" if word == "8766" else word for word in known["kubernetes pages"]]
     pages = [str(place / "web-users") if word.endswith("web-users") else word for word in pages]

@@ -39,7 +39,7 @@ def seen(link: str, wanted: str) -> bool:
     """The page that the link leads to has *wanted* within some seconds."""
     jar = urllib.request.HTTPCookieProcessor(CookieJar())
     browser = urllib.request.build_opener(jar)
-    for address in [link] + [link.partition("?")[0]] * 150:
+    for address in [link] + [link.partition("?")[0]] * 300:
         with browser.open(address, timeout=20) as answer:
             if wanted in answer.read().decode():
                 return True
@@ -75,7 +75,7 @@ def test_a_task_of_ones_own_is_in_the_pages_after_four_commands(tmp_path: Path) 
                 pages.kill()
     finally:
         pid = tmp_path / "worker.pid"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while not pid.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         os.kill(int(pid.read_text()), signal.SIGTERM)
