@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
+from functools import partial
 
 from pymongo import ReturnDocument, UpdateOne
 
@@ -117,26 +118,36 @@ class MongoReplays:
             return None
         schedule = taking.schedule._replace(schedule_id=found["schedule_id"], due=NOT_YET)
         if found["known"]:
-            anew = self._anew(taking.task_id, schedule)
-            if anew is None:
-                return schedule.schedule_id  # the call before came so far
-            schedule = anew
+            schedule, is_new = self._anew(taking.task_id, schedule)
+            if not is_new:
+                return schedule.schedule_id  # another call came so far
         self.schedule(schedule, taking.events[0])
         if taking.events[1:]:
             self.write(taking.events[1:])
         return schedule.schedule_id
 
-    def _anew(self, task_id: str, schedule: Schedule) -> Schedule | None:
-        """The schedule of a task that another call took and did not come to schedule, or None."""
-        if not self._prepared().run(lambda handle: _is_barred(handle, schedule)):
-            return None
-        other = f"{schedule.schedule_id}+"
-        known: Document = {"_id": task_id, "schedule_id": schedule.schedule_id}
-        update = {"$set": {"schedule_id": other}}
-        mine = self._prepared().run_once(
-            lambda handle: handle.replayed.update_one(known, update).matched_count
+    def _anew(self, task_id: str, schedule: Schedule) -> tuple[Schedule, bool]:
+        """The schedule of a task that another call took, and True if it is to be kept now.
+
+        Of two that find nothing kept, one keeps it under another id, and the other sees that.
+        """
+        while self._prepared().run(partial(_is_barred, schedule=schedule)):
+            other = schedule._replace(schedule_id=f"{schedule.schedule_id}+")
+            mine = {"_id": task_id, "schedule_id": schedule.schedule_id}
+            if self._change_replayed(mine, {"$set": {"schedule_id": other.schedule_id}}):
+                return other, True
+            kept = self._find_replayed({"_id": task_id})
+            if not kept or kept[0].schedule_id == schedule.schedule_id:
+                break  # given up meanwhile
+            schedule = schedule._replace(schedule_id=kept[0].schedule_id)
+        return schedule, False
+
+    def _change_replayed(self, asked: Document, update: Document) -> bool:
+        return bool(
+            self._prepared().run_once(
+                lambda handle: handle.replayed.update_one(asked, update).matched_count
+            )
         )
-        return schedule._replace(schedule_id=other) if mine else None
 
     def find_replayed(
         self, replay_id: str, *, before: int | None = None, limit: int
@@ -146,6 +157,9 @@ class MongoReplays:
             asked["position"] = {"$lt": before}
         if limit < 1:
             return []
+        return self._find_replayed(asked, limit)
+
+    def _find_replayed(self, asked: Document, limit: int = 1) -> list[Replayed]:
         found = self._prepared().run(
             lambda handle: [*handle.replayed.find(asked, sort=[("position", -1)], limit=limit)]
         )

@@ -114,8 +114,7 @@ class Governor:
 
     def govern(self, replay: Replay) -> None:
         """One step of one replay."""
-        if not self._storage.finish_taking(replay.replay_id):
-            return
+        self._storage.finish_taking(replay.replay_id)
         if replay.state == CANARY and (replay.taken >= replay.canary or replay.exhausted):
             self._look_at_canary(replay)
         elif replay.ratio is not None and (ends := self.ends(replay)).ended >= replay.minimum:
@@ -186,11 +185,13 @@ class Governor:
             self._storage.keep_replay(more, instead_of=after.version)
 
     def _finish(self, replay: Replay) -> None:
+        if not self._storage.finish_taking(replay.replay_id):
+            return
         if not replay_window.waits(self._storage, replay):
-            if self._move(replay, DONE, "all that match are sent"):
-                self._settle(replay.replay_id)
+            self._move(replay, DONE, "all that match are sent")
         elif replay_window.holds(self._storage, replay):
-            # By somebody who stood still between a pause and a resume of others.
+            # By somebody who stood still between a pause and a resume of others, or died between
+            # a task and the replay, and the filter does not find the task again.
             replay_window.let_go(self._storage, self._events, replay)
             self._settle(replay.replay_id)
 

@@ -57,7 +57,7 @@ def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
 
 
 def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tuple[datetime, int]:
-    """Have what was held be due at the replay's rate.
+    """Have what was held, or never came to be due, be due at the replay's rate.
 
     Returns when the next one may be due, and the position of the first that was held, or of the
     next one.
@@ -65,7 +65,7 @@ def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tu
     held: list[Schedule] = []
     first = replay.taken
     for page in _last(storage, replay):
-        some = [each for each in unsent(storage, page) if each.due >= _HELD]
+        some = [each for each in unsent(storage, page) if each.due >= NOT_YET]
         held = [*some, *held]
         if ids := {schedule.task_id for schedule in some}:
             first = min(each.position for each in page if each.new_id in ids)
@@ -109,18 +109,14 @@ def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
 
 
 def waits(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something that it took is not sent yet, and will be, or is held."""
-    return any(
-        schedule.due != NOT_YET
-        for page in _last(storage, replay)
-        for schedule in unsent(storage, page)
-    )
+    """True if something that it took is not sent yet."""
+    return any(unsent(storage, page) for page in _last(storage, replay))
 
 
 def holds(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something that it took is held."""
+    """True if something that it took is held, or not due yet."""
     return any(
-        schedule.due >= _HELD
+        schedule.due >= NOT_YET
         for page in _last(storage, replay)
         for schedule in unsent(storage, page)
     )

@@ -25,7 +25,7 @@ from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_governor import Governor, LeftOut
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.storage.replays import with_replays
+from fullresult.storage.replays import NOT_YET, with_replays
 from tests.kit import browsing, workers
 
 FAST = 1_000.0
@@ -359,6 +359,25 @@ def test_what_is_held_by_somebody_who_did_not_see_the_resume_is_sent_all_the_sam
     taken = govern(governor, replays, replay.replay_id)
     assert taken.exhausted
     assert replay_window.hold(with_replays(full.storage), ScheduleEvents(full.settings), taken) == 3
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    assert replays.get(replay.replay_id).state == "DONE"
+    assert len(sent(app)) == 3
+
+
+def test_what_was_taken_and_is_not_due_when_all_else_is_sent_is_sent(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    """On MongoDB: who took it died, and since it is marked as sent again, it is not found again."""
+    browsing.failed(app, 3)
+    replay = replays.create(state="FAILURE", unresolved=True, rate=FAST)
+    govern(governor, replays, replay.replay_id)
+    events = ScheduleEvents(full.settings)
+    for each in full.scheduled(limit=None):
+        with_replays(full.storage).reschedule(
+            each.schedule_id, NOT_YET, events.moved(each, NOT_YET)
+        )
 
     swept(full, is_over(replays, replay.replay_id))
 

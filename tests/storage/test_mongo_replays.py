@@ -177,3 +177,22 @@ def test_one_whose_event_is_not_merged_yet_is_waited_for(
     schedules.update_one(mine, {"$set": {"status": "waiting"}})
     assert storage.finish_taking("one")
     assert len(due(storage)) == 1
+
+
+def test_of_two_that_find_no_schedule_one_keeps_it_and_the_other_has_that_one_be_due(
+    storage: MongoStorage, replays: Any
+) -> None:
+    first = SOME[0]
+    mine = {"replay_id": "one", "position": 0, "new_id": first.schedule.task_id}
+    known = {"_id": first.task_id, "schedule_id": first.schedule.schedule_id, **mine}
+    replays.database["fullresult_replayed"].insert_one(known)
+    with pytest.raises(Death):
+        take(storage, StandingStill(die))
+
+    # As one that had read the task's schedule before the other kept it under another id.
+    found, is_new = storage._anew(first.task_id, first.schedule)
+
+    assert (found.schedule_id, is_new) == (f"{first.schedule.schedule_id}+", False)
+    assert [each.schedule_id for each in waiting(storage)] == [found.schedule_id]
+    assert take(storage) == ["0", "1", "2"]
+    assert len(due(storage)) == 3
