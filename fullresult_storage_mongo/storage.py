@@ -45,8 +45,8 @@ _PORTION = 5_000
 """Records that one command deletes."""
 _WALKED = 1_000
 """Records, in the order asked for, that are looked at before it is asked which names there are."""
-_NO_SUCH_INDEX = 2
-"""The server's code for the hint of an index that somebody has dropped."""
+_NOT_BY_THIS_INDEX = (2, 291)
+"""The server's codes for a hint of an index that was dropped, or that cannot be used."""
 
 
 class MongoStorage(
@@ -212,7 +212,7 @@ def _find(handle: Handle, query: TaskQuery) -> list[TaskRecord]:
     try:
         return [*map(records.record, _found(handle, query, hint=queries.hint(query)))]
     except OperationFailure as error:
-        if error.code != _NO_SUCH_INDEX or queries.hint(query) is None:
+        if error.code not in _NOT_BY_THIS_INDEX or queries.hint(query) is None:
             raise
     return [*map(records.record, _found(handle, query))]
 

@@ -99,3 +99,12 @@ def test_each_page_is_in_the_navigation_once() -> None:
 
     assert len(entries) == len(set(entries))
     assert set(entries) == found - {"index"}
+
+
+def test_a_directory_that_is_no_site_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+
+    with pytest.raises(SystemExit, match="empty directory"):
+        build.build(tmp_path)
+
+    assert (tmp_path / "mine").read_text() == "kept"

@@ -154,6 +154,8 @@ def navigation() -> str:
 
 def build(target: Path) -> int:
     """Build the site in *target*, anew. The exit code: a warning is an error."""
+    if target.is_dir() and any(target.iterdir()) and not Path(target, ".buildinfo").is_file():
+        sys.exit(f"{target} is no site that was built before: name an empty directory.")
     from sphinx.cmd.build import main as sphinx
 
     shutil.rmtree(target, ignore_errors=True)

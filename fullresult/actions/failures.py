@@ -110,10 +110,14 @@ class FailureDeeds:
         except LookupError as error:
             trail.write_problem([], error)
             raise
+        when, before = min(filter(None, (storage.now(), seen))), group.decision
+        if status == "resolved" and before is not None and before.is_resolved:
+            # An older page takes nothing back of what somebody resolved since.
+            when = max(when, before.date_decided)
         decision = Decision(
             group.fingerprint,
             status,
-            min(filter(None, (storage.now(), seen))),
+            when,
             until,
             count,
             group.release,

@@ -87,6 +87,11 @@ class Progress:
     """The number that ended, by state."""
 
     @property
+    def is_of_the_last(self) -> bool:
+        """True if more were taken than are counted."""
+        return MOST_COUNTED <= self.counted < self.taken
+
+    @property
     def under_way(self) -> int:
         """Sent and not ended."""
         return max(self.counted - self.waiting - self.claimed - sum(self.ended.values()), 0)
@@ -128,6 +133,11 @@ class Replays:
         To *queue*, if that is given.
         """
         return previewed(self._app, self._settings, self._storage, self._recorder, query, queue)
+
+    def until_now(self, query: TaskQuery) -> TaskQuery:
+        """*query*, of nothing that is created from now on."""
+        now = self._storage.now()
+        return replace(query, until=now if query.until is None else min(query.until, now))
 
     def takes_over(self, number: int) -> bool:
         """True if *number* tasks are better sent by a replay: many, and a sweeper is at work."""

@@ -24,10 +24,10 @@ from fullresult.insight.surgery.plan import KNOWN, Again, How, Item, Plan, Value
 from fullresult.insight.surgery.planner import Planner
 from fullresult.insight.surgery.signatures import body_alone
 from fullresult.insight.surgery.turns import last_turn
-from fullresult.record import TaskRecord
+from fullresult.record import TaskRecord, encoding
 from fullresult.record.headers import RETRY_OF
 from fullresult.recording.capture import CELERYS_HEADERS
-from fullresult.storage import StorageError
+from fullresult.storage import ResultStorage, StorageError
 
 if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
@@ -154,6 +154,7 @@ class Surgery:
         kept = Forgotten(self._app, self._storage, self._recorder, plan.forget)
         try:
             kept.forget()
+            self._forget_chords(plan)
             result, new_ids = self._sent(plan)
         except BaseException as error:
             with suppress(Exception):  # what it was raises, and not that it could not be put back
@@ -162,6 +163,19 @@ class Surgery:
             raise
         taken.end("done", {"new_ids": new_ids})
         return result
+
+    def _forget_chords(self, plan: Plan) -> None:
+        """Else a worker that counts a member left out would send the body, too, or let it fail."""
+        if not isinstance(self._storage, ResultStorage):
+            return
+        try:
+            for group_id in plan.chords:
+                self._storage.forget_chord(encoding.key(group_id))
+        except StorageError as error:  # a role that may not: nobody need be kept from going on
+            logger.warning(
+                "fullresult: a worker that counts members of %s may send its body, too: %s",
+                *(plan.task_id, error),
+            )
 
     def _sent(self, plan: Plan) -> tuple[AsyncResult[Any], dict[str, str]]:
         """Send it. Returns the new id of each task that runs again, too."""

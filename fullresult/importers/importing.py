@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _MOST_PROBLEMS = 1_000
 _WRITERS = 3
 """Pages that are written at once: the database takes longer for one than it takes to read one."""
+_ROWS = 1_500
+"""Rows that are written at once: each page has the whole timeout, and all share the database."""
 _SHARE = 10
 """A follower rests at least so many times as long as its last look took."""
 Advance = Callable[[int], None]
@@ -110,6 +112,7 @@ class Importer:
 
     def run(self, after: Any, advance: Advance) -> Imported:
         """Import all rows behind the position *after*."""
+        self.done.position = after
         self._import(self._source.pages(after), advance)
         self.done.finished = True
         return self.done
@@ -140,7 +143,7 @@ class Importer:
             try:
                 for page in pages:
                     batch = self._batch(page, self._known(page))
-                    if len(writing) == _WRITERS:
+                    while len(writing) >= min(_WRITERS, max(_ROWS // max(len(page), 1), 1)):
                         self._note_first(writing)
                     writing.append(pool.submit(self._write, batch))
                     advance(len(page))
@@ -157,7 +160,8 @@ class Importer:
         self.done.known += written.known
         for task_id, why in written.refused.items():
             self.done.broken(task_id, why)
-        self.done.position = written.position
+        if written.position is not None:  # else no row of the page could be read
+            self.done.position = written.position
 
     def _known(self, page: Iterable[Read]) -> dict[str, TaskRecord]:
         ids = list({encoding.key(row.task_id) for row in page if isinstance(row, Row)})

@@ -116,15 +116,19 @@ def count_stale(
 ) -> tuple[int, bool]:
     """The number of tasks that last moved, or were due, by then; True if there may be more.
 
-    Of a million that are due tomorrow each would be looked at, so the oldest have to do. Without
-    the *rest*, those that were sent again are not counted.
+    Of a million that are due tomorrow each would be looked at, so the oldest and the newest have to
+    do. Without the *rest*, those that were sent again are not counted.
     """
     query = replace(stale_query(moved_before, None, None), unresolved=None if rest else True)
     if not isinstance(storage, WalkingStorage):
         return storage.count_capped(query, cap), False
-    found = storage.tally(query, 2 * LOOKED)
-    number = min(sum(found.by_state.values()), cap)
-    return number, number < cap and not found.is_all
+    number = 0
+    for order in ("oldest", "newest"):
+        found = storage.tally(replace(query, order=order), 2 * LOOKED)
+        number = max(number, min(sum(found.by_state.values()), cap))
+        if found.is_all or number == cap:
+            return number, False
+    return number, True
 
 
 def _looked_through(

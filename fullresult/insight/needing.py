@@ -33,7 +33,7 @@ class Needing(NamedTuple):
     stale: int = 0
     """Not those that were sent again."""
     stale_at_least: bool = False
-    """There may be more stale tasks: only the oldest of those that are open were looked at."""
+    """There may be more stale tasks: not all of those that are open were looked at."""
     orphans: int = 0
     stale_scheduled: int = 0
     failures: int = 0

@@ -37,7 +37,7 @@ class Overview:
     stale: int
     """The number of tasks that neither finished nor moved for `fullresult_stale_after`."""
     stale_at_least: bool
-    """True if there may be more: only the oldest of the tasks that are open were looked at."""
+    """True if there may be more: not all of the tasks that are open were looked at."""
     stale_scheduled: int
     """The number of schedules that have been due for as long and are not sent."""
     stale_in_outbox: int

@@ -346,11 +346,11 @@ class Chords:
         if chord.run == 1 or not chord.body:
             self.mend(chord, call)
             return
-        # Its body may have a record of the run before.
+        # Now or never: `mend` takes the record of the run before for that of this one.
         callback = self._kept(chord.body)
         callback[members.RUN] = chord.run
-        if self._send_or_fail(chord.chord_id, callback, by_mender=True):
-            self._close(chord.chord_id, call)
+        self._send_or_fail(chord.chord_id, callback)
+        self._close(chord.chord_id, call)
 
     def _states_of(self, callback: Any) -> dict[str, str | None]:
         """Each task that it begins with, and its recorded state; None for one without a record."""

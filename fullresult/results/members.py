@@ -57,6 +57,8 @@ def told_by(record: TaskRecord) -> Told | None:
     body = record.embed.get("chord")
     if not isinstance(body, Mapping) or record.arguments_in_doubt:
         return None
+    if "group_index" not in record.headers:  # by another name it would be counted twice
+        return None
     place, run, size = record.headers.get("group_index"), body.get(RUN, 1), body.get(SIZE)
     if not _is_number(run):
         return None
@@ -77,6 +79,12 @@ def in_order(names: Iterable[str], run: int) -> list[str]:
     """The task ids of the members of a run, in the order of the header."""
     members = (_member(name) for name in names if not name.startswith(_ADDED))
     return [member.task_id for member in sorted(members, key=_order) if member.run == run]
+
+
+def ids_of(names: Iterable[str], run: int) -> set[str]:
+    """The task ids of the members of a run."""
+    members = (_member(name) for name in names if not name.startswith(_ADDED))
+    return {member.task_id for member in members if member.run == run}
 
 
 def _member(name: str) -> Member:

@@ -28,7 +28,7 @@ from fullresult.storage.threads import Stop, begin
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 10
-_LOOKED_AT = 100
+_LOOKED_AT = 20
 """Chords that are not complete, in one look."""
 
 
@@ -89,10 +89,14 @@ def mend(
     """
     call = uuid4().hex
     before = storage.now() - timedelta(seconds=lease)
-    taken = results.take_complete_chords(before, call, _AT_ONCE)
-    for chord in taken:
-        do(chord, call)
-    return len(taken)
+    done: set[str] = set()
+    # One at a time: its lease begins when it is taken, and a broker may let each one wait.
+    while len(done) < _AT_ONCE and (taken := results.take_complete_chords(before, call, 1)):
+        if taken[0].chord_id in done:
+            break
+        done.add(taken[0].chord_id)
+        do(taken[0], call)
+    return len(done)
 
 
 def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float) -> int:
@@ -105,5 +109,10 @@ def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float
     count, counted, now = Recount(results, results), 0, storage.now()
     expire_at = now + timedelta(seconds=backend.expires) if backend.expires else None
     for chord in results.take_quiet_chords(now - timedelta(seconds=lease), _LOOKED_AT):
-        counted += count(chord, expire_at, backend.chords.complete)
+        try:
+            counted += count(chord, expire_at, backend.chords.complete)
+        except StorageError:
+            raise
+        except Exception:
+            logger.exception("fullresult: members of chord %s are not recounted", chord.chord_id)
     return counted

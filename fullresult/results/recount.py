@@ -55,8 +55,7 @@ class Recount:
         ended = self._recounting.find_ended_members(chord.chord_id)
         if not ended:
             return
-        names = self._results.get_members(chord.chord_id)
-        known = {*members.in_order(names, chord.run)}
+        known = members.ids_of(self._results.get_members(chord.chord_id), chord.run)
         ids = [task_id for task_id in ended if task_id not in known]
         for start in range(0, len(ids), _AT_ONCE):
             for record in self._results.get_results(ids[start : start + _AT_ONCE]):
@@ -67,6 +66,4 @@ class Recount:
 
 def _has_ended(record: TaskRecord) -> bool:
     """True if this is the end of the member in its chord, and nobody deals with it otherwise."""
-    if record.state == FAILURE:
-        return record.resent is None
-    return record.state == SUCCESS
+    return record.state in {SUCCESS, FAILURE} and record.resent is None

@@ -7,7 +7,7 @@ records are: soon, and before a schedule goes.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -121,7 +121,7 @@ class CarryingStorage:
         self._source = source
         self._carrier = Carrier(source, target)
         self._namespace = namespace
-        self._carried = 0.0
+        self._carry_at = 0.0
         self._is_busy = False
         self._reached: float | None = None
 
@@ -151,19 +151,25 @@ class CarryingStorage:
 
     def claim_due(self, namespace: str, now: datetime, claim: str, limit: int) -> list[Schedule]:
         self._reach()
-        if self._is_busy and self._is_to_carry(_CARRY_WHILE_BUSY):  # before the claim, which ages
-            self._carrier.carry_some_for_later(self._namespace)
+        if self._is_busy:
+            self._is_busy = False  # should it fail, what is due is claimed before it is tried again
+            self._carry(self._carrier.carry_some_for_later, _CARRY_WHILE_BUSY)
         found = self._source.claim_due(namespace, now, claim, limit)
         self._is_busy = bool(found)
-        if not found and self._is_to_carry(_CARRY_EVERY):
-            self._carrier.carry_waiting(self._namespace)
+        if not found:
+            self._carry(self._carrier.carry_waiting, _CARRY_EVERY)
         return found
 
-    def _is_to_carry(self, every: float) -> bool:
-        is_time = time.monotonic() - self._carried >= every
-        if is_time:
-            self._carried = time.monotonic()
-        return is_time
+    def _carry(self, carry: Callable[[str], object], every: float) -> None:
+        """Carry, if it is time: no more than a tenth of all time goes into it."""
+        began = time.monotonic()
+        if began < self._carry_at:
+            return
+        try:
+            carry(self._namespace)
+        finally:
+            took = time.monotonic() - began
+            self._carry_at = began + max(every, 10 * took)
 
     def _reach(self) -> None:
         """Raise `StorageError` if the records' storage is away: nothing could be marked sent.

@@ -161,6 +161,20 @@ def test_what_failed_after_the_page_was_shown_stays_open_when_it_is_resolved(
     assert full.find(state="FAILURE", unresolved=True) == []
 
 
+def test_an_older_page_takes_back_nothing_of_what_was_resolved_since(
+    app: Celery, full: FullResult
+) -> None:
+    (first,) = browsing.failed(app)
+    group = group_of(full, first)
+    seen = full.storage.now()
+    browsing.failed(app)
+    full.failures.resolve(group)
+
+    full.failures.resolve(group, seen=seen)
+
+    assert full.find(state="FAILURE", unresolved=True) == []
+
+
 def test_a_group_is_resolved_and_fails_again(app: Celery, full: FullResult) -> None:
     first, second = browsing.failed(app, 2)
     group = group_of(full, first)

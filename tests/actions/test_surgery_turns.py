@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from celery.signals import before_task_publish
 
 from fullresult import CannotResend, FullResult
 from fullresult.actions.audit import Actor
+from fullresult.insight.surgery import healing
 from fullresult.storage import StorageError
 from fullresult.testing import samples
 from tests.kit import browsing, servers, workers
@@ -134,6 +136,56 @@ def test_of_many_at_the_same_moment_one_heals_whichever_member_they_name(
     # Two members that run again, and one whose result is kept.
     assert len(browsing.sent(app)) == 3
     assert [len(full.find(retry_of=each)) for each in (one, two)] == [1, 1]
+
+
+def test_a_chord_of_known_results_is_healed_once_until_somebody_takes_over(
+    app: Celery, full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its body was lost. The tasks that stand for the results may wait in a queue for long."""
+    monkeypatch.setattr(healing, "_SOON", timedelta())
+    members = chord_of(app)
+    for member in members[:2]:
+        ended(app, member, "SUCCESS", result="1", result_form="json")
+    operating(full, "one", members[0], "heal").run()
+
+    plan = operating(full, "two", members[1], "heal").plan()
+
+    assert plan.problem is not None
+    assert "one (python, host a-host" in plan.problem
+    assert plan.instead == f"heal {members[1]} --take-over"
+    with pytest.raises(CannotResend, match="healed it"):
+        operating(full, "two", members[1], "heal").run()
+    assert len(browsing.sent(app)) == 3
+    operating(full, "two", members[1], "heal").run(take_over=True)
+    assert len(browsing.sent(app)) == 3
+
+
+def test_the_chord_that_was_healed_is_no_longer_mended(app: Celery, full: FullResult) -> None:
+    """A worker would count a member that was left out, and send the body, too."""
+    members = chord_of(app)
+    group_id = str(full.get(members[0]).group_id)  # type: ignore[union-attr]
+    storage: Any = full.storage
+    later = storage.now() + timedelta(hours=1)
+    assert [each.chord_id for each in storage.take_quiet_chords(later, 9)] == [group_id]
+
+    full.surgery(members[0], "heal").run()
+
+    quiet = storage.take_quiet_chords(later + timedelta(hours=1), 9)
+    assert group_id not in [each.chord_id for each in quiet]
+
+
+def test_a_task_without_later_steps_goes_on_once_whichever_re_send_is_named(
+    app: Celery, full: FullResult
+) -> None:
+    (first,) = browsing.failed(app)
+    again = str(operating(full, "one", first, "resume").run().id)
+    ended(app, again, "FAILURE")
+    last = str(operating(full, "one", again, "resume").run().id)
+    ended(app, last, "SUCCESS")
+
+    for task_id in (first, again):
+        with pytest.raises(CannotResend):
+            operating(full, "two", task_id, "resume").run()
 
 
 def test_whoever_saw_an_older_plan_sends_nothing(app: Celery, full: FullResult) -> None:
@@ -254,6 +306,7 @@ def test_of_many_who_take_over_one_does(app: Celery, full: FullResult) -> None:
 
     def taking(name: str, task_id: str) -> Callable[[], object]:
         surgery = operating(full, name, task_id, "heal")
+        surgery.plan(take_over=True)
         return lambda: surgery.run(take_over=True)
 
     at_once([taking("bob", one), taking("eve", two), taking("joe", one)])

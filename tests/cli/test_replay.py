@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -65,7 +66,7 @@ def test_the_options_are_those_of_the_replay(app: Celery) -> None:
     assert (found.ratio, found.minimum) == (0.05, 50)
     assert (found.name, found.queue) == ("after the outage", "slow")
     assert found.tasks.name == "shop.*"
-    assert found.tasks.until == found.date_created
+    assert found.date_created - timedelta(minutes=1) < found.tasks.until <= found.date_created
 
 
 def test_a_dry_run_begins_nothing(app: Celery) -> None:
@@ -202,6 +203,7 @@ def test_a_resend_of_many_becomes_a_replay_of_the_same(app: Celery) -> None:
         (MANY, True, ()),
         (MANY + 1, True, ("--at-once",)),
         (MANY + 1, True, ("--limit", "101")),
+        (MANY + 1, True, ("--all",)),
     ],
 )
 def test_the_command_sends_few_or_what_no_sweeper_would_send_itself(
@@ -215,3 +217,18 @@ def test_the_command_sends_few_or_what_no_sweeper_would_send_itself(
 
     assert (result.exit_code, len(browsing.sent(app))) == (0, number)
     assert app.fullresult.replays.list() == []
+
+
+def test_a_resend_that_a_replay_would_leave_out_whole_is_refused(app: Celery) -> None:
+    for number in range(MANY + 1):
+        app.send_task("shop.charge", args=(number,))
+    swept(app)
+    sent = len(browsing.sent(app))
+
+    result = run(app, "resend", "--state", "PENDING", "--yes")
+
+    assert result.exit_code == 1
+    assert "Left out: 101" in result.stderr
+    assert "--at-once" in result.stderr
+    assert app.fullresult.replays.list() == []
+    assert (sent, browsing.sent(app)) == (MANY + 1, [])

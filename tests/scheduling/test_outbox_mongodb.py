@@ -69,7 +69,7 @@ def test_a_listener_hears_of_commits_and_connects_anew(mongodb_url: str) -> None
 
 @pytest.mark.parametrize(
     ("option", "settings"),
-    [("", {"fullresult_storage_timeout": 1}), ("timeoutMS=1000", {}), ("socketTimeoutMS=1000", {})],
+    [("", {"fullresult_storage_timeout": 3}), ("timeoutMS=3000", {}), ("socketTimeoutMS=3000", {})],
 )
 def test_a_listener_is_answered_before_a_short_timeout(
     mongodb_url: str, option: str, settings: dict[str, Any]
@@ -85,7 +85,7 @@ def test_a_listener_is_answered_before_a_short_timeout(
         took = time.monotonic() - began
 
     assert not heard
-    assert 0.3 < took < 0.95
+    assert 0.9 < took < 2.9
 
 
 def test_a_server_without_transactions_has_no_listener(mongodb_single_server: str) -> None:

@@ -144,13 +144,38 @@ def test_the_record_of_a_task_that_waits_is_carried_while_others_are_always_due(
     carrying = carrying_storage(outbox, records, full.settings.namespace)
     monkeypatch.setattr(carrying_module, "_CARRY_WHILE_BUSY", 0.0)
 
-    until(lambda: carrying.claim_due(full.settings.namespace, carrying.now(), "one", 1))
+    until(lambda: (due := outbox.next_due(full.settings.namespace)) and due <= outbox.now())
+    carrying.claim_due(full.settings.namespace, carrying.now(), "one", 1)
     before = records.get(later)
     found = carrying.claim_due(full.settings.namespace, carrying.now(), "two", 1)
 
     assert len(found) == 1
     assert before is None
     assert [record.task_id for record in records.find(TaskQuery())] == [later]
+
+
+def test_a_record_that_cannot_be_carried_keeps_nothing_that_is_due_from_being_sent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, caller = scene
+    place(full, caller, countdown=3600)
+    for _ in range(3):
+        place(full, caller)
+    outbox, records = full.parts.other_outboxes["shop"], full.parts.recorder.writer.storage
+    namespace = full.settings.namespace
+    carrying = carrying_storage(outbox, records, namespace)
+    monkeypatch.setattr(carrying_module, "_CARRY_WHILE_BUSY", 0.0)
+    until(lambda: (due := outbox.next_due(namespace)) and due <= outbox.now())
+    assert carrying.claim_due(namespace, carrying.now(), "one", 1)
+
+    def refuse(*_: object) -> None:
+        raise StorageError("this record is refused")
+
+    monkeypatch.setattr(carrying_module.Carrier, "carry_some_for_later", refuse)
+    with pytest.raises(StorageError, match="refused"):
+        carrying.claim_due(namespace, carrying.now(), "two", 1)
+
+    assert len(carrying.claim_due(namespace, carrying.now(), "three", 1)) == 1
 
 
 def test_it_is_moved_cancelled_and_released_like_any(scene: Scene) -> None:

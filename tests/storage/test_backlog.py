@@ -172,7 +172,7 @@ def test_failures_are_found_among_those_that_are_dealt_with(
     ("looked", "cap", "expected"),
     [(500, 100, (5, False)), (500, 2, (2, False)), (100, 100, (3, True)), (100, 3, (3, False))],
 )
-def test_what_is_stale_is_counted_among_the_oldest(
+def test_what_is_stale_is_counted_among_the_oldest_and_the_newest(
     url: str,
     looked: int,
     cap: int,
@@ -186,7 +186,7 @@ def test_what_is_stale_is_counted_among_the_oldest(
         assert counts.count_stale(storage, samples.NOON + timedelta(hours=1), cap) == expected
 
 
-def test_what_needs_somebody_says_that_only_the_oldest_were_looked_at(
+def test_what_needs_somebody_says_that_not_all_were_looked_at(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counts, "LOOKED", 100)
@@ -200,6 +200,24 @@ def test_what_needs_somebody_says_that_only_the_oldest_were_looked_at(
 
     assert (some.stale, some.stale_at_least) == (3, True)
     assert (all_of_them.stale, all_of_them.stale_at_least) == (5, False)
+
+
+def test_what_needs_somebody_is_found_behind_what_was_sent_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "LOOKED", 10)
+    with closing(opened(url)) as storage:
+        stale = [
+            samples.task(f"{number:02}", samples.after(number), state=STARTED)
+            for number in range(40)
+        ]
+        storage.write(stale)
+        again = [task.sent_again(f"new {task.task_id}", samples.LATEST) for task in stale[:30]]
+        storage.write([event for event in again if event is not None])
+        late = storage.now() - (samples.NOON + timedelta(hours=1))
+        found = needing(storage, replace(Settings(), stale_after=late))
+
+    assert (found.stale, found.stale_at_least) == (10, True)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])

@@ -36,8 +36,9 @@ def delete(
 ) -> None:
     """Delete records, the oldest first, after showing which.
 
-    Messages on the broker and results in a result backend stay. Of tasks that ended badly, those
-    stay, too, that are not dealt with yet, unless there is --all.
+    Messages on the broker and results in a result backend stay. If the options ask for tasks that
+    ended badly alone, as --state FAILURE does, those stay that are not dealt with, unless there is
+    --all.
     """
     full = full_of(context)
     if not filters.given(options) and not everything:

@@ -107,6 +107,7 @@ def create(
     unresolved = None if everything else True
     query = filters.query(options, order="oldest", unresolved=unresolved)
     replays = _replays(context)
+    query = replays.until_now(query)  # not what is created while the question waits
     seen = replays.preview(query, to_queue)
     if not seen.count:
         rest = not everything and replays.preview(filters.query(options)).count
@@ -186,7 +187,7 @@ def _lines(replay: Replay, progress: Progress) -> Iterator[str]:
     label = f" ({replay.name})" if replay.name else ""
     yield f"{replay.replay_id}{label} is {replay.state}: {replay.reason}"
     yield f"Taken {replay.taken:,} at {replay.rate:g}/s, since {local(replay.date_created)}"
-    if progress.counted < progress.taken:
+    if progress.is_of_the_last:
         yield f"Of the last {progress.counted:,}:"
     yield f"Not sent yet {progress.waiting:,}, sent and not ended {progress.under_way:,}"
     if progress.claimed:

@@ -224,7 +224,8 @@ def _by_filter(
         say(f"{which}; nothing is sent.", err=True)
         filters.explain_nothing(options)
         return
-    if a_second is not None and limit is None and _is_for_a_replay(full, number):
+    # A replay leaves out what was sent again, which --all asks for.
+    if a_second is not None and not (limit or everything) and _is_for_a_replay(full, number):
         _replay(full, query, a_second, how)
         return
     if how.shows:
@@ -243,8 +244,14 @@ def _is_for_a_replay(full: FullResult, number: int) -> bool:
 
 def _replay(full: FullResult, query: TaskQuery, a_second: float, how: How) -> None:
     replays = full.replaying(actor_here("command line", unwritten=say_unwritten))
+    query = replays.until_now(query)  # not what is created while the question waits
+    seen = replays.preview(query)
+    if seen.looked_at and sum(seen.left_out.values()) >= seen.looked_at:
+        for why, number in seen.left_out.items():
+            say(one_line(f"Left out: {number:,} {why}"), err=True)
+        raise Failure("a replay would send none of these; --at-once sends them from here")
     if how.shows:
-        show_preview(replays.preview(query), a_second)
+        show_preview(seen, a_second)
         how.ask(f"Have sweepers send them at {a_second:g}/s? (--at-once sends them from here)")
     if how.dry_run:
         _print_ids(task_id for task_id, _ in deeds_of(full).matching(query))

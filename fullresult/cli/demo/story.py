@@ -140,9 +140,13 @@ def _send_again(shop: ModuleType, full: FullResult, feed: Feed, task_id: str, ni
     _chapter("The bank opens: the failed charge is sent again, byte for byte, under a new id")
     shop.BANK_IS_CLOSED.unlink()
     run(shop.app, f"resend {short(task_id)} --yes")
-    (new,) = full.find(retry_of=task_id)
     night.wait_until_ready()
-    feed.until(lambda records: records[new.task_id].state in FINISHED)
+    feed.until(
+        lambda records: any(
+            each.retry_of == task_id and each.state in FINISHED for each in records.values()
+        )
+    )
+    (new,) = full.find(retry_of=task_id)
     return new.task_id
 
 

@@ -53,6 +53,7 @@ class Healer:
         self._records = records
         self._ends: list[datetime] = []
         """When the members were last heard of."""
+        self._chords: list[str] = []
 
     def plan(self, task_id: str, first: TaskRecord, *, is_task: bool) -> Plan:
         """The plan for the outermost chord around *first*, one of its members."""
@@ -88,6 +89,7 @@ class Healer:
             header=tuple(header),
             body=body,
             forget=tuple(forget),
+            chords=tuple(self._chords),
         )
 
     # ---- the body
@@ -132,6 +134,7 @@ class Healer:
         if depth > _NESTED:
             raise TooDeep(f"chords are nested more than {_NESTED} levels deep")
         takes = not chord.body.get("immutable")
+        self._chords.append(chord.group_id)
         members = self._members(first, chord)
         header: list[Item] = []
         parts: list[Part] = []

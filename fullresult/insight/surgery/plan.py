@@ -93,6 +93,8 @@ class Plan(NamedTuple):
     body: Signature | None = None
     forget: tuple[str, ...] = ()
     """Ids under which a result backend may have the error of the task that failed."""
+    chords: tuple[str, ...] = ()
+    """The group ids of the chords in whose place a new one is sent."""
     workflow: Workflow | None = None
     """What one turn at a time is of."""
     turn: int = 0

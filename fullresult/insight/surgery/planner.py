@@ -17,7 +17,7 @@ from fullresult.insight.surgery.signatures import (
     tasks_in,
 )
 from fullresult.insight.surgery.turns import Turn, last_turn, workflow_of
-from fullresult.record import NOT_RUN, SUCCESS, TaskRecord
+from fullresult.record import FINISHED, NOT_RUN, SUCCESS, TaskRecord
 from fullresult.recording.masking import holds_mark
 from fullresult.storage import Storage
 
@@ -51,7 +51,8 @@ class Planner:
         try:
             if how == "heal":
                 first = self._records.oldest(self._sent_again_in_its_chord(first))
-            workflow = workflow_of(first, how)
+            named_by = self._records.oldest(first) if how == "resume" else first
+            workflow = workflow_of(named_by, how)
             turn = last_turn(self._storage, workflow)
             # The records are read after the turn: what was sent in it is seen, or it goes on.
             plan = self._planned(task_id, how, record, first)
@@ -62,7 +63,7 @@ class Planner:
             return plan._replace(workflow=workflow)
         is_open = turn.end is None
         plan = plan._replace(workflow=workflow, turn=turn.number, takes_over=is_open)
-        problem = self._in_the_way(turn, take_over=take_over)
+        problem = self._in_the_way(turn, plan, take_over=take_over)
         if problem is None:
             return plan
         return plan._replace(problem=problem, instead=self._instead(plan, turn))
@@ -115,7 +116,7 @@ class Planner:
 
     # ---- turns
 
-    def _in_the_way(self, turn: Turn, *, take_over: bool) -> str | None:
+    def _in_the_way(self, turn: Turn, plan: Plan, *, take_over: bool) -> str | None:
         """A sentence about *turn*, if nothing may be sent because of it."""
         if turn.end is None:
             if take_over:
@@ -133,12 +134,21 @@ class Planner:
                 continue  # A pattern of `fullresult_redact` can match an id by chance.
             if self._records.get(new_id) is None:
                 return f"{turn.told} sent it as {new_id}, which is not recorded"
+        sent = new_ids.values() if isinstance(new_ids, dict) else ()
+        if not take_over and _only_the_body_runs(plan) and not any(map(self._has_failed, sent)):
+            return (
+                f"{turn.told} healed it, and its body runs when the new members have ended. If "
+                "one of their messages is lost, take over"
+            )
         return None
 
+    def _has_failed(self, task_id: object) -> bool:
+        record = self._records.get(task_id) if isinstance(task_id, str) else None
+        return record is not None and record.state in FINISHED and record.state != SUCCESS
+
     def _instead(self, plan: Plan, turn: Turn) -> str:
-        return (
-            f"{plan.how} {plan.task_id} --take-over" if turn.end is None else f"fork {plan.task_id}"
-        )
+        is_taken_over = turn.end is None or _only_the_body_runs(plan)
+        return f"{plan.how} {plan.task_id} --take-over" if is_taken_over else f"fork {plan.task_id}"
 
     # ---- resume
 
@@ -192,6 +202,11 @@ def _called_for(first: TaskRecord, *, is_task: bool) -> How:
     if not is_task or membership_of(first) is not None:
         return "heal" if not is_task or first.state != SUCCESS else "fork"
     return "fork" if first.state == SUCCESS else "resume"
+
+
+def _only_the_body_runs(plan: Plan) -> bool:
+    """True if all that would be sent is known results, and the body."""
+    return plan.how == "heal" and plan.problem is None and next(plan.again(), None) is None
 
 
 def _first(tasks: Later) -> list[Part]:

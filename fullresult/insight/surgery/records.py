@@ -94,10 +94,9 @@ class Records:
 
         From there all that was sent in its place is seen, and not only what came after *record*.
         """
-        workflow = workflow_of(record, "resume")
         for _ in range(_DEEPEST):
             before = self.get(record.retry_of) if record.retry_of else None
-            if before is None or workflow_of(before, "resume") != workflow:
+            if before is None or not _is_of_one(before, record):
                 return record
             record = before
         raise Refused(f"task {record.task_id} was sent again too often to follow")
@@ -177,3 +176,12 @@ def _was_sent(record: TaskRecord) -> bool:
     if record.state not in FINISHED:
         return True
     return bool(record.executions) or record.date_published is not None
+
+
+def _is_of_one(before: TaskRecord, record: TaskRecord) -> bool:
+    """True if *record* was sent in place of *before*, in one workflow."""
+    first, second = (workflow_of(each, "resume").task_id for each in (before, record))
+    if second != encoding.key(record.task_id):
+        return first == second
+    # Nothing comes after it. What was sent again though it had succeeded is another matter.
+    return first == encoding.key(before.task_id) and before.state != SUCCESS

@@ -52,7 +52,11 @@ def counts(request: Request) -> Response:
     }
     unsure = {"lost", "stale"} if found.stale_at_least else set()
     return JSONResponse(
-        {page: _shown(number, page in unsure) for page, number in numbers.items() if number}
+        {
+            page: _shown(number, page in unsure)
+            for page, number in numbers.items()
+            if number or page in unsure
+        }
     )
 
 
