@@ -54,6 +54,7 @@ class SqlReplays(Prepared):
         return self._prepared().take_for_replay(replay, takings, instead_of)
 
     def finish_taking(self, replay_id: str) -> bool:  # noqa: ARG002  # A transaction has no rest.
+        self._prepared()
         return True
 
     def count_replayed(self, replay_id: str, most: int) -> ReplayCounts:

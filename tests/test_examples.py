@@ -88,7 +88,13 @@ def test_it_passes_its_tests_and_with_them_the_conformance_suite(
     assert int(passed[1]) > least
     reasons = re.findall(r"^SKIPPED .*: (.+)$", printed, re.MULTILINE)
     assert set(reasons) <= {
+        "this storage answers no statistics",
         "this storage counts no shapes",
+        "this storage does not group failures",
+        "this storage finds no members that were not counted",
+        "this storage finds whole ids only",
+        "this storage has no outbox",
+        "this storage keeps no replays",
         "this storage does not keep what workers say of themselves",
         "this storage has no begin_write",
         "this storage has no write_and_join",

@@ -129,7 +129,9 @@ def outcome(result: Any) -> Any:
 
 @pytest.mark.parametrize("kind", workers.storages("postgresql"))
 @pytest.mark.parametrize("where", ["counted", "joined", "sent"])
-@pytest.mark.parametrize("acknowledged", ["early", "late"])
+@pytest.mark.parametrize(
+    "acknowledged", [pytest.param("early", marks=pytest.mark.campaign), "late"]
+)
 def test_a_worker_that_is_killed_while_it_joins(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, where: str, acknowledged: str
 ) -> None:

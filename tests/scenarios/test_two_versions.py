@@ -37,8 +37,8 @@ CHANGES = {
         '    parts: list[Any] = ["$$ROOT", {"later": 7}]\n',
     ),
     "fullresult/outage/lines.py": (
-        "        event.entries,\n    )\n",
-        '        event.entries,\n        "later",\n    )\n',
+        "        event.own,\n    )\n",
+        '        event.own,\n        "later",\n    )\n',
     ),
 }
 SETUP = """

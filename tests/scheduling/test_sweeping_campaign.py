@@ -105,7 +105,7 @@ def sweep_until_empty(full: FullResult) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("storage", workers.storages("sqlite", "postgresql"))
+@pytest.mark.parametrize("storage", workers.storages("postgresql"))
 def test_no_task_is_sent_twice_whatever_happens(storage: str) -> None:
     """A few rounds of the campaign, with another seed each time."""
     seed = random.randrange(10**9)

@@ -178,9 +178,11 @@ class JournalStorage:
 
 
 def _lacks_message(state: State, event: TaskRecord) -> bool:
-    """True if the record has no message once *event* is merged into it."""
+    """True if the record has no message once *event* is merged into it, or more than one."""
     known = state.records.get(event.task_id)
-    return event.message is None and (known is None or known.message is None)
+    if event.message is not None:
+        return False
+    return known is None or known.message is None or known.published_again is not None
 
 
 def _expired(state: State, now: datetime) -> list[str]:
