@@ -51,5 +51,5 @@ def reschedule(
     due = deeds.due_at(when)
     for fate in deeds.reschedule([task_id], due).failed:
         raise Failure(str(fate.problem))
-    past = ": a sweeper sends it at once" if due < deeds.now else ""
+    past = ": a sweeper sends it at once" if due <= deeds.now else ""
     say(f"{safe(task_id)} is due at {local_exactly(due)}{past}.")
