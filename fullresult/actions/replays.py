@@ -136,8 +136,7 @@ class Replays:
 
     def until_now(self, query: TaskQuery) -> TaskQuery:
         """*query*, of nothing that is created from now on."""
-        now = self._storage.now()
-        return replace(query, until=now if query.until is None else min(query.until, now))
+        return query.created_before(self._storage.now())
 
     def takes_over(self, number: int) -> bool:
         """True if *number* tasks are better sent by a replay: many, and a sweeper is at work."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -101,6 +101,10 @@ class TaskQuery:
     def position(self) -> pages.Position | None:
         """`after` as (date created, task id)."""
         return pages.position(self, "a record")
+
+    def created_before(self, moment: datetime) -> TaskQuery:
+        """The same query, of nothing that was created at *moment* or later."""
+        return replace(self, until=moment if self.until is None else min(self.until, moment))
 
     @property
     def name_is_glob(self) -> bool:

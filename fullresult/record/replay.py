@@ -135,13 +135,12 @@ class Replayed(NamedTuple):
 
 def frozen(query: TaskQuery, until: datetime) -> dict[str, Any]:
     """*query* as JSON values, of nothing created at *until* or later; its page is left out."""
-    last = until if query.until is None else min(query.until, until)
-    given = {
+    query = query.created_before(until)
+    return {
         each.name: _as_json(getattr(query, each.name))
         for each in fields(query)
         if each.name not in _PAGE and getattr(query, each.name) != each.default
     }
-    return {**given, "until": _as_json(last)}
 
 
 _PAGE = frozenset({"limit", "after", "order"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from fullresult import plugins
 from fullresult.config import Settings
 from fullresult.record import TaskRecord
-from fullresult.storage import ScheduleStorage, Storage
+from fullresult.storage import ScheduleStorage, Storage, StorageError
 from fullresult.testing import samples
 from fullresult.testing.processes import OpenStorage
 
@@ -81,6 +82,13 @@ def with_schedules_or_skip(storage: Storage) -> ScheduleStorage:
     if not isinstance(storage, ScheduleStorage):
         pytest.skip("this storage keeps no schedules")
     return storage
+
+
+def must_say_so(storage: Storage, call: Callable[[Any], object]) -> None:
+    """*call* asks *storage*, which does not answer: that is a `StorageError` with some words."""
+    with pytest.raises(StorageError, match=r"\w"):
+        call(storage)
+    storage.close()
 
 
 def known(storage: Storage, task_id: str) -> TaskRecord:

@@ -12,9 +12,8 @@ import pytest
 
 from fullresult.record import FAILURE, RETRY, REVOKED, STARTED, SUCCESS
 from fullresult.storage import QuietChord, RecountingStorage, Storage
-from fullresult.storage.errors import StorageError
 from fullresult.testing import samples
-from fullresult.testing.fixtures import Fixtures, write
+from fullresult.testing.fixtures import Fixtures, must_say_so, write
 from fullresult.testing.processes import OpenStorage
 
 LATER = timedelta(hours=2)
@@ -160,10 +159,7 @@ class Recounting(Fixtures):
         if not isinstance(storage, RecountingStorage):
             pytest.skip("this storage finds no members that were not counted")
 
-        with pytest.raises(StorageError, match=r"\w"):
-            CALLS[call](storage)
-
-        storage.close()
+        must_say_so(storage, CALLS[call])
 
 
 def taken(chords: Any, later: timedelta = LATER) -> list[QuietChord]:

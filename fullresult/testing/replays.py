@@ -13,10 +13,10 @@ import pytest
 from fullresult.record import SCHEDULED_SENT
 from fullresult.record.replay import RUNNING, Replay, ReplayCounts, Replayed, Taking
 from fullresult.record.schedule import ScheduleQuery
-from fullresult.storage import Storage, StorageError
+from fullresult.storage import Storage
 from fullresult.storage.replays import ReplayStorage
 from fullresult.testing import samples
-from fullresult.testing.fixtures import Fixtures
+from fullresult.testing.fixtures import Fixtures, must_say_so
 from fullresult.testing.processes import OpenStorage
 from fullresult.testing.schedule_helpers import LATER
 
@@ -248,5 +248,4 @@ class Replaying(Fixtures):
         if not isinstance(storage, ReplayStorage):
             pytest.skip("this storage keeps no replays")
 
-        with pytest.raises(StorageError):
-            call(storage)
+        must_say_so(storage, call)

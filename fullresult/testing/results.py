@@ -11,9 +11,9 @@ from functools import partial
 import pytest
 
 from fullresult.record import FINISHED, SCHEDULED_SENT, STATES, TaskRecord
-from fullresult.storage import ResultStorage, Storage, StorageError
+from fullresult.storage import ResultStorage, Storage
 from fullresult.testing import processes, samples
-from fullresult.testing.fixtures import Fixtures, ids, write
+from fullresult.testing.fixtures import Fixtures, ids, must_say_so, write
 from fullresult.testing.processes import OpenStorage
 
 CALLS: dict[str, Callable[[ResultStorage], object]] = {
@@ -307,8 +307,7 @@ class Results(Fixtures):
         if not isinstance(storage, ResultStorage):
             pytest.skip("this storage keeps nothing for a result backend")
 
-        with pytest.raises(StorageError, match=r"\w"):
-            CALLS[call](storage)
+        must_say_so(storage, CALLS[call])
 
 
 def until_all_are_deleted(results: ResultStorage, limit: int) -> int:

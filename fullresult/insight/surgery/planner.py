@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from fullresult.insight.surgery.healing import MEMBERS, WAYS, Healer
 from fullresult.insight.surgery.plan import KNOWN, How, Part, Plan
-from fullresult.insight.surgery.records import Later, Records, Refused, stopper_of
+from fullresult.insight.surgery.records import Later, Records, Refused, is_over, stopper_of
 from fullresult.insight.surgery.signatures import (
     TooDeep,
     alone,
@@ -17,7 +17,7 @@ from fullresult.insight.surgery.signatures import (
     tasks_in,
 )
 from fullresult.insight.surgery.turns import Turn, last_turn, workflow_of
-from fullresult.record import FINISHED, NOT_RUN, SUCCESS, TaskRecord
+from fullresult.record import NOT_RUN, SUCCESS, TaskRecord
 from fullresult.recording.masking import holds_mark
 from fullresult.storage import Storage
 
@@ -144,7 +144,7 @@ class Planner:
 
     def _has_failed(self, task_id: object) -> bool:
         record = self._records.get(task_id) if isinstance(task_id, str) else None
-        return record is not None and record.state in FINISHED and record.state != SUCCESS
+        return record is not None and is_over(record) and record.state != SUCCESS
 
     def _instead(self, plan: Plan, turn: Turn) -> str:
         is_taken_over = turn.end is None or _only_the_body_runs(plan)

@@ -87,8 +87,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     if not text:
         return None
     search = Search.read(text)
-    query = search.query(until)
-    query = replace(query, until=min(until, query.until or until))
+    query = search.query(until).created_before(until)
     if search.resent is None:
         query = replace(query, unresolved=True)
     return Chosen({}, query, (("q", str(search)), ("until", until.isoformat())))
