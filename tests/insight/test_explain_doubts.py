@@ -117,6 +117,38 @@ def test_lost_is_only_possible_where_somebody_may_have_it(full: FullResult, doub
     assert found.unknown
 
 
+@pytest.mark.parametrize("doubt", ["consumer", "gone"])
+def test_lost_is_only_possible_where_a_worker_was_not_heard_that_may_have_it(
+    full: FullResult, doubt: str
+) -> None:
+    """One that is frozen, or solo and busy: to send it again would run it twice."""
+    worker(full, "w1")
+    waiting(full)
+    if doubt == "gone":
+        now = full.storage.now()
+        worker(full, "w2", date_seen=now - MINUTE, alive_until=now - SECOND)
+    consumers = 2 if doubt == "consumer" else 1
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False, consumers=consumers))
+
+    assert (found.verdict, found.confidence) == ("lost", "possible")
+    assert found.sentence.startswith("It may be lost: the queue is empty, and no worker that ")
+
+
+def test_a_worker_that_the_broker_no_longer_knows_is_not_said_to_live(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full)
+
+    found = {
+        number: why(full, Said(WorkersNow(()), ready=1, found=True, ahead=0, consumers=number))
+        for number in (1, 0)
+    }
+
+    assert found[1].verdict == "no answer"
+    assert found[0].verdict == "waits in its queue"
+    assert also(found[0], "no answer") is None
+
+
 def test_what_was_not_looked_through_is_not_called_searched(full: FullResult) -> None:
     worker(full, "w1")
     waiting(full)

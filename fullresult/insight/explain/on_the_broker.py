@@ -211,7 +211,8 @@ def lost(case: Case) -> Finding | None:
         )
     overtaken = f", a later task of {queue.name} was begun" if over else ""
     strangers = case.live and case.live.workers.strangers
-    confidence: Confidence = "possible" if strangers or not case.answers else case.by_exclusion
+    is_doubtful = strangers or not case.answers or _may_be_with_others(case, queue)
+    confidence: Confidence = "possible" if is_doubtful else case.by_exclusion
     is_sure = confidence == "likely"
     none = "no worker has it" if is_sure else "no worker that answers has it"
     sentence = (
@@ -225,6 +226,19 @@ def lost(case: Case) -> Finding | None:
         confidence,
         tuple(evidence),
         (f"{COMMAND}resend {word(case.task_id)}",),
+    )
+
+
+def _may_be_with_others(case: Case, queue: QueueNow) -> bool:
+    """True if there are workers that may have it, and that were not asked or did not answer."""
+    answering = sum(queue.name in answer.queues for answer in case.answers)
+    if queue.consumers is not None and queue.consumers > answering:
+        return True
+    since = case.published
+    return since is not None and any(
+        life.worker.date_stopped is None and life.worker.date_seen >= since
+        for life in case.lives
+        if life.worker.is_gone(case.now)
     )
 
 

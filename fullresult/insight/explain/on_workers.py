@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from fullresult.insight.explain.case import Case, since
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names, word
+from fullresult.insight.explain.explanation import (
+    COMMAND,
+    Confidence,
+    Evidence,
+    Finding,
+    names,
+    word,
+)
 from fullresult.insight.fleet import Life
 from fullresult.insight.live import Answer
 from fullresult.insight.orphans import NOT_RUNNING
@@ -151,6 +158,8 @@ def silent(case: Case) -> Finding | None:
     mute = [life for life in able if life in case.silent]
     if not mute or len(mute) < len(able) or any(case.queue in a.queues for a in case.answers):
         return None
+    if case.queue_now is not None and case.queue_now.consumers == 0:
+        return None  # they are cut off from the broker, or dead
     told = [_busy(case, life) for life in mute]
     if all(each is not None for each in told):
         sentence = " ".join(each.sentence for each in told if each)
@@ -250,4 +259,5 @@ def runs(case: Case) -> Finding | None:
         return Finding("running", sentence, "possible", (case.of_record(record.state),))
     sentence = f"{where} runs it{began}, and was heard of at {case.at(life.worker.date_seen)}."
     evidence = (case.of_record(record.state, record.date_started), case.of_life(life))
-    return Finding("running", sentence, "likely", evidence)
+    confidence: Confidence = "likely" if case.live is None else case.by_exclusion
+    return Finding("running", sentence, confidence, evidence)
