@@ -42,6 +42,11 @@ _POLLED = (
     "to see that; try again in a few seconds"
 )
 
+_UNSEEN = (
+    "what is taken over was not looked at: call plan(take_over=True) first, or give the turn of a "
+    "plan that was shown"
+)
+
 _OURS = "fullresult_"
 """Headers that begin so tell how the first message was sent."""
 
@@ -126,7 +131,8 @@ class Surgery:
         there was one. If somebody took a turn since then, or takes it at this moment, nothing is
         sent.
         With *take_over*, a turn that was begun and never ended is taken over: make sure that its
-        process is dead.
+        process is dead. That must be the turn of a plan that was seen: who came first at taking
+        over a dead one has a turn that goes on.
 
         Raises `CannotResend`, and sends nothing, if the plan has a problem; `LookupError`; the
         broker's errors; `StorageError`, before the first message is sent.
@@ -139,6 +145,8 @@ class Surgery:
             if plan.problem is not None:
                 raise CannotResend(plan.problem)
             seen = self._seen if turn is None else turn
+            if seen is None and take_over:
+                raise CannotResend(_UNSEEN)
             if seen not in (None, plan.turn):
                 raise CannotResend(_said_of_last(self._storage, plan))
             taken = take_turn(self._storage, redactor, self._actor, plan, details)

@@ -277,7 +277,7 @@ def healed_in_a_child(running: Scene, task_id: str) -> int:
     if child == 0:
         try:
             app = import_module(running.module).make_app(running.settings)
-            FullResult(app).surgery(task_id, "heal").run(take_over=True)
+            FullResult(app).surgery(task_id, "heal").run()
         finally:
             os._exit(0)
     return child
@@ -305,7 +305,9 @@ def test_a_heal_that_is_killed_is_taken_over_and_the_body_runs_once(
         if record is not None and record.state == "SUCCESS":
             return True
         try:
-            running.full.surgery(broken, "heal").run(take_over=True)
+            surgery = running.full.surgery(broken, "heal")
+            surgery.plan(take_over=True)
+            surgery.run(take_over=True)
         except CannotResend as error:
             waiting = re.search(r"member (\S+) is PENDING", str(error))
             if waiting and time.monotonic() - lost.setdefault(waiting[1], time.monotonic()) > 3:

@@ -90,6 +90,13 @@ def operating(full: FullResult, name: str, *asked: Any, **arguments: Any) -> Any
     return full.operating(Actor(name, "python", "a-host"), *asked, **arguments)
 
 
+def taking_over(full: FullResult, name: str, *asked: Any) -> Any:
+    """An operation whose plan was looked at, though somebody began and has not ended."""
+    surgery = operating(full, name, *asked)
+    surgery.plan(take_over=True)
+    return surgery
+
+
 def at_once(deeds: list[Callable[[], object]]) -> list[object]:
     """What each deed returned or raised; all begin at the same moment."""
     barrier = Barrier(len(deeds))
@@ -152,11 +159,11 @@ def test_a_chord_of_known_results_is_healed_once_until_somebody_takes_over(
 
     assert plan.problem is not None
     assert "one (python, host a-host" in plan.problem
-    assert plan.instead == f"heal {members[1]} --take-over"
+    assert plan.instead == f"heal {members[1]} --take-over 1"
     with pytest.raises(CannotResend, match="healed it"):
         operating(full, "two", members[1], "heal").run()
     assert len(browsing.sent(app)) == 3
-    operating(full, "two", members[1], "heal").run(take_over=True)
+    taking_over(full, "two", members[1], "heal").run(take_over=True)
     assert len(browsing.sent(app)) == 3
 
 
@@ -242,13 +249,16 @@ def dying(moment: str, app: Celery) -> None:
         before_task_publish.connect(die_at_the_second, weak=False)
 
 
-def killed(moment: str, app: Celery, task_id: str, how: Any) -> None:
-    """Have a process of ada's die in the middle of *how*."""
+def killed(
+    moment: str, app: Celery, task_id: str, how: Any, name: str = "ada", *, take_over: bool = False
+) -> None:
+    """Have a process of *name*'s die in the middle of *how*."""
     child = os.fork()
     if child == 0:
         try:
             dying(moment, app)
-            operating(app.fullresult, "ada", task_id, how).run()
+            begin = taking_over if take_over else operating
+            begin(app.fullresult, name, task_id, how).run(take_over=take_over)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -265,10 +275,10 @@ def test_what_died_before_it_sent_is_seen_and_taken_over(app: Celery, full: Full
     assert shown.exit_code == 1
     assert "resume of this workflow was begun by ada (python, host a-host, process " in shown.stderr
     assert "has not ended" in shown.stderr
-    assert f"resume {step} --take-over can be done instead" in shown.stderr
+    assert f"resume {step} --take-over 1 can be done instead" in shown.stderr
     assert log_of(full, step) == [("ada", "resume", "begun")]
 
-    done = run(app, "resume", step, "--yes", "--take-over")
+    done = run(app, "resume", step, "--yes", "--take-over", "1")
 
     assert done.exit_code == 0, done.stderr
     assert [each["id"] for each in browsing.sent(app)] == done.stdout.split()
@@ -280,7 +290,7 @@ def test_what_died_when_all_was_sent_is_not_sent_again(app: Celery, full: FullRe
     killed("sent", app, step, "resume")
 
     with pytest.raises(CannotResend, match="was sent again as"):
-        full.surgery(step, "resume").run(take_over=True)
+        taking_over(full, "two", step, "resume").run(take_over=True)
 
     assert browsing.sent(app) == []
     assert log_of(full, step)[0] == ("ada", "resume", "begun")
@@ -293,7 +303,7 @@ def test_what_died_halfway_goes_on_with_what_was_sent(app: Celery, full: FullRes
 
     waiting = full.surgery(one, "heal").plan(take_over=True)
     ended(app, first.task_id, "FAILURE", at=samples.after(5))
-    full.surgery(two, "heal").run(take_over=True)
+    taking_over(full, "two", two, "heal").run(take_over=True)
 
     assert waiting.problem == f"member {first.task_id} is PENDING: it has not ended"
     assert len(full.find(retry_of=first.task_id)) == len(full.find(retry_of=two)) == 1
@@ -305,14 +315,44 @@ def test_of_many_who_take_over_one_does(app: Celery, full: FullResult) -> None:
     killed("begun", app, one, "heal")
 
     def taking(name: str, task_id: str) -> Callable[[], object]:
-        surgery = operating(full, name, task_id, "heal")
-        surgery.plan(take_over=True)
+        surgery = taking_over(full, name, task_id, "heal")
         return lambda: surgery.run(take_over=True)
 
     at_once([taking("bob", one), taking("eve", two), taking("joe", one)])
 
     assert len(full.find(retry_of=two)) == 1
     assert len(browsing.sent(app)) == 3
+
+
+@pytest.mark.parametrize("door", ["python", "command line", "page"])
+def test_a_turn_that_nobody_looked_at_is_not_taken_over(
+    app: Celery, full: FullResult, door: str
+) -> None:
+    """Ada died in turn 1. Bob took it over and still sends; eve means ada's turn."""
+    one, *_ = chord_of(app)
+    killed("begun", app, one, "heal")
+    refused = run(app, "heal", one, "--yes").stderr
+    browser = Pages(app).browser
+    form = browser.get(f"/surgery?id={one}&how=heal").form("/surgery")
+    killed("begun", app, one, "heal", name="bob", take_over=True)
+
+    if door == "python":
+        with pytest.raises(CannotResend, match="was not looked at"):
+            operating(full, "eve", one, "heal").run(take_over=True)
+    elif door == "page":
+        answer = browser.submit(form)
+        assert answer.status == 409
+        assert "heal of this workflow was begun by bob" in answer.words
+    else:
+        assert f"heal {one} --take-over 1 can be done instead" in refused
+        late = run(app, "heal", one, "--yes", "--take-over", "1")
+        assert late.exit_code == 1
+        assert "heal of this workflow was begun by bob" in late.stderr
+
+    assert browsing.sent(app) == []
+    outcomes = [(actor, outcome) for actor, _, outcome in log_of(full, one)]
+    assert outcomes[:2] == [("ada", "begun"), ("bob", "begun")]
+    assert [outcome for _, outcome in outcomes[2:]] == ["failed"]
 
 
 def test_a_page_offers_to_take_over(app: Celery) -> None:

@@ -35,9 +35,10 @@ def _operation(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
             "--take-over",
-            is_flag=True,
+            type=click.IntRange(min=1),
+            metavar="TURN",
             help="Go on although somebody began and has not ended. See that the process is dead "
-            "first: the refusal says who it is, and where.",
+            "first: the refusal says who it is, where, and the number of the turn.",
         ),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON."),
@@ -50,7 +51,7 @@ def _operation(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(cls=Command, examples=["resume 3f0c9a4e-…", "resume 3f0c9a4e-… --dry-run"])
 @click.argument("task_id", metavar="ID")
 @_operation
-def resume(context: click.Context, /, task_id: str, **how: bool) -> None:
+def resume(context: click.Context, /, task_id: str, **how: Any) -> None:
     """Go on with a chain at the step that failed.
 
     The step runs again under a new id, and the later steps under their own ids, so that whoever
@@ -64,7 +65,7 @@ def resume(context: click.Context, /, task_id: str, **how: bool) -> None:
 @click.command(cls=Command, examples=["heal 3f0c9a4e-…", "heal 3f0c9a4e-… --json"])
 @click.argument("task_id", metavar="ID|GROUP")
 @_operation
-def heal(context: click.Context, /, task_id: str, **how: bool) -> None:
+def heal(context: click.Context, /, task_id: str, **how: Any) -> None:
     """Run the members of a chord that failed again, so that its body runs.
 
     ID is a member that failed, GROUP the id of the header's group. Members that succeeded are kept:
@@ -102,7 +103,7 @@ def fork(
     task_id: str,
     args: tuple[tuple[str, Any], ...],
     kwargs: tuple[tuple[str, Any], ...],
-    **how: bool,
+    **how: Any,
 ) -> None:
     """Run a task and all that follows it again, under new ids, with other arguments if you like.
 
@@ -146,11 +147,11 @@ def _operate(
     dry_run: bool,
     as_json: bool,
     yes: bool,
-    take_over: bool,
+    take_over: int | None,
 ) -> None:
     actor = actor_here("command line", unwritten=say_unwritten)
     surgery = full.operating(actor, task_id, how, **arguments)
-    plan = _planned(surgery, take_over=take_over)
+    plan = _planned(surgery, take_over=take_over is not None)
     if as_json:
         say(dumps(plain(plan.document())))
     elif dry_run or not yes or plan.problem:
@@ -164,7 +165,7 @@ def _operate(
     if not yes:
         click.confirm(f"{how.capitalize()}?", abort=True, err=True)
     try:
-        result = surgery.run(take_over=take_over)
+        result = surgery.run(take_over=take_over is not None, turn=take_over)
     except StorageError:
         raise
     except Exception as error:  # of the broker's library, too

@@ -148,7 +148,9 @@ class Planner:
 
     def _instead(self, plan: Plan, turn: Turn) -> str:
         is_taken_over = turn.end is None or _only_the_body_runs(plan)
-        return f"{plan.how} {plan.task_id} --take-over" if is_taken_over else f"fork {plan.task_id}"
+        if is_taken_over:
+            return f"{plan.how} {plan.task_id} --take-over {turn.number}"
+        return f"fork {plan.task_id}"
 
     # ---- resume
 
