@@ -22,7 +22,7 @@ from fullresult.actions.audit import Actor
 from fullresult.insight.surgery import healing
 from fullresult.storage import StorageError
 from fullresult.testing import samples
-from tests.kit import browsing, servers, workers
+from tests.kit import browsing, other_results, servers, workers
 from tests.kit.commands import run
 from tests.kit.doors import Pages
 
@@ -525,7 +525,7 @@ def test_a_pattern_that_hides_ids_is_not_in_the_way(tmp_path: Path) -> None:
 
 def test_a_backend_that_does_not_answer_is_said(tmp_path: Path) -> None:
     """One that counts no members, and so is asked if the chord has failed."""
-    place = f"db+sqlite:///{tmp_path}/results.db"
+    place = other_results.database(tmp_path / "results.db")
     with browsing.shop(f"sqlite:///{tmp_path}/a.db", result_backend=place) as app:
         one, *_ = chord_of(app)
         polled = app.fullresult.surgery(one, "heal").plan()

@@ -32,3 +32,17 @@ def importing(storage: str, **conf: Any) -> FullResult:
     app = Celery("ours", set_as_current=False, broker="memory://")
     app.conf.update(fullresult_storage=storage, **conf)
     return FullResult(app)
+
+
+def database(file: Path) -> str:
+    """The URL of Celery's `database` result backend in *file*, with its tables.
+
+    Celery 5.4 makes the tables once in a process, for the first database that it meets.
+    """
+    from celery.backends.database.models import ResultModelBase
+    from sqlalchemy import create_engine
+
+    engine = create_engine(f"sqlite:///{file}")
+    ResultModelBase.metadata.create_all(engine)
+    engine.dispose()
+    return f"db+sqlite:///{file}"

@@ -15,7 +15,7 @@ from celery import chain, chord, group
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.result import AsyncResult
 
-from tests.kit import servers, workers
+from tests.kit import other_results, servers, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,24 +27,13 @@ SOON = 0.2
 LATER = 3600
 
 
-def _database(file: Path) -> str:
-    """The URL of a result backend with its tables: old Celerys make them once in a process."""
-    from celery.backends.database.models import ResultModelBase
-    from sqlalchemy import create_engine
-
-    engine = create_engine(f"sqlite:///{file}")
-    ResultModelBase.metadata.create_all(engine)
-    engine.dispose()
-    return f"db+sqlite:///{file}"
-
-
 @contextmanager
 def scene(
     kind: str, redis_server: str, storage: str, directory: Path, **settings: Any
 ) -> Iterator[workers.Scene]:
     """An app with this result backend, whose worker sweeps."""
     with servers.redis_database(redis_server) as broker:
-        backend = broker if kind == "redis" else _database(directory / "results.db")
+        backend = broker if kind == "redis" else other_results.database(directory / "results.db")
         wanted: dict[str, Any] = {
             "result_backend": backend,
             "fullresult_schedule_eta": True,

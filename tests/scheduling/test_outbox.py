@@ -21,7 +21,7 @@ from celery.exceptions import ImproperlyConfigured
 from fullresult import FullResult, NotStorable
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import OutboxStorage
-from tests.kit import servers, workers
+from tests.kit import other_results, servers, workers
 from tests.kit.outbox import KINDS, Caller, publish, shop, stored
 
 _ALIKE = {"sqlalchemy-psycopg", "scoped_session-psycopg", "sqlalchemy-sqlite"}
@@ -173,7 +173,7 @@ def test_a_canvas_goes_in_with_all_its_messages(
     full: FullResult, caller: Caller, canvas: str, tmp_path: Path
 ) -> None:
     """Also what Celery publishes to watch a chord; nothing reaches the broker, which is away."""
-    full.app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.db"
+    full.app.conf.result_backend = other_results.database(tmp_path / "results.db")
     charge = full.app.task(name="shop.charge")(do_nothing)
     messages, apply = CANVASES[canvas]
 
