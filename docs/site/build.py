@@ -51,6 +51,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "configuration": "Configuration",
         "commands": "Command line",
         "api": "Python",
+        "http-api": "HTTP API",
         "recording": "What is recorded",
         "databases": "Databases",
         "permissions": "Permissions",

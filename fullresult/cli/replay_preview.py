@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -14,7 +12,6 @@ from fullresult.actions.replays import WrongReplay, check_rate
 from fullresult.cli.preview import say_imported
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
-from fullresult.insight.document import plain
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of, local
 
@@ -63,25 +60,3 @@ def _preview_lines(seen: Preview, a_second: float) -> Iterator[str]:
     yield f"At {a_second:g}/s that takes {over}{seen.drains_in(a_second)}."
     if not seen.swept:
         yield "No sweeper was at work within the last minute: nothing is sent until one is."
-
-
-def preview_document(seen: Preview, a_second: float) -> dict[str, Any]:
-    kinds = [{**kind._asdict(), "count": number} for kind, number in seen.kinds.items()]
-    loads = [
-        {**asdict(load), "rate": a_second * load.share, "busy": load.busy(a_second)}
-        for load in seen.loads
-    ]
-    return {
-        "count": seen.count,
-        "at_least": seen.at_least,
-        "looked_at": seen.looked_at,
-        "left_out": seen.left_out,
-        "kinds": kinds,
-        "seconds": seen.drains_in(a_second).total_seconds(),
-        "swept": seen.swept,
-        "oldest": plain(seen.oldest),
-        "newest": plain(seen.newest),
-        "loads": loads,
-        "warnings": seen.warnings,
-        "advice": seen.advice,
-    }

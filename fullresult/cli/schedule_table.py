@@ -1,21 +1,17 @@
-"""Schedules for people and programs: a table, fields, a JSON document."""
+"""Schedules for people and programs: a table, and fields."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fullresult.cli.table import Column, bounded, short, show_rows
-from fullresult.insight.document import plain
 from fullresult.insight.words import brief, local
 from fullresult.record.schedule import Schedule
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
-
-# The message to send: it is stored whole even if the record hides a part of it.
-_SECRET = frozenset({"body", "headers", "how"})
 
 
 def show_schedules(
@@ -23,14 +19,6 @@ def show_schedules(
 ) -> None:
     """Print *schedules*, as a table if *table* is True; without it, on a terminal."""
     show_rows(schedules, _columns(full.settings.namespace), _fields, err=err, table=table)
-
-
-def schedule_document(schedule: Schedule) -> dict[str, Any]:
-    """The fields of *schedule*, except its message, as JSON values."""
-    known = {k: v for k, v in schedule._asdict().items() if k not in _SECRET}
-    known["claimed"] = schedule.claimed
-    known["outbox"] = schedule.is_in_outbox
-    return {name: plain(value) for name, value in known.items()}
 
 
 def _status(schedule: Schedule) -> str:

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, get_type_hints
 
 from fullresult.insight.safe_text import COMMANDS_CI
-from fullresult.record import TaskRecord, encoding
+from fullresult.record import Execution, TaskRecord, encoding
 
 _PARTS = ("arguments", "sent")
 """Properties whose values are those of others."""
@@ -32,6 +32,18 @@ def document(record: TaskRecord) -> dict[str, Any]:
     found = {n: known[n] if n in known else getattr(record, n) for n in _FIELDS}
     found["executions"] = [asdict(execution) for execution in record.executions]
     return {name: plain(value) for name, value in found.items()}
+
+
+def field_types() -> dict[str, Any]:
+    """The type of each field of a `document`, before it is made plain."""
+    own = get_type_hints(TaskRecord)
+    found = {name: _type_of(name, own) for name in _FIELDS}
+    return {**found, "executions": tuple[Execution, ...]}
+
+
+def _type_of(name: str, own: Mapping[str, Any]) -> Any:
+    kept = vars(TaskRecord).get(name)
+    return get_type_hints(kept.fget)["return"] if isinstance(kept, property) else own[name]
 
 
 def dumps(value: Any) -> str:

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from fullresult.config.users import Person, Role, Users, read_users
 from fullresult.insight.abilities import abilities_of, time_of
 from fullresult.storage import StorageError
+from fullresult.web.api import routes as api
 from fullresult.web.guard import Guard
 from fullresult.web.health import Health
 from fullresult.web.pages import (
@@ -48,7 +49,7 @@ from fullresult.web.pages import (
     workers,
 )
 from fullresult.web.sessions import Ended, Sessions
-from fullresult.web.site import STATIC, Authenticate, Site, site_of
+from fullresult.web.site import STATIC, Authenticate, Site, is_of_api, site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -110,6 +111,7 @@ def create_app(
     app = Starlette(
         routes=[
             *(route for page in _PAGES for route in page.routes),
+            *api.routes,
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         middleware=[Middleware(Guard, site=site)],
@@ -155,13 +157,18 @@ def _os_user() -> str:
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, text = error.status_code, str(error.detail)
-    answer = site_of(request).error(request, status, _SENTENCES.get(status, text))
+    sentences = _OF_API if is_of_api(request) else _SENTENCES
+    answer = site_of(request).error(request, status, sentences.get(status, text))
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
 
 
 _SENTENCES = {404: "There is no such page.", 405: "This page is not used this way."}
+_OF_API = {
+    404: "There is no such address; /api/v1/openapi.json lists them all.",
+    405: "This address is not used this way; the header Allow says how.",
+}
 
 
 def _storage_error(request: Request, error: Exception) -> Response:

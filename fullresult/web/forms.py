@@ -31,8 +31,8 @@ class Bounds(NamedTuple):
 KNOWN = Bounds(4 * 1024 * 1024, 20_000, 120.0)
 STRANGER = Bounds(16 * 1024, 20, 10.0)
 """For people who have not logged in: a name and a password."""
-_AT_ONCE = 64 * 1024
-"""Bytes up to which the event loop parses a form; parsing more would keep others waiting."""
+AT_ONCE = 64 * 1024
+"""Bytes up to which the event loop parses a body; parsing more would keep others waiting."""
 
 
 class Form:
@@ -87,13 +87,14 @@ async def read_form(request: Request, bounds: Bounds = KNOWN) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise HTTPException(415, "Only forms are taken here.")
-    body = await _body(request, bounds)
-    if len(body) <= _AT_ONCE:
+    body = await read_body(request, bounds)
+    if len(body) <= AT_ONCE:
         return _read(body, bounds)
     return await run_in_threadpool(_read, body, bounds)
 
 
-async def _body(request: Request, bounds: Bounds) -> bytes:
+async def read_body(request: Request, bounds: Bounds = KNOWN, what: str = "form") -> bytes:
+    """The body of *request*. Raises Starlette's `HTTPException` if it is beyond *bounds*."""
     chunks, size = [], 0
     try:
         with fail_after(bounds.seconds):
@@ -101,9 +102,9 @@ async def _body(request: Request, bounds: Bounds) -> bytes:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > bounds.size:
-                    raise HTTPException(413, f"The form is larger than {bounds.size:,} bytes.")
+                    raise HTTPException(413, f"The {what} is larger than {bounds.size:,} bytes.")
     except TimeoutError:
-        text = f"The form did not come within {bounds.seconds:.0f} seconds."
+        text = f"The {what} did not come within {bounds.seconds:.0f} seconds."
         raise HTTPException(408, text, {"connection": "close"}) from None
     return b"".join(chunks)
 

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from fullresult.config.users import Person
 from fullresult.storage import StorageError
 from fullresult.web.cookies import CSRF, SESSION, cookie, put_cookie, start_session
-from fullresult.web.site import Authenticate, Links, Site, Visit, visit_of
+from fullresult.web.site import Authenticate, Links, Site, Visit, is_of_api, visit_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -88,7 +88,10 @@ class Guard:
                 "`--allowed-host` of the command, or `allowed_hosts` of `create_app`.",
             )
         if request.method not in (*SAFE_METHODS, "POST"):
-            return self._site.error(request, 405, "Only GET, HEAD and POST are answered here.")
+            text = "Only GET, HEAD and POST are answered here."
+            answer = self._site.error(request, 405, text)
+            answer.headers["allow"] = "GET, HEAD, POST"
+            return answer
         return None
 
     async def _refuse_person(self, request: Request, here: str) -> Response | None:
@@ -116,6 +119,8 @@ class Guard:
         """Make a session of the start-up token in the address, and take it out of there."""
         token = request.query_params.get("token")
         if token is None or request.method != "GET" or self._site.token is None:
+            return None
+        if is_of_api(request):  # An address is kept in logs.
             return None
         if not hmac.compare_digest(token.encode(), self._site.token.encode()):
             return self._site.error(
@@ -145,11 +150,16 @@ class Guard:
 
     def _ask_to_log_in(self, request: Request, here: str) -> Response:
         is_page = request.method == "GET" and "fragment" not in request.query_params
-        if self._site.users.can_log_in and is_page:
+        if self._site.users.can_log_in and is_page and not is_of_api(request):
             back = here + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(Links(request)("login", next=back), 303)
         text = "A token in the header Authorization, or a login, is needed."
-        if self._site.token is not None:
+        if is_of_api(request):
+            text = (
+                "Send a token as `Authorization: Bearer TOKEN`; `celery -A proj fullresult web "
+                "new-token` makes one, and its hash goes into fullresult_web_users."
+            )
+        elif self._site.token is not None:
             text = (
                 "Open the link that was printed when these pages were started. If you have just "
                 "done so from another site, open this page once more."

@@ -22,6 +22,7 @@ from fullresult.insight.dates import length
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
 from fullresult.web.health import Health
+from fullresult.web.problems import HOME, problem
 from fullresult.web.search import like
 from fullresult.web.sessions import Ended, Session, Sessions
 from fullresult.web.throttle import Throttle
@@ -115,7 +116,9 @@ class Site:
         return HTMLResponse(html, status)
 
     def error(self, request: Request, status: int, text: str, title: str = "") -> Response:
-        """A page that says *text*, which is what is wrong."""
+        """A page that says *text*, which is what is wrong; in the API a problem."""
+        if is_of_api(request):
+            return problem(status, text)
         title = title or _TITLES.get(status, "That did not work")
         return self.render(request, "error.html", status, title=title, text=text)
 
@@ -196,6 +199,11 @@ def root_of(request: Request) -> str:
 
 def site_of(request: Request) -> Site:
     return cast("Site", request.app.state.site)
+
+
+def is_of_api(request: Request) -> bool:
+    """True if *request* is for the HTTP API."""
+    return str(request.scope.get("fullresult.here", "")).startswith(HOME)
 
 
 def visit_of(request: Request) -> Visit:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from urllib.parse import urlencode, urljoin
 from uuid import uuid4
 
 import httpx
+import uvicorn
 from celery import Celery
 from celery.app.task import Context
 
@@ -160,6 +163,20 @@ class Browser:
             answer = await client.request(method, urljoin(self.base, path), headers=headers, **more)
             self.cookies = httpx.Cookies(client.cookies)
         return Page(answer.status_code, answer.headers, answer.text, str(answer.url))
+
+
+@contextmanager
+def served(pages: Any) -> Iterator[str]:
+    """*pages* behind a real socket; their address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(pages, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
 
 
 def keys(page: Page) -> list[str]:

@@ -12,16 +12,13 @@ import os
 import random
 import re
 import shutil
-import socket
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 from celery import chain
 from playwright.sync_api import Error, expect, sync_playwright
 
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
     from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
+    from starlette.applications import Starlette
 
     from fullresult.record import TaskRecord
 
@@ -93,24 +91,13 @@ _NAMED = {"task_default_queue": "orders"} if WANTED else {}
 _PLAN = {"every morning": {"task": "shop.mail", "schedule": 86400.0, "args": ("ada@example.com",)}}
 
 
-@contextmanager
-def served(app: Celery) -> Iterator[str]:
-    """The pages of *app* behind a real socket; their address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        pages = create_app(app.fullresult, users=USERS, token=TOKEN)
-        server = uvicorn.Server(uvicorn.Config(pages, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(10)
+def pages_of(app: Celery) -> Starlette:
+    return create_app(app.fullresult, users=USERS, token=TOKEN)
 
 
 @pytest.fixture
 def address(app: Celery) -> Iterator[str]:
-    with served(app) as address:
+    with browsing.served(pages_of(app)) as address:
         yield address
 
 

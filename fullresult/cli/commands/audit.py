@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import audit_cursor, when
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps, plain
+from fullresult.insight.documents import audit_document
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, count_of, local
 
@@ -48,7 +48,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **asked: Any) ->
     entries = found[:limit]
     cursor = entries[-1].cursor if len(found) > limit else None
     if as_json:
-        say(dumps({"entries": [plain(asdict(entry)) for entry in entries], "next": cursor}))
+        say(dumps({"entries": [audit_document(entry) for entry in entries], "next": cursor}))
         return
     show_rows(entries, _COLUMNS, _fields)
     if cursor:

@@ -13,7 +13,8 @@ from fullresult.cli.help import Command
 from fullresult.cli.table import Column, fields, short, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import document, dumps, plain
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import orphan_document
 from fullresult.insight.orphans import Orphan, Orphans
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import call, count_of, local
@@ -64,7 +65,7 @@ def orphans(
     if not shown:
         filters.explain_nothing(options)
     if as_json:
-        say(dumps({"tasks": [_document(orphan) for orphan in shown], "more": more}))
+        say(dumps({"tasks": [orphan_document(orphan) for orphan in shown], "more": more}))
     else:
         show_orphans(shown)
         if more:
@@ -83,11 +84,3 @@ def show_orphans(found: Sequence[Orphan], *, err: bool = False, table: bool | No
 def _fields(orphan: Orphan) -> list[str]:
     gone = orphan.worker.gone_since.isoformat(timespec="milliseconds")
     return [*fields(orphan.record), gone]
-
-
-def _document(orphan: Orphan) -> dict[str, Any]:
-    return {
-        **document(orphan.record),
-        "worker_gone_since": plain(orphan.worker.gone_since),
-        "worker_stopped": orphan.worker.date_stopped is not None,
-    }

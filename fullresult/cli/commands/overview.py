@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +16,8 @@ from fullresult.cli.typed_values import when
 from fullresult.cli.which_app import full_of
 from fullresult.insight.abilities import abilities_of
 from fullresult.insight.counts import StateCounts
-from fullresult.insight.document import dumps, plain
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import overview_document
 from fullresult.insight.words import brief, count_of, span
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def overview(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        say(dumps(_document(found)))
+        say(dumps(overview_document(found)))
         return
     if not is_terminal():
         say("\t".join(_FIELDS))
@@ -74,14 +74,6 @@ def overview(
         fleet = full.workers(running=False)
         gone = f"{count_of(fleet.alive, 'worker')} alive, {fleet.gone:,} gone"
         say(f"Workers: {gone}; {count_of(fleet.orphans, 'orphan')}.", err=True)
-
-
-def _document(found: Overview) -> dict[str, Any]:
-    known: dict[str, Any] = plain(asdict(found))
-    known["at_least"] = sorted(found.at_least)
-    known["statistics"]["sampled"] = found.statistics.sampled
-    known["sweeper_lag"] = found.sweeper_lag.total_seconds()
-    return known
 
 
 def _summary(found: Overview) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,8 @@ from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import document, dumps, plain
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import periodic_document
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, local
 from fullresult.record.encoding import safe_str
@@ -53,7 +54,7 @@ def periodic(context: click.Context, /, scheduler: str | None, as_json: bool) ->
     except SchedulerError as error:
         raise Failure(safe_str(error)) from error
     if as_json:
-        say(dumps([_document(task) for task in found]))
+        say(dumps([periodic_document(task) for task in found]))
         return
     show_rows(found, _COLUMNS, _fields)
     if not found:
@@ -76,12 +77,6 @@ def trigger(context: click.Context, /, name: str, scheduler: str | None) -> None
     except Exception as error:  # of the broker's library, or of what makes an argument
         raise Failure(safe_str(error)) from error
     say(safe(str(result.id)))
-
-
-def _document(task: PeriodicTask) -> dict[str, Any]:
-    known: dict[str, Any] = {k: plain(v) for k, v in vars(task).items() if k != "last_run"}
-    last = task.last_run
-    return {**known, "last_run": None if last is None else document(last)}
 
 
 def _fields(task: PeriodicTask) -> Sequence[str]:

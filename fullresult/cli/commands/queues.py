@@ -11,7 +11,8 @@ from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import dumps, plain
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import queues_document
 from fullresult.insight.queues import QueueSeen
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import brief, count_of, span
@@ -34,8 +35,7 @@ def queues(context: click.Context, /, offline: bool, as_json: bool, fail: bool) 
     """
     found = full_of(context).queues(offline=offline)
     if as_json:
-        documents = [each.document for each in found.queues]
-        say(dumps({"at": plain(found.at), "queues": documents, "unknown": [*found.unknown]}))
+        say(dumps(queues_document(found)))
     else:
         show_rows(found.queues, _columns(found.at), lambda each: _fields(each, found.at))
         for each in found.queues:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,17 +12,18 @@ import click
 from celery.exceptions import QueueNotFound
 
 from fullresult.actions.audit import actor_here
+from fullresult.actions.documents import preview_document, progress_document, replay_document
 from fullresult.actions.replays import Progress, Stop, WrongReplay
 from fullresult.cli import filters, limits
 from fullresult.cli.acting import say_unwritten
 from fullresult.cli.errors import Commands, Failure
 from fullresult.cli.help import Command
-from fullresult.cli.replay_preview import preview_document, rate, show_preview
+from fullresult.cli.replay_preview import rate, show_preview
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import dumps, plain
+from fullresult.insight.document import dumps
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of, local
 from fullresult.record.replay import ACTIVE, Replay
@@ -136,7 +136,7 @@ def create(
         )
     except (WrongReplay, QueueNotFound) as error:
         raise click.UsageError(str(error)) from error
-    say(dumps(_document(begun)) if as_json else safe(begun.replay_id))
+    say(dumps(replay_document(begun)) if as_json else safe(begun.replay_id))
 
 
 # ---- list and show
@@ -153,7 +153,7 @@ def list_(context: click.Context, /, as_json: bool) -> None:
     """
     found = _replays(context).list()
     if as_json:
-        say(dumps([_document(each) for each in found]))
+        say(dumps([replay_document(each) for each in found]))
         return
     show_rows(found, _COLUMNS, _fields)
 
@@ -174,7 +174,7 @@ def _show(replays: Replays, replay_id: str, *, follow: bool, as_json: bool = Fal
         replay = _try(lambda: replays.get(replay_id))
         progress = replays.progress(replay_id)
         if as_json:
-            say(dumps({**_document(replay), **_progress_document(progress)}))
+            say(dumps(progress_document(replay, progress)))
         else:
             for line in _lines(replay, progress):
                 say(one_line(line))
@@ -254,15 +254,6 @@ def undo(context: click.Context, /, replay_id: str, yes: bool) -> None:
     say(f"Cancelled {undone.cancelled:,}, revoked {revoked:,}, ran {ran:,}:", err=True)
     for task_id in undone.ran:
         say(safe(task_id))
-
-
-def _document(replay: Replay) -> dict[str, Any]:
-    known: dict[str, Any] = plain(asdict(replay))
-    return known
-
-
-def _progress_document(progress: Progress) -> dict[str, Any]:
-    return {"progress": {**asdict(progress), "under_way": progress.under_way}}
 
 
 def _fields(replay: Replay) -> Sequence[str]:

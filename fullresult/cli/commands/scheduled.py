@@ -9,12 +9,13 @@ import click
 
 from fullresult.cli import filters, limits
 from fullresult.cli.help import Command
-from fullresult.cli.schedule_table import schedule_document, show_schedules
+from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import moment, schedule_cursor
 from fullresult.cli.which_app import full_of
 from fullresult.config import without_password
 from fullresult.insight.document import dumps
+from fullresult.insight.documents import schedule_document
 
 
 @click.command(

@@ -10,10 +10,10 @@ from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.ids import whole
 from fullresult.cli.record_page import page_of
-from fullresult.cli.schedule_table import schedule_document
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import document, dumps
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import task_document
 from fullresult.insight.overdue import schedules_of
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def show(context: click.Context, /, task_id: str, as_json: bool) -> None:
             f"no task {task_id!r} is recorded{scheduled}; `list --text …` finds part of an id"
         )
     if as_json:
-        waiting = [schedule_document(schedule) for schedule in schedules]
-        say(dumps({**document(record), "schedules": waiting}))
+        say(dumps(task_document(record, schedules)))
         return
     again: list[TaskRecord] = full.find(retry_of=task_id, order="oldest", limit=_SENT_AGAIN)
     for line in page_of(record, again, schedules):

@@ -9,10 +9,11 @@ import click
 
 from fullresult.cli import ages, limits
 from fullresult.cli.help import Command
-from fullresult.cli.schedule_table import schedule_document, show_schedules
+from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.terminal import bold, say
 from fullresult.cli.which_app import full_of
-from fullresult.insight.document import dumps, plain
+from fullresult.insight.document import dumps
+from fullresult.insight.documents import overdue_document
 from fullresult.insight.overdue import Kind, Overdue
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of, local_exactly, span
@@ -51,16 +52,7 @@ def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **leng
     found = overdue.page(age, limit + 1)
     schedules, more = found[:limit], len(found) > limit
     if as_json:
-        say(
-            dumps(
-                {
-                    "schedules": [schedule_document(schedule) for schedule in schedules],
-                    "more": more,
-                    "namespace": overdue.namespace,
-                    "last_sweep": plain(overdue.last_sweep),
-                }
-            )
-        )
+        say(dumps(overdue_document(schedules, overdue, more=more)))
     else:
         _show(full, overdue, schedules, age)
         if more:

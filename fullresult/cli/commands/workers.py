@@ -12,6 +12,7 @@ from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps
+from fullresult.insight.documents import fleet_document
 from fullresult.insight.fleet import Fleet, WorkerSeen
 from fullresult.insight.safe_text import safe
 from fullresult.insight.words import brief, count_of, local, span
@@ -36,8 +37,7 @@ def workers(context: click.Context, /, every: bool, as_json: bool, fail: bool) -
     found = full_of(context).workers()
     shown = (*found.workers, *found.folded) if every else found.workers
     if as_json:
-        folded = [each.document for each in found.folded]
-        say(dumps({"workers": [each.document for each in found.workers], "folded": folded}))
+        say(dumps(fleet_document(found)))
     else:
         show_rows(shown, _columns(found.at), _fields)
         say(_summary(found), err=True)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from fullresult.actions.errors import CannotResend, NotDone, sending
 from fullresult.actions.resend import check
+from fullresult.actions.signature import check_signature
 from fullresult.insight.dates import moment
 from fullresult.record import encoding
 from fullresult.recording import masking
@@ -123,7 +124,7 @@ def _read(app: Celery, record: TaskRecord, values: dict[str, str], now: datetime
     if not problems:
         try:
             check(record, args, kwargs)
-            _fits(app, record, args, kwargs)
+            check_signature(app, record, args, kwargs)
         except (CannotResend, TypeError) as error:
             problems["args"] = str(error)
     return Changed(args, kwargs, options, problems)
@@ -177,20 +178,6 @@ def _options(
         else:
             problems["priority"] = f"A whole number from 0 to {_HIGHEST_PRIORITY}."
     return options
-
-
-def _fits(app: Celery, record: TaskRecord, args: Any, kwargs: Any) -> None:
-    """Check the arguments against the signature, if the code of the task is at hand.
-
-    Raises `TypeError`.
-    """
-    task = app.tasks.get(record.name)
-    header = getattr(task, "__header__", None)
-    if task is None or header is None or not task.typing:
-        return
-    positional = record.args if args is None else args
-    named = record.kwargs if kwargs is None else kwargs
-    header(*positional, **named)
 
 
 def _signature(app: Celery, record: TaskRecord) -> str | None:

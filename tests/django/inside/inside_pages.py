@@ -95,6 +95,30 @@ class Pages(TransactionTestCase):
     def test_health_is_for_anybody(self) -> None:
         assert self.client.get("/tasks/healthz").status_code == 200
 
+    def test_the_api_is_by_djangos_session_and_its_permissions(self) -> None:
+        stranger = self.client.get("/tasks/api/v1/tasks")
+        self.log_in("view_taskrecord")
+        shown = self.client.get("/tasks/api/v1/task", {"id": self.sent})
+        refused = self.api_retry()
+        User.objects.all().delete()
+        self.log_in("view_taskrecord", "retry_taskrecord")
+        foreign = self.api_retry(HTTP_ORIGIN="https://evil.example")
+
+        assert (stranger.status_code, stranger.json()["status"]) == (401, 401)
+        assert (shown.status_code, shown.json()["task_id"]) == (200, self.sent)
+        assert shown.headers["Content-Type"] == "application/json"
+        assert [refused.status_code, foreign.status_code] == [403, 403]
+        with captured_tasks():
+            assert self.api_retry().status_code == 200
+        assert app.fullresult.count(retry_of=self.sent) == 1
+        document = self.client.get("/tasks/api/v1/openapi.json").json()
+        assert document["servers"] == [{"url": "/tasks/api/v1"}]
+
+    def test_who_may_not_look_is_nobody_for_the_api(self) -> None:
+        self.log_in()
+
+        assert self.client.get("/tasks/api/v1/tasks").status_code == 401
+
     def test_machines_come_with_a_token(self) -> None:
         given = {"HTTP_AUTHORIZATION": "Bearer nonsense"}
 
@@ -120,6 +144,14 @@ class Pages(TransactionTestCase):
         answer = self.client.get("/tasks/")
 
         assert answer.status_code == 503
+
+    def api_retry(self, **headers: str) -> Any:
+        return self.client.post(
+            "/tasks/api/v1/retry",
+            {"ids": [self.sent]},
+            content_type="application/json",
+            **{**OURS, **headers},
+        )
 
     def retry(self, client: Client, **headers: str) -> Any:
         """Send the form of the task's page by which it is sent again."""

@@ -1,0 +1,21 @@
+"""The query of a replay: of all that match, and never of every record by mistake."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fullresult.web.api.fields import Wrong
+from fullresult.web.api.filters import is_narrow, of_all_pages, query_of
+
+if TYPE_CHECKING:
+    from fullresult.storage import TaskQuery
+    from fullresult.web.api.operation import Call
+
+
+def query_of_replay(call: Call) -> TaskQuery:
+    """What it sends: without `all`, nothing that is dealt with. Raises `Wrong`."""
+    if not is_narrow(call):
+        raise Wrong("Say which tasks: give at least one filter, such as state and since.")
+    query = of_all_pages(query_of(call))
+    return query if call.get("all") else replace(query, unresolved=True)
