@@ -201,11 +201,12 @@ def shop(storage_url: str, **settings: Any) -> Iterator[Celery]:
     full = FullResult(app)
     full.setup()
 
-    @app.task(name="shop.charge")  # type: ignore[untyped-decorator]
+    # Shared, they would be in every app that is made while this one lives.
+    @app.task(name="shop.charge", shared=False)  # type: ignore[untyped-decorator]
     def charge(order_id: int, amount: float = 1) -> float:
         return order_id * amount
 
-    @app.task(name="shop.mail", bind=True)  # type: ignore[untyped-decorator]
+    @app.task(name="shop.mail", bind=True, shared=False)  # type: ignore[untyped-decorator]
     def mail(self: Any, to: str) -> None: ...
 
     try:
