@@ -45,7 +45,7 @@ def action(do: Do) -> Callable[[Request], Awaitable[Response]]:
             return site.error(
                 request, 403, "This form is not of this session. Go back, load the page anew."
             )
-        if not visit.by_header and not site.first_time(form.get("once")):
+        if not visit.by_header and not site.once.first_time(form.get("once")):
             return site.error(
                 request, 409, "This form was sent already, and is not acted upon twice."
             )

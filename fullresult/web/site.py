@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +21,7 @@ from fullresult.insight.dates import length
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
 from fullresult.web.health import Health
+from fullresult.web.once import Once
 from fullresult.web.problems import HOME, problem
 from fullresult.web.search import like
 from fullresult.web.sessions import Ended, Session, Sessions
@@ -43,7 +43,6 @@ P = ParamSpec("P")
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-_REMEMBERED = 10_000
 
 
 @dataclass
@@ -82,9 +81,7 @@ class Site:
     throttle: Throttle = field(default_factory=Throttle)
     hashing: Turns = field(default_factory=lambda: Turns(2))
     """Passwords that are hashed at a time: each takes 32 MiB."""
-    done: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    """The forms that were acted upon: one that is sent twice acts once."""
-
+    once: Once = field(default_factory=Once)
     seen: object = None
     """The memory of `fullresult.web.pages.suggest`."""
     counted: object = None
@@ -134,13 +131,6 @@ class Site:
     def age(self, text: str) -> timedelta:
         """*text* as a length of time, or `fullresult_stale_after`. Raises `ValueError`."""
         return length(text) if text.strip() else self.full.settings.stale_after
-
-    def first_time(self, once: str) -> bool:
-        """True if no form with this *once* was acted upon; from now on it was."""
-        if not once or once in self.done:
-            return False
-        self.done.append(once)
-        return True
 
 
 @cache

@@ -321,6 +321,18 @@ def test_a_request_with_a_name_acts_once(small: Celery) -> None:
     assert len(browsing.sent(small)) == 1
 
 
+def test_a_name_of_a_request_that_was_wrong_can_be_used_again(small: Celery) -> None:
+    (task_id,) = browsing.failed(small, 1)
+    client = client_of(small)
+
+    for wrong in ({"ids": [task_id], "args": [1, 2, 3]}, {"ids": [task_id], "queue": 7}):
+        assert client.post("retry", {**wrong, "once": "night-1"}).status == 400
+    assert client.post("operate", {"id": "?", "once": "night-1"}).status == 404
+
+    told(client.post("retry", {"ids": [task_id], "once": "night-1"}))
+    assert len(browsing.sent(small)) == 1
+
+
 def test_nothing_is_deleted_by_mistake(small: Celery) -> None:
     ids = browsing.failed(small, 3)
     client = client_of(small)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -175,8 +176,8 @@ def _done(operation: Operation, request: Request, body: Any) -> Response:
             name = next(iter(request.query_params))
             raise Wrong(f"{shown(name)} must stand in the body, as all fields of a POST do.")
         given = read_object(operation.every_field, body, now)
-        _once(operation, request, given)
-    found = operation.do(Call(request, site, now, given))
+    with _once(operation, request, given):
+        found = operation.do(Call(request, site, now, given))
     answer = found if isinstance(found, Answer) else Answer(found, 200)
     if operation.acts:
         answer.document["unwritten"] = visit.unwritten
@@ -186,13 +187,23 @@ def _done(operation: Operation, request: Request, body: Any) -> Response:
     return problem(answer.status, detail, answer.document)
 
 
-def _once(operation: Operation, request: Request, given: dict[str, Any]) -> None:
-    once = given.pop("once", None)
-    person = visit_of(request).person
+@contextmanager
+def _once(operation: Operation, request: Request, given: dict[str, Any]) -> Iterator[None]:
+    """Raises `Refused` if a request of this name was acted upon; one that was wrong was not."""
+    site, person, once = site_of(request), visit_of(request).person, given.pop("once", None)
     if once is None or person is None:
+        yield
         return
-    if not site_of(request).first_time(f"api {operation.path} {person.name} {once}"):
-        raise Refused(409, f"The request {shown(once)} was acted upon already, and is not again.")
+    name = f"api {operation.path} {person.name} {once}"
+    if not site.once.first_time(name):
+        text = f"The request {shown(once)} was acted upon already, and is not again: see /audit."
+        raise Refused(409, text)
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        if not isinstance(error, (KeyError, IndexError)):  # The answer is 400 or 404.
+            site.once.forget(name)
+        raise
 
 
 def _sentence(error: Exception) -> str:
