@@ -210,6 +210,30 @@ class Failures(Fixtures):
 
         assert counts == {"1-x": (6, 2, decision("1-x", at=2)), "1-y": (1, 1, None)}
 
+    def test_each_of_many_groups_has_its_own_counts(
+        self, storage: Storage, failures: FailureStorage
+    ) -> None:
+        """Group n has n + 1 failures; every fifth was sent again, every seventh group resolved."""
+        tasks = [
+            failed(f"{group}-{n}", f"1-{group:03}", 100 * group + n)
+            for group in range(45)
+            for n in range(group + 1)
+        ]
+        write(storage, tasks)
+        write(storage, [resent(task) for task in tasks if int(task.task_id.split("-")[1]) % 5 == 0])
+        for group in range(0, 45, 7):
+            failures.keep_decision(decision(f"1-{group:03}", at=100 * group + 2))
+
+        found = failures.find_failures(FailureQuery(most=30, limit=44))
+
+        expected = {}
+        for group in range(1, 45):
+            counted = range(max(group + 1 - 30, 0), group + 1)
+            left = [n for n in counted if n % 5 and (group % 7 or n > 2)]
+            expected[f"1-{group:03}"] = (len(counted), len(left))
+        assert {each.fingerprint: (each.number, each.unresolved) for each in found} == expected
+        assert [each.fingerprint for each in found] == sorted(expected, reverse=True)
+
     def test_only_what_failed_since_is_counted(
         self, storage: Storage, failures: FailureStorage
     ) -> None:
