@@ -30,6 +30,14 @@ def when(text: str) -> datetime:
         raise click.BadParameter(str(error)) from error
 
 
+def when_or_length(text: str) -> datetime | timedelta:
+    """Like `when`; how long ago is that length of time."""
+    try:
+        return dates.past_or_length(text, datetime.now(timezone.utc), None)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def moment(text: str) -> datetime:
     """A point in time that may be past or to come: `in 2h`, `2h ago`, an ISO date."""
     try:

@@ -244,7 +244,7 @@ class ActionsAPI:
         source: str = "backend",
         url: str | None = None,
         *,
-        since: datetime | None = None,
+        since: datetime | timedelta | None = None,
         table: str | None = None,
         zone: tzinfo = timezone.utc,
         batch: int = 500,
@@ -257,11 +257,12 @@ class ActionsAPI:
 
         *source* is `backend` (the app's own result backend), `django-celery-results`,
         `fulldbresult`, `celery` or `flower`; *url* says where it is. Only rows changed at *since*
-        or later are read, *batch* at a time; dates without a time zone are in *zone*. A *dry_run*
-        writes nothing. *take_scheduled* makes schedules of the tasks that wait in the table of
-        django-celery-fulldbresult. *advance* is called with the size of each batch. A row that
-        cannot be read is counted and logged, and the others go on. An import that was interrupted
-        is gone on with. Raises `CannotImport` if the source cannot be read at all; `StorageError`.
+        or later are read (a timedelta: so long ago), *batch* at a time; dates without a time zone
+        are in *zone*. A *dry_run* writes nothing. *take_scheduled* makes schedules of the tasks
+        that wait in the table of django-celery-fulldbresult. *advance* is called with the number of
+        rows of each batch that are counted. A row that cannot be read is counted and logged, and
+        the others go on. An import of the same source, *since* and *zone* that was interrupted is
+        gone on with. Raises `CannotImport` if the source cannot be read at all; `StorageError`.
         """
         wish = Wish(
             source, url, since, table, zone, batch, dry_run=dry_run, take_scheduled=take_scheduled

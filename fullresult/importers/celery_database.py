@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fullresult.importers.row import Row, date, number, text
+from fullresult.importers.row import Row, date, number, state_of, text
 from fullresult.importers.source import Column, Table
 from fullresult.importers.values import (
     Given,
@@ -32,7 +32,7 @@ class CeleryDatabase(Table):
         return _value(column, "result")
 
     def row(self, column: Column) -> Row:
-        state = str(column["status"])
+        state = state_of(column["status"])
         row = Row(
             task_id=column["task_id"],
             state=state,

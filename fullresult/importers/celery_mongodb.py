@@ -10,7 +10,7 @@ from typing import Any
 from fullresult.config.urls import without_password
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.groups import Group
-from fullresult.importers.row import Row, Unreadable, date, number, text
+from fullresult.importers.row import Row, Unreadable, date, number, state_of, text
 from fullresult.importers.source import UNREADABLE, Options, Read, read_one
 from fullresult.importers.values import (
     Given,
@@ -42,7 +42,7 @@ class CeleryMongoDB:
         self._error = PyMongoError
         self._options = options
         collection = options.table or "celery_taskmeta"
-        self.shown = f"{without_password(url)} {collection}"
+        self.shown = f"{without_password(url)} {collection}"  # for the errors of the URL
         try:
             self._client: Any = pymongo.MongoClient(
                 url, serverSelectionTimeoutMS=10_000, tz_aware=False
@@ -50,6 +50,7 @@ class CeleryMongoDB:
             found = self._client.get_default_database(database or "celery")
             self._collection = found[collection]
             self._groups = found["celery_groupmeta"]
+            self.shown = f"{without_password(url)} {found.name}.{collection}"
             if not self._collection.find_one({}, {"_id": 1}) and collection not in (
                 found.list_collection_names()
             ):
@@ -60,11 +61,12 @@ class CeleryMongoDB:
         except (PyMongoError, ValueError) as error:  # a ValueError is about the port
             raise self._told(error) from error
 
-    def count(self) -> int:
+    def count(self, after: Any) -> int:
+        where = _behind(self._since(), after)
         try:
-            if not self._since():
+            if not where:
                 return int(self._collection.estimated_document_count())
-            return int(self._collection.count_documents(self._since()))
+            return int(self._collection.count_documents(where))
         except self._error as error:
             raise self._told(error) from error
 
@@ -98,7 +100,7 @@ class CeleryMongoDB:
 
     def _walk(self, where: Mapping[str, Any], after: Any) -> Iterator[list[Read]]:
         while True:
-            behind = where if after is None else {"$and": [{"_id": {"$gt": after}}, where]}
+            behind = _behind(where, after)
             try:
                 page = self._collection.find(behind).sort("_id", 1).limit(self._options.page)
                 found = list(page)
@@ -107,10 +109,10 @@ class CeleryMongoDB:
             if not found:
                 return
             after = found[-1]["_id"]
-            yield [read_one(self._row, document, "_id") for document in found]
+            yield [read_one(self._row, each, each["_id"], each["_id"]) for each in found]
 
     def _row(self, document: Mapping[str, Any]) -> Row:
-        task_id, state = document["_id"], str(document["status"])
+        task_id, state = document["_id"], state_of(document["status"])
         if not isinstance(task_id, str):
             raise Unreadable(f"its id is no text: {task_id!r}")
         parent = text(document.get("parent_id"))
@@ -145,3 +147,7 @@ class CeleryMongoDB:
 
     def _told(self, error: Exception) -> CannotImport:
         return CannotImport(f"{self.shown}: {without_password(str(error))}")
+
+
+def _behind(where: Mapping[str, Any], after: Any) -> Mapping[str, Any]:
+    return where if after is None else {"$and": [{"_id": {"$gt": after}}, where]}

@@ -14,7 +14,7 @@ from fullresult.importers.events import Events
 from fullresult.importers.fulldbresult import FullDbResult
 from fullresult.importers.importing import Imported, Importer
 from fullresult.importers.routes import Routes
-from fullresult.importers.source import OVERLAP, Options
+from fullresult.importers.source import OVERLAP, Options, Source
 from fullresult.importers.sources import open_source
 from fullresult.importers.taking import Taking
 from fullresult.record.audit import AuditEntry, AuditQuery
@@ -31,18 +31,22 @@ _ACTION = "import"
 _INTERRUPTED = "interrupted"
 _LOOKED_AT = 1_000
 """The newest imports among which an interrupted one is looked for."""
-_COUNTS = ("read", "new", "changed", "known", "skipped", "unreadable")
+_COUNTS = ("read", "new", "changed", "known", "skipped", "unreadable", "staying")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be imported, and how."""
+    """What is to be imported, and how.
+
+    An import that was interrupted is found again by its source, `since` and `zone`.
+    """
 
     source: str
     """One of `fullresult.importers.sources.NAMES`."""
     url: str | None = None
     """Where the source is; a path for Flower's file."""
-    since: datetime | None = None
+    since: datetime | timedelta | None = None
+    """A length of time is counted back from now."""
     table: str | None = None
     zone: tzinfo = timezone.utc
     batch: int = 500
@@ -52,9 +56,14 @@ class Wish:
     every: timedelta = timedelta(seconds=2)
     until_idle: timedelta | None = None
 
-    @property
-    def options(self) -> Options:
-        return Options(self.table, self.zone, self.since, self.batch)
+    def options(self, now: datetime) -> Options:
+        """How the source is read. Raises `CannotImport`."""
+        since = self.since
+        try:
+            since = now - since if isinstance(since, timedelta) else since
+        except OverflowError as error:
+            raise CannotImport(f"since: {self.since} ago is before the year 1") from error
+        return Options(self.table, self.zone, since, self.batch)
 
 
 class Import:
@@ -72,24 +81,35 @@ class Import:
         self._app = app
         self._storage = storage
         self._wish = wish
-        writes = wish.take_scheduled
-        if writes and not settings.schedule_eta:
+        if wish.take_scheduled and not settings.schedule_eta:
             raise CannotImport(
                 "--take-scheduled needs fullresult_schedule_eta = True: without it no worker sends "
                 "what waits here"
             )
-        self._source = open_source(app, wish.source, wish.url, wish.options, writes=writes)
+        options = wish.options(storage.now())
+        self._source = self._opened(options)
         self.shown = self._source.shown
         """The source, as it may be shown."""
         redactor = recorder.redactor
-        details = {"source": self.shown, "since": wish.since and wish.since.isoformat()}
-        self._trail = Trail(storage, redactor, actor, _ACTION, details)
+        since = wish.since.isoformat() if isinstance(wish.since, datetime) else wish.since
+        details = {"source": self.shown, "since": since and str(since), "timezone": str(wish.zone)}
+        self.interrupted = None if wish.dry_run else _interrupted(storage, details)
+        """The entry of the import that this one goes on with."""
+        if self.interrupted is not None and isinstance(wish.since, timedelta):
+            self._source.close()
+            options = options._replace(since=_date(self.interrupted, "from"))
+            self._source = self._opened(options)
+        more = {"from": options.since.isoformat()} if options.since else {}
+        self._trail = Trail(storage, redactor, actor, _ACTION, {**details, **more})
         self._taking = self._taking_of(settings, storage, recorder, Routes(app))
         self._importer = Importer(
             self._source, settings, storage, redactor, Routes(app), dry_run=wish.dry_run
         )
-        self.interrupted = None if wish.dry_run else _interrupted(storage, details)
-        """The entry of the import that this one goes on with."""
+
+    def _opened(self, options: Options) -> Source:
+        wish = self._wish
+        writes = wish.take_scheduled and not wish.dry_run
+        return open_source(self._app, wish.source, wish.url, options, writes=writes)
 
     def _taking_of(
         self, settings: Settings, storage: Storage, recorder: Recorder, routes: Routes
@@ -109,8 +129,12 @@ class Import:
         return self._importer.done
 
     def total(self) -> int:
-        """The number of rows, about."""
-        return self._source.count()
+        """The number of rows that are to be read, about."""
+        return self._source.count(self._after)
+
+    @property
+    def _after(self) -> Any:
+        return None if self.interrupted is None else self.interrupted.details["position"]
 
     def run(self, advance: Callable[[int], None] | None = None) -> Imported:
         """Import. *advance* is called with the size of each page. Raises `StorageError`."""
@@ -133,35 +157,32 @@ class Import:
         self._source.close()
 
     def _run(self, advance: Callable[[int], None]) -> None:
-        wish, after = self._wish, None
-        if self.interrupted is not None:
-            after = self.interrupted.details["position"]
+        wish, importer, done = self._wish, self._importer, self.done
+        done.position = self._after
         if self._taking is not None:
             self._take(self._taking)
-        self._importer.run(after, advance)
-        if not wish.dry_run:
-            self.done.groups = groups.save(self._app, self._source.groups())
         if self.interrupted is not None:
-            began = datetime.fromisoformat(self.interrupted.details["began"])
-            self._importer.catch_up(began - OVERLAP, advance)
+            importer.since = _date(self.interrupted, "began") - OVERLAP
+        importer.run(done.position, advance)
+        if not wish.dry_run:
+            done.groups = groups.save(self._app, self._source.groups())
+        if self.interrupted is not None:
+            importer.look_again(advance)
+        done.finished = True
         if wish.follow and not wish.dry_run:
-            self._importer.follow(advance, wish.every, wish.until_idle)
+            importer.follow(advance, wish.every, wish.until_idle)
 
     def _take(self, taking: Taking) -> None:
         """Before the rows are read, so that what waits here is not also said to wait there."""
-        done = self.done
-        if self._wish.dry_run:
-            done.taken = taking.count()
-            return
-        taken = taking.run()
-        done.taken, done.uncertain = len(taken.ids), taken.uncertain
-        if taken.ids:
+        done, is_dry = self.done, self._wish.dry_run
+        taken = taking.look() if is_dry else taking.run()
+        done.note_taken(taken)
+        self._importer.apart = {*taken.ids, *taken.uncertain}
+        if taken.ids and not is_dry:
             self._trail.write(taken.ids, {"taken": done.taken})
-        for broken in taken.broken:
-            done.broken(*broken)
 
     def _write(self, outcome: str, **more: Any) -> None:
-        if not self._wish.dry_run and self.done.read:
+        if not self._wish.dry_run and (self.done.read or self.interrupted is not None):
             counts = {name: getattr(self.done, name) for name in _COUNTS}
             self._trail.write([], {**counts, **more}, outcome)
 
@@ -170,12 +191,17 @@ def _nothing(_: int) -> None:
     pass
 
 
+def _date(entry: AuditEntry, name: str) -> datetime:
+    return datetime.fromisoformat(entry.details[name])
+
+
 def _interrupted(storage: Storage, details: dict[str, Any]) -> AuditEntry | None:
     """The newest entry about the same source, if it says where that import was interrupted."""
     if not isinstance(storage, AuditStorage):
         return None
     for entry in AuditLog(storage).find(AuditQuery(action=_ACTION, limit=_LOOKED_AT)):
-        if all(entry.details.get(name) == value for name, value in details.items()):
+        is_whole = "read" in entry.details  # and not of what was taken over
+        if is_whole and all(entry.details.get(name) == value for name, value in details.items()):
             known = entry.outcome == _INTERRUPTED and entry.details.get("position") is not None
             return entry if known else None
     return None

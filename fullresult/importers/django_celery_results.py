@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from fullresult.importers.row import Row, date, text
+from fullresult.importers.row import Row, date, state_of, text
 from fullresult.importers.source import Column, Table
 from fullresult.importers.values import (
     UNKNOWN,
@@ -36,7 +36,7 @@ class DjangoCeleryResults(Table):
         return _decoded(column, "result")
 
     def row(self, column: Column) -> Row:
-        zone, state = self.options.zone, str(column["status"])
+        zone, state = self.options.zone, state_of(column["status"])
         row = Row(
             task_id=column["task_id"],
             state=state,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from fullresult.config import Settings, is_recorded
 from fullresult.importers.routes import Routes
 from fullresult.importers.row import Row, Unreadable
-from fullresult.importers.values import Given
+from fullresult.importers.values import Given, as_arguments
 from fullresult.record import (
     PENDING,
     SCHEDULED_SENT,
@@ -67,12 +68,9 @@ class Events:
     def of(self, row: Row, known: TaskRecord | None, now: datetime) -> TaskRecord:
         """The event of *row*. *known* is the record that there is, if any.
 
-        Raises `Ignored`, and `Unreadable`.
+        Raises `Ignored`, `ValueError`.
         """
-        if not row.task_id:
-            raise Unreadable("no task id")
-        if row.waits_here:
-            raise Ignored("it was taken over")
+        row = _with_arguments(row)
         if not is_recorded(row.name or "", self._settings.ignore):
             raise Ignored("fullresult_ignore names it")
         created, updated = _dates(row, known, now)
@@ -175,6 +173,7 @@ class Events:
 
     def call_to_send(self, row: Row) -> Call:
         """The publish of a task whose arguments are known. Raises `Unreadable`."""
+        row = _with_arguments(row)
         if not (row.args.exact and row.kwargs.exact):
             raise Unreadable("its arguments are not known")
         call, _ = self._call(row)
@@ -194,6 +193,14 @@ class Events:
             return Call(None, None, how), notes  # which hides the texts, too
         parts = (row.args.value or (), row.kwargs.value or {}, None)
         return Call(parts, None, how), notes
+
+
+def _with_arguments(row: Row) -> Row:
+    """*row*, whose arguments are exact only if a task can be called with them."""
+    args, kwargs = as_arguments(row.args, (list, tuple)), as_arguments(row.kwargs, dict)
+    if args is row.args and kwargs is row.kwargs:
+        return row
+    return replace(row, args=args, kwargs=kwargs)
 
 
 def _why_not(given: Given, source: str) -> str:

@@ -12,11 +12,11 @@ from fullresult.importers import pickles
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.groups import Group
 from fullresult.importers.pickled_values import Name, NotRead, Opaque
-from fullresult.importers.row import Row, Unreadable, date, number, text
+from fullresult.importers.row import Row, Unreadable, date, number, state_of, text
 from fullresult.importers.source import Options, Read, read_one
 from fullresult.importers.values import UNKNOWN, Given, given_repr, of_repr
 from fullresult.record import encoding
-from fullresult.record.states import SUCCESS
+from fullresult.record.states import PENDING, SUCCESS
 
 _LARGEST = 1024 * 1024 * 1024
 _TASK = Name("celery.events.state", "_depickle_task")
@@ -35,14 +35,15 @@ class Flower:
         self._options = options
         self._tasks = list(self._found())
 
-    def count(self) -> int:
+    def count(self, after: Any) -> int:  # noqa: ARG002
         return len(self._tasks)
 
     def pages(self, after: Any) -> Iterator[list[Read]]:  # noqa: ARG002
         """All pages, and no positions: Flower's next file has its tasks in another order."""
         size = self._options.page
         for start in range(0, len(self._tasks), size):
-            page = [read_one(self._row, task, "uuid") for task in self._tasks[start : start + size]]
+            tasks = enumerate(self._tasks[start : start + size], start + 1)
+            page = [read_one(self._row, task, task.get("uuid"), place) for place, task in tasks]
             yield [row for row in page if not self._is_older(row)]
 
     def changed(self, since: datetime) -> Iterator[list[Read]]:  # noqa: ARG002
@@ -92,7 +93,7 @@ class Flower:
         zone, task_id = self._options.zone, known.get("uuid")
         if not isinstance(task_id, str):
             raise Unreadable("its id is no text")
-        state = str(known.get("state") or "PENDING")
+        state = state_of(known.get("state") or PENDING)
         dates = [date(known.get(each), zone) for each in _DATES]
         parent = text(known.get("parent_id"))
         row = Row(

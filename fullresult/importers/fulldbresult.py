@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from fullresult.importers.row import Row, Unreadable, date, text
+from fullresult.importers.row import Row, Unreadable, date, state_of, text
 from fullresult.importers.source import Column, Read, Table
 from fullresult.importers.values import (
     UNKNOWN,
@@ -17,6 +17,7 @@ from fullresult.importers.values import (
     from_json,
     from_text,
 )
+from fullresult.record import encoding
 from fullresult.record.states import SCHEDULED, SCHEDULED_SENT, SUCCESS
 
 TAKING = "66756c6c726545738100000000000001"
@@ -60,7 +61,7 @@ class FullDbResult(Table):
                 self._parents[new_id] = str(each["task_id"])
 
     def row(self, column: Column) -> Row:
-        zone, state = self.options.zone, str(column["status"])
+        zone, state = self.options.zone, state_of(column["status"])
         row = Row(
             task_id=column["task_id"],
             state=state,
@@ -71,8 +72,8 @@ class FullDbResult(Table):
             eta=date(column.get("eta"), zone),
             expires=date(column.get("expires"), zone),
             name=text(column["task"]),
-            args=_argument(column, "args"),
-            kwargs=_argument(column, "kwargs"),
+            args=_argument(column, "args", list),
+            kwargs=_argument(column, "kwargs", dict),
             worker=text(column.get("hostname")),
             exchange=column.get("exchange"),
             routing_key=text(column.get("routing_key")),
@@ -104,12 +105,16 @@ def _new_id(result: Any) -> str | None:
     return str(value["new_task_id"]) if isinstance(value, dict) and "new_task_id" in value else None
 
 
-def _argument(column: Column, part: str) -> Given:
+def _argument(column: Column, part: str, kind: type[list[Any] | dict[str, Any]]) -> Given:
     """JSON, as kombu writes it."""
     content = column[part]
     if content in (None, ""):
         return UNKNOWN
     try:
-        return Given(from_json(content), exact=True)
+        value = from_json(content)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"its {part} are no JSON: {error}") from None
+    if not isinstance(value, kind):
+        wanted = "list" if kind is list else "object"
+        raise Unreadable(f"its {part} are no JSON {wanted}: {encoding.safe_repr(value)[:100]}")
+    return Given(value, exact=True)

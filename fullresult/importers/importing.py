@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 from kombu.exceptions import EncodeError
 
 from fullresult.config import Settings
+from fullresult.importers.counted import Counted
 from fullresult.importers.events import Events, Ignored, adds
 from fullresult.importers.routes import Routes
 from fullresult.importers.row import Row
-from fullresult.importers.source import OVERLAP, Broken, Read, Source
-from fullresult.record import TaskRecord, encoding, fold
+from fullresult.importers.source import OVERLAP, UNREADABLE, Broken, Read, Source
+from fullresult.importers.taking import Taken
+from fullresult.record import SCHEDULED, TaskRecord, encoding, fold
 from fullresult.recording.redaction import Redactor
 from fullresult.storage import Refused, ResultStorage, Storage
 
@@ -40,7 +42,7 @@ class Imported:
 
     source: str = ""
     read: int = 0
-    """Rows."""
+    """Rows; one that went on meanwhile, and is read again for that, once more."""
     new: int = 0
     """Tasks that were not recorded before."""
     changed: int = 0
@@ -51,28 +53,42 @@ class Imported:
     """Tasks that `fullresult_ignore` names, or that `fullresult_retention` would delete."""
     unreadable: int = 0
     """Rows that could not be read, or that the storage refused."""
+    staying: int = 0
+    """Tasks that wait in the source and were to be taken over, and could not be."""
     resendable: int = 0
     """Tasks whose arguments are known exactly."""
     taken: int = 0
-    """Tasks that waited in the source until they are due, and now wait here."""
+    """Tasks that waited in the source until they are due, and now wait here. Neither they nor the
+    `uncertain` ones are among those that are new, changed or known."""
     uncertain: list[str] = field(default_factory=list)
     """Tasks that the source had begun to send: perhaps they were sent."""
     groups: int = 0
     """Results of groups, kept where the result backend is ours."""
     states: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
-    """Why rows could not be read, by task id: the first 1,000."""
+    """Why rows could not be read or taken over, by task id: the first 1,000."""
     finished: bool = False
     """False if it was interrupted."""
     position: Any = None
     """Where it was interrupted."""
 
     def broken(self, task_id: str, why: str) -> None:
+        """Count a row that could not be read."""
         self.unreadable += 1
-        if len(self.problems) < _MOST_PROBLEMS:
+        self._tell(task_id, why, "imported")
+
+    def note_taken(self, taken: Taken) -> None:
+        """Count what was taken over, and what could not be."""
+        self.taken, self.uncertain = len(taken.ids), taken.uncertain
+        self.staying = len(taken.staying)
+        for task_id, why in taken.staying:
+            self._tell(task_id, f"it stays there: {why}", "taken over")
+
+    def _tell(self, task_id: str, why: str, what: str) -> None:
+        if len(self.problems) < _MOST_PROBLEMS and task_id not in self.problems:
             self.problems[task_id] = why
             logger.warning(
-                "fullresult: task %s of %s is not imported: %s", task_id, self.source, why
+                "fullresult: task %s of %s is not %s: %s", task_id, self.source, what, why
             )
 
 
@@ -109,32 +125,37 @@ class Importer:
         self._events = Events(source.name, source.missing, settings, redactor, routes)
         self._dry_run = dry_run
         self.done = Imported(source.shown)
+        self.since = storage.now() - OVERLAP
+        """What changed at this time or later is read again by the next look."""
+        self.apart: Collection[str] = ()
+        """The ids of tasks that were taken over, which are counted as that."""
+        self._looks_again = False
+        """True once rows may have been read before: of them only what is new is counted."""
+        self._counted = Counted(self.since)
 
-    def run(self, after: Any, advance: Advance) -> Imported:
+    def run(self, after: Any, advance: Advance) -> None:
         """Import all rows behind the position *after*."""
         self.done.position = after
+        self._counted = Counted(self.since, after)
         self._import(self._source.pages(after), advance)
-        self.done.finished = True
-        return self.done
 
-    def catch_up(self, since: datetime, advance: Advance) -> None:
-        """Import what has changed at *since* or later."""
-        self._import(self._source.changed(since), advance)
+    def look_again(self, advance: Advance) -> None:
+        """Import what has changed since rows were read first, or since the look before."""
+        now, self._looks_again = self._storage.now(), True
+        self._counted.look_again(self.since)
+        self._import(self._source.changed(self.since), advance)
+        self.since = now - OVERLAP
 
-    def follow(self, advance: Advance, every: timedelta, until_idle: timedelta | None) -> Imported:
+    def follow(self, advance: Advance, every: timedelta, until_idle: timedelta | None) -> None:
         """Go on with what changes, until nothing has for *until_idle*; None: for ever."""
         moved = time.monotonic()
-        since = self._storage.now() - OVERLAP
         while until_idle is None or time.monotonic() - moved < until_idle.total_seconds():
-            began, look = time.monotonic(), self._storage.now()
-            before = self.done.new, self.done.changed
-            self._import(self._source.changed(since), advance)
-            since = look - OVERLAP
+            began, before = time.monotonic(), (self.done.new, self.done.changed)
+            self.look_again(advance)
             if before != (self.done.new, self.done.changed):
                 moved = time.monotonic()
             took = time.monotonic() - began
             time.sleep(max(every.total_seconds(), _SHARE * took))
-        return self.done
 
     def _import(self, pages: Iterator[list[Read]], advance: Advance) -> None:
         """Pages are written while the next is read. An interruption waits for what is begun."""
@@ -142,11 +163,12 @@ class Importer:
         with ThreadPoolExecutor(_WRITERS, "fullresult-import") as pool:
             try:
                 for page in pages:
+                    read = self.done.read
                     batch = self._batch(page, self._known(page))
                     while len(writing) >= min(_WRITERS, max(_ROWS // max(len(page), 1), 1)):
                         self._note_first(writing)
                     writing.append(pool.submit(self._write, batch))
-                    advance(len(page))
+                    advance(self.done.read - read)
             finally:
                 while writing:
                     self._note_first(writing)
@@ -159,7 +181,8 @@ class Importer:
         self.done.changed += written.changed
         self.done.known += written.known
         for task_id, why in written.refused.items():
-            self.done.broken(task_id, why)
+            if self._counted.add(task_id):
+                self.done.broken(task_id, why)
         if written.position is not None:  # else no row of the page could be read
             self.done.position = written.position
 
@@ -172,11 +195,10 @@ class Importer:
 
     def _batch(self, page: list[Read], known: dict[str, TaskRecord]) -> _Batch:
         now = self._storage.now()
-        self.done.read += len(page)
         events, position = [], None
         for row in page:
             if isinstance(row, Broken):
-                self.done.broken(*row)
+                self._note_broken(*row)
                 continue
             position = row.position
             event = self._event(row, known.get(encoding.key(row.task_id)), now)
@@ -185,18 +207,42 @@ class Importer:
         return _Batch(fold(events), known, position)
 
     def _event(self, row: Row, known: TaskRecord | None, now: datetime) -> TaskRecord | None:
+        """The event of *row*, unless it is known or counted otherwise."""
+        if row.waits_here or (row.task_id in self.apart and row.state == SCHEDULED):
+            self._note_apart(row)
+            return None
         try:
             event = self._events.of(row, known, now)
         except Ignored:
-            self.done.skipped += 1
+            if self._counted.add(row.task_id, row.changed, row.position):
+                self.done.read += 1
+                self.done.skipped += 1
             return None
-        except (ValueError, TypeError, RecursionError, OverflowError, EncodeError) as error:
-            self.done.broken(row.task_id, str(error) or type(error).__name__)
+        except (EncodeError, *UNREADABLE) as error:
+            self._note_broken(row.task_id, str(error) or type(error).__name__)
             return None
+        if self._looks_again and not adds(event, known):
+            return None
+        if self._counted.has(event.task_id):
+            return event  # it was refused before
+        self.done.read += 1
         self.done.states[event.state] += 1
         if event.message is not None and event.message.body is not None:
             self.done.resendable += 1
         return event
+
+    def _note_apart(self, row: Row) -> None:
+        """Count a task that was taken over: now, as `Imported.taken` is, or by another import."""
+        if self._looks_again:
+            return
+        self.done.read += 1
+        if row.task_id not in self.apart:
+            self.done.known += 1
+
+    def _note_broken(self, task_id: str, why: str) -> None:
+        if self._counted.add(task_id):
+            self.done.read += 1
+            self.done.broken(task_id, why)
 
     def _write(self, batch: _Batch) -> _Written:
         news = [event for event in batch.events if adds(event, batch.known.get(event.task_id))]

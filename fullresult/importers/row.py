@@ -59,6 +59,13 @@ def text(value: Any) -> str | None:
     return encoding.key(value) if value not in (None, "", b"") else None
 
 
+def state_of(value: Any) -> str:
+    """*value* as a state. Raises `Unreadable`."""
+    if not isinstance(value, str) or not value:
+        raise Unreadable(f"its state is none: {encoding.safe_repr(value)[:100]}")
+    return value
+
+
 def number(value: Any) -> int:
     """*value* as a count; 0 for what is none."""
     return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0  # noqa: PLR2004

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol
 from fullresult.importers.databases import Database
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.groups import Group
-from fullresult.importers.row import Row
+from fullresult.importers.row import Row, Unreadable
 from fullresult.importers.values import members_of
+from fullresult.record import encoding
 
 OVERLAP = timedelta(minutes=10)
 """What was written so long before the last look is looked at again: clocks differ, and a
@@ -26,6 +27,7 @@ class Broken(NamedTuple):
     """A row that could not be read."""
 
     task_id: str
+    """Of a row without one: where it stands, as `row 7`."""
     why: str
 
 
@@ -53,7 +55,7 @@ class Source(Protocol):
     missing: str
     """What of a task it never knows, for the notes of records."""
 
-    def count(self) -> int:
+    def count(self, after: Any) -> int:
         """The number of rows that `pages` gives, about."""
         ...
 
@@ -107,10 +109,10 @@ class Table:
         """The row of a task. Raises `ValueError`."""
         raise NotImplementedError
 
-    def count(self) -> int:
+    def count(self, after: Any) -> int:
         where, values = self._since()
-        sql = f"SELECT count(*) AS n FROM {self.table}{where}"  # noqa: S608
-        return int(self._ask(sql, values)[0]["n"])
+        sql = f"SELECT count(*) AS n FROM {self.table}{_behind(where)}"  # noqa: S608
+        return int(self._ask(sql, {**values, "after": after or 0})[0]["n"])
 
     def pages(self, after: Any) -> Iterator[list[Read]]:
         self._began_at = after
@@ -165,9 +167,8 @@ class Table:
         return str(local) if sqlite else local
 
     def _walk(self, where: str, values: Mapping[str, Any], after: int) -> Iterator[list[Read]]:
-        condition = f"{where} AND " if where else " WHERE "
         sql = (
-            f"SELECT * FROM {self.table}{condition}id > :after "  # noqa: S608
+            f"SELECT * FROM {self.table}{_behind(where)} "  # noqa: S608
             f"ORDER BY id LIMIT {self.options.page:d}"
         )
         while found := self._ask(sql, {**values, "after": after}):
@@ -185,7 +186,9 @@ class Table:
         return self.database.ask(sql, values)
 
     def _read(self, found: Iterable[Column]) -> list[Read]:
-        read = [read_one(self.row, column, self.id_column) for column in found]
+        read = [
+            read_one(self.row, column, column[self.id_column], column["id"]) for column in found
+        ]
         for column, row in zip(found, read, strict=True):
             if isinstance(row, Row):
                 row.position = column["id"]
@@ -202,13 +205,21 @@ class Table:
 _OVER = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED", "SCHEDULED_SENT"})
 
 
+def _behind(where: str) -> str:
+    return f"{where} AND id > :after" if where else " WHERE id > :after"
+
+
 UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
 """What is raised where a row is not as it should be."""
 
 
-def read_one(read: Callable[[Any], Row], item: Column, key: str) -> Read:
-    """The row of *item*, or why there is none."""
+def read_one(read: Callable[[Any], Row], item: Column, task_id: Any, place: Any) -> Read:
+    """The row of *item*, which stands at *place*, or why there is none."""
     try:
-        return read(item)
+        row = read(item)
+        if not row.task_id:
+            raise Unreadable("it has no task id")
     except UNREADABLE as error:
-        return Broken(str(item.get(key)), str(error) or type(error).__name__)
+        shown = f"row {place}" if task_id in (None, "") else encoding.key(task_id)
+        return Broken(shown, str(error) or type(error).__name__)
+    return row

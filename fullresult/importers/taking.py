@@ -9,6 +9,7 @@ on, shows what was done. One import does so at a time.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from kombu.exceptions import EncodeError
 from fullresult.importers.events import Events, Ignored
 from fullresult.importers.fulldbresult import FullDbResult
 from fullresult.importers.row import Row, Unreadable
-from fullresult.importers.source import Broken, Column, read_one
+from fullresult.importers.source import UNREADABLE, Broken, Column, Read, read_one
 from fullresult.importers.waiting_rows import WaitingRows
 from fullresult.record import (
     FIRST,
@@ -33,6 +34,8 @@ from fullresult.storage import Refused, ScheduleStorage
 
 _SENDING = timedelta(minutes=10)
 """What the original claimed, and has not marked sent so long after it was due, it never will."""
+_KEPT_OUT = (Ignored, NotDivertible, EncodeError, *UNREADABLE)
+"""What keeps a task from being taken over."""
 _UNTOUCHED = FIRST.stamp(SCHEDULED, Events.NO_MOMENT)
 """Begins the stamp of a task that waits and never did anything else."""
 
@@ -44,8 +47,14 @@ class Taken:
     ids: list[str] = field(default_factory=list)
     uncertain: list[str] = field(default_factory=list)
     """Tasks that the original had claimed: perhaps they were sent."""
-    broken: list[Broken] = field(default_factory=list)
-    """Tasks that stay where they were."""
+    staying: list[Broken] = field(default_factory=list)
+    """Tasks that wait where they did, and why."""
+
+    def note(self, row: Read) -> None:
+        if isinstance(row, Broken):
+            self.staying.append(row)
+        else:
+            self.ids.append(row.task_id)
 
 
 class Taking:
@@ -60,9 +69,13 @@ class Taking:
         self._events = events
         self._maker = maker
 
-    def count(self) -> int:
-        """The number of tasks that would be taken over."""
-        return self._rows.count()
+    def look(self) -> Taken:
+        """What `run` would take over, and write nothing. Raises like it."""
+        taken = Taken()
+        for column in self._rows.to_take():
+            taken.note(self._tried(column, self._made))
+        self._look_at_claimed(taken, self._perhaps_sent)
+        return taken
 
     def run(self) -> Taken:
         """Take over all that wait. Raises `CannotImport` and `StorageError`."""
@@ -71,69 +84,86 @@ class Taking:
             self._rows.mark_all()
             for column in self._rows.marked():
                 self._take(column, taken)
-            for column in self._rows.claimed():
-                self._note_uncertain(column, taken)
+            self._look_at_claimed(taken, self._keep_uncertain)
         return taken
 
     def _take(self, column: Column, taken: Taken) -> None:
-        row = read_one(self._source.row, column, "task_id")
-        try:
-            if isinstance(row, Row):
-                self._keep(row)
-        except (Ignored, NotDivertible, ValueError, TypeError) as error:
-            row = Broken(str(column["task_id"]), f"it stays there: {error}")
+        row = self._tried(column, self._keep)
         if isinstance(row, Broken):
             self._rows.give_back(column)
-            taken.broken.append(row)
         else:
             self._rows.note_taken(column)
-            taken.ids.append(row.task_id)
+        taken.note(row)
+
+    def _tried(self, column: Column, deed: Callable[[Row], object]) -> Read:
+        """The row of *column*, with which *deed* was done, or why it stays where it is."""
+        row = read_one(self._source.row, column, column["task_id"], column["id"])
+        try:
+            if isinstance(row, Row):
+                deed(row)
+        except _KEPT_OUT as error:
+            row = Broken(encoding.key(column["task_id"]), str(error) or type(error).__name__)
+        return row
 
     def _keep(self, row: Row) -> None:
         """Make the schedule of *row*, unless it was made before."""
+        made = self._made(row)
+        if made is None:
+            return
+        schedule, event = made
+        try:
+            self._storage.schedule(schedule, event)
+        except Refused as error:
+            if self._storage.find_schedules(ScheduleQuery(schedule_ids=[schedule.schedule_id])):
+                raise  # it is here, so the original must not send it
+            raise Unreadable(str(error)) from error
+
+    def _made(self, row: Row) -> tuple[Schedule, TaskRecord] | None:
+        """The schedule of *row* and its event; None if it was made before.
+
+        Raises `Ignored`, `NotDivertible`, `ValueError`.
+        """
         if row.eta is None or row.name is None:
             raise Unreadable("it has no name, or no date at which it is due")
         schedule_id = _schedule_id(row.task_id)
         # In this order: what is sent loses its schedule and gets its new state in one step.
         if self._storage.find_schedules(ScheduleQuery(schedule_ids=[schedule_id])):
-            return
+            return None
         record = self._storage.get(encoding.key(row.task_id))
         if record is not None and _went_on(record):
-            return
-        schedule, event = self._made(row, schedule_id, record)
-        try:
-            self._storage.schedule(schedule, event)
-        except Refused as error:
-            if self._storage.find_schedules(ScheduleQuery(schedule_ids=[schedule_id])):
-                raise  # it is here, so the original must not send it
-            raise Unreadable(str(error)) from error
-
-    def _made(
-        self, row: Row, schedule_id: str, record: TaskRecord | None
-    ) -> tuple[Schedule, TaskRecord]:
-        """The schedule of *row* and its event. Raises `Ignored`, `NotDivertible`, `ValueError`."""
-        assert row.eta is not None
-        try:
-            event = self._event(row, record)
-            made = self._maker.schedule(self._events.call_to_send(row), row.eta)
-        except (EncodeError, RecursionError, OverflowError) as error:
-            raise Unreadable(str(error) or type(error).__name__) from error
+            return None
+        event = self._event(row, record)
+        made = self._maker.schedule(self._events.call_to_send(row), row.eta)
         scheduled = row.created or made.date_scheduled
         return made._replace(schedule_id=schedule_id, date_scheduled=scheduled), event
 
     def _event(self, row: Row, record: TaskRecord | None) -> TaskRecord:
         return self._events.of(row, record, self._storage.now())
 
-    def _note_uncertain(self, column: Column, taken: Taken) -> None:
-        row = read_one(self._source.row, column, "task_id")
-        if isinstance(row, Row) and self._is_stuck(row.eta):
-            row.state = PENDING
-            row.exception_message = "the original had begun to send it: perhaps it was sent"
-            self._storage.write([self._event(row, None)])
-            taken.uncertain.append(row.task_id)
+    def _look_at_claimed(self, taken: Taken, deed: Callable[[Row], object]) -> None:
+        """Note what the original claimed, and went no further with."""
+        for column in self._rows.claimed():
+            row = read_one(self._source.row, column, column["task_id"], column["id"])
+            if isinstance(row, Row) and self._is_stuck(row.eta):
+                row = self._tried(column, deed)
+                if isinstance(row, Broken):
+                    taken.staying.append(row)
+                else:
+                    taken.uncertain.append(row.task_id)
 
     def _is_stuck(self, due: datetime | None) -> bool:
         return due is not None and due < self._storage.now() - _SENDING
+
+    def _perhaps_sent(self, row: Row) -> TaskRecord:
+        row.state = PENDING
+        row.exception_message = "the original had begun to send it: perhaps it was sent"
+        return self._event(row, None)
+
+    def _keep_uncertain(self, row: Row) -> None:
+        try:
+            self._storage.write([self._perhaps_sent(row)])
+        except Refused as error:
+            raise Unreadable(str(error)) from error
 
 
 def _schedule_id(task_id: str) -> str:

@@ -157,6 +157,16 @@ def given_plain(value: Any, text: str | None = None) -> Given:
     return Given(value, exact=True)
 
 
+def as_arguments(given: Given, kind: type | tuple[type, ...]) -> Given:
+    """*given*, unless its value is not of *kind*: then there is only a text of it.
+
+    A source has whatever was put there, such as an `argsrepr` of the caller's own.
+    """
+    if not given.exact or isinstance(given.value, kind):
+        return given
+    return Given(text=encoding.safe_repr(given.value))
+
+
 def _is_json(value: Any) -> bool:
     """True if JSON surely holds *value* without a change, which is cheaper than to try."""
     waiting = list(value) if type(value) is tuple else [value]

@@ -10,8 +10,9 @@ from fullresult.importers.fulldbresult import NOT_CLAIMED, TAKEN, TAKING, FullDb
 from fullresult.importers.source import Column
 
 _PAGE = 100
-_COUNT = """
-SELECT count(*) AS n FROM {table} WHERE status = 'SCHEDULED' AND scheduled_id IS NULL
+_TO_TAKE = """
+SELECT * FROM {table} WHERE status = 'SCHEDULED'
+AND (scheduled_id IS NULL OR scheduled_id = :taking) AND id > :after ORDER BY id LIMIT :page
 """
 _MARK_ALL = """
 UPDATE {table} SET scheduled_id = :taking WHERE status = 'SCHEDULED' AND scheduled_id IS NULL
@@ -39,9 +40,9 @@ class WaitingRows:
         self._taking: Any = UUID(TAKING) if as_uuid else TAKING
         self._taken: Any = UUID(TAKEN) if as_uuid else TAKEN
 
-    def count(self) -> int:
-        """The number of rows that nothing has claimed."""
-        return int(self._source.database.ask(self._sql(_COUNT), {})[0]["n"])
+    def to_take(self) -> Iterator[Column]:
+        """The rows that `mark_all` would mark, and those that it did in an earlier import."""
+        return self._walk(_TO_TAKE, taking=self._taking)
 
     def mark_all(self) -> None:
         """Have the original's sweeper pass what it has not claimed."""

@@ -66,6 +66,16 @@ def past(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> dateti
         ) from None
 
 
+def past_or_length(
+    text: str, now: datetime, zone: tzinfo | None = timezone.utc
+) -> datetime | timedelta:
+    """Like `past`; how long ago (`2h`) is that length of time, and so is the same at any time."""
+    found, typed = past(text, now, zone), text.strip()
+    if _ISO.match(typed) or typed.lower() == "now" or typed.lower() in _DAYS:
+        return found
+    return now - found
+
+
 def moment(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
     """A point in time, perhaps to come, in UTC: `in 2h`, `2h ago`, `now`, `tomorrow`, an ISO date.
 

@@ -16,7 +16,7 @@ from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
-from fullresult.cli.typed_values import length, when
+from fullresult.cli.typed_values import length, when_or_length
 from fullresult.cli.which_app import full_of
 from fullresult.importers.deed import Import, Wish
 from fullresult.importers.errors import CannotImport
@@ -60,7 +60,9 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
     show_default=True,
     help="Who recorded it; `backend` is the app's own result backend.",
 )
-@click.option("--since", type=when, help="Only what changed since: 30d, 2026-01-31 (local time).")
+@click.option(
+    "--since", type=when_or_length, help="Only what changed since: 30d, 2026-01-31 (local time)."
+)
 @click.option("--table", metavar="NAME", help="The table or collection, if it has another name.")
 @click.option(
     "--timezone",
@@ -156,8 +158,17 @@ def _report(done: Imported, wish: Wish, *, as_json: bool) -> None:
     for task_id, why in list(done.problems.items())[:_SHOWN]:
         say(one_line(f"task {task_id}: {why}"), err=True)
     _say_what_waits(done, wish)
+    wrong = []
     if done.unreadable:
-        raise Failure(f"{count_of(done.unreadable, 'row')} could not be read")
+        wrong.append(f"{count_of(done.unreadable, 'row')} could not be read")
+    if done.staying:
+        cannot, wait = (
+            ("cannot" if wish.dry_run else "could not"),
+            "wait" + "s" * (done.staying == 1),
+        )
+        wrong.append(f"{count_of(done.staying)} that {wait} there {cannot} be taken over")
+    if wrong:
+        raise Failure("; ".join(wrong))
 
 
 def _say_what_waits(done: Imported, wish: Wish) -> None:
@@ -169,9 +180,10 @@ def _say_what_waits(done: Imported, wish: Wish) -> None:
             err=True,
         )
     if done.uncertain:
+        become = "become" if wish.dry_run else "are"
         say(
-            f"{count_of(len(done.uncertain))} had been claimed there and perhaps sent: they are "
-            "PENDING, and `stale` lists them.",
+            f"{count_of(len(done.uncertain))} had been claimed there and perhaps sent: they "
+            f"{become} PENDING, and `stale` lists them.",
             err=True,
         )
 
