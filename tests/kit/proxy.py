@@ -4,7 +4,8 @@
         between.plan = once(b"LPUSH", LoseAnswer())
 
 `plan` is asked for every piece that a client sends, before the server sees it, and may be replaced
-at any time; `refuse()` turns clients away until `accept()`; `cut_all()` ends what is open.
+at any time; `refuse()` turns clients away until `accept()`; `cut_all()` ends what is open. `listen`
+makes an `Ear` for each new connection, which hears what passes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tests.kit import servers
 
@@ -56,6 +57,16 @@ class Delay:
 Fault: TypeAlias = Cut | LoseAnswer | Delay
 
 
+class Ear(Protocol):
+    """Hears one connection, from its first byte on."""
+
+    def asked(self, piece: bytes) -> None:
+        """The client sends *piece*, which the server has not seen yet."""
+
+    def answered(self, piece: bytes) -> None:
+        """The server sends *piece*, which the client has not seen yet."""
+
+
 def no_fault(piece: bytes) -> Fault | None:  # noqa: ARG001
     return None
 
@@ -84,6 +95,7 @@ class Proxy:
         self._listener = socket.create_server((servers.HOST, 0))
         self.port = int(self._listener.getsockname()[1])
         self.plan: Callable[[bytes], Fault | None] = no_fault
+        self.listen: Callable[[], Ear] | None = None
         self.faults = 0
         """How many were met."""
         self.open = 0
@@ -147,24 +159,29 @@ class Proxy:
             each.settimeout(_PATIENCE)
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         generation = self._generation
+        ear = self.listen() if self.listen is not None else None
         with contextlib.suppress(OSError):
             while generation == self._generation and not self._closed.is_set():
-                if not self._pass_on(client, server):
+                if not self._pass_on(client, server, ear):
                     break
         _hang_up(client)
         _hang_up(server)
         self.open -= 1
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> bool:
+    def _pass_on(self, client: socket.socket, server: socket.socket, ear: Ear | None) -> bool:
         """Move what there is to move; whether the connection goes on."""
         ready = select.select([client, server], [], [], _TICK)[0]
         if server in ready:
             piece = server.recv(_PIECE)
+            if ear is not None:
+                ear.answered(piece)
             client.sendall(piece)
             if not piece:
                 return False
         if client in ready:
             piece = client.recv(_PIECE)
+            if ear is not None:
+                ear.asked(piece)
             return bool(piece) and self._forward(piece, server)
         return True
 
