@@ -21,7 +21,10 @@ from benchmarks.contenders import (
     NONE,
     OURS_MONGODB,
     OURS_POSTGRESQL,
+    OURS_POSTGRESQL_SPOOLED,
     OURS_SQLITE,
+    OURS_SQLITE_SPOOLED,
+    REDIS,
 )
 
 Round: TypeAlias = Mapping[str, Run]
@@ -32,6 +35,9 @@ _MEASURES: dict[str, Callable[[Run], float]] = {
     "worker wall": lambda run: run.worker.wall,
     "worker CPU": lambda run: run.worker.cpu,
     "servers' CPU": lambda run: run.publisher.server_cpu + run.worker.server_cpu,
+    "all CPU": lambda run: (
+        run.publisher.cpu + run.worker.cpu + run.publisher.server_cpu + run.worker.server_cpu
+    ),
 }
 
 
@@ -66,6 +72,13 @@ _DISTANCES = (
     (OURS_SQLITE.name, BARE_SQLITE_NORMAL.name),
     (OURS_MONGODB.name, BARE_MONGODB.name),
 )
+_BESIDE_REDIS = tuple(
+    (ours.name, REDIS.name)
+    for ours in (
+        *(OURS_POSTGRESQL, OURS_POSTGRESQL_SPOOLED),
+        *(OURS_SQLITE, OURS_SQLITE_SPOOLED, OURS_MONGODB),
+    )
+)
 
 
 def report(rounds: Sequence[Round]) -> str:
@@ -75,7 +88,18 @@ def report(rounds: Sequence[Round]) -> str:
         "Milliseconds per task without recording": _costs(rounds, [NONE.name]),
         "Milliseconds added per task; the bare drivers' own": _costs(added, added[0]),
         "Promises: ours, as a share of what theirs adds": _promises(added),
-        "What ours adds, in multiples of the bare driver": _distances(added),
+        "What ours adds, in multiples of the bare driver": _distances(
+            added,
+            _DISTANCES,
+            # SQLite has no server, and what the broker does meanwhile is no base for a ratio.
+            ("publisher wall", "publisher CPU", "worker wall", "worker CPU"),
+        ),
+        "What ours adds, in multiples of Celery's Redis backend": _distances(
+            added,
+            _BESIDE_REDIS,
+            # That backend adds nothing to a publish.
+            ("worker wall", "worker CPU", "all CPU"),
+        ),
     }
     return "\n\n".join(f"{title}\n{table}" for title, table in sections.items())
 
@@ -106,13 +130,13 @@ def _promises(added: Sequence[Round]) -> str:
     return _table(["", "ours", "theirs", "share", "at most", "verdict"], rows)
 
 
-def _distances(added: Sequence[Round]) -> str:
-    # SQLite has no server, and what the broker does meanwhile is no base for a ratio.
-    measures = [name for name in _MEASURES if name != "servers' CPU"]
+def _distances(
+    added: Sequence[Round], pairs: Sequence[tuple[str, str]], measures: Sequence[str]
+) -> str:
     rows = [
-        [f"{ours} / {bare}", *(_spread(_ratios(added, name, ours, bare)) for name in measures)]
-        for ours, bare in _DISTANCES
-        if {ours, bare} & {*added[0]}
+        [f"{ours} / {theirs}", *(_spread(_ratios(added, name, ours, theirs)) for name in measures)]
+        for ours, theirs in pairs
+        if {ours, theirs} <= {*added[0]}
     ]
     return _table(["", *measures], rows)
 
