@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.exceptions import ImproperlyConfigured
 
-from fullresult.config import Settings, is_escaped, urls, without_password
+from fullresult.config import Settings, is_escaped, spool_home, urls, without_password
 from fullresult.hookspecs import hookimpl
 from fullresult.storage import Storage
 from fullresult_storage_sql import statements
@@ -126,7 +126,16 @@ def _postgresql(url: str, settings: Settings) -> PostgreSQL:
         pool_size=settings.pool_size,
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
+        home=_home(settings),
     )
+
+
+def _home(settings: Settings) -> Path | None:
+    """The directory in which the processes of a host tell each other of a crowd."""
+    try:
+        return spool_home(settings.spool_directory)
+    except LookupError:
+        return None
 
 
 def _is_readable(url: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -46,8 +47,9 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
         pool_size: int,
         prepare: bool = True,
         synchronous: bool = False,
+        home: Path | None = None,
     ) -> None:
-        self._server = Server(url, timeout=timeout, pool_size=pool_size, prepare=prepare)
+        self._server = Server(url, timeout=timeout, pool_size=pool_size, prepare=prepare, home=home)
         self._schema = Schema(self._server)
         self._prepare = prepare
         self._synchronous = synchronous

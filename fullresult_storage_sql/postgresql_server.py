@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,6 +18,7 @@ from fullresult.config import without_password
 from fullresult.storage import NoRoom, Refused, StorageError
 from fullresult_storage_sql import statements
 from fullresult_storage_sql.connections import Connections
+from fullresult_storage_sql.postgresql_door import Door, Note
 from fullresult_storage_sql.postgresql_room import settle
 from fullresult_storage_sql.postgresql_session import REFUSALS, PlainSession, Session
 from fullresult_storage_sql.postgresql_statements import SQL
@@ -35,12 +37,21 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 class Server:
     """One PostgreSQL database of version 14 or newer, and this process's connections to it."""
 
-    def __init__(self, url: str, *, timeout: timedelta, pool_size: int, prepare: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: timedelta,
+        pool_size: int,
+        prepare: bool,
+        home: Path | None = None,
+    ) -> None:
         self._url = url
         self.timeout = timeout.total_seconds()
         self._is_shared = not prepare
         """A proxy lends the server's sessions to others between our transactions."""
         self._kind = Session
+        self._door = Door(None if self._is_shared else home, url, self.timeout)
         self.connections: Connections[Session] = Connections(
             self._connect_in_room, size=pool_size, timeout=self.timeout
         )
@@ -50,14 +61,18 @@ class Server:
 
     def _connect_in_room(self) -> Session:
         """Connect, unless a crowd of ours leaves the rest to others. Raises `NoRoom`."""
-        session = self.connect()
         if self._is_shared:
-            return session  # the proxy has its own bounds
+            return self.connect()  # the proxy has its own bounds
         try:
-            settle(session)
+            with self._door.turn() as note:
+                return self._connect_and_settle(note)
         except NoRoom as error:
-            session.close()
-            raise NoRoom(f"{self!r}: {error}") from None
+            raise type(error)(f"{self!r}: {error}") from None
+
+    def _connect_and_settle(self, note: Note) -> Session:
+        session = self.connect()
+        try:
+            note(settle(session))
         except BaseException:
             session.close()
             raise

@@ -2,7 +2,8 @@
 
 from fullresult.config.durations import duration
 from fullresult.config.namespace import namespace_of
-from fullresult.config.settings import DEFAULT_SPOOL, Limits, Settings, is_recorded
+from fullresult.config.settings import Limits, Settings, is_recorded
+from fullresult.config.spool_home import DEFAULT_SPOOL, spool_home
 from fullresult.config.urls import is_escaped, without_password
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "is_escaped",
     "is_recorded",
     "namespace_of",
+    "spool_home",
     "without_password",
 ]

@@ -19,12 +19,11 @@ from fullresult.config.reading import READERS, read_time, wrong
 from fullresult.config.redaction_rules import Rule
 from fullresult.config.retention import Retention
 from fullresult.config.shown_url import hide_passwords
+from fullresult.config.spool_home import DEFAULT_SPOOL
 from fullresult.config.users import User
 
 RELEASE = "FULLRESULT_RELEASE"
 """The environment variable that names the release where no key does."""
-DEFAULT_SPOOL = "~/.local/state/fullresult"
-"""In the user's home; if `XDG_STATE_HOME` is set, in that directory."""
 NEVER_RECORDED = ("celery.chord_unlock", "celery.backend_cleanup", "fullresult.*")
 
 _DEFAULT_EXPIRES = timedelta(days=1)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fullresult.config import DEFAULT_SPOOL, without_password
+from fullresult.config import spool_home, without_password
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -19,22 +19,8 @@ def directory_of(settings: Settings) -> Path | None:
 
     Raises `LookupError`, which says what to set, if this user has no home directory.
     """
-    if settings.spool_directory is None:
-        return None
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if settings.spool_directory == DEFAULT_SPOOL and Path(state).is_absolute():
-        place = Path(state, Path(DEFAULT_SPOOL).name)
-    else:
-        try:
-            place = Path(settings.spool_directory).expanduser()
-        except RuntimeError:
-            place = Path()
-    if not place.is_absolute():
-        raise LookupError(
-            f"no directory {settings.spool_directory}, for this user has no home: "
-            "set fullresult_spool_directory"
-        )
-    return place / _digest(settings.storage)
+    home = spool_home(settings.spool_directory)
+    return None if home is None else home / _digest(settings.storage)
 
 
 def _digest(url: str) -> str:

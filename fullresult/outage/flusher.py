@@ -22,7 +22,7 @@ from fullresult.outage.segment import UNREAD
 from fullresult.outage.spool import Spool, SpoolStatus
 from fullresult.record import TaskRecord
 from fullresult.record.merging import fold
-from fullresult.storage import NoRoom, Refused, Storage, StorageError
+from fullresult.storage import InLine, NoRoom, Refused, Storage, StorageError
 from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.threads import ForkGate
 
@@ -352,7 +352,7 @@ def rest_after(error: Exception, took: float) -> float:
 
     To find no room takes a connection, too, for as long: of 60 processes two or three do at a time.
     """
-    if isinstance(error, NoRoom):
+    if isinstance(error, NoRoom) and not isinstance(error, InLine):
         return min(took * _SHARE_OF_A_CROWD, _LONGEST_REST)
     return took / 2
 

@@ -4,7 +4,7 @@ from fullresult.record import TaskQuery
 from fullresult.storage.chords import QuietChord, RecountingStorage
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
-from fullresult.storage.errors import NoRoom, Refused, StorageError, Uncertain
+from fullresult.storage.errors import InLine, NoRoom, Refused, StorageError, Uncertain
 from fullresult.storage.failures import FailureStorage, Grouped
 from fullresult.storage.forks import notice_fork, watch_forks
 from fullresult.storage.indexes import (
@@ -67,6 +67,7 @@ __all__ = [
     "ForkGate",
     "Grouped",
     "Identity",
+    "InLine",
     "IndexedStorage",
     "JoiningStorage",
     "NoRoom",

@@ -11,6 +11,10 @@ class NoRoom(StorageError):
     """The storage has no connection for this process, or none to spare; it may answer others."""
 
 
+class InLine(NoRoom):
+    """Others of this host were asking for connections; the storage was not asked."""
+
+
 class Uncertain(StorageError):
     """No answer came: what was to be kept may have been kept, or may still be."""
 
