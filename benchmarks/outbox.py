@@ -12,6 +12,7 @@ On SQLite and MongoDB there is only `waking`.
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -37,6 +38,7 @@ from tests.kit.outbox import KINDS, Caller
 
 ROUNDS = 9
 RIVAL = "django-celery-outbox"
+_SWEEP = "celery -A benchmarks.outbox_app fullresult sweep --loop"
 _KIND_OF = {"postgresql": "psycopg", "sqlite": "sqlite3", "mongodb": "pymongo"}
 Transaction = Callable[[int], object]
 """Writes the order of a number, and publishes its task."""
@@ -147,17 +149,34 @@ def _charge(order: int) -> None:
 # --- Writers
 
 
-def writers(store: str, broker: str, scale: float) -> Iterator[str]:  # noqa: ARG001
-    """Commits a second of 16 writers: an order, one with a task, one with a task and NOTIFY."""
+def writers(store: str, broker: str, scale: float) -> Iterator[str]:
+    """Commits a second of 16 writers: an order; one with a task, beside a sweeper; and NOTIFY."""
     modes = ("no task", "poll", "notify")
     seconds = max(3 * scale, 0.5)
     rates: dict[str, list[float]] = {mode: [] for mode in modes}
     for _ in range(5):
         for mode in random.sample(modes, len(modes)):
-            rates[mode].append(_rate(store, mode, seconds))
+            with _sweeping(store, broker, mode):
+                rates[mode].append(_rate(store, mode, seconds))
     alone, poll, notify = (median(rates[mode]) for mode in modes)
     yield f"{alone:,.0f} with no task; {poll:,.0f} with a task; {notify:,.0f} with NOTIFY, too"
     yield f"with NOTIFY: {notify / poll:.2f} of those without it"
+
+
+@contextmanager
+def _sweeping(store: str, broker: str, mode: str) -> Iterator[None]:
+    """A sweeper that hears of commits as *mode* says, or none."""
+    if mode == "no task":
+        yield
+        return
+    with (
+        redis.Redis.from_url(broker) as client,
+        process(_SWEEP, BENCHMARK_WAKE=mode, BENCHMARK_STORE=store),
+    ):
+        client.delete("benchmark")
+        _fill(store, "fullresult", 1)
+        _wait(lambda: client.llen("benchmark") > 0)
+        yield
 
 
 def _rate(store: str, mode: str, seconds: float) -> float:
@@ -200,7 +219,7 @@ def _write(store: str, mode: str, seconds: float, writer: int) -> int:
 def relaying(store: str, broker: str, scale: float) -> Iterator[str]:
     """How many tasks a second one process sends that waited in the outbox."""
     tasks = max(int(3000 * scale), 100)
-    kinds = {"fullresult": "celery -A benchmarks.outbox_app fullresult sweep --loop"}
+    kinds = {"fullresult": _SWEEP}
     if find_spec("django_celery_outbox"):
         kinds[RIVAL] = "django celery_outbox_relay"
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -254,7 +273,10 @@ def waking(store: str, broker: str, scale: float) -> Iterator[str]:
     with TemporaryDirectory() as directory:
         report = f"{directory}/report"
         with worker(broker, store, report, app="benchmarks.outbox_app"):
-            for name, publish in (("direct, after the commit", _direct), ("outbox", _outbox)):
+            ways = {"direct, after the commit": _direct, "outbox": _outbox}
+            if store.startswith("postgresql"):
+                ways["beside, half of them in transactions of 2 seconds"] = _beside
+            for name, publish in ways.items():
                 committed = publish(store, name.partition(",")[0], times)
                 late = [(wait_for(report, word) - at) * 1e3 for word, at in committed.items()]
                 cuts = quantiles(late, n=100)
@@ -267,6 +289,34 @@ def _direct(store: str, name: str, times: int) -> dict[str, float]:
 
 def _outbox(store: str, name: str, times: int) -> dict[str, float]:
     return _committed(store, name, times, _within)
+
+
+def _beside(store: str, name: str, times: int) -> dict[str, float]:
+    """Half of the transactions are open for 2 seconds; a tenth of these is rolled back then."""
+    ends: list[tuple[float, str, psycopg.Connection[Any]]] = []
+    found = {}
+
+    def end(now: float) -> None:
+        while ends and ends[0][0] < now:
+            _, word, connection = ends.pop(0)
+            if word.endswith("0"):
+                connection.rollback()
+            else:
+                connection.commit()
+                found[word] = time.time()
+            connection.close()
+
+    def within(app: Celery, own: Caller, word: str) -> float:
+        end(time.monotonic())
+        other = psycopg.connect(store)
+        with app.fullresult.outbox(other):
+            app.send_task("tell", (f"late-{word}",))
+        ends.append((time.monotonic() + 2, f"late-{word}", other))
+        return _within(app, own, word)
+
+    found.update(_committed(store, name, times, within))
+    end(math.inf)
+    return found
 
 
 def _after(app: Celery, own: Caller, word: str) -> float:

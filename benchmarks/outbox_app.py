@@ -66,7 +66,7 @@ def django_celery_outbox() -> Celery:
 if os.environ.get("BENCHMARK_KIND") == RIVAL:
     app = rival = django_celery_outbox()
 elif STORE:
-    app = ours()
+    app = ours(fullresult_outbox_wake=os.environ.get("BENCHMARK_WAKE", "notify"))
 
     @app.task(name="tell")  # type: ignore[untyped-decorator]
     def tell(word: str) -> None:

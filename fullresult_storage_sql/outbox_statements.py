@@ -60,6 +60,12 @@ def payload_of(namespace: str) -> str:
     return hashlib.sha256(namespace.encode()).hexdigest()[:16]
 
 
+def lock_of(namespace: str, schema: str) -> int:
+    """The key of the advisory lock that its sweeper holds while it rests."""
+    digest = hashlib.sha256(f"fullresult {schema} {namespace}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
 class PostgreSQLOutlet:
     """In *schema*, whatever the caller's `search_path`."""
 
@@ -74,7 +80,9 @@ class PostgreSQLOutlet:
         self._has_tables = _in_schema(sql["has_tables"], schema)
         self._identity = _in_schema(sql["identity"], schema)
         outbox = sql["outbox"].replace("{columns}", _COLUMNS).replace("{values}", values)
-        self._outbox = _in_schema(outbox, schema)
+        self._silent = _in_schema(outbox.replace("{tell}", "NULL"), schema)
+        self._telling = _in_schema(outbox.replace("{tell}", sql["tell"]), schema)
+        self._schema = schema
 
     def identity(self) -> Steps[Identity]:
         ((table,),) = yield self._has_tables, ()
@@ -87,7 +95,15 @@ class PostgreSQLOutlet:
         events = [row.event for row in rows if row.event is not None]
         schedules = ", ".join(json.dumps(_schedule(row)) for row in rows)
         given = f'"schedules": [{schedules}], "events": {texts.events_json(events, _EVENT)}'
-        yield self._outbox, (f'{{{given}, "wake": {json.dumps(wake and payload_of(wake))}}}',)
+        if wake is None:  # which takes the right to no function
+            yield self._silent, (f"{{{given}}}",)
+            return
+        told = f'"wake": "{payload_of(wake)}", "lock": {self.lock_of(wake)}'
+        yield self._telling, (f"{{{given}, {told}}}",)
+
+    def lock_of(self, namespace: str) -> int:
+        """The key of the advisory lock that the sweeper of *namespace* holds while it rests."""
+        return lock_of(namespace, self._schema)
 
 
 class SQLiteOutlet:

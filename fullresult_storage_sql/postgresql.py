@@ -25,7 +25,6 @@ from fullresult_storage_sql.due_edges import START, Edges, Position
 from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.postgresql_conditions import Conditions
 from fullresult_storage_sql.postgresql_home import Home
-from fullresult_storage_sql.postgresql_listener import PostgreSQLListener
 from fullresult_storage_sql.postgresql_replays import TakesForReplays
 from fullresult_storage_sql.postgresql_schema import Schema
 from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
@@ -217,10 +216,6 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
             return list(found.fetchall())
 
         return self._server.run(look)
-
-    def listener(self, namespace: str) -> PostgreSQLListener | None:
-        # A proxy that lends sessions to others passes no notices on.
-        return PostgreSQLListener(self._server, namespace) if self._prepare else None
 
     def many(self, ids: Collection[str]) -> list[str]:
         return list(ids)

@@ -442,6 +442,12 @@ SELECT current_setting('DateStyle');
 -- for a lock. Refused by servers whose operating system does not tell.
 SELECT set_config('client_connection_check_interval', '500ms', false);
 
+-- name: give_up_lost_clients
+-- The server ends the session of a client whose host does not answer for so long. No host is asked by way
+-- of a socket file.
+SELECT
+    set_config('tcp_user_timeout', %s, false), set_config('tcp_keepalives_idle', %s, false);
+
 -- name: room
 -- The connections that the server has for those who are not superusers, those in use, and how many of
 -- these are ours and do not last.
@@ -574,8 +580,23 @@ recorded AS (
     ) AS e
     ON CONFLICT DO NOTHING
 )
-SELECT pg_notify('fullresult', given.rows ->> 'wake') FROM given
-WHERE given.rows ->> 'wake' IS NOT NULL;
+SELECT {tell} FROM given;
+
+-- name: tell
+-- How `outbox` tells a sweeper, if one rests: then it holds this lock, and each transaction gives a
+-- notice. A notice locks out all others until its commit is on the disk. So while the sweeper looks by
+-- itself, none is given, and the lock is shared until the end: it does not rest before that.
+-- Not in sqlite.sql: there, it is the file that tells.
+CASE WHEN NOT pg_try_advisory_xact_lock_shared((given.rows ->> 'lock')::bigint)
+THEN pg_notify('fullresult', given.rows ->> 'wake') END;
+
+-- name: rest
+-- Not in sqlite.sql: there, it is the file that tells.
+SELECT pg_try_advisory_lock(%s);
+
+-- name: rest_no_more
+-- Not in sqlite.sql: there, it is the file that tells.
+SELECT pg_advisory_unlock_all();
 
 -- name: home
 -- The schema in which this connection finds our tables.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fullresult.storage import Identity
 from fullresult_storage_sql.outbox_channels import Dialect
-from fullresult_storage_sql.outbox_statements import PostgreSQLOutlet, answered
+from fullresult_storage_sql.outbox_statements import PostgreSQLOutlet, answered, payload_of
+from fullresult_storage_sql.postgresql_listener import PostgreSQLListener
+from fullresult_storage_sql.postgresql_server import Server
 from fullresult_storage_sql.postgresql_statements import SQL
 
 
@@ -17,6 +20,8 @@ class Home:
 
     dialect: Dialect = "postgresql"
     _home: tuple[PostgreSQLOutlet, Identity] | None = None
+    _server: Server
+    _prepare: bool
 
     @abstractmethod
     def ask(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
@@ -27,6 +32,15 @@ class Home:
 
     def outlet(self) -> PostgreSQLOutlet:
         return self._known_home()[0]
+
+    def listener(self, namespace: str) -> PostgreSQLListener | None:
+        if not self._prepare:  # a proxy that lends sessions to others passes no notices on
+            return None
+        lock = partial(self._lock_of, namespace)
+        return PostgreSQLListener(self._server, payload_of(namespace), lock)
+
+    def _lock_of(self, namespace: str) -> int:
+        return self.outlet().lock_of(namespace)
 
     def _known_home(self) -> tuple[PostgreSQLOutlet, Identity]:
         if self._home is None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fullresult.storage import OutboxStorage, StorageError
+from fullresult.storage import OutboxStorage, RestingListener, StorageError
 from fullresult.storage.threads import Stop, begin
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 
 _OFTEN, _AWAKE = 0.02, 0.25
 """After a commit a sweeper looks so often, for so long, in seconds. That covers the commits of
-which no notice comes, because another one of their process was just given."""
+which no notice comes, because it does look."""
+_PATIENT = 10.0
+"""Seconds for which it looks so often on behalf of a transaction that is open and tells nothing."""
 _ASK = 0.5
 """Seconds after which a listener that heard nothing looks if it is to end."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -40,6 +42,9 @@ class Commits:
         self._awake_until = 0.0
         self._is_told = False
         self._is_deaf = False
+        self._rests = False
+        """True if each commit from now on is heard of."""
+        self._is_to_rest = False
         self._thread: threading.Thread | None = None
         self._end = Stop()
 
@@ -51,11 +56,17 @@ class Commits:
         if time.monotonic() < self._awake_until:
             return _OFTEN
         listens = self._thread is not None and self._thread.is_alive()
-        return None if listens and not self._is_deaf else self._poll
+        if not listens or self._is_deaf:
+            return self._poll
+        if self._rests:
+            return None
+        self._is_to_rest = True
+        return _OFTEN if time.monotonic() < self._awake_until + _PATIENT else self._poll
 
     def came(self) -> None:
         """There was a commit: more may follow."""
         if self._storage is not None:
+            self._is_to_rest = False
             self._awake_until = time.monotonic() + _AWAKE
 
     def listen(self) -> None:
@@ -66,7 +77,7 @@ class Commits:
         if listener is None:
             self._hears = False
             return
-        end = Stop()
+        end, self._rests = Stop(), False
         thread = threading.Thread(
             target=self._listen, args=(listener, end), name="fullresult-commits", daemon=True
         )
@@ -95,9 +106,15 @@ class Commits:
 
     def _listen(self, listener: CommitListener, end: Stop) -> None:
         pause = _SHORTEST_PAUSE
+        resting = listener if isinstance(listener, RestingListener) else None
+        self._rests = resting is None
         while not end.is_set():
             try:
-                if listener.wait(_ASK):
+                if resting and self._is_to_rest and not self._rests and resting.rest():
+                    self._rests = True
+                    self._wake()  # for what was committed before
+                elif listener.wait(_ASK):
+                    self._rests = resting is None
                     self._tell()
                 pause, self._is_deaf = _SHORTEST_PAUSE, False
             except StorageError as error:
@@ -105,7 +122,7 @@ class Commits:
                     logger.warning(
                         "fullresult: commits are not heard of, but looked for: %s", error
                     )
-                self._is_deaf = True
+                self._is_deaf, self._rests = True, resting is None
                 end.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except Exception:

@@ -36,7 +36,7 @@ class Destination(Protocol):
         ...
 
     def wake(self) -> str | None:
-        """The namespace whose sweepers are to be told of a commit; None if that was just done."""
+        """The namespace whose sweepers are to be told of a commit; None if they only look."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from fullresult.config import Settings
     from fullresult.storage import Addressed, AsyncOutboxWriter, Identity, OutboxWriter, Storage
 
-_WAKE_EVERY = 0.1
-"""Seconds between two notices of one process: each costs the server a lock at the commit."""
 _MOST_CHECKED = 1000
 _LEADS_ELSEWHERE = (
     "; a database that has not the records may have an outbox of its own: name it in "
@@ -45,7 +42,6 @@ class Destination:
         self._key = "fullresult_storage" if name is None else f"fullresult_outboxes[{name!r}]"
         self._remedy = _LEADS_ELSEWHERE if name is None else ""
         self._checked: set[str] = set()
-        self._woke = 0.0
 
     def writer(self, connection: Any) -> OutboxWriter | AsyncOutboxWriter:
         """A writer by *connection*. Raises `ValueError` if it cannot lead here."""
@@ -94,11 +90,5 @@ class Destination:
         self._checked.add(writer.address)  # one that had not connected has its address only now
 
     def wake(self) -> str | None:
-        """The namespace whose sweepers are to be told of a commit; None if that was just done."""
-        if self._settings.outbox_wake != "notify":
-            return None
-        now = time.monotonic()
-        if now - self._woke < _WAKE_EVERY:
-            return None
-        self._woke = now
-        return self._settings.namespace
+        """The namespace whose sweepers are to be told of a commit; None if they only look."""
+        return self._settings.namespace if self._settings.outbox_wake == "notify" else None

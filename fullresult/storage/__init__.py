@@ -43,6 +43,7 @@ from fullresult.storage.outbox import (
     OutboxRow,
     OutboxStorage,
     OutboxWriter,
+    RestingListener,
     is_same,
 )
 from fullresult.storage.parts import find_in_parts
@@ -80,6 +81,7 @@ __all__ = [
     "RecountingStorage",
     "Refused",
     "ReplayStorage",
+    "RestingListener",
     "ResultStorage",
     "ScheduleStorage",
     "ShapePage",

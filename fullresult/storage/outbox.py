@@ -53,7 +53,7 @@ class OutboxWriter(Addressed, Protocol):
         """Insert *rows* in their order; those that are there already stay as they are.
 
         Waits for no other transaction. With *wake*, a namespace, its sweepers are told at the
-        commit, if the storage can tell.
+        commit, if the storage can tell and they do not look by themselves.
         """
         ...
 
@@ -89,6 +89,19 @@ class CommitListener(Protocol):
 
     def close(self) -> None:
         """Close its connection."""
+        ...
+
+
+@runtime_checkable
+class RestingListener(CommitListener, Protocol):
+    """Optional: one that is told of commits only while it rests, for to be told costs writers."""
+
+    def rest(self) -> bool:
+        """Rest, until `wait` hears of a commit. False if it cannot.
+
+        True: all that is committed from now on will be heard of, and what was before can be found.
+        False: a transaction is open whose commit will not be heard of. Raises `StorageError`.
+        """
         ...
 
 

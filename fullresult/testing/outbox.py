@@ -10,7 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 import pytest
 
 from fullresult.record import SCHEDULED, SUCCESS, Schedule, TaskRecord
-from fullresult.storage import OutboxRow, OutboxStorage, ScheduleStorage, is_same
+from fullresult.storage import (
+    OutboxRow,
+    OutboxStorage,
+    RestingListener,
+    ScheduleStorage,
+    is_same,
+)
 from fullresult.storage.outbox import OutboxWriter
 from fullresult.testing import samples
 from fullresult.testing.fixtures import ScheduleFixtures, known, with_schedules_or_skip
@@ -213,9 +219,25 @@ class Outboxes(ScheduleFixtures):
             pytest.skip("this storage has to be polled")
         with closing(listener):
             connected = listener.wait(0.1)
+            rests = not isinstance(listener, RestingListener) or listener.rest()
             writer.write([row("a")], "shop")
             caller.commit()
             heard = any(listener.wait(0.5) for _ in range(20))
 
         assert connected
+        assert rests
         assert heard
+
+    def test_a_listener_does_not_rest_before_it_would_hear_of_every_commit(
+        self, outbox: Outbox, writer: OutboxWriter, caller: Caller
+    ) -> None:
+        listener = outbox.listener("shop")
+        if not isinstance(listener, RestingListener):
+            pytest.skip("this storage tells of every commit, or of none")
+        with closing(listener):
+            writer.write([row("a")], "shop")
+            during = listener.rest()
+            caller.commit()
+            after = listener.rest()
+
+        assert (during, after) == (False, True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -73,11 +75,96 @@ def test_nothing_is_sent_of_a_transaction_that_is_open_or_rolled_back(
     assert first.claimed == second.claimed == 0
 
 
-def test_notices_are_given_at_most_ten_times_a_second(postgresql_url: str) -> None:
-    with shop(postgresql_url) as full:
-        given = [full.parts.outboxes._destinations[None].wake() for _ in range(3)]
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_is_committed_beside_an_open_transaction_is_sent_whatever_becomes_of_that(
+    end: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """One was begun while the sweeper rested, and one while it looked by itself."""
+    with (
+        made("psycopg", request, tmp_path, fullresult_sweep_interval="1m") as (full, caller),
+        running(full.app) as sweeper,
+        psycopg.connect(full.settings.storage) as first,
+        psycopg.connect(full.settings.storage) as second,
+        full.outbox(caller.connection, autocommit=True),
+    ):
+        commits = sweeper._rest._commits
+        until(lambda: commits._rests)
+        with full.outbox(first):
+            publish(full, task_id="first")
+        publish(full, task_id="a")
+        until(lambda: sweeper.swept.sent == 1)
+        with full.outbox(second):
+            publish(full, task_id="second")
+        publish(full, task_id="b")
+        until(lambda: sweeper.swept.sent == 2)
+        getattr(first, end)()
+        until(lambda: sweeper.swept.sent == 2 + (end == "commit"))
+        time.sleep(0.5)  # it would rest now, if the second one let it
+        rests = commits._rests
+        publish(full, task_id="c")
+        until(lambda: sweeper.swept.sent == 3 + (end == "commit"))
+        getattr(second, end)()
+        until(lambda: commits._rests)
 
-    assert given == [full.settings.namespace, None, None]
+    late = ["first", "second"] if end == "commit" else []
+    assert sorted(received(full.app, "celery")) == ["a", "b", "c", *late]
+    assert not rests
+
+
+def test_while_a_sweeper_looks_by_itself_no_transaction_gives_a_notice(postgresql_url: str) -> None:
+    """Nor is one given to nobody."""
+    with (
+        shop(postgresql_url) as full,
+        psycopg.connect(postgresql_url) as own,
+        psycopg.connect(postgresql_url, autocommit=True) as ear,
+        closing(full.storage.listener(full.settings.namespace)) as listener,  # type: ignore[attr-defined]
+    ):
+        ear.execute("LISTEN fullresult")
+
+        def notices() -> int:
+            for _ in range(3):
+                with full.outbox(own):
+                    publish(full)
+                own.commit()
+            return len([*ear.notifies(timeout=0.3)])
+
+        nobody = notices()
+        assert listener.rest()
+        resting = notices()
+        assert listener.wait(1)
+        listener.wait(0)
+        awake = notices()
+
+    assert (nobody, resting, awake) == (0, 3, 0)
+
+
+def test_where_commits_are_looked_for_publishers_need_the_right_to_no_function(
+    postgresql_url: str,
+) -> None:
+    with (
+        shop(postgresql_url, fullresult_outbox_wake="poll") as full,
+        psycopg.connect(postgresql_url) as admin,
+        psycopg.connect(postgresql_url) as own,
+    ):
+        role = f"restricted_{uuid4().hex}"
+        admin.execute(f"CREATE ROLE {role}")
+        admin.execute(f"GRANT INSERT ON fullresult_schedule, fullresult_task TO {role}")
+        admin.execute(f"GRANT SELECT ON fullresult_schema TO {role}")
+        for function in ("pg_notify(text, text)", "pg_try_advisory_xact_lock_shared(bigint)"):
+            admin.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        admin.commit()
+        try:
+            own.execute(f"SET ROLE {role}")
+            with full.outbox(own):
+                task_id = publish(full)
+            own.commit()
+        finally:
+            own.execute("RESET ROLE")
+            own.execute(f"DROP OWNED BY {role}")
+            own.execute(f"DROP ROLE {role}")
+            own.commit()
+
+        assert stored(full) == [task_id]
 
 
 def test_a_listener_hears_of_its_own_namespace_and_connects_anew(postgresql_url: str) -> None:
@@ -94,18 +181,21 @@ def test_a_listener_hears_of_its_own_namespace_and_connects_anew(postgresql_url:
             connection.commit()
             return bool(listener.wait(1))
 
-        connected = listener.wait(0)
+        connected, rests = listener.wait(0), listener.rest()
         quiet = listener.wait(0)
         heard_other, heard_own = commit(other), commit(full)
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND mode = 'ExclusiveLock' "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         with pytest.raises(StorageError):
             # The first wait may only read the server's farewell.
             _ = [listener.wait(1) for _ in range(10)]
         again = listener.wait(0)
 
-    assert (connected, quiet, heard_other, heard_own, again) == (True, False, False, True, True)
+    assert (connected, rests, again) == (True, True, True)
+    assert (quiet, heard_other, heard_own) == (False, False, True)
 
 
 def test_behind_a_proxy_that_lends_sessions_commits_are_looked_for(pooled_url: str) -> None:
