@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
-from urllib.parse import parse_qs
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote
 
 from celery import Celery
 
@@ -34,6 +35,56 @@ def namespace_of(app: Celery) -> str:
         f"{key}={value}" for key, value in sorted(options.items()) if _tells(key, value)
     )
     return f"{name}?{told}" if told else name
+
+
+def mark_of(namespace: str) -> str:
+    """Three letters or digits for *namespace*; one of 32,768 other ones has the same."""
+    digest = hashlib.sha256(namespace.encode("utf-8", "replace")).digest()
+    return base64.b32encode(digest)[:3].decode().lower()
+
+
+def may_be_one(one: str, other: str) -> bool:
+    """True if these may name one broker: a host has many names, and a default may be left out."""
+    if one == other or any(";" in each or "://" not in each for each in (one, other)):
+        return True  # of several brokers one may be the other, and a name of one's own says nothing
+    a, b = _Place.of(one), _Place.of(other)
+    if a.kind != b.kind or not a.host or not b.host:
+        return False
+    return a.rest == b.rest and (a.port == b.port or a.is_secure != b.is_secure)
+
+
+class _Place(NamedTuple):
+    """A namespace, taken apart."""
+
+    kind: str
+    """`amqp` or `redis`, with whatever client and encryption, or another scheme."""
+    host: str
+    port: str
+    rest: str
+    """The virtual host or database, and what else tells."""
+    is_secure: bool
+
+    @classmethod
+    def of(cls, namespace: str) -> _Place:
+        scheme, _, place = namespace.rpartition("://")
+        known = _SCHEMES.get(scheme.partition("+")[0], scheme)
+        host, _, rest = place.partition("/")
+        name, colon, port = host.rpartition(":")
+        if not colon or not port.isdigit():
+            name, port = host, ""
+        secure = scheme in ("rediss", "amqps")
+        path, mark, options = rest.partition("?")
+        path = unquote(path).strip("/") or _FIRST.get(known, "")
+        return cls(
+            known, name, port or _PORTS.get(known, ""), f"{path}{mark}{options}", is_secure=secure
+        )
+
+
+_SCHEMES = {"pyamqp": "amqp", "librabbitmq": "amqp", "amqps": "amqp"}
+_SCHEMES |= {"rediss": "redis", "valkey": "redis", "valkeys": "redis"}
+_PORTS = {"amqp": "5672", "redis": "6379"}
+_FIRST = {"redis": "0"}
+"""The database, where none is named."""
 
 
 def _broker(url: str, conf: Any) -> str:

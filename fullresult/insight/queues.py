@@ -13,7 +13,7 @@ from fullresult.insight.document import plain
 from fullresult.insight.fleet import Life, lives_of
 from fullresult.insight.live import Live, QueueNow
 from fullresult.insight.words import count_of
-from fullresult.record import PENDING, RETRY, TaskRecord
+from fullresult.record import PENDING, RETRY, SCHEDULED_SENT, TaskRecord
 from fullresult.record.sample import Sample
 from fullresult.storage import StatisticsStorage, Storage, TaskQuery
 
@@ -23,7 +23,7 @@ _NEWEST = 5_000
 """Records of the last hour that rates are made of, the newest ones."""
 _HOUR, _WINDOW = timedelta(hours=1), timedelta(minutes=5)
 _MOST_NAMES = 200
-_WAITING = (PENDING, RETRY)
+_WAITING = (PENDING, RETRY, SCHEDULED_SENT)
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,23 @@ def left_alone(storage: Storage, settings: Settings, records: Collection[TaskRec
 
     As far as cards say: none if no worker has a card, or one that lives has none.
     """
-    names = {record.queue for record in records if record.queue and record.state in _WAITING}
+    names = {record.queue for record in records if record.queue and _waits(record)}
     if not names:
         return []
     consumers = Consumers(storage, settings, storage.now())
     return [sentence(name) for name in sorted(names) if consumers.is_left_alone(name)]
 
 
-def sentence(queue: str) -> str:
-    """The one sentence for a queue without a consumer."""
-    return f"No living worker consumes {queue}."
+def _waits(record: TaskRecord) -> bool:
+    return record.state in _WAITING and (record.outcome is None or record.outcome.open)
+
+
+def sentence(queue: str, *, proven: bool = False) -> str:
+    """The one sentence for a queue without a consumer.
+
+    Only a broker that counts consumers proves it: a worker without `FullResult` tells nothing.
+    """
+    return f"No living worker consumes {queue}{'' if proven else ', as far as is known'}."
 
 
 class Consumers:
@@ -199,6 +206,8 @@ def _oldest(storage: Storage, told: QueueNow, waiting: list[TaskRecord]) -> date
 def _problem(told: QueueNow, consumers: Consumers, waits: bool) -> str | None:
     if told.exists is False:
         return f"The broker has no queue {told.name}." if waits else None
-    if not told.consumers and consumers.is_left_alone(told.name) and (waits or told.ready):
-        return sentence(told.name)
+    if told.consumers or not (waits or told.ready):
+        return None
+    if told.consumers == 0 or consumers.is_left_alone(told.name):
+        return sentence(told.name, proven=told.consumers == 0)
     return None

@@ -58,6 +58,10 @@ _RELEASE = "~"
 """Precedes the release of that worker, at the end."""
 _AGAIN = "!"
 """Follows what makes a stamp unique if the message of the run was delivered before."""
+_MARKED = "n"
+"""Precedes the mark of the broker of the process that made a stamp; no digit of older stamps."""
+_MARK = slice(29, 33)
+"""Where a stamp has it: behind the attempt, the rank, the microseconds and the counter."""
 
 
 class Moment(NamedTuple):
@@ -88,19 +92,26 @@ class Moment(NamedTuple):
 
 
 class Clock:
-    """Makes the moments of this process, no two the same. It has no lock that forks could break."""
+    """Makes the moments of this process, no two the same. It has no lock that forks could break.
 
-    def __init__(self) -> None:
+    With *mark*, three letters or digits, its stamps tell the broker to which the process publishes.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._marked = f"{_MARKED}{mark}" if mark else ""
         self._counter = itertools.count()
         self._pid = 0
         self._tag = ""
 
-    def moment(self) -> Moment:
+    def moment(self, *, marked: bool = True) -> Moment:
+        """Now; *marked* is False for a message that goes to a broker that is not the app's."""
         if self._pid != os.getpid():
             self._tag, self._pid = os.urandom(4).hex(), os.getpid()
         now = time.time_ns() // 1000
+        # Two moments of one task differ by what is before the tag, or else by four of its digits.
+        tag = f"{self._marked}{self._tag[4:]}" if self._marked and marked else self._tag
         # The counter orders moments of one microsecond.
-        tail = f"{now:014x}{next(self._counter) & 0xFFFF:04x}{self._tag}"
+        tail = f"{now:014x}{next(self._counter) & 0xFFFF:04x}{tag}"
         return Moment(from_milliseconds(now // 1000), tail)
 
 
@@ -146,6 +157,12 @@ def worker_in(stamp: str) -> str:
 def release_in(stamp: str) -> str:
     """The release of the worker that *stamp* names; "" for none."""
     return stamp.partition(_BY)[2].partition(_RELEASE)[2]
+
+
+def mark_in(stamp: str) -> str:
+    """The mark of the broker of the process that made *stamp*; "" if it has none."""
+    found = stamp[_MARK]
+    return found[1:] if found.startswith(_MARKED) else ""
 
 
 def rank_in(stamp: str) -> str:

@@ -54,6 +54,8 @@ class Call(NamedTuple):
     """Of "args" and "kwargs", those that the publisher hid by a repr of its own."""
     redacted: Mapping[str, str] = MappingProxyType({})
     """The parts that differ from what is sent, each with the note that says why."""
+    elsewhere: bool = False
+    """True if the caller gave a connection of its own, maybe to another broker than the app's."""
 
     @property
     def headers(self) -> Mapping[str, Any]:

@@ -53,6 +53,7 @@ class Publish:
         self.task_id = task_id
         self._recorder = recorder
         self._hidden = hidden_by(options)
+        self._elsewhere = options.get("connection") is not None
         self._announced = self._taken = False
         self._headers: Mapping[str, Any] | None = None
         self._finish: Callable[[], None] | None = None
@@ -79,10 +80,10 @@ class Publish:
         try:
             payload = serialise(body, how.get("serializer") or producer.serializer)
         except Exception:
-            self._publishing(Call(body, None, how, self._hidden))
+            self._publishing(Call(body, None, how, self._hidden, elsewhere=self._elsewhere))
             self.handed_over()
             raise
-        self._publishing(Call(body, payload, how, self._hidden))
+        self._publishing(Call(body, payload, how, self._hidden, elsewhere=self._elsewhere))
         how["content_type"], how["content_encoding"] = (
             payload.content_type,
             payload.content_encoding,

@@ -15,7 +15,7 @@ from celery.states import EXCEPTION_STATES
 from celery.worker.request import Request
 from kombu.message import Message as Delivery
 
-from fullresult.config import Settings, is_recorded
+from fullresult.config import Settings, is_recorded, mark_of
 from fullresult.record import (
     FAILURE,
     INTERRUPTED,
@@ -86,7 +86,7 @@ class Recorder:
         self._descriptions = Descriptions(settings.limits, self._redactor)
         self.writer = Writer(app, settings, storage)
         self._limit = settings.limits.text
-        self._clock = Clock()
+        self._clock = Clock(mark_of(settings.namespace))
         self._json_results = settings.use_json or message.is_json(app.conf.result_serializer)
         self._starts: WeakKeyDictionary[Context, datetime] = WeakKeyDictionary()
         self._received = ReceivedRequests()
@@ -116,16 +116,17 @@ class Recorder:
 
     def publishing(self, call: Call, *, after: bool = False) -> Finish:
         """A message goes to the broker; the answer says that it has it, and writes if *after*."""
-        event = self._publish(call.headers, self._descriptions.of_call(call))
+        now = self._clock.moment(marked=not call.elsewhere)
+        event = self._publish(now, call.headers, self._descriptions.of_call(call))
         return partial(self.writer.write, event) if after else self.writer.begin(event)
 
     def publishing_again(self, of: str, known: Message, call: Call) -> Finish:
         """The message *known* of the task *of* is about to be sent again, as *call* says."""
         of_resend = self._descriptions.of_resend(of, known, call)
-        return self.writer.begin(self._publish(call.headers, of_resend))
+        return self.writer.begin(self._publish(self._clock.moment(), call.headers, of_resend))
 
-    def _publish(self, headers: Mapping[str, Any], message_of: Describe) -> TaskRecord:
-        now, attempt = self._clock.moment(), attempt_in(headers)
+    def _publish(self, now: Moment, headers: Mapping[str, Any], message_of: Describe) -> TaskRecord:
+        attempt = attempt_in(headers)
         described = message_of(attempt.stamp(PENDING, now))
         return TaskRecord(
             *(encoding.key(headers["id"]), now.at, now.at),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from celery import Celery
 
-from fullresult.config import Settings
+from fullresult.config import Settings, mark_of
 from fullresult.outage.breaker import Breaker
 from fullresult.outage.flusher import Flusher
 from fullresult.outage.lines import Frame
@@ -49,7 +49,7 @@ class Writer:
         self.flusher: Flusher | None = flusher_of(app, settings, storage, self._breaker)
         """Writes later what is kept; None without a spool."""
         self._spooled = self.flusher is not None and settings.write_mode == "spooled"
-        self._clock = Clock()
+        self._clock = Clock(mark_of(settings.namespace))
         self._is_new = True
 
     # ---- events

@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu import Queue
 
-from fullresult.config import Settings, is_recorded
+from fullresult.config import Settings, is_recorded, mark_of
 from fullresult.record import (
     PENDING,
     REVOKED,
@@ -33,7 +33,7 @@ class ScheduleEvents:
         self._limits = settings.limits
         self._ignored = settings.ignore
         self._retention = settings.retention
-        self._clock = Clock()
+        self._clock = Clock(mark_of(settings.namespace))
 
     def sent(self, schedule: Schedule, attempt: Attempt | None = None) -> list[TaskRecord]:
         """The broker has the message. *attempt* is the one in its headers, if they were read."""

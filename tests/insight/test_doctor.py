@@ -95,15 +95,20 @@ def test_runs_beyond_the_visibility_timeout(full: FullResult) -> None:
         )
         for each, t in zip(begun, "ab", strict=True)
     )
-    entries = (entries[0]._replace(date_started=now - 70 * SECOND), entries[1])
+    killed = entries[0]._replace(date_started=now - 70 * SECOND)
+    entries = (killed._replace(date_done=now), entries[1])
     full.storage.write([samples.event("shop.pay 10", now - HOUR, entries=entries)])
+    storage: Any = full.storage
+    storage.note_worker(Worker("gone", "w1@a", now - HOUR, now - 60 * SECOND, now - 50 * SECOND))
+    killed = killed._replace(stamp=f"{killed.stamp}@gone")
+    full.storage.write([samples.event("shop.pay 9", now - HOUR, entries=(killed, entries[1]))])
 
     found = risks(full)["visibility timeout"]
 
     assert found.severity == "serious"
     assert found.sentence == "shop.pay runs for up to 1 m 10 s, longer than the visibility timeout."
     assert "the visibility timeout is 1 m 00 s" in found.evidence
-    assert "1 of the newest 11 ran twice" in found.evidence
+    assert "1 of the newest 11 ran twice by it" in found.evidence
     assert "ran twice: shop.pay 10" in found.evidence
     assert "'visibility_timeout': 141" in found.advice
 
@@ -192,11 +197,18 @@ def test_workers_that_are_gone_and_queues_left_alone(full: FullResult) -> None:
     worker(full)
     storage.note_worker(Worker("x", "w2@a", now - HOUR, now - HOUR, now - HOUR))
     waits(full, "w", name="shop.mail", queue="archive")
+    waits(full, "other", name="shop.mail", queue="celery")
 
     found = risks(full)
 
-    assert found["workers gone"].sentence == "1 worker gone, with 0 orphans."
-    assert found["queue without a consumer"].sentence == "No living worker consumes archive."
+    gone = found["workers gone"]
+    assert (gone.sentence, gone.severity) == ("1 worker gone, with 0 orphans.", "notable")
+    assert "resend" not in gone.advice
+    assert found["queue without a consumer"].sentence == (
+        "No living worker consumes archive, as far as is known."
+    )
+    evidence = found["queue without a consumer"].evidence
+    assert evidence == ("1 task of the 2 looked at wait in archive",)
 
 
 def test_clocks_and_versions(full: FullResult) -> None:

@@ -1,4 +1,7 @@
-"""An explanation says no more than is known: each doubt is in its sentence and its confidence."""
+"""An explanation says no more than is known: each doubt is in its sentence and its confidence.
+
+Long because each doubt has a few lines.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.config import mark_of
 from fullresult.insight.explain.explain import explain
 from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
-from fullresult.record import FAILURE, STARTED, SUCCESS, Entry
+from fullresult.insight.queues import queues_of
+from fullresult.record import FAILURE, SCHEDULED_SENT, STARTED, SUCCESS, Entry
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
+from fullresult.record.stamps import Clock
 from fullresult.record.worker import Worker
 from fullresult.testing import samples
 
@@ -68,10 +74,22 @@ def worker(full: FullResult, worker_id: str, *, card: bool = True, **known: Any)
     return told
 
 
-def waiting(full: FullResult, task_id: str = "task", ago: timedelta = HOUR, **known: Any) -> str:
+def waiting(
+    full: FullResult,
+    task_id: str = "task",
+    ago: timedelta = HOUR,
+    broker: str | None = None,
+    **known: Any,
+) -> str:
+    """A task that was published that long ago, to this app's *broker* or another; "": not known."""
     at = full.storage.now() - ago
     told = {"queue": "celery", "name": "shop.pay", "state": "PENDING", "open": True, **known}
-    full.storage.write([samples.task(task_id, at, **told)])
+    record = samples.task(task_id, at, **told)
+    assert record.outcome is not None
+    moment = Clock(mark_of(full.settings.namespace if broker is None else broker)).moment()
+    stamp = f"{record.outcome.stamp[:25]}{moment.tail[14:]}"
+    outcome = record.outcome._replace(stamp=stamp if broker != "" else record.outcome.stamp)
+    full.storage.write([replace(record, outcome=outcome)])
     return task_id
 
 
@@ -94,7 +112,7 @@ def test_lost_is_likely_where_all_have_answered(full: FullResult) -> None:
 
     assert (found.verdict, found.confidence) == ("lost", "likely")
     assert found.sentence.startswith(
-        "It is lost: the queue is empty, and no worker has it. celery was purged, or "
+        "It is most likely lost: the queue is empty, and no worker that answers has it. Then "
     )
 
 
@@ -178,6 +196,7 @@ def test_a_later_task_of_another_priority_is_no_proof(full: FullResult) -> None:
 
 
 def test_who_has_what_was_taken_is_said_as_far_as_it_is_known(full: FullResult) -> None:
+    """A busy solo worker without FullResult has no card and answers nothing: it may have it."""
     worker(full, "w1", visibility_timeout=60.0)
     worker(full, "w9", visibility_timeout=9.0, namespace="another broker")
     waiting(full)
@@ -187,9 +206,11 @@ def test_who_has_what_was_taken_is_said_as_far_as_it_is_known(full: FullResult) 
         return why(full, Said(workers, ready=0, found=False, taken_at=taken, again_at=taken + 5))
 
     found = said(WorkersNow((ANSWER,)))
-    assert found.verdict == "taken by a worker that is gone"
-    assert "none that answers has it: that worker is gone." in found.sentence
-    assert found.confidence == "likely"
+    assert found.verdict == "taken and not acknowledged"
+    assert "that worker may be gone, or busy and without FullResult, or cut off" in found.sentence
+    assert found.confidence == "possible"
+    assert [each.partition(" until ")[0] for each in found.commands] == ["wait"]
+    assert found.commands[0].endswith(": sent again, it runs twice")
 
     found = said(WorkersNow((ANSWER,), strangers=("old@host",)))
     assert "none that answers has it: old@host may have it." in found.sentence
@@ -198,6 +219,204 @@ def test_who_has_what_was_taken_is_said_as_far_as_it_is_known(full: FullResult) 
     found = said(WorkersNow((), problem="the broker cannot be asked: no"))
     assert "none that answers has it: workers could not be asked." in found.sentence
     assert found.unknown == ("workers: the broker cannot be asked: no",)
+
+    now = full.storage.now()
+    worker(full, "w2", date_seen=now - SECOND, alive_until=now - SECOND / 2)
+    found = said(WorkersNow((ANSWER,)))
+    assert "most likely w2@host, gone since; else one that is busy and has no" in found.sentence
+    assert found.confidence == "likely"
+
+
+def test_a_worker_of_another_queue_or_of_later_is_not_said_to_have_taken_it(
+    full: FullResult,
+) -> None:
+    now = full.storage.now()
+    worker(full, "w1")
+    gone: dict[str, Any] = {"date_seen": now - SECOND, "alive_until": now - SECOND / 2}
+    worker(full, "other", queues=("mail",), **gone)
+    worker(full, "later", **{**gone, "date_started": now - 2 * SECOND})
+    worker(full, "abroad", namespace="another broker", **gone)
+    waiting(full)
+    taken = (now - MINUTE).timestamp()
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False, taken_at=taken))
+
+    assert "that worker may be gone" in found.sentence
+    assert found.confidence == "possible"
+
+
+# ---- revoked
+
+
+REVOKED_HERE = replace(ANSWER, revoked=frozenset({"task"}))
+
+
+def test_who_does_not_consume_its_queue_drops_nothing(full: FullResult) -> None:
+    worker(full, "w1", queues=("mail",))
+    waiting(full)
+    other = replace(REVOKED_HERE, queues=("mail",))
+
+    found = why(full, Said(WorkersNow((other,)), ready=1))
+
+    assert found.verdict == "nobody consumes its queue"
+    assert found.sentence.endswith(" It was revoked, too, as w1@host knows.")
+    assert not any("resend" in each for each in found.commands)
+
+
+@pytest.mark.parametrize("doubt", ["knows not", "mute", "stranger"])
+def test_a_worker_that_does_not_know_that_it_is_revoked_runs_it(
+    full: FullResult, doubt: str
+) -> None:
+    worker(full, "w1")
+    worker(full, "w2")
+    waiting(full)
+    second = replace(ANSWER, worker="w2@host", worker_id="w2")
+    told = {
+        "knows not": WorkersNow((REVOKED_HERE, second)),
+        "mute": WorkersNow((REVOKED_HERE,)),
+        "stranger": WorkersNow(
+            (REVOKED_HERE, replace(second, revoked=frozenset({"task"}))), strangers=("old@host",)
+        ),
+    }[doubt]
+
+    found = why(full, Said(told, ready=1))
+
+    may = {"knows not": "w2@host will", "mute": "w2@host may", "stranger": "old@host may"}[doubt]
+    assert found.sentence == (
+        f"It was revoked, and w1@host{' and w2@host' if doubt == 'stranger' else ''} will drop it "
+        f"when it comes, but {may} run it."
+    )
+    assert found.confidence == "possible"
+    assert found.commands == ("celery -A proj control revoke task",)
+
+
+# ---- what moves while it is looked for
+
+
+class Moves(Said):
+    """While it is asked, the task goes on."""
+
+    def __init__(self, full: FullResult, state: str, workers: WorkersNow, **queue: Any) -> None:
+        super().__init__(workers, **queue)
+        self._full, self._state = full, state
+
+    def ask(self, *given: Any, **options: Any) -> Now:
+        now = self._full.storage.now()
+        outcome = samples.outcome(self._state, now, worker="w1@host", date_started=now)
+        outcome = outcome._replace(stamp=f"{outcome.stamp}@w1")
+        self._full.storage.write([samples.event("task", now, outcome=outcome)])
+        return super().ask(*given, **options)
+
+
+@pytest.mark.parametrize(("state", "verdict"), [(STARTED, "running"), (SUCCESS, "succeeded")])
+@pytest.mark.parametrize("said", [{"ready": 0, "found": False}, {"ready": None}])
+def test_a_record_is_read_again_before_it_is_said_to_wait(
+    full: FullResult, state: str, verdict: str, said: dict[str, Any]
+) -> None:
+    worker(full, "w1")
+    waiting(full)
+    held = replace(ANSWER, held={"task": {"as": "running", "since": 0.0}})
+    workers = WorkersNow((held if state == STARTED else ANSWER,))
+
+    found = why(full, Moves(full, state, workers, **said))
+
+    assert found.verdict == verdict
+
+
+def test_a_run_that_its_worker_does_not_know_is_not_said_to_go_on(full: FullResult) -> None:
+    """As where the storage did not take its end: the record says STARTED for ever."""
+    worker(full, "w1")
+    now = full.storage.now()
+    started = samples.outcome(STARTED, now - HOUR, worker="w1@host", date_started=now - HOUR)
+    started = started._replace(stamp=f"{started.stamp}@w1")
+    full.storage.write([samples.event("task", now - HOUR, outcome=started)])
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False))
+
+    assert found.verdict == "end is not recorded"
+    assert found.sentence.startswith("w1@host began it at ")
+    assert found.sentence.endswith("does not run it any more: how it ended was not written, or not "
+                                   "yet.")  # fmt: skip
+    assert found.confidence == "possible"
+
+
+def test_what_a_sweeper_has_sent_waits_like_any_other(full: FullResult) -> None:
+    """Until a worker begins it, it is SCHEDULED_SENT."""
+    worker(full, "w1", queues=("mail",))
+    waiting(full, state=SCHEDULED_SENT)
+
+    found = why(full, Said(WorkersNow((replace(ANSWER, queues=("mail",)),)), ready=1))
+
+    assert found.verdict == "nobody consumes its queue"
+    assert full.queues(offline=True).queues[0].problem is not None
+
+
+# ---- its queue
+
+
+def test_the_pace_is_that_of_its_own_queue(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full, ago=MINUTE / 2)
+    now = full.storage.now()
+    for number in range(60):
+        other = samples.task(f"other{number}", now - SECOND, queue="mail", state=SUCCESS)
+        full.storage.write([replace(other, start=samples.start(now))])
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=7, found=True, ahead=6))
+
+    assert found.sentence.startswith("It waits in celery, with 6 messages before it")
+    assert "a second" not in found.sentence
+
+
+def test_what_has_expired_in_a_queue_of_rabbitmq_is_told(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full, expires=full.storage.now() - MINUTE)
+
+    found = why(full, Said(WorkersNow((ANSWER,)), ready=0, exists=True, consumers=1))
+
+    assert found.verdict == "lost"
+    assert "It expired at " in found.sentence
+    assert "RabbitMQ drops what expires in a queue, and tells nobody" in found.sentence
+
+
+def test_a_queue_that_the_broker_says_nobody_consumes(full: FullResult) -> None:
+    """A card says otherwise until its lease is over: the worker is cut off, or dead."""
+    worker(full, "w1")
+    waiting(full)
+
+    [celery] = queues_of(full.storage, full.settings, Said(WorkersNow(()), ready=1, consumers=0))[1]
+
+    assert celery.workers == ("w1@host",)
+    assert celery.problem == "No living worker consumes celery."
+
+
+@pytest.mark.parametrize("consumers", [0, 1, None])
+def test_that_no_worker_lives_is_certain_only_where_the_broker_says_so(
+    full: FullResult, consumers: int | None
+) -> None:
+    now = full.storage.now()
+    worker(full, "w1", date_seen=now - MINUTE, alive_until=now - SECOND)
+    waiting(full)
+
+    found = why(full, Said(WorkersNow(()), ready=1, consumers=consumers))
+
+    assert found.verdict == "no worker"
+    expected = {0: "certain", 1: "possible", None: "likely"}
+    assert found.confidence == expected[consumers]
+    doubt = ", but 1 consumer of celery may be a worker without FullResult."
+    assert found.sentence.endswith(doubt) is (consumers == 1)
+
+
+def test_a_queue_that_is_not_there_is_only_likely_to_have_been(full: FullResult) -> None:
+    worker(full, "w1")
+    waiting(full)
+
+    found = why(full, Said(WorkersNow((ANSWER,)), exists=False))
+    assert (found.verdict, found.confidence) == ("queue is gone", "likely")
+
+    found = why(full, Said(WorkersNow(()), exists=False))
+    assert found.confidence == "possible"
+    assert found.sentence.endswith(", or w1@host may have taken it before.")
 
 
 def test_it_is_delivered_again_by_the_timeout_of_workers_of_its_own_broker(
@@ -221,7 +440,7 @@ def test_a_timeout_beyond_all_dates_is_not_told(full: FullResult) -> None:
 
     found = why(full, Said(WorkersNow((ANSWER,)), ready=0, found=False, taken_at=taken))
 
-    assert found.verdict == "taken by a worker that is gone"
+    assert found.verdict == "taken and not acknowledged"
     assert "delivers it again" not in found.sentence
 
 
@@ -244,8 +463,8 @@ def test_that_nobody_consumed_its_queue_is_said_if_all_workers_are_known(full: F
     found = late(full)
 
     assert found is not None
-    assert " of it without a consumer of celery" in found.sentence
-    assert found.confidence == "certain"
+    assert " of it without a known consumer of celery" in found.sentence
+    assert found.confidence == "likely"
 
 
 def test_a_worker_without_a_card_may_have_consumed_its_queue(full: FullResult) -> None:
@@ -256,7 +475,7 @@ def test_a_worker_without_a_card_may_have_consumed_its_queue(full: FullResult) -
     found = late(full)
 
     assert found is not None
-    assert "without a consumer" not in found.sentence
+    assert "without a known consumer" not in found.sentence
     assert found.confidence == "likely"
 
 
@@ -266,7 +485,7 @@ def test_workers_of_a_month_ago_are_forgotten(full: FullResult) -> None:
     found = late(full, timedelta(days=40))
 
     assert found is not None
-    assert "without a consumer" not in found.sentence
+    assert "without a known consumer" not in found.sentence
 
 
 def running_before(full: FullResult, task_id: str) -> None:
@@ -314,7 +533,7 @@ def test_a_worker_that_was_gone_after_its_run_did_not_break_it_off(full: FullRes
         assert finding is not None
         return finding.sentence
 
-    assert " after it had ended; the broker gave it to w2@host " in told(
+    assert " after it had ended; it was begun by w2@host " in told(
         run(40 * MINUTE, "w1@host", 5 * MINUTE)
     )
 

@@ -103,7 +103,7 @@ def test_who_would_discard_them_and_who_still_runs_their_release_is_said(full: F
         "2 tasks ended in the release 4.1, which 1 of 2 living workers still run.",
     ]
     assert warnings_of(full.storage, full.settings, failed(1), "fast")[0] == (
-        "No living worker consumes fast."
+        "No living worker consumes fast, as far as is known."
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from celery import Celery
 
 from fullresult.config import Settings, is_recorded
 from fullresult.insight.check.findings import Finding, Findings, Level
 from fullresult.insight.check.rules import Broken, Rules
-from fullresult.insight.check.uses import Tally, Use, of_links, of_message
+from fullresult.insight.check.uses import Tally, Use, Values, of_links, of_message
 from fullresult.insight.fleet import lives_of
 from fullresult.insight.periodic import Periodic, SchedulerError, is_enabled
 from fullresult.insight.words import count_of
@@ -26,8 +26,6 @@ _NEAR = 10
 """Records that are looked at for one that calls its task in a certain way."""
 _MOST = 20_000
 """Uses that are told apart."""
-Values = tuple[Any, Any] | None
-"""The arguments of a task, if they are known."""
 
 
 class Check:
@@ -163,8 +161,8 @@ class Check:
 
     def _add_links(self, uses: dict[Use, Tally], record: TaskRecord) -> None:
         shape = Shape.of(record)
-        for use in of_links(record):
-            self._tally(uses, use, shape, None)
+        for use, values in of_links(record):
+            self._tally(uses, use, shape, None if record.redacted else values)
 
     def _look_at_periodic(self) -> None:
         try:
@@ -180,7 +178,8 @@ class Check:
             shown = queue if isinstance(queue, str) else None
             use = Use("periodic entry", entry.task, (len(entry.args or ()),), keywords, shown,
                       caller=entry.name)  # fmt: skip
-            self._judge({use: Tally(count=1)}, "error")
+            known = [*(entry.args or ())], dict(entry.kwargs or {})
+            self._judge({use: Tally(count=1, samples=(known,))}, "error")
 
     # ---- findings
 
@@ -193,6 +192,9 @@ class Check:
     def _sampled(self, use: Use, tally: Tally, query: TaskQuery) -> Tally:
         """*tally* with the values of some of its messages, if a model validates them."""
         if tally.example is None or use.positional is None or not self._rules.validates(use):
+            return tally
+        if use.how != "message":
+            self._hidden += 0 if tally.samples else tally.count
             return tally
         if len(tally.samples) >= min(self._values, tally.count):
             return tally

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ class Rules:
     def validates(self, use: Use) -> bool:
         """True if the task has models for the values of its messages."""
         task = self._tasks.get(use.name)
-        return use.how == "message" and task is not None and pydantic_wrapper_of(task) is not None
+        return task is not None and pydantic_wrapper_of(task) is not None
 
     def _unregistered(self, use: Use) -> Broken:
         near = get_close_matches(use.name, self._names, 1, 0.5)
@@ -88,13 +88,13 @@ class Rules:
     def _of_values(self, task: Task, use: Use, tally: Tally) -> Iterator[Broken]:
         """The samples' values, by the models of a task with `pydantic=True`."""
         wrapper = pydantic_wrapper_of(task)
-        if wrapper is None or use.how != "message":
+        if wrapper is None or use.positional is None:
             return
         refused: dict[str, str] = {}
         for args, kwargs in tally.samples:
-            refused = {**dict(_invalid(wrapper, args, kwargs)), **refused}
+            refused = {**_refused(wrapper, use.positional, args, kwargs), **refused}
         for name, error in refused.items():
-            said = f"the value of `{name}` does not validate: {error}"
+            said = _said(use, f"the value of `{name}` does not validate: {error}")
             heal = f"have the model of `{name}` take what such tasks have"
             yield Broken("FR004", "error", task.name, said, heal, place_of(task))
 
@@ -138,25 +138,50 @@ def _said(use: Use, problem: str) -> str:
     )
 
 
-def _invalid(wrapper: Any, args: Any, kwargs: Any) -> Iterator[tuple[str, str]]:
-    """The arguments that their models refuse, and why."""
+_UNKNOWN = object()
+"""An argument that what comes before a task gives it: nobody knows its value yet."""
+
+
+def _refused(
+    wrapper: Any, numbers: tuple[int, ...], args: Sequence[Any], kwargs: Any
+) -> dict[str, str]:
+    """The arguments that their models refuse, however many are put before them."""
+    found: dict[str, str] = {}
+    for number in numbers:
+        before = [_UNKNOWN] * (number - len(args))
+        refused = _invalid(wrapper, [*before, *args], kwargs)
+        if refused is None:
+            continue  # it does not bind so
+        found = dict(refused)
+        if not found:
+            break
+    return found
+
+
+def _invalid(wrapper: Any, args: Any, kwargs: Any) -> list[tuple[str, str]] | None:
+    """The arguments that their models refuse, and why; None if they do not bind."""
+    import inspect
+
+    try:
+        bound = inspect.signature(wrapper).bind(*args, **kwargs)
+    except TypeError:
+        return None  # or it was changed since it was counted
+    return [*_errors(wrapper, bound.arguments)]
+
+
+def _errors(wrapper: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     import inspect
     import typing
 
     from pydantic import BaseModel, ValidationError
 
-    function = inspect.unwrap(wrapper)
     try:
-        bound = inspect.signature(wrapper).bind(*args, **kwargs)
-    except TypeError:
-        return  # it was changed since it was counted
-    try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(inspect.unwrap(wrapper))
     except (NameError, TypeError, AttributeError):
         hints = {}
-    for name, value in bound.arguments.items():
+    for name, value in arguments.items():
         for kind in _models(hints.get(name), BaseModel):
-            if value is None:
+            if value is None or value is _UNKNOWN:
                 continue
             try:
                 kind.model_validate(value)

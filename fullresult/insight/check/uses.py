@@ -35,6 +35,11 @@ class Use(NamedTuple):
     """The task whose message has it."""
 
 
+Values = tuple[Any, Any] | None
+"""The arguments of a call, without those that what comes before it gives; None: not known."""
+Called = tuple[Use, Values]
+
+
 @dataclass
 class Tally:
     """Who calls a task in one way."""
@@ -71,7 +76,7 @@ def of_message(shape: Shape) -> Use:
     )
 
 
-def of_links(record: TaskRecord) -> Iterator[Use]:
+def of_links(record: TaskRecord) -> Iterator[Called]:
     """How the tasks are called that the message of *record* carries."""
     name, embed = record.name, record.embed
     for how, part, prefix in (("link", "callbacks", (1,)), ("errback", "errbacks", (1, 3))):
@@ -83,7 +88,7 @@ def of_links(record: TaskRecord) -> Iterator[Use]:
     yield from _of_arguments(record)
 
 
-def _of_arguments(record: TaskRecord) -> Iterator[Use]:
+def _of_arguments(record: TaskRecord) -> Iterator[Called]:
     """The calls that Celery's own tasks have in their arguments."""
     kwargs = record.kwargs
     if record.name in _EACH and isinstance(kwargs, Mapping):
@@ -93,20 +98,22 @@ def _of_arguments(record: TaskRecord) -> Iterator[Use]:
         yield from _of_group(inside, (0,), record.name, 0)
 
 
-def _of_items(kwargs: Mapping[str, Any], name: str, caller: str | None) -> Iterator[Use]:
+def _of_items(kwargs: Mapping[str, Any], name: str, caller: str | None) -> Iterator[Called]:
     inner, items = kwargs.get("task"), kwargs.get("it")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("task"), str):
         return
-    sizes = {1}
+    known = [*_list(items)[:_ITEMS]]
+    first: dict[int, Values] = {1: ([known[0]], {}) if known else None}
     if _EACH[name]:
-        sizes = {len(item) for item in _list(items)[:_ITEMS] if isinstance(item, (list, tuple))}
-    for size in sorted(sizes):
-        yield Use("item", inner["task"], (size,), (), caller=caller)
+        several = [list(item) for item in known if isinstance(item, (list, tuple))]
+        first = {len(item): (item, {}) for item in reversed(several)}
+    for size, values in sorted(first.items()):
+        yield Use("item", inner["task"], (size,), (), caller=caller), values
 
 
 def _of_signature(
     signature: Any, how: str, prefix: tuple[int, ...], caller: str | None, depth: int
-) -> Iterator[Use]:
+) -> Iterator[Called]:
     """*prefix*: the numbers of arguments that come before its own."""
     if not isinstance(signature, Mapping) or depth > _DEEPEST:
         return
@@ -119,7 +126,7 @@ def _of_signature(
     elif name in _EACH:
         yield from _of_items(kwargs, name, caller)
     else:
-        yield _own(signature, how, before, caller)
+        yield _own(signature, how, before, caller), _values(signature)
     options = signature.get("options")
     yield from _of_options(options if isinstance(options, Mapping) else {}, caller, depth + 1)
 
@@ -137,7 +144,13 @@ def _own(
     return Use(how, str(signature["task"]), numbers, keywords, queue=shown, caller=caller)
 
 
-def _of_options(options: Mapping[str, Any], caller: str | None, depth: int) -> Iterator[Use]:
+def _values(signature: Mapping[str, Any]) -> Values:
+    args, kwargs = signature.get("args") or [], signature.get("kwargs") or {}
+    known = isinstance(args, (list, tuple)) and isinstance(kwargs, Mapping)
+    return ([*args], dict(kwargs)) if known else None
+
+
+def _of_options(options: Mapping[str, Any], caller: str | None, depth: int) -> Iterator[Called]:
     for how, part, prefix in (("link", "link", (1,)), ("errback", "link_error", (1, 3))):
         for signature in _list(options.get(part)):
             yield from _of_signature(signature, how, prefix, caller, depth)
@@ -148,7 +161,7 @@ def _of_options(options: Mapping[str, Any], caller: str | None, depth: int) -> I
 
 def _of_group(
     signature: Mapping[str, Any], before: tuple[int, ...], caller: str | None, depth: int
-) -> Iterator[Use]:
+) -> Iterator[Called]:
     """The members of a group, the steps of a chain, the header and the body of a chord."""
     kwargs = signature.get("kwargs") or {}
     if not isinstance(kwargs, Mapping):

@@ -14,10 +14,10 @@ from fullresult.insight.fleet import Fleet, Life, lives_of
 from fullresult.insight.live import Now
 from fullresult.insight.statistics import Percentiles
 from fullresult.insight.tally import percentiles
-from fullresult.record import PENDING, TaskRecord
+from fullresult.record import PENDING, RETRY, SCHEDULED_SENT, TaskRecord
 from fullresult.record.card import options_in
 from fullresult.record.sample import Sample
-from fullresult.storage import CardStorage, StatisticsStorage, Storage, TaskQuery
+from fullresult.storage import CardStorage, StatisticsStorage, Storage, TaskQuery, WorkerStorage
 
 if TYPE_CHECKING:
     from fullresult.insight.periodic import PeriodicTask
@@ -83,6 +83,18 @@ class Patient:
             if life.card is not None and not life.worker.is_gone(self.now)
         )
 
+    def lived(self, worker_id: str | None, when: datetime) -> bool:
+        """True if that worker was heard of after this time."""
+        seen = self._seen.get(worker_id or "")
+        return seen is not None and seen > when
+
+    @cached_property
+    def _seen(self) -> dict[str, datetime]:
+        storage = self.storage
+        if not isinstance(storage, WorkerStorage):
+            return {}
+        return {each.worker_id: each.date_seen for each in storage.find_workers()}
+
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
         """The options of each task that a living worker knows, by name."""
@@ -116,7 +128,9 @@ class Patient:
     @cached_property
     def waiting(self) -> list[TaskRecord]:
         """The tasks that wait on the broker, the oldest first."""
-        query = TaskQuery(open=True, state=PENDING, order="oldest", limit=_OPEN)
+        query = TaskQuery(
+            open=True, state=(PENDING, RETRY, SCHEDULED_SENT), order="oldest", limit=_OPEN
+        )
         return self.storage.find(query)
 
     def newest(self, name: str) -> list[TaskRecord]:

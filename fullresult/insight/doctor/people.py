@@ -29,26 +29,42 @@ def gone_workers(patient: Patient) -> Iterator[Risk]:
         f"{count_of(len(each.running))}"
         for each in gone[:5]
     ]
+    if not fleet.orphans:
+        yield Risk(
+            "workers gone",
+            "notable",
+            f"{count_of(fleet.gone, 'worker')} gone, with 0 orphans.",
+            tuple(told),
+            "They were killed or are cut off, and ran nothing that is known; what waits has fewer "
+            "workers.",
+            "start as many as are missing; celery -A proj fullresult workers names them",
+        )
+        return
     yield Risk(
         "workers gone",
-        "serious" if fleet.orphans else "notable",
+        "serious",
         f"{count_of(fleet.gone, 'worker')} gone, with {count_of(fleet.orphans, 'orphan')}.",
         tuple(told),
-        "They were killed or are cut off; what they ran is lost unless it is acknowledged late.",
-        "celery -A proj fullresult orphans, and resend --orphans",
+        "They were killed or are cut off; what they ran is lost unless it is acknowledged late, or "
+        "they live on without the storage.",
+        "celery -A proj fullresult orphans; then resend --orphans, which has run twice what the "
+        "broker delivers again",
     )
 
 
 def unconsumed(patient: Patient) -> Iterator[Risk]:
-    for sentence in left_alone(patient.storage, patient.settings, patient.waiting):
-        yield Risk(
-            "queue without a consumer",
-            "serious",
-            sentence,
-            (f"{count_of(len(patient.waiting))} wait, the oldest ones looked at",),
-            "What is sent there is never run.",
-            "a worker with -Q, or the right queue in task_routes; then resend --queue",
-        )
+    waiting = Counter(record.queue for record in patient.waiting if record.queue)
+    for queue, number in sorted(waiting.items()):
+        mine = [record for record in patient.waiting if record.queue == queue][:1]
+        for sentence in left_alone(patient.storage, patient.settings, mine):
+            yield Risk(
+                "queue without a consumer",
+                "serious",
+                sentence,
+                (f"{count_of(number)} of the {len(patient.waiting)} looked at wait in {queue}",),
+                "What is sent there is not run until a worker consumes it.",
+                "a worker with -Q, or the right queue in task_routes",
+            )
 
 
 def strangers(patient: Patient) -> Iterator[Risk]:
@@ -98,7 +114,7 @@ def periodic(patient: Patient) -> Iterator[Risk]:
             f"The periodic task {entry.name} should have been sent {span(late.total_seconds())} "
             "ago.",
             (f"{entry.task}, {entry.schedule}; last sent at {last}",),
-            "Beat does not run, or runs with another plan.",
+            "Beat does not run, or runs with another plan, or what it sends is not recorded.",
             "celery -A proj beat; fullresult trigger sends it once",
         )
 

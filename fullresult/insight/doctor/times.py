@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from fullresult.insight.doctor.patient import Patient
 from fullresult.insight.doctor.risk import Risk
+from fullresult.insight.explain.history import by_timeout
 from fullresult.insight.words import count_of, span
-from fullresult.record import STARTED, TaskRecord
+from fullresult.record import STARTED, Execution, TaskRecord
 
 _LONG = 3600.0
 """Seconds of a run that should have had a limit."""
@@ -26,7 +27,7 @@ def runs_beyond_timeout(patient: Patient) -> Iterator[Risk]:
         if longest <= timeout or not patient.is_late(name):
             continue
         newest = patient.newest(name)
-        twice = [record for record in newest if _ran_twice(record)]
+        twice = [record for record in newest if _ran_twice(patient, record, timeout)]
         runs = count_of(len(patient.runs[name]), "run")
         evidence = [
             f"99 of 100 runs of {name} end within {span(longest)}"
@@ -34,7 +35,7 @@ def runs_beyond_timeout(patient: Patient) -> Iterator[Risk]:
             else f"the longest of {runs} of {name} took {span(longest)}"
         ]
         evidence.append(f"the visibility timeout is {span(timeout)}")
-        evidence.append(f"{len(twice)} of the newest {len(newest)} ran twice")
+        evidence.append(f"{len(twice)} of the newest {len(newest)} ran twice by it")
         evidence += [f"ran twice: {record.task_id}" for record in twice[:3]]
         yield Risk(
             "visibility timeout",
@@ -48,8 +49,18 @@ def runs_beyond_timeout(patient: Patient) -> Iterator[Risk]:
         )
 
 
-def _ran_twice(record: TaskRecord) -> bool:
-    return any(a.retries == b.retries for a, b in pairwise(record.executions))
+def _ran_twice(patient: Patient, record: TaskRecord, timeout: float) -> bool:
+    """True if a run went on when the next began: of a worker that was killed, none does."""
+    return any(
+        a.retries == b.retries and by_timeout(a, b, timeout) and _went_on(patient, a, b)
+        for a, b in pairwise(record.executions)
+    )
+
+
+def _went_on(patient: Patient, first: Execution, second: Execution) -> bool:
+    if first.date_done is not None or second.date_started is None:
+        return first.date_done is not None
+    return patient.lived(first.worker_id, second.date_started)
 
 
 def etas_beyond_timeout(patient: Patient) -> Iterator[Risk]:
@@ -99,7 +110,7 @@ def no_time_limit(patient: Patient) -> Iterator[Risk]:
             continue
         usual = patient.of_runs(name)
         than = f"; half of its runs end within {span(usual.p50)}" if usual else ""
-        how = "runs since" if still > ended else "ran for"
+        how = "is STARTED for" if still > ended else "ran for"
         yield Risk(
             "no time limit",
             "notable",
@@ -160,7 +171,7 @@ def chords_beyond_expiry(patient: Patient) -> Iterator[Risk]:
             f"{first.name} ({first.task_id}) of the group {first.group_id} waits for {age}",
             f"result_expires is {span(expires.total_seconds())}",
         ),
-        "The backend forgets how many members have ended, and the chord's body is never sent.",
+        "A backend such as Redis forgets then how many members ended, and never sends the body.",
         "result_expires longer than the longest chord",
     )
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 
-from fullresult.config import Settings
-from fullresult.insight.explain.explanation import Confidence, Evidence, at
+from fullresult.config import Settings, mark_of
+from fullresult.insight.explain.explanation import Confidence, Evidence, Explanation, Finding, at
 from fullresult.insight.explain.reading import Reading
 from fullresult.insight.fleet import Life, in_force
 from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
-from fullresult.record import FINISHED, SCHEDULED, TaskRecord
+from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord
 from fullresult.record.card import Card
 from fullresult.record.schedule import Schedule
+from fullresult.record.stamps import mark_in
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,14 @@ class Case:
     def is_waiting(self) -> bool:
         """True if it was published, or is to be tried again, and no run of it is known to go on."""
         record = self.record
-        return record is not None and record.state in ("PENDING", "RETRY")
-
-    @property
-    def is_open(self) -> bool:
-        record = self.record
-        return record is not None and record.state not in (*FINISHED, SCHEDULED, "SCHEDULED_SENT")
+        return is_open(record) and record is not None and record.state in _WAITING
 
     @property
     def published(self) -> datetime | None:
         """When it was last given to the broker, as far as is known."""
         if self.record is None:
             return None
-        again = self.record.state == "RETRY" or self.record.retries > 0
+        again = self.record.state in ("RETRY", SCHEDULED_SENT) or self.record.retries > 0
         first = self.record.date_published or self.record.date_created
         return self.record.date_updated if again else first
 
@@ -71,6 +67,20 @@ class Case:
         """Since when a worker may begin it: it was given to the broker, and its ETA is over."""
         due = self.record.outcome.stale_from if self.record and self.record.outcome else None
         return max(filter(None, (self.published, due)), default=None)
+
+    # ---- its broker
+
+    @cached_property
+    def home(self) -> str | None:
+        """The broker to which it was given last, as its publisher names it.
+
+        None if that is not known; "" for another one than this app's, of which no worker tells.
+        """
+        record = self.record
+        mark = mark_in(record.outcome.stamp) if record and record.outcome else ""
+        cards = (life.card.namespace for life in self.lives if life.card)
+        known = (self.settings.namespace, *cards)
+        return next((each for each in known if mark_of(each) == mark), "") if mark else None
 
     # ---- workers
 
@@ -100,6 +110,10 @@ class Case:
                 return answer.queues
         return life.card.queues if life.card else ()
 
+    def could_take(self, life: Life) -> bool:
+        """True if nothing says that this worker does not consume its queue."""
+        return self.queue is None or life.card is None or self.queue in life.card.queues
+
     @cached_property
     def consumed(self) -> tuple[str, ...]:
         """All queues that a living worker consumes."""
@@ -119,7 +133,29 @@ class Case:
             return None
         return next((each for each in self.live.queues if each.name == self.queue), None)
 
+    @property
+    def broker_has_it(self) -> bool:
+        """True if this app's broker has it in its queue, or gave it to a worker."""
+        queue = self.queue_now
+        return queue is not None and bool(queue.found or queue.taken_at is not None)
+
     # ---- words
+
+    def explanation(self, found: Sequence[Finding], *, known: bool) -> Explanation:
+        """What was found as one answer, the first as its verdict."""
+        first = found[0]
+        return Explanation(
+            task_id=self.task_id,
+            at=self.now,
+            known=known,
+            verdict=first.verdict,
+            sentence=first.sentence,
+            confidence=first.confidence,
+            evidence=first.evidence,
+            commands=first.commands,
+            also=tuple(found[1:]),
+            unknown=self.unknown,
+        )
 
     def at(self, when: datetime) -> str:
         return at(when, self.now)
@@ -151,6 +187,17 @@ class Case:
     def of_answer(self, answer: Answer, said: str) -> Evidence:
         when = from_epoch(answer.at) if answer.at else None
         return Evidence(f"worker {answer.worker}", when, said)
+
+
+_WAITING = ("PENDING", "RETRY", SCHEDULED_SENT)
+
+
+def is_open(record: TaskRecord | None) -> bool:
+    """True if something may still be going on with it outside the storage."""
+    if record is None or record.state in (*FINISHED, SCHEDULED):
+        return False
+    went_on = record.state == SCHEDULED_SENT and record.outcome and not record.outcome.open
+    return not went_on  # under a new id
 
 
 def expected(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[Life, ...]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fullresult.insight.explain.case import Case
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, names, word
+from fullresult.insight.explain.explanation import (
+    COMMAND,
+    Evidence,
+    Finding,
+    names,
+    resend,
+    word,
+)
 from fullresult.insight.fleet import Life
 from fullresult.insight.timeline import waited
 from fullresult.insight.words import brief, count_of, span
@@ -39,17 +46,20 @@ def without_a_start(case: Case) -> Finding | None:
         return None
     failed = _first_failure(case, record)
     sentence = "It never ran: a step before it failed"
-    if failed is None:
-        sentence += "; or else it was imported, or its worker was not recorded"
+    if record.state != NOT_RUN and failed is None:
+        sentence = (
+            "Nothing is known of a run of it: a step before it may have failed, or it was "
+            "imported, or its worker was not recorded"
+        )
     commands: tuple[str, ...] = ()
     if failed is not None:
         sentence += f", {failed.name} ({failed.task_id}), with {_error(failed)}"
-        commands = (f"{COMMAND}resend {word(failed.task_id)}",)
+        commands = (resend(failed.task_id),)
     said = f"{record.state} with {_error(record)}, without a message and without a run"
     return Finding(
         "step before it failed",
         f"{sentence}.",
-        "certain" if failed else "possible",
+        "certain" if failed or record.state == NOT_RUN else "possible",
         (case.of_record(said, record.date_done),),
         commands,
     )
@@ -57,7 +67,7 @@ def without_a_start(case: Case) -> Finding | None:
 
 def _first_failure(case: Case, record: TaskRecord) -> TaskRecord | None:
     found = case.reading.naming(record.task_id)
-    return found[0] if found else None
+    return found[0] if found and found[0].state == FAILURE else None
 
 
 def not_registered(case: Case) -> Finding | None:
@@ -73,7 +83,7 @@ def not_registered(case: Case) -> Finding | None:
         known = [f"{each.worker.name}{_of(each)}" for each in knowing]
         sentence += f"; {names(known)} {'knows' if len(known) == 1 else 'know'} it"
     elif case.living and all(life.names_id for life in case.living):
-        sentence += "; no worker that lives knows it"
+        sentence += "; no living worker with a card knows it"
     return Finding(
         "not registered",
         f"{sentence}.",
@@ -81,7 +91,7 @@ def not_registered(case: Case) -> Finding | None:
             case.of_record(f"FAILURE: {_error(record)}", record.date_done),
             *map(case.of_card, knowing),
         ),
-        commands=(f"{COMMAND}check", f"{COMMAND}resend {word(case.task_id)}"),
+        commands=(f"{COMMAND}check", resend(case.task_id)),
     )
 
 
@@ -152,7 +162,7 @@ def revoked(case: Case) -> Finding | None:
         how,
         f"It was {how}{by}{where}{ended}.",
         evidence=tuple(evidence),
-        commands=(f"{COMMAND}resend {word(case.task_id)}",),
+        commands=(resend(case.task_id, "if it should run after all"),),
     )
 
 
@@ -161,7 +171,8 @@ def _expired(case: Case, record: TaskRecord) -> Finding:
     done, published = record.date_done, record.date_published or record.date_created
     if record.expires and done:
         before = max((done - record.expires).total_seconds(), 0)
-        sentence = f"It expired {span(before)} before {record.worker or 'a worker'} got it"
+        who = record.worker or "a worker"
+        sentence = f"It expired {span(before)} before {who} was to begin it"
     if done:
         sentence += f": it waited {span((done - published).total_seconds())}"
         usual = case.reading.median_wait(record)
@@ -172,7 +183,7 @@ def _expired(case: Case, record: TaskRecord) -> Finding:
         "expired",
         f"{sentence}.",
         evidence=(case.of_record(f"REVOKED: {said}", done),),
-        commands=(f"{COMMAND}resend {word(case.task_id)}",),
+        commands=(resend(case.task_id),),
     )
 
 
@@ -182,9 +193,10 @@ def unsent(case: Case) -> Finding | None:
         return None
     return Finding(
         "never sent",
-        f"The broker did not take it: {_error(record)}. Its publisher was told so.",
+        f"Its publish failed: {_error(record)}. Its publisher was told so, and no start of it is "
+        "recorded.",
         evidence=(case.of_record("UNSENT", record.date_updated),),
-        commands=(f"{COMMAND}resend {word(case.task_id)}",),
+        commands=(resend(case.task_id, "if its publisher did not send another instead"),),
     )
 
 
@@ -204,11 +216,13 @@ def ended(case: Case) -> Finding | None:
     if record.state == FAILURE:
         attempt = f"attempt {record.retries + 1}" if record.executions else "it"
         sentence = f"It failed: {attempt}{where} ended{when}{after} with {_error(record)}."
-        commands = (f"{COMMAND}show {word(case.task_id)}", f"{COMMAND}resend {word(case.task_id)}")
+        commands = (f"{COMMAND}show {word(case.task_id)}", resend(case.task_id))
         return Finding("failed", sentence, evidence=evidence, commands=commands)
-    did = "gave it up" if record.state == IGNORED else "refused it"
     why = f" ({_error(record)})" if record.exception_type else ""
-    sentence = f"{record.worker or 'Its worker'} {did}{when}{why}; nothing more is to come."
+    then = "has it ignored: it has no result" if record.state == IGNORED else "rejected it"
+    sentence = f"{record.worker or 'Its worker'} {then}{when}{why}."
+    if record.state == REJECTED and record.executions:
+        sentence += " If it asked to be queued anew and is acknowledged late, it comes again."
     return Finding(record.state.lower(), sentence, evidence=evidence)
 
 
@@ -229,7 +243,7 @@ def late(case: Case) -> Finding | None:
     idle = _without_consumer(case, record.queue, began, first)
     parts, evidence = [], [case.of_record(f"published {case.at(began)}, begun {case.at(first)}")]
     if idle:
-        parts.append(f"{span(idle)} of it without a consumer of {record.queue}")
+        parts.append(f"{span(idle)} of it without a known consumer of {record.queue}")
     if rest := _behind(case, record, began + timedelta(seconds=idle), first):
         parts.append(rest)
     usually = f"; half of the tasks of this name wait {span(usual)} at most" if usual else ""
@@ -237,7 +251,7 @@ def late(case: Case) -> Finding | None:
     return Finding(
         "late",
         f"It waited {span(seconds)}{told}{usually}.",
-        "certain" if parts else "likely",
+        "likely",
         tuple(evidence),
     )
 
@@ -275,18 +289,32 @@ def _end(case: Case, life: Life) -> datetime:
 
 
 def _behind(case: Case, record: TaskRecord, since: datetime, until: datetime) -> str | None:
-    """The runs on its worker that it waited behind."""
-    if record.worker is None or (until - since).total_seconds() < 1:
+    """For how long its worker had no process free, and the runs that had them."""
+    life = _life(case, record)
+    size = life.card.processes if life and life.card else None
+    if record.worker is None or not size or (until - since).total_seconds() < 1:
         return None
     ran = case.reading.ran_on(record.worker, since, until)
-    others = [each for each in ran if each.task_id != record.task_id]
-    life = _life(case, record)
-    if not others or len(others) < ((life and life.card and life.card.processes) or 1):
-        return None  # a process was free
+    others = [each for each in ran if each.task_id != record.task_id and each.date_started]
+    busy = _full(others, size, since, until)
+    if busy < 1:
+        return None
     longest = max(others, key=lambda each: each.runtime or 0)
     took = f", the longest {longest.name} with {span(longest.runtime)}" if longest.runtime else ""
-    waited_for = span((until - since).total_seconds())
-    return f"{waited_for} behind {count_of(len(others), 'run')} on {record.worker}{took}"
+    return f"{span(busy)} behind {count_of(len(others), 'run')} on {record.worker}{took}"
+
+
+def _full(runs: list[TaskRecord], size: int, since: datetime, until: datetime) -> float:
+    """Seconds between two times in which at least *size* of *runs* went on."""
+    turns: list[tuple[datetime, int]] = []
+    for each in runs:
+        began = each.date_started or until
+        turns += [(max(began, since), 1), (min(each.date_done or until, until), -1)]
+    going, reached, full = 0, since, 0.0
+    for when, step in sorted(turns):
+        full += (when - reached).total_seconds() if going >= size else 0.0
+        going, reached = going + step, when
+    return full
 
 
 def _is(record: TaskRecord, error: str) -> bool:

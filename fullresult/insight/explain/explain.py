@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from fullresult.config import Settings
 from fullresult.insight.explain import (
+    brokers,
     ended,
     history,
     on_the_broker,
     on_workers,
+    runs,
     waits_in_storage,
     workflow,
 )
-from fullresult.insight.explain.case import Case, expected, unheard
+from fullresult.insight.explain.case import Case, expected, is_open, unheard
 from fullresult.insight.explain.explanation import Explanation, Finding
+from fullresult.insight.explain.in_time import in_time
 from fullresult.insight.explain.reading import Reading
 from fullresult.insight.fleet import Life, lives_of
 from fullresult.insight.live import Live, Now, WorkersNow
 from fullresult.insight.overdue import schedules_of
-from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord, encoding
+from fullresult.record import TaskRecord, encoding
 from fullresult.storage import Storage, WorkerStorage
 
 Rule = Callable[[Case], Finding | None]
@@ -38,8 +42,9 @@ RULES: tuple[Rule, ...] = (
     waits_in_storage.not_sent,
     on_workers.held,
     on_workers.will_be_dropped,
+    brokers.published_elsewhere,
     on_workers.no_worker,
-    on_workers.elsewhere,
+    brokers.elsewhere,
     on_the_broker.gone,
     on_the_broker.delayed,
     on_workers.silent,
@@ -47,8 +52,9 @@ RULES: tuple[Rule, ...] = (
     on_the_broker.waits_in_queue,
     on_the_broker.taken,
     on_the_broker.lost,
-    on_workers.interrupted,
-    on_workers.runs,
+    runs.interrupted,
+    runs.forgotten,
+    runs.runs,
     on_the_broker.waits,
     ended.ended,
     history.ran_twice,
@@ -61,49 +67,57 @@ _BY_EXCLUSION: tuple[Rule, ...] = (
     on_workers.silent,
     on_the_broker.taken,
     on_the_broker.lost,
-    on_workers.interrupted,
-    on_workers.runs,
+    runs.interrupted,
+    runs.forgotten,
+    runs.runs,
     on_the_broker.waits,
 )
 """Rules that hold only if nothing before them says where the task is."""
-_DECISIVE: tuple[Rule, ...] = (waits_in_storage.not_due, on_workers.held, on_the_broker.delayed)
+_DECISIVE: tuple[Rule, ...] = (
+    waits_in_storage.not_due,
+    on_workers.held,
+    brokers.published_elsewhere,
+    on_the_broker.delayed,
+)
 """Rules after which it is known where the task is."""
 _PLACES = frozenset(RULES[RULES.index(on_workers.held) : RULES.index(ended.ended)])
 _QUICK = 0.7
 """Seconds: if the answers took longer, they are not asked for twice."""
-_SETTLED = frozenset({*FINISHED, SCHEDULED, SCHEDULED_SENT})
 
 
 def explain(
     storage: Storage, settings: Settings, task_id: str, live: Live | None = None
 ) -> Explanation:
-    """Why the task is as it is. Without *live*, from the storage alone. Raises `StorageError`."""
+    """Why the task is as it is. Without *live*, from the storage alone. Raises `StorageError`.
+
+    If the storage does not answer within 1.9 s, that is said, and what workers say.
+    """
+    key = encoding.key(task_id)
+    return in_time(storage, settings, key, live, lambda: _explained(storage, settings, key, live))
+
+
+def _explained(
+    storage: Storage, settings: Settings, task_id: str, live: Live | None
+) -> Explanation:
     began = time.monotonic()
-    case = _case(storage, settings, encoding.key(task_id), live)
+    case = _case(storage, settings, task_id, live)
     found = list(_findings(case)) or [_UNKNOWN]
     if found[0].verdict == on_the_broker.LOST and time.monotonic() - began < _QUICK:
         # It may have been between the queue and a worker: not twice.
-        case = _case(storage, settings, encoding.key(task_id), live)
+        case = _case(storage, settings, task_id, live)
         found = list(_findings(case)) or [_UNKNOWN]
-    first, also = found[0], tuple(found[1:])
-    return Explanation(
-        task_id=case.task_id,
-        at=case.now,
-        known=first is not _UNKNOWN,
-        verdict=first.verdict,
-        sentence=first.sentence,
-        confidence=first.confidence,
-        evidence=first.evidence,
-        commands=first.commands,
-        also=also,
-        unknown=case.unknown,
-    )
+    elif is_open(case.record) and (now := storage.get(task_id)) != case.record:
+        # It moved while workers and the broker were asked: what they said is of before.
+        known = replace(case, record=now, reading=Reading(storage, case.now))
+        case = known if is_open(now) else replace(known, live=None, unknown=())
+        found = list(_findings(case)) or [_UNKNOWN]
+    return case.explanation(found, known=found[0] is not _UNKNOWN)
 
 
 _UNKNOWN = Finding(
     "unknown",
-    "No record and no schedule has this id, and nothing that is open or failed names it: its "
-    "publisher is not recorded, or the record was deleted.",
+    "No record and no schedule has this id, and none of the open and failed records that were "
+    "looked at names it: its publisher is not recorded, or the record was deleted.",
     "possible",
 )
 
@@ -150,8 +164,7 @@ class _Asked(NamedTuple):
     @property
     def is_open(self) -> bool:
         """True if something may still be going on with it outside the storage."""
-        record = self.record
-        return record is not None and record.state not in _SETTLED
+        return is_open(self.record)
 
     @property
     def expected(self) -> tuple[Life, ...]:

@@ -86,6 +86,12 @@ COMMAND = "celery -A proj fullresult "
 """What every command of ours begins with."""
 
 
+def resend(task_id: str, but: str = "", options: str = "") -> str:
+    """The command that sends the task again; *but* says, as a comment, when that is wrong."""
+    comment = f"  # {but}" if but else ""
+    return f"{COMMAND}resend {word(task_id)}{options}{comment}"
+
+
 def word(text: str) -> str:
     """*text*, which came with a task, as one word of a command that a person may paste."""
     quoted = shlex.quote(text)

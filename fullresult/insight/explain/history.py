@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 
 from fullresult.insight.explain.case import Case
-from fullresult.insight.explain.explanation import Evidence, Finding, names
+from fullresult.insight.explain.explanation import Confidence, Evidence, Finding, names
 from fullresult.insight.words import span
-from fullresult.record import Execution
+from fullresult.record import Execution, TaskRecord
+from fullresult.record.audit import AuditEntry
 
 _SCAN = 120.0
 """Seconds within which Redis looks again for what is to be delivered anew."""
+_DEED = timedelta(minutes=1)
+"""A deed is told in the audit log within this time."""
 
 
 def ran_twice(case: Case) -> Finding | None:
@@ -31,34 +35,49 @@ def _twice(case: Case, first: Execution, second: Execution) -> Finding | None:
         for run in (first, second)
     ]
     begin = f"It ran twice: {first.worker} began it at {case.at(first.date_started)}"
+    gave = "the broker gave it to" if second.redelivered else "it was begun by"
     life = case.life_of(first.worker_id)
     if life and life.worker.is_gone(case.now) and life.worker.date_seen <= second.date_started:
         is_over = first.date_done is not None and first.state not in ("STARTED", "INTERRUPTED")
-        when = "after it had ended" if is_over else "before it ended"
+        when = "after it had ended" if is_over else "before its end was told"
+        how = "ended" if life.worker.date_stopped else "was last heard of"
         sentence = (
-            f"{begin} and was gone at {case.at(life.worker.gone_since)} {when}; the "
-            f"broker gave it to {second.worker} at {case.at(second.date_started)}."
+            f"{begin} and {how} at {case.at(life.worker.gone_since)} {when}; {gave} "
+            f"{second.worker} at {case.at(second.date_started)}."
         )
         evidence.append(case.of_life(life))
         return Finding("ran twice", sentence, "likely", tuple(evidence))
     card = life.card if life else None
     timeout = card.visibility_timeout if card else None
-    if timeout and timeout <= between + 1 and between < timeout + _SCAN:
+    if life and timeout and by_timeout(first, second, timeout):
         took = _took(first)
         ran = f", and it ran for {took}" if took else ""
         sentence = (
             f"{begin}, and {second.worker} {span(between)} later, when the visibility timeout of "
             f"{span(timeout)} was over{ran}."
         )
-        if life:
-            evidence.append(
-                Evidence(f"card of {life.worker.name}", None, f"visibility timeout {timeout:.0f} s")
-            )
+        said = f"visibility timeout {timeout:.0f} s"
+        evidence.append(Evidence(f"card of {life.worker.name}", None, said))
         advice = "set broker_transport_options visibility_timeout above the longest run"
-        return Finding("ran twice", sentence, "certain", tuple(evidence), (advice,))
-    delivered = "the broker delivered it again" if second.redelivered else "it was delivered twice"
+        confidence: Confidence = "certain" if second.redelivered else "likely"
+        return Finding("ran twice", sentence, confidence, tuple(evidence), (advice,))
+    delivered = "its message came twice, or its id was published twice"
+    if second.redelivered:
+        delivered = "the broker delivered it again"
+    elif case.record and case.record.published_again:
+        delivered = "its id was published twice"
     sentence = f"{begin}, and {second.worker} {span(between)} later: {delivered}."
     return Finding("ran twice", sentence, "likely", tuple(evidence))
+
+
+def by_timeout(first: Execution, second: Execution, timeout: float) -> bool:
+    """True if *second* began when Redis took *first* for lost, though it went on."""
+    if first.date_started is None or second.date_started is None:
+        return False
+    if first.state == "INTERRUPTED" or (first.date_done and first.date_done < second.date_started):
+        return False
+    between = (second.date_started - first.date_started).total_seconds()
+    return timeout <= between + 1 and between < timeout + _SCAN
 
 
 def _again(run: Execution) -> str:
@@ -69,6 +88,16 @@ def _took(run: Execution) -> str:
     if run.date_started is None or run.date_done is None:
         return ""
     return span((run.date_done - run.date_started).total_seconds())
+
+
+def _sender(case: Case, task_id: str, again: TaskRecord) -> AuditEntry | None:
+    """Who sent *task_id* again as *again*: the deed is told at once after it."""
+    near = [
+        each
+        for each in case.reading.audit(task_id)
+        if each.action.startswith("resend") and abs(each.at - again.date_created) < _DEED
+    ]
+    return min(near, key=lambda each: abs(each.at - again.date_created), default=None)
 
 
 def tried_again(case: Case) -> Finding | None:
@@ -82,12 +111,10 @@ def tried_again(case: Case) -> Finding | None:
         kinds = names(sorted({each.rpartition(".")[2] for each in errors if each}))
         after = f", after {kinds}" if kinds else ""
         times = "once" if record.retries == 1 else f"{record.retries} times"
-        parts.append(f"it retried itself {times}{after}")
+        parts.append(f"it was retried {times}{after}")
         evidence.append(case.of_record(f"attempt {record.retries + 1}"))
     for again in case.reading.resends(record.task_id):
-        who = next(
-            (e for e in case.reading.audit(record.task_id) if e.action.startswith("resend")), None
-        )
+        who = _sender(case, record.task_id, again)
         by = f" by {who.actor}" if who else ""
         parts.append(f"it was sent again{by} as {again.task_id}, which is {again.state}")
         evidence.append(Evidence("record", again.date_created, f"{again.task_id} re-sends it"))
@@ -118,9 +145,7 @@ def made_by(case: Case) -> Finding | None:
         sentence += ", by beat"
     if record.retry_of:
         sentence += f", to send {record.retry_of} again"
-        sender = next(
-            (e for e in case.reading.audit(record.retry_of) if e.action.startswith("resend")), None
-        )
+        sender = _sender(case, record.retry_of, record)
         if sender:
             sentence += f" ({sender.actor})"
             evidence.append(Evidence("audit log", sender.at, f"{sender.actor}: {sender.action}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from fullresult.insight.explain.brokers import doubt_of
 from fullresult.insight.explain.case import Case, from_epoch
 from fullresult.insight.explain.explanation import (
     COMMAND,
@@ -12,8 +13,10 @@ from fullresult.insight.explain.explanation import (
     Evidence,
     Finding,
     names,
+    resend,
     word,
 )
+from fullresult.insight.fleet import Life
 from fullresult.insight.live import QueueNow
 from fullresult.insight.queues import sentence as left_alone
 from fullresult.insight.words import count_of, span
@@ -24,6 +27,8 @@ _YOUNG = timedelta(seconds=3)
 _DELAYED = "celery_delayed"
 LOST = "lost"
 """The verdict of `lost`."""
+_TWICE_IF_NOT_LOST = "it runs twice, if it is not lost"
+_TWICE_IF_CONSUMED = "it runs twice, if its queue is consumed later: its message is still there"
 
 
 def gone(case: Case) -> Finding | None:
@@ -33,12 +38,16 @@ def gone(case: Case) -> Finding | None:
         return None
     if _delayed_until(case) is not None:
         return None
-    sentence = f"The queue {queue.name} is gone, and with it what waited there."
+    doubt, mute = doubt_of(case), _mute(case)
+    there = f"There is no queue {queue.name} on this app's broker"
+    sentence = f"{there}: what waited there is gone with it{doubt}"
+    sentence += f", or {names(mute)} may have taken it before" if mute else ""
     return Finding(
         "queue is gone",
-        sentence,
+        f"{sentence}.",
+        "possible" if doubt or mute else "likely",
         evidence=(case.of_broker(f"no queue {queue.name}"),),
-        commands=(f"{COMMAND}resend {word(case.task_id)}",),
+        commands=(resend(case.task_id, _TWICE_IF_NOT_LOST if doubt or mute else ""),),
     )
 
 
@@ -68,13 +77,13 @@ def not_consumed(case: Case) -> Finding | None:
         return None
     if not case.answers and not any(life.card for life in case.alive):
         return None
-    if now is not None and now.consumers:
+    if now is not None and (now.consumers or now.taken_at is not None):
         return None
     if case.live and case.live.workers.strangers:
         return None
     counted = now is not None and now.consumers == 0
-    heard = bool(case.answers) and not case.silent
-    sentence = f"{left_alone(queue)[:-1]}; {_who(case)} {names([*case.consumed]) or 'no queue'}."
+    said = left_alone(queue, proven=counted)[:-1]
+    sentence = f"{said}; {_who(case)} {names([*case.consumed]) or 'no queue'}."
     evidence = [
         case.of_answer(a, f"consumes {names([*a.queues]) or 'no queue'}") for a in case.answers
     ]
@@ -84,12 +93,16 @@ def not_consumed(case: Case) -> Finding | None:
     if counted:
         evidence.append(case.of_broker(f"{queue} has 0 consumers"))
     commands = [f"celery -A proj control add_consumer {word(queue)}"]
-    if case.consumed:
-        commands.append(f"{COMMAND}resend {word(case.task_id)} --queue {word(case.consumed[0])}")
+    dropping = [each.worker for each in case.answers if case.task_id in each.revoked]
+    if dropping:
+        sentence += f" It was revoked, too, as {names(dropping)} knows."
+    elif case.consumed:
+        to = f" --queue {word(case.consumed[0])}"
+        commands.append(resend(case.task_id, _TWICE_IF_CONSUMED, to))
     return Finding(
         "nobody consumes its queue",
         sentence,
-        "certain" if counted or heard else "likely",
+        "certain" if counted else case.by_exclusion if case.live else "likely",
         tuple(evidence),
         tuple(commands),
     )
@@ -110,7 +123,7 @@ def waits_in_queue(case: Case) -> Finding | None:
     than = f"; half of the tasks of this name wait {span(usual)} at most" if usual else ""
     if queue.found:
         ahead = queue.ahead or 0
-        pace = case.reading.begun_per_second
+        pace = case.reading.begun_per_second(queue.name)
         soon = f"; at {pace:.2g} a second, {span(ahead / pace)}" if pace and ahead else ""
         sentence = (
             f"It waits in {queue.name}, with {count_of(ahead, 'message')} before it{soon}{than}."
@@ -121,7 +134,8 @@ def waits_in_queue(case: Case) -> Finding | None:
         return None
     workers = "" if queue.consumers is None else f" and {count_of(queue.consumers, 'consumer')}"
     sentence = (
-        f"It waits in {queue.name}, which has {count_of(queue.ready, 'message')}{workers}{than}."
+        f"It most likely waits in {queue.name}, which has {count_of(queue.ready, 'message')}"
+        f"{workers}: no later task of it was begun{than}."
     )
     said = f"{queue.ready} ready in {queue.name}{workers}{_looked(queue)}"
     return Finding("waits in its queue", sentence, case.by_exclusion, (case.of_broker(said),))
@@ -133,33 +147,50 @@ def _looked(queue: QueueNow) -> str:
 
 
 def taken(case: Case) -> Finding | None:
-    """On Redis: a worker took it and did not acknowledge it, and none has it."""
+    """On Redis: a worker took it and did not acknowledge it, and none that answers has it."""
     queue = case.queue_now
     if not case.is_waiting or queue is None or queue.taken_at is None:
         return None
     when = from_epoch(queue.taken_at)
     again = _again(case, queue, when)
-    sentence = f"A worker took it at {case.at(when)}, and none that answers has it: {_whose(case)}."
+    gone_since = _gone_after(case, when)
+    sentence = (
+        f"A worker took it at {case.at(when)} and has not acknowledged it, and none that answers "
+        f"has it: {_whose(case, gone_since)}."
+    )
     if again is not None:
         sentence += f" The broker delivers it again after {case.at(again)} (visibility timeout)."
     said = f"not acknowledged since {case.at(when)}"
+    is_likely = bool(gone_since) and not _mute(case) and case.by_exclusion == "likely"
+    until = f"wait until {case.at(again)}" if again else "wait until the broker delivers it again"
     return Finding(
-        "taken by a worker that is gone",
+        "taken and not acknowledged",
         sentence,
-        case.by_exclusion,
-        (case.of_broker(said), *_gone_after(case, when)),
-        (f"{COMMAND}resend {word(case.task_id)}",),
+        "likely" if is_likely else "possible",
+        (case.of_broker(said), *map(case.of_life, gone_since)),
+        (f"{until}: sent again, it runs twice",),
     )
 
 
-def _whose(case: Case) -> str:
+def _whose(case: Case, gone_since: list[Life]) -> str:
     """Who may have what none that answers has."""
-    workers = case.live.workers if case.live else None
-    if workers is None or workers.problem:
+    if case.live is None or case.live.workers.problem:
         return "workers could not be asked"
-    mute = [life.worker.name for life in case.silent]
-    mute += [*workers.strangers, *workers.failed]
-    return f"{names(mute)} may have it" if mute else "that worker is gone"
+    mute = _mute(case)
+    if mute:
+        return f"{names(mute)} may have it"
+    if gone_since:
+        who = names([life.worker.name for life in gone_since])
+        return f"most likely {who}, gone since; else one that is busy and has no FullResult"
+    return "that worker may be gone, or busy and without FullResult, or cut off from the broker"
+
+
+def _mute(case: Case) -> list[str]:
+    """The workers that live and may have it, and did not say."""
+    workers = case.live.workers if case.live else None
+    if workers is None:
+        return []
+    return [*(life.worker.name for life in case.silent), *workers.strangers, *workers.failed]
 
 
 def _again(case: Case, queue: QueueNow, when: datetime) -> datetime | None:
@@ -174,13 +205,18 @@ def _again(case: Case, queue: QueueNow, when: datetime) -> datetime | None:
     return None
 
 
-def _gone_after(case: Case, when: datetime) -> list[Evidence]:
-    found = [
+def _gone_after(case: Case, when: datetime) -> list[Life]:
+    """The workers of its queue that lived *when* it was taken, and are gone."""
+    ours = (None, case.settings.namespace)
+    return [
         life
         for life in case.lives
-        if life.worker.is_gone(case.now) and life.worker.date_seen > when - timedelta(minutes=1)
-    ]
-    return [case.of_life(life) for life in found[:3]]
+        if life.worker.is_gone(case.now)
+        and life.worker.date_started <= when
+        and life.worker.date_seen > when - timedelta(minutes=1)
+        and (life.card and life.card.namespace) in ours
+        and case.could_take(life)
+    ][:3]
 
 
 def lost(case: Case) -> Finding | None:
@@ -203,34 +239,54 @@ def lost(case: Case) -> Finding | None:
         there = count_of(queue.ready, "message")
         looked = queue.found is False
         where = f"it is not among the {there} there" if looked else f"{there} wait there"
-    if case.reading.get(case.task_id) != record:
-        return None  # it moved while it was looked for
     if over:
         evidence.append(
             Evidence("record", over.date_published, f"{over.task_id} came later and was begun")
         )
     overtaken = f", a later task of {queue.name} was begun" if over else ""
-    strangers = case.live and case.live.workers.strangers
-    is_doubtful = strangers or not case.answers or _may_be_with_others(case, queue)
-    confidence: Confidence = "possible" if is_doubtful else case.by_exclusion
-    is_sure = confidence == "likely"
-    none = "no worker has it" if is_sure else "no worker that answers has it"
+    doubt = doubt_of(case)
+    confidence: Confidence = case.by_exclusion
+    if doubt or not case.answers or _may_be_with_others(case, queue):
+        confidence = "possible"
+    is_likely = confidence == "likely"
+    none = "no worker that answers has it" if case.answers else "no worker answers"
     sentence = (
-        f"It {'is' if is_sure else 'may be'} lost: {where}{overtaken}, and "
-        f"{none if case.answers else 'no worker answers'}. {'' if is_sure else 'Then '}"
-        f"{queue.name} was purged, or the broker was started anew without it."
+        f"It {'is most likely' if is_likely else 'may be'} lost: {where}{overtaken}, and {none}. "
+        f"{_how_lost(case, queue)}{doubt}."
     )
     return Finding(
         LOST,
         sentence,
         confidence,
         tuple(evidence),
-        (f"{COMMAND}resend {word(case.task_id)}",),
+        _if_lost(case, is_likely=is_likely),
+    )
+
+
+def _how_lost(case: Case, queue: QueueNow) -> str:
+    expires = case.record.expires if case.record else None
+    if expires and expires <= case.now and queue.exists:
+        return (
+            f"It expired at {case.at(expires)}: RabbitMQ drops what expires in a queue, and tells "
+            "nobody"
+        )
+    return f"Then {queue.name} was purged, or the broker was started anew without it"
+
+
+def _if_lost(case: Case, *, is_likely: bool) -> tuple[str, ...]:
+    """To send it again, and before that what tells if it is lost."""
+    if is_likely:
+        return (resend(case.task_id, "it runs twice, if a worker without FullResult has it"),)
+    return (
+        f"{COMMAND}workers, and every worker's log, say if one of them has it",
+        resend(case.task_id, _TWICE_IF_NOT_LOST),
     )
 
 
 def _may_be_with_others(case: Case, queue: QueueNow) -> bool:
     """True if there are workers that may have it, and that were not asked or did not answer."""
+    if _mute(case):
+        return True
     answering = sum(queue.name in answer.queues for answer in case.answers)
     if queue.consumers is not None and queue.consumers > answering:
         return True
@@ -259,7 +315,7 @@ def waits(case: Case) -> Finding | None:
         return None
     lasts = span((case.now - case.published).total_seconds())
     over = _overtaken(case, record)
-    sentence = f"It was given to the broker {lasts} ago, and no worker has begun it."
+    sentence = f"It was given to the broker {lasts} ago, and no start of it is recorded."
     evidence = [case.of_record(record.state, case.published)]
     if over:
         sentence = (

@@ -8,7 +8,6 @@ from typing import Any
 
 from fullresult.insight.explain.case import Case, since
 from fullresult.insight.explain.explanation import (
-    COMMAND,
     Confidence,
     Evidence,
     Finding,
@@ -17,7 +16,6 @@ from fullresult.insight.explain.explanation import (
 )
 from fullresult.insight.fleet import Life
 from fullresult.insight.live import Answer
-from fullresult.insight.orphans import NOT_RUNNING
 from fullresult.insight.words import count_of, span
 from fullresult.record.stamps import worker_in
 
@@ -98,55 +96,56 @@ _HOW = {"running": _running, "reserved": _reserved, "eta": _eta, "limited": _lim
 
 
 def will_be_dropped(case: Case) -> Finding | None:
-    """Revoked while it waits: workers drop it when it comes."""
-    dropping = [each for each in case.answers if case.task_id in each.revoked]
+    """Revoked while it waits: the workers of its queue that know so drop it when it comes."""
+    mine = [each for each in case.answers if case.queue is None or case.queue in each.queues]
+    dropping = [each for each in mine if case.task_id in each.revoked]
     if not dropping or not case.is_waiting:
         return None
     who = names([each.worker for each in dropping])
-    sentence = f"It was revoked: {who} will drop it when it comes."
-    evidence = tuple(case.of_answer(each, "its id is revoked") for each in dropping)
-    return Finding("revoked, and waits", sentence, evidence=evidence)
+    evidence = [case.of_answer(each, "its id is revoked") for each in dropping]
+    others = [each for each in mine if each not in dropping]
+    evidence += [case.of_answer(each, "its id is not revoked") for each in others]
+    mute = [life.worker.name for life in case.silent if case.could_take(life)]
+    mute += [*case.live.workers.strangers, *case.live.workers.failed] if case.live else []
+    if not others and not mute:
+        sentence = f"It was revoked: {who} will drop it when it comes."
+        return Finding("revoked, and waits", sentence, evidence=tuple(evidence))
+    doubts = [f"{names([each.worker for each in others])} will run it"] if others else []
+    doubts += [f"{names(mute)} may run it"] if mute else []
+    sentence = f"It was revoked, and {who} will drop it when it comes, but {', and '.join(doubts)}."
+    command = f"celery -A proj control revoke {word(case.task_id)}"
+    return Finding("revoked, and waits", sentence, "possible", tuple(evidence), (command,))
 
 
 def no_worker(case: Case) -> Finding | None:
+    """No worker that this storage knows lives, and none answers."""
     if not case.is_waiting or not case.keeps_workers or case.living or case.answers:
         return None
     if case.live and case.live.workers.strangers:
         return None
+    counted = case.queue_now.consumers if case.queue_now else None
+    queue = f" -Q {word(case.queue)}" if case.queue else ""
+    evidence = () if counted is None else (case.of_broker(f"{case.queue} has {counted} consumers"),)
+    but = "" if not counted else f", but {count_of(counted, 'consumer')} of {case.queue}"
+    but += " may be a worker without FullResult" if counted else ""
     if not case.lives:
-        sentence = "No worker has ever told this storage that it lives, and none answers."
-        return Finding("no worker", sentence, "possible", commands=("celery -A proj worker",))
+        asked = ", and none answers" if case.live else ""
+        sentence = f"No worker has ever told this storage that it lives{asked}{but}."
+        commands = (f"celery -A proj worker{queue}",)
+        return Finding("no worker", sentence, "possible", evidence, commands)
     last = case.lives[0]
     how = "ended as it should" if last.worker.date_stopped else "was killed, or cut off"
     sentence = (
-        f"No worker lives since {case.at(last.worker.gone_since)}; the last, {last.worker.name}, "
-        f"{how}."
+        f"No worker that is known has lived since {case.at(last.worker.gone_since)}; the last, "
+        f"{last.worker.name}, {how}{but}."
     )
-    queue = f" -Q {word(case.queue)}" if case.queue else ""
+    confidence: Confidence = "certain" if counted == 0 else case.by_exclusion
     return Finding(
         "no worker",
         sentence,
-        evidence=(case.of_life(last),),
-        commands=(f"celery -A proj worker{queue}",),
-    )
-
-
-def elsewhere(case: Case) -> Finding | None:
-    """Workers live, but all of them on another broker."""
-    if not case.is_waiting or case.alive or not case.living or case.answers:
-        return None
-    others = [life for life in case.living if life.card]
-    where = names(sorted({life.card.namespace for life in others if life.card}))
-    who = names([life.worker.name for life in others])
-    sentence = (
-        f"{who} {'lives' if len(others) == 1 else 'live'}, but on {where}; this task went to "
-        f"{case.settings.namespace}."
-    )
-    return Finding(
-        "on another broker",
-        sentence,
-        evidence=tuple(map(case.of_card, others)),
-        commands=("set broker_url to the same for publishers and workers",),
+        "possible" if counted else confidence,
+        (case.of_life(last), *evidence),
+        () if counted else (f"celery -A proj worker{queue}",),
     )
 
 
@@ -154,7 +153,7 @@ def silent(case: Case) -> Finding | None:
     """The workers that consume its queue live, and none of them answers."""
     if not case.is_waiting or case.live is None or case.live.workers.problem:
         return None
-    able = [life for life in case.alive if _could(case, life)]
+    able = [life for life in case.alive if case.could_take(life)]
     mute = [life for life in able if life in case.silent]
     if not mute or len(mute) < len(able) or any(case.queue in a.queues for a in case.answers):
         return None
@@ -164,7 +163,7 @@ def silent(case: Case) -> Finding | None:
     if all(each is not None for each in told):
         sentence = " ".join(each.sentence for each in told if each)
         evidence = tuple(one for each in told if each for one in each.evidence)
-        return Finding("worker is busy", sentence, "certain", evidence)
+        return Finding("worker is busy", sentence, "likely", evidence)
     who = names([life.worker.name for life in mute])
     one = len(mute) == 1
     sentence = (
@@ -172,10 +171,6 @@ def silent(case: Case) -> Finding | None:
         f"{'does' if one else 'do'} not answer: frozen, cut off from the broker, or busy."
     )
     return Finding("no answer", sentence, "possible", tuple(map(case.of_life, mute)))
-
-
-def _could(case: Case, life: Life) -> bool:
-    return case.queue is None or life.card is None or case.queue in life.card.queues
 
 
 def _busy(case: Case, life: Life) -> Finding | None:
@@ -192,72 +187,9 @@ def _busy(case: Case, life: Life) -> Finding | None:
     first = running[0]
     lasts = span((case.now - running[0].date_started).total_seconds())
     sentence = (
-        f"{life.worker.name} runs {first.name} for {lasts}, and with its solo pool takes and "
-        "answers nothing meanwhile."
+        f"{life.worker.name} runs {first.name} for {lasts}, by the records, and with its solo pool "
+        "takes and answers nothing meanwhile."
     )
     said = f"{first.task_id} is STARTED on {life.worker.name}"
     evidence = (Evidence("record", first.date_started, said), case.of_card(life))
     return Finding("worker is busy", sentence, evidence=evidence)
-
-
-def interrupted(case: Case) -> Finding | None:
-    """It was begun, and the worker that began it is gone."""
-    record = case.record
-    if record is None or record.outcome is None or not record.outcome.open:
-        return None
-    if record.outcome.state in NOT_RUNNING:
-        return None
-    life = case.life_of(worker_in(record.outcome.stamp))
-    if life is None or not life.worker.is_gone(case.now):
-        return None
-    late = _is_late(case, life)
-    again = (
-        "; it is acknowledged late, so that the broker delivers it again"
-        if late
-        else "; it was acknowledged, so that the broker does not deliver it again"
-        if late is not None
-        else ""
-    )
-    began = f" since {case.at(record.date_started)}" if record.date_started else ""
-    how = "ended" if life.worker.date_stopped else "was last heard of"
-    sentence = (
-        f"{life.worker.name} ran it{began}, and {how} at {case.at(life.worker.gone_since)}: "
-        f"it is an orphan{again}."
-    )
-    return Finding(
-        "orphan",
-        sentence,
-        "likely",
-        (
-            case.of_record(f"{record.state} on {life.worker.name}", record.date_started),
-            case.of_life(life),
-        ),
-        (f"{COMMAND}resend {word(case.task_id)}", f"{COMMAND}resend --orphans"),
-    )
-
-
-def _is_late(case: Case, life: Life) -> bool | None:
-    """True if the worker acknowledges the task when it has ended; None if that is not known."""
-    if life.card is None or case.record is None:
-        return None
-    options = case.reading.options_of(case.record.name, life.names_id)
-    return bool(options.get("acks_late", False)) if options is not None else life.card.acks_late
-
-
-def runs(case: Case) -> Finding | None:
-    """By the record, a worker that lives runs it."""
-    record = case.record
-    if record is None or record.outcome is None or not record.outcome.open:
-        return None
-    if record.outcome.state in NOT_RUNNING:
-        return None
-    began = f", begun at {case.at(record.date_started)}" if record.date_started else ""
-    life = case.life_of(worker_in(record.outcome.stamp))
-    where = record.worker or "a worker"
-    if life is None:
-        sentence = f"{where} ran it when it was last heard of{began}; if it lives is not known."
-        return Finding("running", sentence, "possible", (case.of_record(record.state),))
-    sentence = f"{where} runs it{began}, and was heard of at {case.at(life.worker.date_seen)}."
-    evidence = (case.of_record(record.state, record.date_started), case.of_life(life))
-    confidence: Confidence = "likely" if case.live is None else case.by_exclusion
-    return Finding("running", sentence, confidence, evidence)

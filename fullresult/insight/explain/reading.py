@@ -69,12 +69,11 @@ class Reading:
         found = percentiles([s.run for s in self.samples if s.name == name and s.run is not None])
         return found.p95 if found else None
 
-    @cached_property
-    def begun_per_second(self) -> float:
-        """Tasks that workers began, a second, in the last minute."""
+    def begun_per_second(self, queue: str) -> float:
+        """Tasks of *queue* that workers began, a second, in the last minute."""
         recent = self._now - timedelta(minutes=1)
-        begun = [s for s in self.samples if s.first_started and s.first_started > recent]
-        return len(begun) / 60
+        begun = [each.first_started for each in self.samples if each.queue == queue]
+        return sum(when is not None and when > recent for when in begun) / 60
 
     def get(self, task_id: str) -> TaskRecord | None:
         return self._storage.get(task_id)

@@ -48,13 +48,17 @@ def _claimed(case: Case, first: Schedule, evidence: tuple[Evidence, ...]) -> Fin
     assert first.date_claimed is not None
     why = f": {first.problem}" if first.problem else ""
     if not first.problem and case.now - first.date_claimed < timedelta(minutes=1):
-        sentence = f"A sweeper took it at {case.at(first.date_claimed)} and is about to send it."
-        return Finding("being sent", sentence, evidence=evidence)
+        sentence = (
+            f"A sweeper took it at {case.at(first.date_claimed)}, and is about to send it unless "
+            "that sweeper is gone."
+        )
+        return Finding("being sent", sentence, "likely", evidence)
     sentence = (
         f"A sweeper took it at {case.at(first.date_claimed)} and did not say that it was sent"
         f"{why}: maybe it was sent, maybe not."
     )
-    commands = (f"{COMMAND}release {word(case.task_id)}", f"{COMMAND}stale-scheduled")
+    release = f"{COMMAND}release {word(case.task_id)}  # it runs twice, if it was sent"
+    commands = (f"{COMMAND}stale-scheduled", release)
     return Finding("claimed", sentence, evidence=evidence, commands=commands)
 
 

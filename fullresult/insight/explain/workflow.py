@@ -7,7 +7,14 @@ from typing import Any
 
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.chords import error_of, waits_for_chord
-from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
+from fullresult.insight.explain.explanation import (
+    COMMAND,
+    Confidence,
+    Evidence,
+    Finding,
+    resend,
+    word,
+)
 from fullresult.insight.explain.signatures import body_in, find, list_of, name_of
 from fullresult.record import FAILURE, TaskRecord
 
@@ -32,16 +39,27 @@ def _step(case: Case, record: TaskRecord, embed: Mapping[str, Any]) -> Finding:
     name = name_of(find(embed, case.task_id))
     what = f"step {place} after" if place else "linked to"
     before = f"{record.name} ({record.task_id})"
-    if record.state == FAILURE:
+    is_errback = any(find(each, case.task_id) for each in list_of(embed.get("errbacks")))
+    confidence: Confidence = "certain"
+    commands: tuple[str, ...] = (f"{COMMAND}explain {word(record.task_id)}",)
+    if is_errback:
+        is_over = record.state == FAILURE
+        then = "failed" if is_over else f"is {record.state}"
+        so = "its worker called it itself, or its publish was not recorded"
+        sentence = (
+            f"It is {name}, the errback of {before}, which {then}: "
+            f"{so if is_over else 'it is called if that fails'}."
+        )
+        confidence = "possible" if is_over else "certain"
+    elif record.state == FAILURE:
         when = f" at {case.at(record.date_done)}" if record.date_done else ""
         sentence = (
             f"It is {name}, {what} {before}, which failed{when} with {error_of(record)}: so it was "
             "never published."
         )
-        commands: tuple[str, ...] = (f"{COMMAND}resend {word(record.task_id)}",)
+        commands = (resend(record.task_id),)
     else:
         sentence = f"It is {name}, {what} {before}, which is {record.state}: it comes after that."
-        commands = (f"{COMMAND}explain {word(record.task_id)}",)
     said = f"{record.state}, and its links name {case.task_id}"
     evidence = (Evidence("record", record.date_updated, f"{record.task_id}: {said}"),)
-    return Finding("never published", sentence, evidence=evidence, commands=commands)
+    return Finding("never published", sentence, confidence, evidence, commands)
