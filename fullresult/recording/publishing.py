@@ -25,16 +25,17 @@ logger = logging.getLogger(__name__)
 publishing: ContextVar[Publish | None] = ContextVar("fullresult_publish", default=None)
 
 
-_after: ContextVar[bool] = ContextVar("fullresult_after", default=False)
+_after: ContextVar[list[str] | None] = ContextVar("fullresult_after", default=None)
 
 
 @contextmanager
-def recorded_after() -> Iterator[None]:
+def recorded_after(taken: list[str]) -> Iterator[None]:
     """Messages are recorded when the broker has them, not before: a record says that it was sent.
 
-    If the process is killed in between, the message has no record until a worker begins the task.
+    The ids of their tasks are added to *taken* then. If the process is killed in between, the
+    message has no record until a worker begins the task.
     """
-    token = _after.set(True)
+    token = _after.set(taken)
     try:
         yield
     finally:
@@ -92,7 +93,7 @@ class Publish:
 
     def _publishing(self, call: Call) -> None:
         try:
-            self._finish = self._recorder.publishing(call, after=_after.get())
+            self._finish = self._recorder.publishing(call, after=_after.get() is not None)
         except Exception as failure:
             spare(failure)
             logger.exception("fullresult: task %s goes out unrecorded", self.task_id)
@@ -100,6 +101,8 @@ class Publish:
     def taken(self) -> None:
         """The broker has the message: an error that comes later does not make it unsent."""
         self._taken = True
+        if (taken := _after.get()) is not None:
+            taken.append(self.task_id)
 
     def handed_over(self) -> None:
         """The broker has the message, or did not take it: finish what `record` began to write."""

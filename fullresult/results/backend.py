@@ -27,7 +27,7 @@ from fullresult.recording.given_result import GivenResult
 from fullresult.recording.message import Payload
 from fullresult.recording.requests import as_context
 from fullresult.recording.running_tasks import failed
-from fullresult.results import members, never_ran
+from fullresult.results import ends, members, never_ran
 from fullresult.results.chords import Chords, Ending, ending_of
 from fullresult.results.getting import WaitingBackend
 from fullresult.results.meta import (
@@ -100,6 +100,7 @@ class FullResultBackend(WaitingBackend):
 
     # ---- writing
 
+    @ends.of_task()
     def mark_as_done(
         self,
         task_id: str,
@@ -110,8 +111,7 @@ class FullResultBackend(WaitingBackend):
     ) -> None:
         """Write the end of a task; of a chord's member, count it by the same write if possible."""
         request = as_context(request)
-        known = self._here.joining, task_id, request, self._expire_at()
-        ending = store_result and ending_of(*known)
+        ending = store_result and ending_of(self._here.joining, task_id, request, self.expire_at())
         if not ending:
             super().mark_as_done(task_id, result, request, store_result, state)
             return
@@ -119,6 +119,7 @@ class FullResultBackend(WaitingBackend):
         self.store_result(task_id, result, state, request=request, ending=ending)
         self.on_chord_part_return(request, state, result, ending=ending)
 
+    @ends.of_task()
     def mark_as_failure(
         self,
         task_id: str,
@@ -197,21 +198,24 @@ class FullResultBackend(WaitingBackend):
     def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
         """Makes what is to be given back of an encoded result in which nothing is left to hide."""
         children = bounded_children(self.current_task_children(given.request) or ())
-        return lambda encoded: self._body(encoded, given.state, children)
+        early = ends.is_early(given.task_id, given.state, given.request)
+        return lambda encoded: self._body(encoded, given.state, children, early=early)
 
     def _start_body(self, request: Context) -> Payload:
         """The pid and host that Celery keeps of a task that starts."""
         known = {"pid": os.getpid(), "hostname": request.hostname}
         return Payload(self.encode({"result": known}), self.content_type, self.content_encoding)
 
-    def _body(self, result: Any, state: str, children: Any) -> Payload | None:
+    def _body(self, result: Any, state: str, children: Any, *, early: bool) -> Payload | None:
         """The serialised value; None if the JSON of the record alone gives it back exactly."""
         told_by_record = state == states.SUCCESS and self.content_type == JSON
-        if told_by_record and not children and is_plain(result):
+        if told_by_record and not children and not early and is_plain(result):
             return None
         known: Meta = {"result": result, "children": children or None}
         if state not in RANK:
             known["status"] = state  # which a task that then wants to be ignored keeps
+        if early:
+            known[ends.EARLY] = True
         data = self.encode(known)
         return Payload(data, self.content_type, self.content_encoding)
 
@@ -243,10 +247,8 @@ class FullResultBackend(WaitingBackend):
         if stored is None:
             known = {"result": result_of(record, state), "children": children_of(record)}
         else:
-            known = {
-                "children": None,
-                **self._decoded(stored.body, stored.content_type, stored.content_encoding),
-            }
+            known = {"children": None, **self._decoded(*stored[1:])}
+            known.pop(ends.EARLY, None)
         details = details_of(record, extended=self._here.extended)
         meta: Meta = {"status": state, "task_id": task_id, **details, **known}
         if stored is None and not has_result(record, state):
@@ -259,6 +261,11 @@ class FullResultBackend(WaitingBackend):
         known: Meta = loads(body, content_type, content_encoding, accept=self.accept)
         return known
 
+    def is_early(self, record: TaskRecord) -> bool:
+        """True if the task gave itself the end that *record* has, and went on."""
+        stored = stored_of(record)
+        return stored is not None and ends.EARLY in self._decoded(*stored[1:])
+
     def _forget(self, task_id: str) -> None:
         self._here.results.forget(encoding.key(task_id))
 
@@ -270,7 +277,7 @@ class FullResultBackend(WaitingBackend):
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         value = ensure_bytes(self.encode({"result": result.as_tuple()}))
-        self._here.results.save_group(encoding.key(group_id), value, self._expire_at())
+        self._here.results.save_group(encoding.key(group_id), value, self.expire_at())
         return result
 
     def _restore_group(self, group_id: str) -> Meta | None:
@@ -284,7 +291,7 @@ class FullResultBackend(WaitingBackend):
     def _delete_group(self, group_id: str) -> None:
         self._here.results.delete_group(encoding.key(group_id))
 
-    def _expire_at(self) -> datetime | None:
+    def expire_at(self) -> datetime | None:
         if not self.expires:
             return None
         return datetime.now(timezone.utc) + timedelta(seconds=self.expires)
@@ -309,15 +316,15 @@ class FullResultBackend(WaitingBackend):
                 header.save(backend=self)
             else:
                 size = len(header)
-        _set(body, members.SIZE, size)
-        known = encoding.key(group_id), size, self.chords.text_of(body), self._expire_at()
+        members.tell(body, members.SIZE, size)
+        known = encoding.key(group_id), size, self.chords.text_of(body), self.expire_at()
         run = self._persistently(self._here.results.begin_chord, *known)
-        _set(body, members.RUN, run if run > 1 else None)
+        members.tell(body, members.RUN, run if run > 1 else None)
         self._begun[group_id] = size
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """Note how many members a chord has. Celery calls this before it sends the last of them."""
-        known = encoding.key(group_id), chord_size, self._expire_at()
+        known = encoding.key(group_id), chord_size, self.expire_at()
         if group_id in self._begun:
             if self._begun.pop(group_id) != chord_size:
                 self._persistently(self._here.results.set_chord_size, *known)
@@ -330,7 +337,7 @@ class FullResultBackend(WaitingBackend):
 
     def add_to_chord(self, chord_id: str, result: AsyncResult) -> None:
         """Wait for one more member, the task of *result*."""
-        known = encoding.key(chord_id), members.name_of_added(result.id), self._expire_at()
+        known = encoding.key(chord_id), members.name_of_added(result.id), self.expire_at()
         self._persistently(self._here.results.add_to_chord, *known)
 
     def _persistently(self, do: Callable[..., T], *known: Any) -> T:
@@ -347,7 +354,7 @@ class FullResultBackend(WaitingBackend):
         with never_ran.body_of_chord(callback):
             told = super().chord_error_from_stack(callback, exc)
             self._fail_ends_of(callback, exc)
-        self.chords.body_failed(callback, self._expire_at())
+        self.chords.body_failed(callback, self.expire_at())
         return told
 
     def _fail_ends_of(self, callback: Any, exc: BaseException | None) -> None:
@@ -372,9 +379,9 @@ class FullResultBackend(WaitingBackend):
         request = as_context(request) or Context()
         if is_group(request):
             for member in members_ending(group_of(request)):
-                self.chords.member_ended(member, self._expire_at())
+                self.chords.member_ended(member, self.expire_at())
         elif request.group and request.id:
-            self.chords.member_ended(request, self._expire_at(), ending)
+            self.chords.member_ended(request, self.expire_at(), ending)
 
     def count_later(self, count: Count) -> None:
         """Count a member of a chord that waited in the spool. Raises `StorageError`."""
@@ -391,10 +398,3 @@ class FullResultBackend(WaitingBackend):
     def cleanup(self) -> None:
         """Delete what has expired: Celery's `celery.backend_cleanup` calls this once a day."""
         purge(self._here.records)
-
-
-def _set(body: Any, key: str, value: int | None) -> None:
-    """Have *body*, which goes with each member, say *value*, or nothing of it."""
-    body.pop(key, None)
-    if value is not None:
-        body[key] = value

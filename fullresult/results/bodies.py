@@ -7,7 +7,6 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from fullresult.recording.publishing import recorded_after
 from fullresult.storage.sockets import is_readable
 
 _LONGEST_JOIN = 60.0
@@ -40,12 +39,10 @@ def publish(app: Celery, callback: Any, results: list[Any]) -> None:
     """Send the body, again where the broker does not take it at once."""
     _hang_up_if_dead(app)
     retry_publish = getattr(app.amqp, "_retry_publish", None)
-    # A mender sends what has no record.
-    with recorded_after():
-        if retry_publish is None:  # before Celery 5.7
-            callback.delay(results)
-        else:
-            retry_publish(callback.delay, results)
+    if retry_publish is None:  # before Celery 5.7
+        callback.delay(results)
+    else:
+        retry_publish(callback.delay, results)
 
 
 def _hang_up_if_dead(app: Celery) -> None:

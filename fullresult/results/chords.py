@@ -18,8 +18,10 @@ from celery.result import GroupResult
 from celery.states import PROPAGATE_STATES
 
 from fullresult.outage.lines import Count
-from fullresult.record import UNSENT, TaskRecord, encoding
+from fullresult.record import TaskRecord, encoding
+from fullresult.recording.publishing import recorded_after
 from fullresult.results import bodies, members, signatures
+from fullresult.results.later_runs import LaterRuns
 from fullresult.results.meta import Meta
 from fullresult.storage import (
     CompleteChord,
@@ -63,6 +65,10 @@ class ChordBackend(Protocol):
 
     def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
         """Let the body of a chord fail, and with it what it is itself a member of."""
+        ...
+
+    def expire_at(self) -> datetime | None:
+        """When what is kept of a chord from now on may be deleted; None: never."""
         ...
 
 
@@ -115,6 +121,7 @@ class Chords:
         self._backend = backend
         self._results = results
         self._recorder = recorder
+        self._later_runs = LaterRuns(results)
 
     def text_of(self, callback: Any) -> str:
         """*callback* as it is kept; "" if JSON cannot hold it, or something of it is redacted."""
@@ -129,7 +136,8 @@ class Chords:
     def _kept(self, text: str) -> Any:
         """What `text_of` made a text of."""
         # Not by `maybe_signature`: the tasks of a group would be those of the current app.
-        return Signature.from_dict(encoding.loads(text), app=self._backend.app)
+        body = encoding.loads(text)
+        return members.keep_told(Signature.from_dict(body, app=self._backend.app), body)
 
     # ---- counting
 
@@ -153,6 +161,7 @@ class Chords:
         )
         if (ending is not None and ending.is_last) or self._is_last(count):
             callback = maybe_signature(request.chord, app=self._backend.app)
+            callback = members.keep_told(callback, request.chord)
             with suppress(StorageError):
                 self._complete(count, callback, keep=True)
 
@@ -207,7 +216,7 @@ class Chords:
                 *(count.chord_id, "the spool" if kept else "a worker", error),
             )
             raise
-        self._close(count.chord_id, count.call)
+        self._close(count.chord_id, count.call, callback)
 
     def _send_or_fail(self, chord_id: str, callback: Any, *, by_mender: bool = False) -> bool:
         """Send the body, or let it fail with what failed. Raises `StorageError`.
@@ -230,12 +239,18 @@ class Chords:
         if time.monotonic() - began > bodies.lease(self._backend.app) / 2:
             # Somebody may have taken it over by now.
             raise StorageError(f"to read the results of chord {chord_id} took too long")
+        self._later_runs.note(chord_id, callback, self._backend.expire_at())
+        taken: list[str] = []
         try:
-            bodies.publish(self._backend.app, callback, results)
+            # A mender sends what has no record.
+            with recorded_after(taken):
+                bodies.publish(self._backend.app, callback, results)
         except StorageError:  # of a body that is a chord
             raise
         except Exception as error:
             if by_mender and isinstance(error, bodies.OF_BROKER):
+                unsent = {*signatures.first_ids(callback)} - {*taken}
+                self._later_runs.note(chord_id, callback, self._backend.expire_at(), unsent)
                 logger.warning(
                     "fullresult: the body of chord %s is sent later: the broker does not take it: "
                     "%r",
@@ -248,6 +263,7 @@ class Chords:
 
     def _fail(self, chord_id: str, callback: Any, reason: str, cause: BaseException) -> None:
         logger.error("fullresult: chord %s failed: %s", chord_id, reason)
+        self._later_runs.note(chord_id, callback, self._backend.expire_at())
         error = ChordError(reason)
         error.__cause__ = cause
         self._backend.chord_error_from_stack(callback, error)
@@ -273,11 +289,12 @@ class Chords:
                 known = [tuple(each) for each in encoding.loads(called.decode())]
                 signatures.leave_out(callback, known)
 
-    def _close(self, chord_id: str, call: str) -> None:
+    def _close(self, chord_id: str, call: str, callback: Any) -> None:
         """Note that nothing is left to do. Where that fails, a mender finds the body's record."""
         for pause in (*_AGAIN, None):
             try:
                 self._results.close_chord(chord_id, call)
+                self._later_runs.forget(chord_id, callback)
             except StorageError:
                 if pause is None or self._recorder.writer.is_away:
                     return
@@ -294,7 +311,7 @@ class Chords:
             if header is not None:
                 return members.shaped(header, self._returned(members.ids_in(header)))
         names = self._results.get_members(chord_id)
-        return self._returned(members.in_order(names, callback.get(members.RUN, 1)))
+        return self._returned(members.in_order(names, members.run_of(callback)))
 
     def _returned(self, task_ids: list[str]) -> list[Any]:
         keys = [encoding.key(task_id) for task_id in task_ids]
@@ -328,35 +345,17 @@ class Chords:
                 "as JSON cannot hold it or fullresult_redact covers it",
                 chord.chord_id,
             )
-            self._close(chord.chord_id, call)
+            self._close(chord.chord_id, call, {})
             return
         callback = self._kept(chord.body)
         callback[members.RUN] = chord.run
-        states = self._states_of(callback)
-        sent = {task_id for task_id, state in states.items() if state not in {None, UNSENT}}
-        if not states or sent != states.keys():
+        sent, are_all = self._later_runs.sent(chord.chord_id, callback)
+        if not are_all:
             logger.warning("fullresult: the body of chord %s is sent late", chord.chord_id)
             left = signatures.without(callback, sent)
             if not self._send_or_fail(chord.chord_id, left, by_mender=True):
                 return
-        self._close(chord.chord_id, call)
-
-    def complete(self, chord: CompleteChord, call: str) -> None:
-        """Send the body of a chord that *call* completed just now, unless `heal` did."""
-        if chord.run == 1 or not chord.body:
-            self.mend(chord, call)
-            return
-        # Now or never: `mend` takes the record of the run before for that of this one.
-        callback = self._kept(chord.body)
-        callback[members.RUN] = chord.run
-        self._send_or_fail(chord.chord_id, callback)
-        self._close(chord.chord_id, call)
-
-    def _states_of(self, callback: Any) -> dict[str, str | None]:
-        """Each task that it begins with, and its recorded state; None for one without a record."""
-        ids = [encoding.key(task_id) for task_id in signatures.first_ids(callback)]
-        found = {each.task_id: each.state for each in self._results.get_results(ids)}
-        return {task_id: found.get(task_id) for task_id in ids}
+        self._close(chord.chord_id, call, callback)
 
 
 class MemberError(Exception):

@@ -41,7 +41,28 @@ def member_of(request: Context) -> Member:
     """The member that *request* is of."""
     place = request.group_index
     known = place if isinstance(place, int) else None
-    return Member(request.chord.get(RUN, 1), known, encoding.key(str(request.id)))
+    return Member(run_of(request.chord), known, encoding.key(str(request.id)))
+
+
+def run_of(body: Mapping[str, Any]) -> Any:
+    """The number of the run of its chord that *body* ends."""
+    return body.get(RUN, 1)
+
+
+def tell(body: Any, key: str, value: int | None) -> None:
+    """Have *body*, which goes with each member, say *value*, or nothing of it."""
+    body.pop(key, None)
+    if value is not None:
+        body[key] = value
+
+
+def keep_told(callback: Any, body: Mapping[str, Any]) -> Any:
+    """*callback*, which Celery made of *body*, with what members know of the chord.
+
+    Celery leaves it out of what it makes of a group.
+    """
+    callback.update({key: body[key] for key in (SIZE, RUN) if key in body})
+    return callback
 
 
 class Told(NamedTuple):
@@ -59,7 +80,7 @@ def told_by(record: TaskRecord) -> Told | None:
         return None
     if "group_index" not in record.headers:  # by another name it would be counted twice
         return None
-    place, run, size = record.headers.get("group_index"), body.get(RUN, 1), body.get(SIZE)
+    place, run, size = record.headers.get("group_index"), run_of(body), body.get(SIZE)
     if not _is_number(run):
         return None
     member = Member(run, place if isinstance(place, int) else None, record.task_id)

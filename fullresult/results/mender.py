@@ -14,7 +14,8 @@ from weakref import ref
 
 from celery import Celery, signals
 
-from fullresult.results import bodies
+from fullresult.record import TaskRecord
+from fullresult.results import bodies, ends
 from fullresult.results.recount import Recount
 from fullresult.storage import (
     CompleteChord,
@@ -106,11 +107,14 @@ def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float
     """
     if not isinstance(results, RecountingStorage):
         return 0
-    count, counted, now = Recount(results, results), 0, storage.now()
-    expire_at = now + timedelta(seconds=backend.expires) if backend.expires else None
+
+    def goes_on(record: TaskRecord) -> bool:
+        return backend.is_early(record) and not ends.gave_up(storage.get(record.task_id))
+
+    count, counted, now = Recount(results, results, goes_on), 0, storage.now()
     for chord in results.take_quiet_chords(now - timedelta(seconds=lease), _LOOKED_AT):
         try:
-            counted += count(chord, expire_at, backend.chords.complete)
+            counted += count(chord, backend.expire_at(), backend.chords.mend)
         except StorageError:
             raise
         except Exception:

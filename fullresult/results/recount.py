@@ -24,9 +24,16 @@ _AT_ONCE = 100
 class Recount:
     """Counts what is left out of the chords of one storage."""
 
-    def __init__(self, results: ResultStorage, recounting: RecountingStorage) -> None:
+    def __init__(
+        self,
+        results: ResultStorage,
+        recounting: RecountingStorage,
+        goes_on: Callable[[TaskRecord], bool],
+    ) -> None:
+        """*goes_on* says of a record that it has an end and its task runs all the same."""
         self._results = results
         self._recounting = recounting
+        self._goes_on = goes_on
 
     def __call__(
         self,
@@ -60,7 +67,9 @@ class Recount:
         for start in range(0, len(ids), _AT_ONCE):
             for record in self._results.get_results(ids[start : start + _AT_ONCE]):
                 told = members.told_by(record)
-                if told is not None and told.member.run == chord.run and _has_ended(record):
+                if told is None or told.member.run != chord.run or not _has_ended(record):
+                    continue
+                if not self._goes_on(record):
                     yield record, told.size, told.member.name
 
 

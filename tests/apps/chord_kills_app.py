@@ -1,10 +1,12 @@
 """The tasks of `scenario_backend_app`, in a pool whose processes are killed while they join chords.
 
 `FULLRESULT_TEST_KILLS` names a folder. In it a mark is left for each body, so that each is killed
-for once; `FULLRESULT_TEST_KILL_AT` says where: "written", when the end of a member is written and
-not counted, on MongoDB, where these are two commands; "counted", when the last member is counted
-and nothing else is done; "joined", before the body is published; "sent", after that; or a number:
-at some line of Python below it, another for each body, after a member's end began to be written.
+for once, that of a frozen chord in its second run. `FULLRESULT_TEST_KILL_AT` says where: "written",
+when the end of a member is written and not counted, on MongoDB, where these are two commands, and
+in a first run, as the record does not tell yet whose end it is if there are two; "counted", when
+the last member is counted and nothing else is done; "joined", before the body is published; "sent",
+after that; or a number: at some line of Python below it, another for each body, after a member's
+end began to be written.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 from billiard.process import current_process
 from celery.app.task import Context
 
-from fullresult.results import bodies
+from fullresult.results import bodies, members
 from fullresult.results.backend import FullResultBackend
 from fullresult.results.chords import Chords
 from fullresult_storage_mongo.chords import Joining
@@ -39,8 +41,13 @@ def is_wanted(where: str) -> bool:
 
 def kill_once(where: str, callback: Any) -> None:
     """Die here if that is wanted, and none has died here for *callback*."""
-    if is_wanted(where):
+    if is_wanted(where) and (where == "written" or not is_first_of_two(callback)):
         die(mark_of(callback))
+
+
+def is_first_of_two(callback: Any) -> bool:
+    """True for a run after which the frozen chord is applied once more."""
+    return "frozen" in callback.get("args", ()) and members.run_of(callback) == 1
 
 
 def mark_of(callback: Any) -> Path:

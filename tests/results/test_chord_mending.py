@@ -16,7 +16,7 @@ from kombu import Producer
 
 from fullresult import FullResult
 from fullresult.record import PENDING
-from fullresult.results import backend, bodies, mender
+from fullresult.results import backend, bodies, ends, mender
 from fullresult.results.chords import Chords
 from fullresult.results.mender import Mender
 from fullresult.results.shared import OWN
@@ -37,11 +37,11 @@ def app(tmp_path: Path) -> Iterator[Celery]:
     app.close()
 
 
-def made(broker: str, directory: Path) -> Celery:
+def made(broker: str, directory: Path, storage: str | None = None) -> Celery:
     app = Celery("chords", broker=broker, backend=OWN, set_as_current=False)
     # A queue of its own: all brokers in memory are one.
     app.conf.task_default_queue = new_id()
-    app.conf.fullresult_storage = f"sqlite:///{directory}/tasks.db"
+    app.conf.fullresult_storage = storage or f"sqlite:///{directory}/tasks.db"
     app.conf.fullresult_spool_directory = None
     app.conf.task_publish_retry = False
     FullResult(app).setup()
@@ -134,9 +134,10 @@ class Away:
         return getattr(self._storage, name)
 
 
-def recount(app: Celery) -> int:
+def recount(app: Celery, later: float = 0) -> int:
+    """As a worker does it so many seconds *later*."""
     storage = app.fullresult.storage
-    return mender.recount(app.backend, storage, storage, 0)
+    return mender.recount(app.backend, storage, storage, -later)
 
 
 @contextmanager
@@ -215,6 +216,37 @@ def test_what_has_not_ended_is_not_counted(app: Celery) -> None:
     app.backend.store_result(again.id, ValueError("later"), "RETRY", request=again)
 
     assert [recount(app) for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("state", "value"), [("FAILURE", KeyError("x")), ("SUCCESS", 7)])
+def test_a_member_that_says_it_is_over_and_goes_on_is_not_counted(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, state: str, value: Any
+) -> None:
+    header = Header(app, 1)
+    says_so = header.requests[0]
+    app.fullresult.parts.recorder.started(says_so.id, says_so.task, says_so)
+    app.backend.store_result(says_so.id, value, state, request=says_so)
+
+    counted, said = recount(app), app.backend.get_task_meta(says_so.id)
+    with uncounted(monkeypatch):
+        header.tell(0)
+
+    assert counted == 0
+    assert (said["status"], repr(said["result"])) == (state, repr(value))
+    assert ends.EARLY not in said
+    assert recount(app, later=60) == 1
+    assert header.bodies() == [[0]]
+
+
+def test_a_member_that_says_it_failed_and_gives_up_is_counted(app: Celery) -> None:
+    """Celery tells no chord of a task that raised `Ignore`."""
+    header = Header(app, 1)
+    says_so = header.requests[0]
+    app.backend.store_result(says_so.id, ValueError("spoilt"), "FAILURE", request=says_so)
+    app.fullresult.parts.recorder.gave_up(says_so, "IGNORED")
+
+    assert recount(app) == 1
+    assert isinstance(header.result.result, ChordError)
 
 
 def test_an_earlier_step_of_a_member_is_not_counted(app: Celery) -> None:
