@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fullresult.insight.document import document, plain
+from fullresult.insight.words import call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fullresult.insight.fleet import Fleet
     from fullresult.insight.orphans import Orphan
@@ -24,17 +25,19 @@ SECRET = frozenset({"body", "headers", "how"})
 """The message of a schedule: it is stored whole even if the record hides a part of it."""
 
 
-def schedule_document(schedule: Schedule) -> dict[str, Any]:
-    """The fields of *schedule*, except its message."""
+def schedule_document(schedule: Schedule, call: str | None = None) -> dict[str, Any]:
+    """The fields of *schedule*, except its message, and the *call* that its record has."""
     known = {k: v for k, v in schedule._asdict().items() if k not in SECRET}
     known["claimed"] = schedule.claimed
     known["outbox"] = schedule.is_in_outbox
+    known["call"] = call
     return {name: plain(value) for name, value in known.items()}
 
 
 def task_document(record: TaskRecord, schedules: Sequence[Schedule]) -> dict[str, Any]:
     """A record, and the schedules of its task that are not sent."""
-    return {**document(record), "schedules": [schedule_document(each) for each in schedules]}
+    shown = call(record)
+    return {**document(record), "schedules": [schedule_document(each, shown) for each in schedules]}
 
 
 def orphan_document(orphan: Orphan) -> dict[str, Any]:
@@ -47,11 +50,11 @@ def orphan_document(orphan: Orphan) -> dict[str, Any]:
 
 
 def overdue_document(
-    schedules: Sequence[Schedule], overdue: Overdue, *, more: bool
+    schedules: Sequence[Schedule], overdue: Overdue, calls: Mapping[str, str], *, more: bool
 ) -> dict[str, Any]:
-    """Schedules that are overdue, and when they were last looked after."""
+    """Schedules that are overdue, with their *calls*, and when they were last looked after."""
     return {
-        "schedules": [schedule_document(schedule) for schedule in schedules],
+        "schedules": [schedule_document(each, calls.get(each.task_id)) for each in schedules],
         "more": more,
         "namespace": overdue.namespace,
         "last_sweep": plain(overdue.last_sweep),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from fullresult.config.users import Person, Users
 from fullresult.insight.abilities import Abilities, abilities_of
 from fullresult.insight.dates import length
+from fullresult.insight.scheduled_calls import arguments_of
 from fullresult.insight.timeline import ran, waited
 from fullresult.web import shown
 from fullresult.web.health import Health
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from fullresult.extension import FullResult
+    from fullresult.record.schedule import Schedule
 
 Authenticate = Callable[
     ["Request"], "Person | Response | Awaitable[Person | Response | None] | None"
@@ -127,6 +129,11 @@ class Site:
     def can(self) -> Abilities:
         """The optional parts that the storage has."""
         return abilities_of(self.full.storage)
+
+    def calls_of(self, schedules: Sequence[Schedule]) -> dict[str, str]:
+        """The arguments of scheduled tasks by id, unless lists hide them. Raises `StorageError`."""
+        hidden = self.full.settings.web_hide_args
+        return {} if hidden else arguments_of(self.full.storage, schedules)
 
     def age(self, text: str) -> timedelta:
         """*text* as a length of time, or `fullresult_stale_after`. Raises `ValueError`."""

@@ -123,11 +123,12 @@ def test_scheduled_lists_the_first_due_first_with_tabs_in_a_pipe(app: Celery) ->
     assert result.exit_code == 0, result.output
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert [row[0] for row in rows] == ["first", "second"]
-    _, due, name, queue, status, since, problem, namespace = rows[0]
+    _, due, name, queue, status, since, problem, namespace, call = rows[0]
     assert datetime.fromisoformat(due) == only(app, "first").due
     assert datetime.fromisoformat(since) == only(app, "first").date_scheduled
     assert (name, queue, status, problem) == ("shop.charge", "urgent", "waits", "")
     assert namespace == app.fullresult.settings.namespace
+    assert call == "shop.charge(7, card='x')"
 
 
 def test_scheduled_says_what_is_claimed_since_when_and_what_its_problem_is(app: Celery) -> None:
@@ -200,8 +201,9 @@ def test_json_has_every_field_but_the_message(app: Celery) -> None:
 
     (shown,) = json.loads(run(app, "scheduled", "--json").stdout)["schedules"]
 
-    assert shown.keys() == {*Schedule._fields, "claimed", "outbox"} - {"body", "headers", "how"}
+    assert shown.keys() == {*Schedule._fields, "claimed", "outbox", "call"} - {"body", "headers", "how"}
     assert shown["claimed"] is False
+    assert shown["call"] == "shop.charge *** {'card': 'x'}"
     assert datetime.fromisoformat(shown["due"]) == only(app, "a").due
 
 

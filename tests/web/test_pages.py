@@ -306,6 +306,9 @@ def test_scheduled_tasks_stand_in_the_order_they_are_due(app: Celery, browser: B
     assert page.text.index(first) < page.text.index(second)
     assert "urgent" in page.words
     assert "waits" in page.words
+    assert page.words.count("shop.charge (0, amount=0.0)") == 2
+    asked = browser.get(f"/cancel?id={first}&id={second}")
+    assert asked.words.count("shop.charge (0, amount=0.0)") == 2
 
 
 def test_a_stale_task_is_listed_once_it_is_old_enough(app: Celery, browser: Browser) -> None:
@@ -368,6 +371,8 @@ def test_a_screen_that_others_see_tells_no_arguments(app: Celery, browser: Brows
 
     assert "4242" not in browser.get("/").words
     assert "4242" not in browser.get("/stale?older=0s").words
+    app.send_task("shop.charge", (121,), kwargs={"card": "4242"}, countdown=3600)
+    assert "4242" not in browser.get("/scheduled").words
     app.send_task("shop.charge", (120,), kwargs={"card": "4242"})
     several = browser.get("/retry?q=name:shop.charge").words
     assert "shop.charge" in several

@@ -16,6 +16,7 @@ from fullresult.cli.which_app import full_of
 from fullresult.config import without_password
 from fullresult.insight.document import dumps
 from fullresult.insight.documents import schedule_document
+from fullresult.insight.scheduled_calls import calls_of
 
 
 @click.command(
@@ -58,8 +59,8 @@ def scheduled(
 
     They wait in the storage until they are due. On a terminal this is a table. In a pipe, each line
     is a task, with tabs between its fields: id, due (UTC), name, queue, `waits` or `claimed`, since
-    when (UTC), problem, namespace. With --json it is one object: `schedules`, and `next`, the
-    cursor for --after (null at the end).
+    when (UTC), problem, namespace, call. With --json it is one object: `schedules`, and `next`,
+    the cursor for --after (null at the end).
     """
     full = full_of(context)
     query = filters.query(options) if filters.given(options) else None
@@ -71,7 +72,8 @@ def scheduled(
     if not schedules:
         filters.explain_nothing(options)
     if as_json:
-        shown = [schedule_document(schedule) for schedule in schedules]
+        calls = calls_of(full.storage, schedules)
+        shown = [schedule_document(each, calls.get(each.task_id)) for each in schedules]
         say(dumps({"schedules": shown, "next": cursor}))
         return
     show_schedules(full, schedules)

@@ -16,6 +16,7 @@ from fullresult.insight.document import dumps
 from fullresult.insight.documents import overdue_document
 from fullresult.insight.overdue import Kind, Overdue
 from fullresult.insight.safe_text import one_line
+from fullresult.insight.scheduled_calls import calls_of
 from fullresult.insight.words import count_of, local_exactly, span
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ def stale_scheduled(context: click.Context, /, limit: int, as_json: bool, **leng
     found = overdue.page(age, limit + 1)
     schedules, more = found[:limit], len(found) > limit
     if as_json:
-        say(dumps(overdue_document(schedules, overdue, more=more)))
+        say(
+            dumps(
+                overdue_document(schedules, overdue, calls_of(full.storage, schedules), more=more)
+            )
+        )
     else:
         _show(full, overdue, schedules, age)
         if more:

@@ -70,8 +70,13 @@ def _story(directory: Path) -> None:
         night.ask_to_stop()
         _compare(full, charge.id, new)
         _farewell(directory, charge.id)
-    say(dim("Both workers have ended; nothing is left running."))
-    _pages(shop)
+    if _shows_pages():
+        say(dim("Both workers have ended."))
+        _chapter("These very tasks in a browser: open the link. Ctrl-C ends the demo")
+        run(shop.app, "web --port 0")
+        say(dim("So have the pages; nothing is left running."))
+    else:
+        say(dim("Both workers have ended; nothing is left running."))
 
 
 def _open_shop(directory: Path) -> ModuleType:
@@ -195,12 +200,10 @@ def _farewell(directory: Path, task_id: str) -> None:
     say(f"Done with it? rm -r {shlex.quote(str(directory))}")
 
 
-def _pages(shop: ModuleType) -> None:
-    """Before a person at a terminal: serve the pages of these tasks until Ctrl-C."""
+def _shows_pages() -> bool:
+    """True before a person at a terminal: the pages are served until Ctrl-C."""
     person = sys.stdin.isatty() and is_terminal() and "CI" not in os.environ
-    if person and not _missing_pages():
-        _chapter("These very tasks in a browser: open the link. Ctrl-C ends the demo")
-        run(shop.app, "web --port 0")
+    return person and not _missing_pages()
 
 
 def _missing_pages() -> str:

@@ -26,7 +26,7 @@ from fullresult.record.audit import AuditQuery
 from fullresult.web.api.fields import FLAG as YES_OR_NO
 from fullresult.web.api.fields import LENGTH, MOMENT, PAST, Field, text, whole
 from fullresult.web.api.filters import AFTER, FILTERS, is_narrow, limit, query_as_given
-from fullresult.web.api.hiding import listed, listed_entry
+from fullresult.web.api.hiding import calls_listed, listed, listed_entry
 from fullresult.web.api.operation import Call, Operation, Refused
 from fullresult.web.api.reading_tasks import NEXT, OFFLINE
 from fullresult.web.api.schemas import (
@@ -72,14 +72,17 @@ def _scheduled(call: Call) -> dict[str, Any]:
     )
     page = found[:most]
     cursor = page[-1].cursor if len(found) > most else None
-    return {"schedules": [schedule_document(each) for each in page], "next": cursor}
+    calls = calls_listed(call, page)
+    told = [schedule_document(each, calls.get(each.task_id)) for each in page]
+    return {"schedules": told, "next": cursor}
 
 
 def _stale_scheduled(call: Call) -> dict[str, Any]:
     most = call["limit"]
     overdue = Overdue(call.full.storage, call.full.settings)
     found = overdue.page(call.get("older_than"), most + 1)
-    return overdue_document(found[:most], overdue, more=len(found) > most)
+    page, more = found[:most], len(found) > most
+    return overdue_document(page, overdue, calls_listed(call, page), more=more)
 
 
 def _stale(call: Call) -> dict[str, Any]:

@@ -60,7 +60,9 @@ def components() -> dict[str, Schema]:
         "Task": task,
         "TaskWithSchedules": with_more(task, schedules=list_of(ref("Schedule"))),
         "Orphan": with_more(task, worker_gone_since=DATE, worker_stopped=FLAG),
-        "Schedule": with_more(of_fields(Schedule, SECRET), claimed=FLAG, outbox=FLAG),
+        "Schedule": with_more(
+            of_fields(Schedule, SECRET), claimed=FLAG, outbox=FLAG, call=or_null(TEXT)
+        ),
         "Failure": failure,
         "FailureDetails": with_more(
             without(failure),

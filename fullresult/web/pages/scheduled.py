@@ -59,6 +59,7 @@ def _list(
         request, "scheduled.html", status, schedules=page, problem=problem, q=text,
         next=page[-1].cursor if len(found) > PAGE else None, fixed=fixed,
         after=request.query_params.get("after"), namespace=overdue.namespace,
+        calls=site.calls_of(page),
     )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def _ask(request: Request, name: str, ids: list[str], problem: str | None = None
         request, "confirm_scheduled.html", 400 if problem else 200, offer=offer, page=name,
         ids=ids, schedules=found, problem=problem, namespace=site.full.settings.namespace,
         refusals=[being_sent(task_id) for task_id in ids if task_id in claims],
-        possible=any(task_id not in claims for task_id in ids),
+        possible=any(task_id not in claims for task_id in ids), calls=site.calls_of(found),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def stale_scheduled(request: Request) -> Response:
     return site.render(
         request, "stale_scheduled.html", kinds=overdue.by_kind(page), remedies=_REMEDIES,
         buttons=_BUTTONS, age=age, older=older, namespace=overdue.namespace, after=after,
-        next=page[-1].cursor if len(found) > PAGE else None,
+        next=page[-1].cursor if len(found) > PAGE else None, calls=site.calls_of(page),
     )  # fmt: skip
 
 
