@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullresult.actions.errors import CannotResend
+    from fullresult.actions.stopping import CannotStop
     from fullresult.extension import FullResult
     from fullresult.record import Execution, TaskRecord
     from fullresult.scheduling.outbox_publisher import NotStorable
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CannotResend",
+    "CannotStop",
     "Execution",
     "FullResult",
     "NotStorable",
@@ -23,6 +25,7 @@ __all__ = [
 
 _HOMES = {
     "CannotResend": "actions.errors",
+    "CannotStop": "actions.stopping",
     "Execution": "record",
     "FullResult": "extension",
     "NotStorable": "scheduling.outbox_publisher",

@@ -16,7 +16,7 @@ from fullresult.actions.errors import NotDone, sending
 from fullresult.actions.failures import FailureDeeds
 from fullresult.actions.missing import Missing, Sparing, Way
 from fullresult.actions.resend import Resender
-from fullresult.actions.schedules import Scheduled, utc_of
+from fullresult.actions.schedules import Scheduled, eta_text
 from fullresult.actions.take_back import take_back
 from fullresult.actions.why_not import why_not_moved, why_not_released
 from fullresult.insight.document import plain
@@ -219,9 +219,9 @@ class Deeds:
         """The storage's clock, which decides what is due."""
         return self._storage.now()
 
-    def due_at(self, eta: datetime | timedelta | str) -> datetime:
-        """*eta* in UTC. It is a date, text such as `in 2h`, or a length of time from `now`."""
-        return self.now + eta if isinstance(eta, timedelta) else utc_of(eta, self.now)
+    def due_after(self, countdown: timedelta) -> datetime:
+        """The time that is so long after `now`."""
+        return self.now + countdown
 
     def cancel(
         self, ids: Iterable[str], asked: Mapping[str, Any] | None = None, pace: Pace = AT_ONCE
@@ -235,14 +235,16 @@ class Deeds:
 
         return self._each("cancel", ids, asked, pace, cancel)
 
-    def reschedule(self, ids: Iterable[str], due: datetime, pace: Pace = AT_ONCE) -> Report:
-        """Make the waiting schedules of these tasks due at that time."""
+    def reschedule(
+        self, ids: Iterable[str], due: datetime | timedelta, pace: Pace = AT_ONCE
+    ) -> Report:
+        """Make the waiting schedules of these tasks due at that time, or later by that."""
 
         def move(task_id: str) -> None:
             if not self._scheduled.reschedule(task_id, due):
                 raise NotDone(why_not_moved(self._storage, task_id))
 
-        return self._each("reschedule", ids, {"eta": due.isoformat()}, pace, move)
+        return self._each("reschedule", ids, {"eta": eta_text(due)}, pace, move)
 
     def release(self, ids: Iterable[str], pace: Pace = AT_ONCE) -> Report:
         """Give the claimed schedules of these tasks back to the sweepers."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from fullresult.actions.errors import CannotResend
+from fullresult.actions.errors import CannotResend, NotDone
 from fullresult.actions.why_not import being_sent
 from fullresult.insight import dates
 from fullresult.insight.overdue import Overdue
@@ -52,12 +52,19 @@ class Scheduled:
             self._tell_revoked(schedule, "revoked")
         return bool(cancelled)
 
-    def reschedule(self, task_id: str, due: datetime) -> bool:
-        """Make the waiting schedules of a task due at that time. False if there is none."""
-        moved = [
-            self._storage.reschedule(schedule.schedule_id, due, self._events.moved(schedule, due))
-            for schedule in self._waiting(task_id)
-        ]
+    def reschedule(self, task_id: str, due: datetime | timedelta) -> bool:
+        """Make the waiting schedules of a task due then, or later by that. False if there is none.
+
+        Raises `NotDone` for a time that no storage keeps.
+        """
+        moved = []
+        for schedule in self._waiting(task_id):
+            try:
+                at = schedule.due + due if isinstance(due, timedelta) else due
+            except OverflowError:
+                raise NotDone(f"task {task_id} cannot be due after the year 9999") from None
+            event = self._events.moved(schedule, at)
+            moved.append(self._storage.reschedule(schedule.schedule_id, at, event))
         return any(moved)
 
     def release(self, task_id: str) -> bool:
@@ -132,10 +139,19 @@ class Scheduled:
         )
 
 
-def utc_of(eta: datetime | str, now: datetime) -> datetime:
-    """*eta* in UTC. Without a zone it is UTC already, as in a message of Celery's."""
+def eta_text(due: datetime | timedelta) -> str:
+    """*due* as the audit log has it."""
+    return f"+{due}" if isinstance(due, timedelta) else due.isoformat()
+
+
+def utc_of(eta: datetime | str, now: datetime) -> datetime | timedelta:
+    """*eta* in UTC. Without a zone it is UTC already, as in a message of Celery's.
+
+    Of `+1h` the length of time.
+    """
     if isinstance(eta, str):
-        return to_utc(dates.moment(eta, now))
+        read = dates.due(eta, now)
+        return read if isinstance(read, timedelta) else to_utc(read)
     if not isinstance(eta, datetime):
         raise TypeError(f"eta must be a datetime or text, not {eta!r}")
     return to_utc(eta if eta.tzinfo else eta.replace(tzinfo=timezone.utc))

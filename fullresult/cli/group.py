@@ -29,6 +29,7 @@ from fullresult.cli.commands.show import show
 from fullresult.cli.commands.spool import spool
 from fullresult.cli.commands.stale import stale
 from fullresult.cli.commands.stale_scheduled import stale_scheduled
+from fullresult.cli.commands.stop import revoke, terminate
 from fullresult.cli.commands.surgery import fork, heal, resume
 from fullresult.cli.commands.sweep import sweep
 from fullresult.cli.commands.web import web
@@ -46,6 +47,7 @@ _SECTIONS = {
     ),
     "Find what is lost": ("stale", "orphans", "stale-scheduled"),
     "Mend": ("resend", "replay", "resume", "heal", "fork", "repro"),
+    "Stop": ("revoke", "terminate"),
     "Schedule": (
         *("scheduled", "cancel", "reschedule", "release", "resend-scheduled", "sweep"),
         *("periodic", "trigger"),
@@ -59,7 +61,7 @@ _SECTIONS = {
     sections=_SECTIONS,
     commands=[
         *(list_, show, explain, count, failures, stale, orphans, resend, delete, purge, setup),
-        *(resume, heal, fork),
+        *(resume, heal, fork, revoke, terminate),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
         *(periodic, trigger, overview, workers, queues, doctor, audit),
         import_,

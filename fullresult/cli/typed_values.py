@@ -46,6 +46,14 @@ def moment(text: str) -> datetime:
         raise click.BadParameter(str(error)) from error
 
 
+def due(text: str) -> datetime | timedelta:
+    """The same; or, of `+1h`, how much later than it is due."""
+    try:
+        return dates.due(text, datetime.now(timezone.utc), None)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def state(text: str) -> str:
     """A state. Celery's may be typed in lower case; any other is one of the user's own."""
     if not text:

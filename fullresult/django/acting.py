@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from fullresult.actions.audit import Actor
 from fullresult.django.site import full_of_site
-from fullresult.insight.dates import moment
+from fullresult.insight.dates import due
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import brief
 from fullresult.storage import StorageError
@@ -114,8 +114,8 @@ def _tell(request: Any, done: str, report: Report) -> None:
 
 
 def _move(deeds: Deeds, ids: list[str], typed: str) -> Report:
-    due = moment(typed, deeds.now, timezone.get_current_timezone())
-    return deeds.reschedule(ids, due)
+    when = due(typed, deeds.now, timezone.get_current_timezone())
+    return deeds.reschedule(ids, when)
 
 
 RETRY = action(

@@ -17,6 +17,7 @@ from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.replays import Replays
 from fullresult.actions.schedules import utc_of
+from fullresult.actions.stopping import CannotStop, Signal, Stopping
 from fullresult.actions.surgery import Surgery
 from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import whole_query_of
@@ -82,12 +83,37 @@ class ActionsAPI:
     def reschedule(self, task_id: str, eta: datetime | str, *, actor: str | None = None) -> bool:
         """Make a scheduled task due at *eta* instead, sooner or later.
 
-        *eta* may be text, such as `in 2h` or `2030-01-31T14:00`. Without a time zone it is UTC, as
-        in a message of Celery's. False if the task is not scheduled, or a sweeper has claimed it.
-        Raises `ValueError` if *eta* is not a date; `StorageError`.
+        *eta* may be text, such as `in 2h`, `2030-01-31T14:00`, or `+1h`: an hour later than it is
+        due. Without a time zone it is UTC, as in a message of Celery's. False if the task is not
+        scheduled, or a sweeper has claimed it. Raises `ValueError` if *eta* is not a date;
+        `StorageError`.
         """
         due = utc_of(eta, self.parts.storage.now())
         return bool(self._deeds(actor).reschedule([task_id], due).done)
+
+    def revoke(self, task_id: str, *, actor: str | None = None) -> None:
+        """Have every living worker drop a task that was sent and has not begun.
+
+        Raises `CannotStop` if it runs, has ended, waits in the storage, or not all living workers
+        confirmed it; `StorageError`.
+        """
+        _stopped(self.stopping(actor_here("python", actor)).revoke([task_id]))
+
+    def terminate(
+        self, task_id: str, *, signal: Signal = "SIGTERM", actor: str | None = None
+    ) -> None:
+        """Have the worker that runs a task end the process in which it runs.
+
+        What the task has begun to do is half done. Raises `CannotStop` if it does not run, its
+        worker is gone or cannot end one task; `ValueError` for a *signal* but SIGTERM, SIGKILL and
+        SIGINT; `StorageError`.
+        """
+        _stopped(self.stopping(actor_here("python", actor)).terminate([task_id], signal))
+
+    def stopping(self, actor: Actor) -> Stopping:
+        """Stops tasks for *actor*: commands and pages stop through it."""
+        parts = self.parts
+        return Stopping(parts.app, parts.settings, parts.storage, parts.recorder, actor)
 
     def release(self, task_id: str, *, actor: str | None = None) -> bool:
         """Give a claimed task back to the sweepers, to be sent, perhaps for the second time.
@@ -299,6 +325,13 @@ class ActionsAPI:
 
     def _deeds(self, actor: str | None) -> Deeds:
         return self.acting(actor_here("python", actor))
+
+
+def _stopped(report: Report) -> None:
+    """Raises `CannotStop` if the one task was not stopped."""
+    for fate in report.fates:
+        if fate.problem is not None:
+            raise CannotStop(fate.problem)
 
 
 def _narrow(

@@ -94,6 +94,12 @@ def moment(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> date
         raise _wrong(text, "in 2h, 2h ago, now, today, tomorrow", zone, error) from None
 
 
+def due(text: str, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime | timedelta:
+    """A `moment`; or of `+1h` the length: so much later than each is due. Raises `ValueError`."""
+    typed = text.strip()
+    return length(typed[1:]) if typed.startswith("+") else moment(text, now, zone)
+
+
 def _named(word: str, now: datetime, zone: tzinfo | None) -> datetime | None:
     """The time that has this name, or None."""
     if word == "now":

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from celery import Celery
 from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry, Scheduler
 from celery.schedules import crontab, schedule
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 
+from fullresult.insight.cron_words import cron_words
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.dates import to_utc
 from fullresult.recording.message import Call
@@ -27,10 +28,19 @@ if TYPE_CHECKING:
 _PAGE, _PAGES = 100, 10
 """The last runs of the periodic tasks that send one task are looked for among this many of its
 newest records: one that is sent daily may stand behind many of one that is sent by the minute."""
+_RUNS = 10
 
 
 class SchedulerError(Exception):
     """Beat's scheduler cannot be read; the message says why."""
+
+
+class Run(NamedTuple):
+    """One run of a periodic task."""
+
+    task_id: str
+    state: str
+    date_created: datetime
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,10 @@ class PeriodicTask:
     task."""
     next_due: datetime | None
     """When beat sends it next; in the past if beat is not running. None: not known."""
+    words: str | None = None
+    """A crontab in words, with its time zone."""
+    runs: tuple[Run, ...] = ()
+    """Its last runs, the newest first, 10 at most: of the entry, or else of the task."""
 
 
 class Periodic:
@@ -166,10 +180,15 @@ class _LastRuns:
     sent_by_beat: dict[str, datetime] = field(default_factory=dict)
     """Beat counts from these; it does not know of tasks that people triggered or re-sent."""
     of_none: TaskRecord | None = None
+    runs: dict[str | None, list[Run]] = field(default_factory=dict)
+    """By entry; under None those that name none."""
 
     def note(self, record: TaskRecord) -> None:
         """Take *record* into account; the newest comes first."""
         name = record.periodic_entry
+        runs = self.runs.setdefault(name, [])
+        if len(runs) < _RUNS:
+            runs.append(Run(record.task_id, record.state, record.date_created))
         if name is None:
             self.of_none = self.of_none or record
             return
@@ -208,7 +227,18 @@ def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTa
         last_run=last,
         last_run_by="entry" if own else "task" if last else None,
         next_due=_next_due(entry, runs.sent_by_beat.get(entry.name)) if enabled else None,
+        words=_words(entry.schedule),
+        runs=tuple(runs.runs.get(entry.name if own else None, ())),
     )
+
+
+def _words(plan: Any) -> str | None:
+    if not isinstance(plan, crontab):
+        return None
+    try:
+        return cron_words(plan)
+    except Exception:  # noqa: BLE001  (a class of the user's may raise anything)
+        return None
 
 
 def is_enabled(entry: ScheduleEntry) -> bool:

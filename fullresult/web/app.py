@@ -41,6 +41,7 @@ from fullresult.web.pages import (
     scheduled,
     stale,
     stale_scheduled,
+    stop,
     suggest,
     surgery,
     task,
@@ -62,7 +63,7 @@ _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
     counts,
-    *(surgery, workers, queues, replays, why, audit, suggest, login, health, metrics),
+    *(surgery, stop, workers, queues, replays, why, audit, suggest, login, health, metrics),
 )
 
 

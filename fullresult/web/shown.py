@@ -19,6 +19,7 @@ from fullresult.web.forms import key_of, seen_key
 LONGEST = 20_000
 """Characters of one text at most."""
 _KNOWN = {*STATES, "INTERRUPTED"}
+_SIGNS = {"SUCCESS": "✓", "FAILURE": "✗", "UNSENT": "✗", "REVOKED": "⊘", "REJECTED": "⊘"}
 
 
 def now() -> datetime:
@@ -42,7 +43,7 @@ def block(text: object, longest: int = LONGEST) -> str:
 
 
 def when(date: datetime | None) -> str:
-    """*date* in UTC, as an element that programs can read; the script adds local time."""
+    """*date* in UTC, as an element that programs can read; the script may show local time."""
     if date is None:
         return ""
     utc = date.astimezone(timezone.utc)
@@ -52,12 +53,14 @@ def when(date: datetime | None) -> str:
 
 
 def day(date: datetime | None) -> str:
-    """*date* as `when` shows it, to the second."""
+    """*date* to the second; the script puts before it how long ago that is."""
     if date is None:
         return ""
     utc = date.astimezone(timezone.utc)
     iso = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}">{}</time>').format(iso, f"{utc:%Y-%m-%d %H:%M:%S}")
+    return Markup('<time class="day" datetime="{}">{}</time>').format(
+        iso, f"{utc:%Y-%m-%d %H:%M:%S}"
+    )
 
 
 def ago(date: datetime | None, at: datetime) -> str:
@@ -78,9 +81,22 @@ def took(length: float | timedelta | None) -> str:
 
 def state(name: str) -> str:
     """The state as a badge."""
-    kind = name if name in _KNOWN else "other"
     text = escape(line(name, 40))
-    return Markup('<span class="state {}">{}</span>').format(kind, text)
+    return Markup('<span class="state {}">{}</span>').format(kind(name), text)
+
+
+def kind(name: str) -> str:
+    """The class of a state's colours."""
+    return name if name in _KNOWN else "other"
+
+
+def sign(name: str) -> str:
+    """A state as one character, for a row of them."""
+    return _SIGNS.get(name, "·")
+
+
+def utc_text(date: datetime) -> str:
+    return f"{date.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def number(value: float) -> str:
@@ -98,6 +114,9 @@ FILTERS: dict[str, Any] = {
     "ago": ago,
     "took": took,
     "state": state,
+    "kind": kind,
+    "sign": sign,
+    "utc": utc_text,
     "number": number,
     "brief": brief,
     "arguments": arguments,

@@ -319,6 +319,34 @@ def test_the_last_run_of_a_rare_entry_stands_behind_those_of_a_frequent_one(app:
     assert found == {"daily": "entry", "never": None, "often": "entry"}
 
 
+def test_its_last_runs_are_told_the_newest_first_and_not_those_of_its_twin(app: Celery) -> None:
+    _plan(
+        app,
+        big={"task": "shop.report", "schedule": 60, "args": ("big",)},
+        small={"task": "shop.report", "schedule": 60, "args": ("small",)},
+    )
+    beat = _beat(app)
+    sent = [str(beat.apply_async(beat.schedule["big"]).id) for _ in range(12)]
+    only = str(beat.apply_async(beat.schedule["small"]).id)
+
+    big, small = _entry(app, "big").runs, _entry(app, "small").runs
+
+    assert [run.task_id for run in big] == sent[:1:-1]
+    assert [(run.task_id, run.state) for run in small] == [(only, "PENDING")]
+
+
+def test_a_crontab_is_told_in_words_too(app: Celery) -> None:
+    plan = crontab(hour=5, minute=0, day_of_month=1)
+    _plan(
+        app,
+        monthly={"task": "shop.report", "schedule": plan},
+        often={"task": "shop.report", "schedule": 60},
+    )
+
+    assert _entry(app, "monthly").words == "at 05:00 on day 1 of the month (UTC)"
+    assert _entry(app, "often").words is None
+
+
 def test_a_name_with_wildcards_means_itself(app: Celery) -> None:
     _plan(app, odd={"task": "shop.*[x]?", "schedule": 60})
     app.send_task("shop.report")

@@ -201,9 +201,13 @@ def test_json_has_every_field_but_the_message(app: Celery) -> None:
 
     (shown,) = json.loads(run(app, "scheduled", "--json").stdout)["schedules"]
 
-    assert shown.keys() == {*Schedule._fields, "claimed", "outbox", "call"} - {"body", "headers", "how"}
+    assert shown.keys() == {*Schedule._fields, "claimed", "outbox", "call"} - {
+        "body",
+        "headers",
+        "how",
+    }
     assert shown["claimed"] is False
-    assert shown["call"] == "shop.charge *** {'card': 'x'}"
+    assert shown["call"] == "shop.charge(card='x')"
     assert datetime.fromisoformat(shown["due"]) == only(app, "a").due
 
 
@@ -321,6 +325,24 @@ def test_cancel_by_filter_finds_nothing_and_is_content(app: Celery) -> None:
 
     assert result.exit_code == 0
     assert "nothing is cancelled" in result.stderr
+
+
+def test_reschedule_may_say_how_much_later_than_it_is_due(app: Celery) -> None:
+    later(app, "a")
+    due = only(app, "a").due
+
+    result = run(app, "reschedule", "a", "--eta", "+1h30m")
+
+    assert result.exit_code == 0, result.stderr
+    assert only(app, "a").due == due + timedelta(minutes=90)
+    assert "a is due at " in result.stdout
+    refused = run(app, "reschedule", "a", "--eta", "+90")
+    assert (refused.exit_code, only(app, "a").due) == (2, due + timedelta(minutes=90))
+    far = run(app, "reschedule", "a", "--eta", "+300000d")
+    assert far.exit_code == 0
+    beyond = [run(app, "reschedule", "a", "--eta", "+365000d") for _ in range(8)][-1]
+    assert beyond.exit_code == 1
+    assert "after the year 9999" in beyond.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--yes"], ["--limit", "3"], ["a", "--name", "t"]])

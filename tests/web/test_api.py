@@ -139,9 +139,16 @@ ACTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
         {"ids": ["lost"], "missing": "orphans"}, {"ids": w.failed, "priority": 3},
     ],
     "cancel": lambda w: [{"ids": w.waits[:1]}, {"ids": w.waits[:1]}],
-    "reschedule": lambda w: [{"ids": w.waits, "eta": "in 2h"}, {"ids": ["?"], "eta": "now"}],
+    "reschedule": lambda w: [
+        {"ids": w.waits, "eta": "in 2h"}, {"ids": w.waits, "eta": "+1h"},
+        {"ids": ["?"], "eta": "now"},
+    ],
     "release": lambda w: [{"ids": w.waits}],
     "send-now": lambda w: [{"ids": w.waits[1:]}, {"ids": w.waits[1:]}],
+    "revoke": lambda w: [{"ids": ["?"]}, {"ids": [*w.waits, *w.failed]}],
+    "terminate": lambda w: [
+        {"ids": w.failed}, {"ids": ["lost"], "signal": "SIGKILL"}, {"ids": ["?"], "signal": "no"},
+    ],
     "delete": lambda _: [{"name": "nobody"}, {}, {"state": ["PENDING"]}],
     "trigger": lambda _: [{"name": "often"}, {"name": "never"}],
     "operate": lambda w: [

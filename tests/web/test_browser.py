@@ -362,6 +362,37 @@ def test_why_is_told_after_the_page_has_come(app: Celery, page: Page) -> None:
     expect(box).to_contain_text(f"celery -A proj fullresult reschedule {later}")
 
 
+def test_dates_say_how_long_ago_and_switch_between_utc_and_local_time(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    (task_id,) = browsing.charge(app)
+    published = app.fullresult.get(task_id).date_published
+    utc = f"{published:%Y-%m-%d %H:%M:%S}"
+    there = f"{published + timedelta(hours=5, minutes=45):%Y-%m-%d %H:%M:%S}"
+    visit = chromium.new_context(base_url=address, timezone_id="Asia/Kathmandu")
+    page = visit.new_page()
+    page.goto(f"/?token={TOKEN}")
+    cell = page.locator("tbody time").first
+
+    expect(cell).to_have_text(re.compile(rf"^\d+ s ago {utc}$"))
+    page.get_by_role("button", name="Times are in UTC: change").press("Enter")
+    expect(cell).to_have_text(re.compile(rf"^\d+ s ago {there}$"))
+    expect(cell).to_have_attribute("title", f"{utc} UTC")
+    page.goto(f"/task?id={task_id}")
+
+    milliseconds = f"{published.microsecond // 1000:03}"
+    expect(page.locator("main time").first).to_have_text(f"{there}.{milliseconds}")
+    page.get_by_role("button", name="Times are in local time: change").click()
+    expect(page.locator("main time").first).to_have_text(f"{utc}.{milliseconds}")
+    plain = chromium.new_context(base_url=address, java_script_enabled=False)
+    without = plain.new_page()
+    without.goto(f"/?token={TOKEN}")
+    expect(without.locator("tbody time").first).to_have_text(utc)
+    expect(without.get_by_role("button", name="UTC")).to_have_count(0)
+    plain.close()
+    visit.close()
+
+
 def test_without_scripts_everything_can_be_read_and_done(
     app: Celery, chromium: Browser, address: str
 ) -> None:
@@ -657,7 +688,7 @@ def test_pictures_are_taken(app: Celery, chromium: Browser, address: str, scheme
     PICTURES.mkdir(exist_ok=True)
 
     for name, path in {
-        "tasks": "/",
+        "tasks": "/?q=",
         "task": f"/task?id={ids['failed']}",
         "retry": "/retry?q=state:FAILURE",
         "edit": f"/edit?id={ids['failed']}",

@@ -130,6 +130,28 @@ def test_each_state_is_a_tab_that_keeps_the_search(browser: Browser) -> None:
         )
 
 
+def test_the_pages_open_with_the_failures_that_nobody_has_dealt_with(
+    app: Celery, browser: Browser
+) -> None:
+    (fine,) = charge(app)
+    assert rows(browser.get("/").text) == [fine]
+
+    (failed,) = browsing.failed(app)
+    opened = browser.get("/")
+
+    assert rows(opened.text) == [failed]
+    assert opened.words.index("Unresolved 1") < opened.words.index("PENDING 1")
+    assert 'value="state:FAILURE"' in opened.text
+    assert "/?q=" in opened.links
+    assert rows(browser.get("/?q=").text) == [failed, fine]
+    assert rows(browser.get("/?fragment=1").text) == [failed, fine]
+
+    app.fullresult.resend(failed)
+    assert failed in rows(browser.get("/").text)
+    assert "Unresolved" in browser.get("/?q=name:shop.*").words
+    assert "FAILURE 1" in browser.get("/?q=state:FAILURE+resent:any").words
+
+
 def test_the_fragment_for_live_lists_has_only_the_list(app: Celery, browser: Browser) -> None:
     ids = charge(app, 2)
 
@@ -307,6 +329,12 @@ def test_scheduled_tasks_stand_in_the_order_they_are_due(app: Celery, browser: B
     assert "urgent" in page.words
     assert "waits" in page.words
     assert page.words.count("shop.charge (0, amount=0.0)") == 2
+    assert 'name="eta" value="+1h"' in page.text
+    moved = browser.get(f"/reschedule?id={first}&id={second}&eta=%2B1h").form("/reschedule")
+    before = {each.task_id: each.due for each in app.fullresult.scheduled()}
+    assert "2 tasks moved" in browser.submit(moved).words
+    after = {each.task_id: each.due for each in app.fullresult.scheduled()}
+    assert {after[key] - before[key] for key in before} == {timedelta(hours=1)}
     asked = browser.get(f"/cancel?id={first}&id={second}")
     assert asked.words.count("shop.charge (0, amount=0.0)") == 2
 

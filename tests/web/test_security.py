@@ -330,7 +330,16 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
     """So that a new one is looked at."""
     assert set(posts(pages)) == {
         *("/retry", "/edit", "/cancel", "/reschedule", "/release", "/send-now", "/trigger"),
-        *("/surgery", "/failure", "/replay", "/replay-create", "/login", "/logout"),
+        *(
+            "/revoke",
+            "/terminate",
+            "/surgery",
+            "/failure",
+            "/replay",
+            "/replay-create",
+            "/login",
+            "/logout",
+        ),
     }
 
 

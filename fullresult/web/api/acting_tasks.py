@@ -7,11 +7,23 @@ from typing import Any
 from fullresult.actions.errors import CannotResend, NotDone, sending
 from fullresult.actions.missing import Way
 from fullresult.actions.signature import check_signature
+from fullresult.actions.stopping import POOLS, SIGNALS, Stopping
 from fullresult.insight.unresolved import dealt_with_first
 from fullresult.record import encoding
 from fullresult.storage import StorageError
 from fullresult.web.acting import actor_of, deeds_of, pace
-from fullresult.web.api.fields import ARRAY, FLAG, MOMENT, OBJECT, Field, Wrong, choice, text, whole
+from fullresult.web.api.fields import (
+    ARRAY,
+    DUE,
+    FLAG,
+    MOMENT,
+    OBJECT,
+    Field,
+    Wrong,
+    choice,
+    text,
+    whole,
+)
 from fullresult.web.api.filters import FILTERS, TASK_ID, is_narrow, query_as_given
 from fullresult.web.api.operation import Answer, Call, Operation, Refused
 from fullresult.web.api.outcome import ABOUT, outcome
@@ -94,6 +106,20 @@ def _send_now(call: Call) -> Answer:
     return outcome(deeds_of(call.request, call.person).send_each_now(ids, pace()), ids)
 
 
+def _revoke(call: Call) -> Answer:
+    ids = _ids(call)
+    return outcome(_stopping(call).revoke(ids, pace()), ids)
+
+
+def _terminate(call: Call) -> Answer:
+    ids = _ids(call)
+    return outcome(_stopping(call).terminate(ids, call["signal"], pace()), ids)
+
+
+def _stopping(call: Call) -> Stopping:
+    return call.full.stopping(actor_of(call.request, call.person))
+
+
 def _delete(call: Call) -> dict[str, Any]:
     if not is_narrow(call) and not call.get("all"):
         raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
@@ -162,7 +188,13 @@ operations = (
     ),
     Operation(
         "POST", "reschedule", "Make scheduled tasks due at another time",
-        (IDS, Field("eta", MOMENT, "When: `in 2h`, an ISO date.", required=True)),
+        (
+            IDS,
+            Field(
+                "eta", DUE, "When: `in 2h`, an ISO date; `+1h`: an hour later than each is due.",
+                required=True,
+            ),
+        ),
         ref("Report"), _reschedule, about=ABOUT, needs="schedules", statuses=(409,),
     ),
     Operation(
@@ -172,6 +204,19 @@ operations = (
     Operation(
         "POST", "send-now", "Send scheduled tasks now, each under its own id", (IDS,),
         ref("Report"), _send_now, about=ABOUT, needs="schedules", statuses=(409,),
+    ),
+    Operation(
+        "POST", "revoke", "Have workers drop tasks that have not begun", (IDS,), ref("Report"),
+        _revoke, about=f"{ABOUT} Every living worker has to confirm it.", statuses=(409,),
+    ),
+    Operation(
+        "POST", "terminate", "End tasks that run, with their processes",
+        (
+            IDS,
+            Field("signal", choice(*SIGNALS), "Sent to the process.", default="SIGTERM"),
+        ),
+        ref("Report"), _terminate, statuses=(409,),
+        about=f"{ABOUT} Only workers with the pools {', '.join(POOLS)} can end one task.",
     ),
     Operation(
         "POST", "delete", "Delete records, the oldest first",

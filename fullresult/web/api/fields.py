@@ -211,10 +211,10 @@ def _flag_of(given: str) -> bool | str:
 FLAG = Kind({"type": "boolean"}, _flag, _flag_of)
 
 
-def _date_kind(read_text: Callable[[str, datetime], datetime]) -> Kind:
+def _date_kind(read_text: Callable[[str, datetime], datetime | timedelta]) -> Kind:
     words = text(100)
 
-    def read(value: Any, now: datetime) -> datetime:
+    def read(value: Any, now: datetime) -> datetime | timedelta:
         return read_text(words.read(value, now), now)
 
     return Kind({"type": "string", "minLength": 1, "maxLength": 100}, read)
@@ -237,6 +237,8 @@ PAST = _date_kind(dates.past)
 """How long ago (`2h`), or an ISO date, in UTC unless it says otherwise."""
 MOMENT = _date_kind(dates.moment)
 """A time that may be to come: `in 2h`, `2h ago`, an ISO date."""
+DUE = _date_kind(dates.due)
+"""The same; or, of `+1h`, a length of time."""
 
 
 def _length(value: Any, now: datetime) -> timedelta:

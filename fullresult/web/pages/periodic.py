@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from fullresult.web.site import Site
 
 
+_LATE = timedelta(minutes=1)
+
+
 def periodic(request: Request) -> Response:
     """All periodic tasks, by name."""
     from fullresult.insight.periodic import SchedulerError
@@ -30,7 +34,7 @@ def periodic(request: Request) -> Response:
         found = site.full.periodic(site.scheduler)
     except SchedulerError as error:
         return site.error(request, 502, safe_str(error), "Beat's plan cannot be read")
-    return site.render(request, "periodic.html", tasks=found)
+    return site.render(request, "periodic.html", tasks=found, late=site.now() - _LATE)
 
 
 def preview(request: Request) -> Response:

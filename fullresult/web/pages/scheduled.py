@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.routing import Route
 
 from fullresult.actions.why_not import being_sent
-from fullresult.insight.dates import moment
+from fullresult.insight.dates import due
 from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.record import encoding
 from fullresult.web.acting import action, deeds_of, pace
@@ -17,7 +17,7 @@ from fullresult.web.search import NotUnderstood, Search
 from fullresult.web.site import Site, needs_schedules, redirect, site_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -71,14 +71,14 @@ class Offer(NamedTuple):
     done: str
     about: str
     """The effect, in words."""
-    do: Callable[[Deeds, list[str], datetime | None], Report]
+    do: Callable[[Deeds, list[str], datetime | timedelta | None], Report]
     """Does it to the tasks of these ids; *when* is None unless `asks_when`."""
     asks_when: bool = False
     spares_claims: bool = False
     """True if claims of the last minute are left to their sweepers."""
 
 
-def _reschedule(deeds: Deeds, ids: list[str], when: datetime | None) -> Report:
+def _reschedule(deeds: Deeds, ids: list[str], when: datetime | timedelta | None) -> Report:
     assert when is not None
     return deeds.reschedule(ids, when, pace())
 
@@ -128,6 +128,7 @@ def _ask(request: Request, name: str, ids: list[str], problem: str | None = None
         ids=ids, schedules=found, problem=problem, namespace=site.full.settings.namespace,
         refusals=[being_sent(task_id) for task_id in ids if task_id in claims],
         possible=any(task_id not in claims for task_id in ids), calls=site.calls_of(found),
+        eta=request.query_params.get("eta", ""),
     )  # fmt: skip
 
 
@@ -145,10 +146,10 @@ def _act(name: str) -> Callable[[Request, Form, Person], Response]:
         site, ids = site_of(request), [encoding.key(each) for each in ids_of(form)]
         if not ids:
             return site.error(request, 400, "Nothing was chosen.")
-        when: datetime | None = None
+        when: datetime | timedelta | None = None
         if offer.asks_when:
             try:
-                when = moment(form.get("eta"), site.now())
+                when = due(form.get("eta"), site.now())
             except ValueError as error:
                 return _ask(request, name, ids, str(error))
         report = offer.do(deeds_of(request, person), ids, when)

@@ -15,6 +15,7 @@ from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.queues import left_alone
 from fullresult.insight.timeline import timeline_of
 from fullresult.record import FINISHED, SUCCESS, TaskRecord
+from fullresult.web.pages import stop
 from fullresult.web.pages.surgery import offers_of
 from fullresult.web.site import site_of
 from fullresult.web.trees import Tree, tree_of
@@ -47,7 +48,7 @@ def task(request: Request) -> Response:
         record=record,
         timeline=timeline_of(record),
         schedules=schedules,
-        offers=_offers(site, schedules),
+        offers=[*_offers(site, schedules), *stop.offers_of(request, record)],
         operations=offers_of(record),
         family=family_of(site.full.storage, record),
         audit=_audit(site, record.task_id),

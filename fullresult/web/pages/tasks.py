@@ -11,7 +11,7 @@ from fullresult.insight.again import states_of_resent
 from fullresult.insight.counts import StateCounts, count_by_state
 from fullresult.insight.ids import SHORT, whole_id
 from fullresult.insight.search import look
-from fullresult.record import STATES
+from fullresult.record import FAILURE, STATES
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -30,7 +30,7 @@ _FURTHER = 2.0
 
 
 class Tab(NamedTuple):
-    """A tab: one state, or all."""
+    """A tab: one state, or all. Of failures, those that are not dealt with are *Unresolved*."""
 
     label: str
     href: str
@@ -39,7 +39,10 @@ class Tab(NamedTuple):
 
 
 def tasks(request: Request) -> Response:
-    """The list; with `fragment`, only the part of the page that changes."""
+    """The list; with `fragment`, only the part of the page that changes.
+
+    If nothing is asked for, these are the failures that nobody has dealt with, if there are any.
+    """
     site, asked = site_of(request), request.query_params
     text, after = asked.get("q", "").strip(), asked.get("after") or None
     fragment = asked.get("fragment") is not None
@@ -49,11 +52,14 @@ def tasks(request: Request) -> Response:
         only = _the_one(request, search)
         if only is not None and not fragment:
             return redirect(request, "task", {"id": only})
-        seconds = _FURTHER if asked.get("further") is not None else 0
-        looked = look(site.full.storage, query, seconds)
         counts = count_by_state(
             site.full.storage, _of_all_states(query, search), rest=search.resent is not None
         )
+        if not asked and counts.shown(FAILURE) not in (None, "0"):
+            search = Search().having("state", FAILURE)
+            query = search.query(site.now(), limit=PAGE + 1)
+        seconds = _FURTHER if asked.get("further") is not None else 0
+        looked = look(site.full.storage, query, seconds)
     except (NotUnderstood, ValueError) as error:
         return site.render(
             request, "tasks.html", 400, **_context(request, Search(), [], None, StateCounts({})),
@@ -99,10 +105,15 @@ def _context(
 def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
     link = Links(request)
     chosen = {value.upper() for value in search.all("state")}
-    tabs = [Tab("all", link("", q=str(search.having("state"))), not chosen, None)]
+    every = str(search.having("state"))
+    tabs = [Tab("all", link("", q=every) if every else f"{link()}?q=", not chosen, None)]
     for state in STATES:
         href = link("", q=str(search.having("state", state)))
-        tabs.append(Tab(state, href, chosen == {state}, counts.shown(state)))
+        tab = Tab(state, href, chosen == {state}, counts.shown(state))
+        if state == FAILURE and search.resent in (None, "no"):
+            tabs.insert(0, tab._replace(label="Unresolved"))
+        else:
+            tabs.append(tab)
     return tabs
 
 

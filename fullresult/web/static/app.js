@@ -7,11 +7,48 @@
   const normal = (html) => { const part = document.createElement("template"); part.innerHTML = html; return part.innerHTML; };
   const atFirst = one("#live") ? normal(one("#live").innerHTML) : "";
 
-  // Dates stand in UTC; a pointer over one says it in the reader's own time.
+  // Dates come in UTC. The switch shows them in the reader's own time; those of lists say how long ago, too.
+  const KEPT = "fullresult-clock";
+  const kept = () => { try { return localStorage.getItem(KEPT); } catch { return null; } };
+  let isLocal = kept() === "local";
+  const behind = Date.now() - new Date(document.body.dataset.now || NaN);
+  const now = () => Date.now() - (behind || 0);
+  const two = (number) => String(number).padStart(2, "0");
+  const own = (date, utc) => {
+    const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+    const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
+    return `${day} ${clock}${(/\.\d+/.exec(utc) || [""])[0]}`;
+  };
+  const ago = (date) => {
+    const away = Math.round(Math.abs(now() - date) / 1000), is = (most) => away < most;
+    const text = is(60) ? `${away} s` : is(3600) ? `${Math.floor(away / 60)} m` : is(172800) ? `${Math.floor(away / 3600)} h` : `${Math.floor(away / 86400)} d`;
+    return now() < date && away ? `in ${text}` : `${text} ago`;
+  };
   const times = (root) => all("time", root).forEach((time) => {
     const date = new Date(time.dateTime);
-    if (!isNaN(date)) time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    if (isNaN(date)) return;
+    time.dataset.utc ||= time.textContent;
+    const utc = time.dataset.utc, local = own(date, utc), shown = isLocal ? local : utc;
+    time.title = isLocal ? `${utc} UTC` : `${local} local time`;
+    if (time.className !== "day") { time.textContent = shown; return; }
+    const exact = document.createElement("small");
+    exact.textContent = shown;
+    time.replaceChildren(ago(date), " ", exact);
   });
+  const clock = () => {
+    const box = one("#clock");
+    if (!box) return;
+    const say = () => { box.textContent = isLocal ? "Local time" : "UTC"; box.setAttribute("aria-label", `Times are in ${isLocal ? "local time" : "UTC"}: change`); };
+    box.hidden = false;
+    box.addEventListener("click", () => {
+      isLocal = !isLocal;
+      try { localStorage.setItem(KEPT, isLocal ? "local" : "utc"); } catch { /* for this page only */ }
+      say();
+      times(document);
+    });
+    say();
+    setInterval(() => { if (!document.hidden) times(document); }, 15000);
+  };
 
   const selecting = (root) => all("input.all", root).forEach((master) => {
     master.hidden = false;
@@ -256,6 +293,7 @@
   };
 
   times(document);
+  clock();
   counting();
   keepCounting();
   choosing();

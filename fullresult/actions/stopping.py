@@ -1,0 +1,200 @@
+"""Stopping tasks that were sent: revoked before they run, or ended while they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from fullresult.actions.audit import Trail
+from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
+from fullresult.actions.errors import NotDone
+from fullresult.insight.fleet import Life, in_force, lives_of
+from fullresult.insight.overdue import schedules_of
+from fullresult.record import FINISHED, SCHEDULED_SENT, STARTED, UNSENT, encoding
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from fullresult.actions.audit import Actor
+    from fullresult.config import Settings
+    from fullresult.record import TaskRecord
+    from fullresult.recording.recorder import Recorder
+    from fullresult.storage import Storage
+
+Signal = Literal["SIGTERM", "SIGKILL", "SIGINT"]
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+POOLS = ("prefork", "eventlet", "gevent")
+"""Those that can end one task. Celery's others cannot, nor can gevent's before Celery 5.5."""
+_WAIT = 2.0
+"""Seconds in which workers answer."""
+
+
+class CannotStop(NotDone):
+    """The task was not stopped; the message says why."""
+
+
+class Stopping:
+    """Stops tasks by Celery's remote control, for one actor; all of it is in the audit log.
+
+    Every method raises `StorageError`.
+    """
+
+    def __init__(
+        self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, actor: Actor
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._storage = storage
+        self._recorder = recorder
+        self._actor = actor
+
+    def revoke(self, ids: Iterable[str], pace: Pace = AT_ONCE) -> Report:
+        """Have every living worker drop these tasks when they come to them.
+
+        One that a worker runs, that has ended, or that waits in the storage, stays as it is. It is
+        done if all living workers have confirmed it. They remember it until they end; a worker
+        that starts later runs the task, unless it has a `--statedb`.
+        """
+        return self._each("revoke", ids, {}, pace, self._revoke)
+
+    def terminate(
+        self, ids: Iterable[str], signal: Signal = "SIGTERM", pace: Pace = AT_ONCE
+    ) -> Report:
+        """Have the workers that run these tasks end the processes in which they run.
+
+        What a task has begun to do is half done. Raises `ValueError` for another *signal*.
+        """
+        if signal not in SIGNALS:
+            raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
+        end = partial(self._terminate, signal=signal)
+        return self._each("terminate", ids, {"signal": signal}, pace, end)
+
+    def why_not(self, record: TaskRecord, action: Literal["revoke", "terminate"]) -> str | None:
+        """The reason why it cannot be stopped in this way; None if that can be tried."""
+        try:
+            self._told(record) if action == "revoke" else self._ended_by(record)
+        except CannotStop as error:
+            return str(error)
+        return None
+
+    def _each(
+        self,
+        action: str,
+        ids: Iterable[str],
+        details: Mapping[str, Any],
+        pace: Pace,
+        stop: Callable[[TaskRecord], None],
+    ) -> Report:
+        def of_id(task_id: str) -> None:
+            record = self._storage.get(encoding.key(task_id))
+            if record is None:
+                raise CannotStop(unknown(task_id))
+            stop(record)
+
+        trail = Trail(self._storage, self._recorder.redactor, self._actor, action, details)
+        return do_each(((each, each) for each in dict.fromkeys(ids)), of_id, trail, pace)
+
+    def _revoke(self, record: TaskRecord) -> None:
+        workers = self._told(record)
+        # To all: there may be workers that are not known here.
+        silent = _not_in(self._ask(record.task_id, None, len(workers)), workers)
+        if silent:
+            silent = _not_in(self._ask(record.task_id, silent, len(silent)), silent)
+        if silent:
+            raise CannotStop(
+                f"task {record.task_id} may still run: {_names(silent)} did not confirm within "
+                f"{_WAIT:g} s; the other {len(workers) - len(silent)} will drop it"
+            )
+
+    def _told(self, record: TaskRecord) -> list[str]:
+        """The workers that must know that it is revoked."""
+        task = f"task {record.task_id}"
+        if record.state in FINISHED:
+            raise CannotStop(f"{task} has ended: it is {record.state}")
+        if record.state == STARTED:
+            raise CannotStop(f"{task} runs on {record.worker}; terminate ends it")
+        if record.state == SCHEDULED_SENT:
+            raise CannotStop(f"{task} was sent under another id; revoke that one")
+        if schedules_of(self._storage, record.task_id):
+            raise CannotStop(f"{task} waits in the storage, and no worker has it; cancel it")
+        if record.state == UNSENT:
+            raise CannotStop(f"{task} was never sent: the broker refused it")
+        workers = sorted({life.worker.name for life in self._alive()})
+        if not workers:
+            raise CannotStop(
+                f"{task}: no worker is alive that could be told, and one that starts later would "
+                "run it"
+            )
+        return workers
+
+    def _terminate(self, record: TaskRecord, signal: Signal) -> None:
+        worker = self._ended_by(record)
+        answers = self._ask(record.task_id, [worker], 1, terminate=True, signal=signal)
+        answer = answers.get(worker)
+        if answer is None:
+            raise CannotStop(f"task {record.task_id}: {worker} did not answer within {_WAIT:g} s")
+        if "ok" not in answer:
+            said = encoding.clip(encoding.safe_str(answer.get("error", answer)), 300)
+            raise CannotStop(f"task {record.task_id}: {worker} cannot end it: {said}")
+        if record.task_id not in str(answer["ok"]):
+            raise CannotStop(f"task {record.task_id}: {worker} does not run it any more")
+
+    def _ended_by(self, record: TaskRecord) -> str:
+        """The worker that runs it, and can end it."""
+        task = f"task {record.task_id}"
+        if record.state != STARTED or record.worker is None:
+            raise CannotStop(f"{task} does not run: it is {record.state}")
+        found = [life for life in self._alive() if life.worker.name == record.worker]
+        if not found:
+            raise CannotStop(f"{task}: its worker {record.worker} is gone; see orphans")
+        pool = found[0].card.pool if found[0].card else ""
+        if pool and pool not in POOLS:
+            raise CannotStop(
+                f"{task}: {record.worker} has the pool {pool}, which cannot end one task; those "
+                f"that can are {', '.join(POOLS)}"
+            )
+        return record.worker
+
+    def _alive(self) -> list[Life]:
+        now, ours = self._storage.now(), self._settings.namespace
+        lives = in_force(lives_of(self._storage, now, gone=0))
+        return [
+            life
+            for life in lives
+            if not life.worker.is_gone(now)
+            and (life.card is None or life.card.namespace in ("", ours))
+        ]
+
+    def _ask(
+        self, task_id: str, workers: list[str] | None, most: int, **more: Any
+    ) -> dict[str, Mapping[str, Any]]:
+        """The first *most* answers of *workers*, or of all, to a revoke."""
+        try:
+            found = self._app.control.revoke(
+                task_id,
+                destination=workers,
+                reply=True,
+                timeout=_WAIT,
+                limit=most,
+                **more,
+            )
+        except Exception as error:  # of the broker's library
+            said = encoding.safe_str(error)
+            raise NotDone(f"task {task_id}: the broker did not take it: {said}") from error
+        answers = [each.items() for each in found or () if isinstance(each, dict)]
+        return {
+            str(name): answer if isinstance(answer, Mapping) else {}
+            for each in answers
+            for name, answer in each
+        }
+
+
+def _not_in(answers: Mapping[str, Mapping[str, Any]], workers: list[str]) -> list[str]:
+    """Those of *workers* that have not confirmed."""
+    return [name for name in workers if "ok" not in answers.get(name, {})]
+
+
+def _names(workers: list[str]) -> str:
+    shown = ", ".join(workers[:3])
+    return shown if len(workers) <= 3 else f"{shown} and {len(workers) - 3} more"  # noqa: PLR2004

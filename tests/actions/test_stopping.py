@@ -1,0 +1,122 @@
+"""What cannot be stopped: the reason, in a sentence, and in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from fullresult import CannotStop
+from fullresult.actions import stopping
+from fullresult.record import STARTED
+from fullresult.record.card import Card, WorkerCard
+from fullresult.record.worker import Worker
+from fullresult.testing import samples
+from tests.kit import browsing
+from tests.kit.commands import run
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
+        yield app
+
+
+def worker(app: Celery, name: str, pool: str, alive: bool = True) -> None:
+    """A worker as its heartbeat tells of it."""
+    storage, now = app.fullresult.storage, app.fullresult.storage.now()
+    seen = now if alive else now - HOUR
+    storage.note_worker(Worker(name, name, now - 2 * HOUR, seen, seen + HOUR / 2))
+    card = replace(Card(pool=pool), namespace=app.fullresult.settings.namespace)
+    storage.note_card(WorkerCard(name, now, "n", card.text), "{}")
+
+
+def begun(app: Celery, task_id: str, name: str) -> None:
+    """A task that this worker began."""
+    now = app.fullresult.storage.now()
+    outcome = samples.outcome(STARTED, now, worker=name, date_started=now)
+    event = samples.event(task_id, now, outcome=outcome._replace(stamp=f"{outcome.stamp}@{name}"))
+    app.fullresult.storage.write([replace(event, message=samples.message(now))])
+
+
+def test_without_a_living_worker_nobody_can_be_told(app: Celery) -> None:
+    (task_id,) = browsing.charge(app)
+    worker(app, "w1@gone", "prefork", alive=False)
+
+    with pytest.raises(CannotStop, match="no worker is alive that could be told"):
+        app.fullresult.revoke(task_id)
+
+    (entry,) = app.fullresult.audit_log(action="revoke")
+    assert (entry.outcome, entry.task_ids) == ("failed", (task_id,))
+
+
+def test_a_worker_that_does_not_confirm_may_still_run_it(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    (task_id,) = browsing.charge(app)
+    worker(app, "w1@deaf", "solo")
+
+    with pytest.raises(CannotStop, match=r"may still run: w1@deaf did not confirm within 0.1 s"):
+        app.fullresult.revoke(task_id)
+
+
+def test_what_waits_in_the_storage_is_cancelled_instead(app: Celery) -> None:
+    (task_id,) = browsing.charge(app, countdown=3600)
+    worker(app, "w1@here", "prefork")
+
+    with pytest.raises(CannotStop, match="waits in the storage, and no worker has it; cancel it"):
+        app.fullresult.revoke(task_id)
+
+    assert len(app.fullresult.scheduled()) == 1
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_a_pool_that_cannot_end_one_task_is_not_asked(app: Celery, pool: str) -> None:
+    worker(app, "w1@here", pool)
+    begun(app, "a", "w1@here")
+
+    with pytest.raises(CannotStop, match=f"has the pool {pool}, which cannot end one task"):
+        app.fullresult.terminate("a")
+
+    page = browsing.entered(app).get("/task?id=a")
+    assert not [link for link in page.links if "/terminate" in link]
+    asked = browsing.entered(app).get("/terminate?id=a")
+    assert "cannot end one task" in asked.words
+    assert [form for form in asked.forms if form.method == "post" and "term" in form.action] == []
+
+
+def test_the_worker_of_an_orphan_is_not_asked(app: Celery) -> None:
+    worker(app, "w1@gone", "prefork", alive=False)
+    begun(app, "a", "w1@gone")
+
+    with pytest.raises(CannotStop, match="its worker w1@gone is gone; see orphans"):
+        app.fullresult.terminate("a")
+
+
+def test_an_unknown_id_or_signal_is_said(app: Celery) -> None:
+    with pytest.raises(CannotStop, match="no task 'a' is recorded"):
+        app.fullresult.revoke("a")
+    with pytest.raises(ValueError, match="one of SIGTERM, SIGKILL, SIGINT, not 'SIGSTOP'"):
+        app.fullresult.terminate("a", signal="SIGSTOP")
+
+
+def test_the_commands_ask_before_they_stop_and_say_why_not(app: Celery) -> None:
+    (task_id,) = browsing.charge(app)
+
+    no = run(app, "revoke", task_id, answer="n\n")
+    yes = run(app, "revoke", task_id[:8], answer="y\n")
+    running = run(app, "terminate", task_id, "--yes")
+
+    assert "About to revoke 1 task:" in no.stderr
+    assert "shop.charge(0, amount=0.0)" in no.stderr
+    assert no.exit_code == yes.exit_code == running.exit_code == 1
+    assert "no worker is alive" in yes.stderr
+    assert "does not run: it is PENDING" in running.stderr
+    assert len(app.fullresult.audit_log(action="revoke")) == 1
