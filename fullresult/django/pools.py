@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+from kombu.pools import ProducerPool
+
 from fullresult.django.no_broker import NoProducer, is_no_broker, no_broker
 
 
@@ -19,12 +21,14 @@ def hold_back(app: Any, must_stay: Callable[[], bool]) -> None:
 
     def producer_or_acquire(producer: Any = None) -> Any:
         if must_stay():
+            pooled.put_aside()
             return NoProducer() if producer is None else nullcontext(producer)
         pooled.forget()
         return real_producer(producer)
 
     def connection_or_acquire(connection: Any = None, *given: Any, **options: Any) -> Any:
         if must_stay():
+            pooled.put_aside()
             return no_broker() if connection is None else nullcontext(connection)
         pooled.forget()
         return real_connection(connection, *given, **options)
@@ -40,12 +44,45 @@ def hold_back(app: Any, must_stay: Callable[[], bool]) -> None:
     app.connection_for_write = connection_for_write
 
 
+def hold_producers(app: Any, must_stay: Callable[[], bool]) -> None:
+    """Have *app*'s own pool of producers lead nowhere while *must_stay* does.
+
+    Events and remote control take it, and it may have been made while it led somewhere.
+    """
+    amqp = app.amqp
+    kind: Any = type(amqp)
+    if hasattr(kind, "fullresult_holds"):
+        return
+
+    class Held(kind):  # type: ignore[misc]
+        fullresult_holds = True
+
+        @property
+        def producer_pool(self) -> Any:
+            if must_stay():
+                return ProducerPool(no_broker().Pool(1), limit=1)
+            return super().producer_pool
+
+        publisher_pool = producer_pool
+
+    amqp.__class__ = Held
+
+
 class _Pooled:
-    """Pools that *app* may have made, and kept, of a connection that leads nowhere."""
+    """Pools that *app* made, and keeps: of its broker, or of a connection that leads nowhere."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self.maybe = False
+
+    def put_aside(self) -> None:
+        """Have the app make its pool of connections anew, of one that leads nowhere.
+
+        Kombu keeps the real one, for when it is asked for again.
+        """
+        app = self._app
+        if app._pool is not None and not is_no_broker(app._pool.connection):  # noqa: SLF001
+            app._pool = None  # noqa: SLF001
 
     def forget(self) -> None:
         """Have the app make its pools anew, of real connections."""

@@ -17,8 +17,9 @@ from django.apps import apps
 from django.db import connections
 
 from fullresult.django.no_broker import NoProducer
-from fullresult.django.pools import hold_back
-from fullresult.django.site import alias_of, full_of_site
+from fullresult.django.pools import hold_back, hold_producers
+from fullresult.django.results_in_tests import hold_results, make_anew
+from fullresult.django.site import alias_of, app_of_site, full_of_site
 from fullresult.scheduling.quiet_backend import quiet_backend
 
 if TYPE_CHECKING:
@@ -45,8 +46,13 @@ def tests_run() -> bool:
 
 def note_connection(connection: Any, **_: Any) -> None:
     """Remember *connection*, which was opened: other threads ask if it is a `TestCase`'s."""
-    if tests_run() and all(known() is not connection for known in _seen):
+    if not tests_run():
+        return
+    if all(known() is not connection for known in _seen):
         _seen.append(ref(connection))
+    if (app := app_of_site()) is not None:
+        make_anew(app)
+        hold_producers(app, _must_stay)
 
 
 def connections_here() -> list[ref[Any]]:
@@ -70,8 +76,19 @@ def stays() -> bool:
 
 
 def _is_in_testcase(connection: Any) -> bool:
+    return bool(_blocks_of_testcase(connection))
+
+
+def _blocks_of_testcase(connection: Any) -> list[Any]:
     blocks = getattr(connection, "atomic_blocks", ())
-    return any(getattr(block, "_from_testcase", False) for block in blocks)
+    return [block for block in blocks if getattr(block, "_from_testcase", False)]
+
+
+def _owners() -> list[Any]:
+    """With what the results of a test go: `captured_tasks`, and the blocks that roll back."""
+    captured = capturing.get()
+    blocks = [block for known in _seen for block in _blocks_of_testcase(known())]
+    return blocks if captured is None else [captured, *blocks]
 
 
 def _has_no_database() -> bool:
@@ -105,6 +122,7 @@ def stay_in_tests(app: Any) -> None:
     """Have what *app* sends go no further in `captured_tasks` and in tests that roll back."""
     app.send_task = _staying(app, app.send_task)
     hold_back(app, _must_stay)
+    hold_results(app, _must_stay, tests_run, _owners)
 
 
 def _must_stay() -> bool:
