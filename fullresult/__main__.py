@@ -1,6 +1,8 @@
-"""`python -m fullresult`: the demo."""
+"""`python -m fullresult`: the demo; with `-A proj`, the commands of an app."""
 
 from __future__ import annotations
+
+import sys
 
 import click
 
@@ -9,7 +11,8 @@ import click
 def main() -> None:
     """The memory that Celery lacks.
 
-    For the tasks of your own app: celery -A proj fullresult --help
+    For the tasks of your own app: celery -A proj fullresult --help, or the same as
+    python -m fullresult -A proj --help, which never exits with 0 if the app cannot be imported.
     """
 
 
@@ -24,5 +27,15 @@ def demo() -> None:
     tell()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line: what begins with an option of Celery's is for an app."""
+    first = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if first.startswith("-") and first != "--help":
+        from fullresult.cli.door import enter
+
+        enter(sys.argv[1:])
     main(prog_name="python -m fullresult")
+
+
+if __name__ == "__main__":
+    run()

@@ -12,6 +12,9 @@ from fullresult.cli.terminal import say
 from fullresult.insight.safe_text import one_line
 from fullresult.storage import StorageError
 
+META, REACHED = "fullresult.door", "reached"
+"""Where `python -m fullresult` learns that Celery has imported the app and come to a command."""
+
 
 class Failure(click.ClickException):
     """Ends the command with its message and the exit code 1."""
@@ -24,6 +27,7 @@ class Commands(Command, Sections):
     """Commands whose expected errors are sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.meta.get(META, {})[REACHED] = True
         try:
             return super().invoke(ctx)
         except (ImproperlyConfigured, StorageError) as error:
