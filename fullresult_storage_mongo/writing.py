@@ -62,7 +62,11 @@ def write_on(
         if part.message is None:
             known["message_stamp"] = {"$gt": ""}
             known["again_stamp"] = None
-        update = {"q": known, "u": merging.pipeline(part), "upsert": True}
+        usual = merging.usual(part)
+        if usual is not None:
+            known |= usual[0]
+        change = merging.pipeline(part) if usual is None else usual[1]
+        update = {"q": known, "u": change, "upsert": True}
         command = {"update": name, "updates": [update]}
     command["writeConcern"] = concern
     try:

@@ -44,6 +44,8 @@ class Report:
     """Why they were not tried; None if time was up."""
     would_send: list[str] = field(default_factory=list)
     """The ids of the tasks that would be tried, if this is of a dry run."""
+    replay_id: str | None = None
+    """The replay that sends them; there are no fates then."""
 
     @property
     def done(self) -> list[Fate]:

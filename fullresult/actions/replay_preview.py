@@ -75,6 +75,12 @@ class Preview:
         return self.count > self.looked_at
 
     @property
+    def sends_none(self) -> bool:
+        """True if every one of the tasks would be left out."""
+        all_of_them = self.looked_at > 0 and not self.is_sampled
+        return all_of_them and sum(self.left_out.values()) >= self.looked_at
+
+    @property
     def at_least(self) -> bool:
         """True if more may match."""
         return self.count >= MOST_COUNTED

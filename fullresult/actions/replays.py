@@ -138,9 +138,26 @@ class Replays:
         """*query*, of nothing that is created from now on."""
         return query.created_before(self._storage.now())
 
-    def takes_over(self, number: int) -> bool:
-        """True if *number* tasks are better sent by a replay: many, and a sweeper is at work."""
-        return number > MANY and is_swept(self._storage, self._settings)
+    def takes_over(self, query: TaskQuery, number: int, limit: int | None = None) -> bool:
+        """True if the *number* tasks of *query* are sent by a replay, if nothing else is said.
+
+        They are many, and a sweeper is at work. With a *limit* they are not, nor if *query* asks
+        for what is dealt with, which a replay leaves out.
+        """
+        is_asked_for = limit is None and query.unresolved is True
+        return is_asked_for and number > MANY and is_swept(self._storage, self._settings)
+
+    def begin(self, query: TaskQuery, rate: float) -> Replay:
+        """`create`, if not all would be left out: else `WrongReplay`, with the reasons."""
+        query = self.until_now(query)
+        self.check_sends(self.preview(query))
+        return self.create(query, rate=rate)
+
+    def check_sends(self, seen: Preview) -> None:
+        """Raises `WrongReplay` if all of what was *seen* would be left out."""
+        if seen.sends_none:
+            reasons = "; ".join(f"{number:,} {why}" for why, number in seen.left_out.items())
+            raise WrongReplay(f"a replay would send none of these: {reasons}")
 
     def create(
         self,

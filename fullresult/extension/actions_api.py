@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 
 from fullresult.actions.audit import Actor, AuditLog, actor_here, filters_of
 from fullresult.actions.batch import Report, would_resend
+from fullresult.actions.bulk import resend_all
 from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.replays import Replays
@@ -27,7 +28,7 @@ from fullresult.insight.dates import length_of
 from fullresult.insight.surgery.plan import How
 from fullresult.record import TaskRecord
 from fullresult.record.filters import TaskFilters
-from fullresult.storage import TaskQuery
+from fullresult.storage import ReplayStorage, TaskQuery
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -189,6 +190,8 @@ class ActionsAPI:
         ids: Iterable[str] | None = None,
         all: bool = False,  # noqa: A002  # As that of `delete`.
         limit: int | None = None,
+        rate: float = 20.0,
+        at_once: bool = False,
         dry_run: bool = False,
         actor: str | None = None,
         **filters: Unpack[TaskFilters],
@@ -202,6 +205,10 @@ class ActionsAPI:
         unknown. The order of *query* is ignored. Raises like `find`, and `ValueError` for a *query*
         with a limit or an `after` of its own, and for one that finds every record. What is dealt
         with is left out, because it was sent again since or was resolved. With *all*, neither.
+
+        More than 100 that a query finds become a replay, if a sweeper is at work and there is no
+        *limit*, *all* or *at_once*: sweepers send them, at *rate* tasks a second, and the answer
+        has its `replay_id`. Raises `WrongReplay` if that would leave out every one of them.
         """
         deeds = self._deeds(actor)
         if ids is not None:
@@ -217,7 +224,8 @@ class ActionsAPI:
         if dry_run:
             found = islice(deeds.matching(asked), deeds.count(asked, limit))
             return Report(would_send=[task_id for task_id, _ in found])
-        return deeds.resend_matching(asked, limit)
+        replays = None if at_once else self._replays(actor)
+        return resend_all(deeds, replays, asked, limit, rate)
 
     def resend_missing(
         self,
@@ -322,6 +330,10 @@ class ActionsAPI:
         """
         log = AuditLog(self.parts.storage, self.parts.recorder.redactor)
         log.write(action, actor, task_ids, details, outcome)
+
+    def _replays(self, actor: str | None) -> Replays | None:
+        keeps = isinstance(self.parts.storage, ReplayStorage)
+        return self.replaying(actor_here("python", actor)) if keeps else None
 
     def _deeds(self, actor: str | None) -> Deeds:
         return self.acting(actor_here("python", actor))

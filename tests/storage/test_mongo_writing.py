@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import bson
 import pytest
 from pymongo import MongoClient, monitoring
 
@@ -48,10 +49,12 @@ class Writes(monitoring.CommandListener):
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.updates: list[Any] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         if event.command_name in ("insert", "update"):
             self.names.append(event.command_name)
+            self.updates += [each["u"] for each in event.command.get("updates", ())]
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
 
@@ -67,6 +70,7 @@ def storage(mongodb_url: str) -> Iterator[MongoStorage]:
     with using(mongodb_url, storage_timeout=PATIENCE) as storage:
         storage.setup()
         _WRITES.names.clear()
+        _WRITES.updates.clear()
         yield storage
 
 
@@ -105,6 +109,26 @@ def test_a_task_that_succeeds_is_an_insert_and_two_updates(storage: MongoStorage
     assert _WRITES.names == ["insert", "update", "update"]
     assert lacking == [[], [], []]
     assert kept(storage, "a") == merged(*events)
+
+
+def test_what_is_as_usual_is_merged_by_few_bytes(storage: MongoStorage, mongodb_url: str) -> None:
+    """A pipeline, which has every case in it, is evaluated only where one may be needed."""
+    result = {"result": "[1]", "result_form": "json"}
+    events = [published("a"), started("a"), ended("a", **result)]
+    twice = ended("a", **result)
+
+    for event in [*events, twice]:
+        storage.write([event])
+
+    usual, rest = _WRITES.updates[:2], _WRITES.updates[2:]
+    assert [[*update] for update in usual] == [["$set", "$min", "$max"]] * 2
+    assert all(len(bson.encode(update)) < 1_000 for update in usual)
+    assert {*map(type, rest[1:])} == {list}
+    assert kept(storage, "a") == merged(*events, twice)
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        found = client.get_default_database()["fullresult_task"].find_one("a")
+    assert found is not None
+    assert "entries" not in found
 
 
 @pytest.mark.parametrize("value", ODD, ids=json.dumps)

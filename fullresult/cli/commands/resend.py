@@ -10,6 +10,7 @@ import click
 
 from fullresult.actions.audit import actor_here, filters_of
 from fullresult.actions.missing import WAYS, Loss, Missing, Way
+from fullresult.actions.replays import WrongReplay
 from fullresult.cli import ages, filters
 from fullresult.cli.acting import deeds_of, say_unwritten
 from fullresult.cli.commands.orphans import show_orphans
@@ -224,8 +225,7 @@ def _by_filter(
         say(f"{which}; nothing is sent.", err=True)
         filters.explain_nothing(options)
         return
-    # A replay leaves out what was sent again, which --all asks for.
-    if a_second is not None and not (limit or everything) and _is_for_a_replay(full, number):
+    if a_second is not None and _is_for_a_replay(full, query, number, limit):
         _replay(full, query, a_second, how)
         return
     if how.shows:
@@ -237,19 +237,19 @@ def _by_filter(
     act(_SENDING, number, lambda pace: deeds.resend_matching(query, number, pace), _line)
 
 
-def _is_for_a_replay(full: FullResult, number: int) -> bool:
+def _is_for_a_replay(full: FullResult, query: TaskQuery, number: int, limit: int | None) -> bool:
     replays = isinstance(full.storage, ReplayStorage)
-    return replays and full.replays.takes_over(number)
+    return replays and full.replays.takes_over(query, number, limit)
 
 
 def _replay(full: FullResult, query: TaskQuery, a_second: float, how: How) -> None:
     replays = full.replaying(actor_here("command line", unwritten=say_unwritten))
     query = replays.until_now(query)  # not what is created while the question waits
     seen = replays.preview(query)
-    if seen.looked_at and sum(seen.left_out.values()) >= seen.looked_at:
-        for why, number in seen.left_out.items():
-            say(one_line(f"Left out: {number:,} {why}"), err=True)
-        raise Failure("a replay would send none of these; --at-once sends them from here")
+    try:
+        replays.check_sends(seen)
+    except WrongReplay as error:
+        raise Failure(one_line(f"{error}; --at-once sends them from here")) from error
     if how.shows:
         show_preview(seen, a_second)
         how.ask(f"Have sweepers send them at {a_second:g}/s? (--at-once sends them from here)")

@@ -152,8 +152,9 @@ def preview(request: Request) -> Response:
 
 def _is_for_a_replay(site: Site, which: Chosen, number: int) -> bool:
     """True if a replay sends them, unless somebody asks otherwise."""
-    by_search = which.query is not None and which.way is None
-    return by_search and site.can.replays and site.full.replays.takes_over(number)
+    if which.query is None or which.way is not None or not site.can.replays:
+        return False
+    return site.full.replays.takes_over(which.query, number)
 
 
 def _spared(site: Site, which: Chosen, records: list[TaskRecord]) -> dict[str, str]:
