@@ -54,7 +54,7 @@ def hold_producers(app: Any, must_stay: Callable[[], bool]) -> None:
     if hasattr(kind, "fullresult_holds"):
         return
 
-    class Held(kind):  # type: ignore[misc]
+    class Held(kind):
         fullresult_holds = True
 
         @property
