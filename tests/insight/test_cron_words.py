@@ -31,7 +31,7 @@ from fullresult.insight.cron_words import cron_words
             "at 05:00 on Monday if it is days 1 to 7 of the month (UTC)",
         ),
         (
-            {"minute": 0, "hour": 0, "day_of_month": 31, "month_of_year": "jan,dec"},
+            {"minute": 0, "hour": 0, "day_of_month": 31, "month_of_year": "1,12"},
             "at 00:00 on day 31 of the month in January and December (UTC)",
         ),
         ({"minute": "*/2", "day_of_week": "sat,sun"}, "every 2 minutes on Sunday and Saturday"),
