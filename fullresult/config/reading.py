@@ -10,6 +10,7 @@ from typing import Any
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult.config.durations import duration
+from fullresult.config.oidc import Oidc, read_oidc
 from fullresult.config.redaction_rules import Rule, read_rules
 from fullresult.config.retention import Retention
 from fullresult.config.shown_url import ShownUrl
@@ -119,6 +120,13 @@ def _users(key: str, value: object) -> dict[str, User]:
         raise ImproperlyConfigured(str(error)) from None
 
 
+def _oidc(key: str, value: object) -> Oidc | None:
+    try:
+        return read_oidc(key, value)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
+
+
 def _secret(key: str, value: object) -> str:
     # The value is not shown.
     if not isinstance(value, str) or len(value) < _SHORTEST_SECRET:
@@ -201,4 +209,5 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "web_hide_args": _bool,
     "web_users": _users,
     "web_secret": _secret,
+    "web_oidc": _oidc,
 }

@@ -15,6 +15,7 @@ from celery.exceptions import ImproperlyConfigured
 
 from fullresult.config.keys import PREFIX, check_names
 from fullresult.config.namespace import namespace_of
+from fullresult.config.oidc import Oidc
 from fullresult.config.reading import READERS, read_time, wrong
 from fullresult.config.redaction_rules import Rule
 from fullresult.config.retention import Retention
@@ -80,6 +81,8 @@ class Settings:
     web_users: Mapping[str, User] = field(default_factory=dict, repr=False)
     web_secret: str | None = field(default=None, repr=False)
     """Signs the sessions of the web pages; None: a random one of each process."""
+    web_oidc: Oidc | None = field(default=None, repr=False)
+    """The provider at which people log in to the web pages."""
 
     @property
     def sweeps(self) -> bool:

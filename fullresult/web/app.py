@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from fullresult.config.oidc import read_oidc
 from fullresult.config.users import Person, Role, Users, read_users
 from fullresult.insight.abilities import abilities_of, time_of
 from fullresult.storage import StorageError
@@ -49,6 +50,9 @@ from fullresult.web.pages import (
     why,
     workers,
 )
+from fullresult.web.pages import (
+    oidc as oidc_pages,
+)
 from fullresult.web.sessions import Ended, Sessions
 from fullresult.web.site import STATIC, Authenticate, Site, is_of_api, site_of
 
@@ -57,13 +61,15 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from fullresult.extension import FullResult
+    from fullresult.web.oidc import Provider
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
     counts,
-    *(surgery, stop, workers, queues, replays, why, audit, suggest, login, health, metrics),
+    *(surgery, stop, workers, queues, replays, why, audit, suggest),
+    *(login, oidc_pages, health, metrics),
 )
 
 
@@ -75,13 +81,14 @@ def create_app(
     allowed_hosts: Collection[str] | None = None,
     token: str | None = None,
     token_role: Role = "operator",  # noqa: S107  (it is no password)
+    oidc: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
 ) -> Starlette:
     """The pages of *full*, to be served, or mounted at any path.
 
-    At least one of these says who may come in: *users*, like `fullresult_web_users`, which is the
-    default; *authenticate*, which answers a request with a `Person`, a response, or None; *token*,
-    which a link carries.
+    At least one of these says who may come in: *users* and *oidc*, whose defaults are
+    `fullresult_web_users` and `fullresult_web_oidc`; *authenticate*, which answers a request with a
+    `Person`, a response, or None; *token*, which a link carries.
 
     *allowed_hosts* are the names under which the pages are reached, with or without a port. The
     default is this machine's own names, or any name with *authenticate*. *scheduler* is beat's
@@ -90,10 +97,11 @@ def create_app(
     Raises `ImproperlyConfigured`.
     """
     known = _users(full, users)
-    if not known and authenticate is None and token is None:
+    provider = _provider(full, oidc)
+    if not known and authenticate is None and token is None and provider is None:
         raise ImproperlyConfigured(
             "the web pages need to know who may come in: set fullresult_web_users, or give "
-            "create_app() users=…, authenticate=… or token=…"
+            "create_app() users=…, oidc=…, authenticate=… or token=…"
         )
     if allowed_hosts is None and authenticate is None:
         allowed_hosts = LOOPBACK
@@ -104,7 +112,8 @@ def create_app(
         token_role=Person(f"{_os_user()} (by the start-up link)", token_role) if token else None,
         hosts=None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts)),
         authenticate=authenticate,
-        sessions=Sessions(_key(full.settings.web_secret, known)),
+        sessions=Sessions(_key(full.settings.web_secret, known, provider)),
+        provider=provider,
         ended=_ended(full),
         health=Health(partial(_ask, full)),
         scheduler=scheduler,
@@ -134,10 +143,28 @@ def _users(full: FullResult, given: Mapping[str, Mapping[str, str]] | None) -> U
         raise ImproperlyConfigured(str(error)) from None
 
 
-def _key(secret: str | None, users: Users) -> bytes:
-    """The key of sessions: the same in all processes with one secret and the same passwords."""
+def _provider(full: FullResult, given: Mapping[str, Any] | None) -> Provider | None:
+    try:
+        known = full.settings.web_oidc if given is None else read_oidc("oidc", given)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    if known is None:
+        return None
+    try:
+        from fullresult.web.oidc import Provider
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"fullresult_web_oidc needs more than is installed ({error}): "
+            "pip install 'fullresult[oidc]'"
+        ) from error
+    return Provider(known)
+
+
+def _key(secret: str | None, users: Users, provider: Provider | None) -> bytes:
+    """The key of sessions: the same in all processes with one secret and the same people."""
     own = secret.encode() if secret else secrets.token_bytes(32)
-    return hmac.digest(own, b"fullresult session\0" + users.fingerprint, hashlib.sha256)
+    people = users.fingerprint + (provider.oidc.fingerprint if provider else b"")
+    return hmac.digest(own, b"fullresult session\0" + people, hashlib.sha256)
 
 
 def _ended(full: FullResult) -> Ended:

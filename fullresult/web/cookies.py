@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fullresult.web.site import Site, root_of, visit_of
 
@@ -40,14 +40,20 @@ def cookie(request: Request, name: str) -> str:
     return f"{name}_{port}" if port.isdecimal() else name
 
 
-def put_cookie(request: Request, answer: Response, name: str, value: str) -> None:
+def put_cookie(
+    request: Request,
+    answer: Response,
+    name: str,
+    value: str,
+    samesite: Literal["strict", "lax"] = "strict",
+) -> None:
     answer.set_cookie(
         cookie(request, name),
         value,
         path=_cookie_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
-        samesite="strict",
+        samesite=samesite,
     )
 
 

@@ -6,7 +6,7 @@ import hmac
 import inspect
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +21,7 @@ from fullresult.web.site import Authenticate, Links, Site, Visit, is_of_api, vis
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from fullresult.config.users import Role
     from fullresult.web.sessions import Session
 
 POLICY = (
@@ -38,7 +39,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 SAFE_METHODS = ("GET", "HEAD")
-_PUBLIC = ("login", "healthz")
+_PUBLIC = ("login", "healthz", "oidc", "oidc/callback")
 _ANY_HOST = "healthz"
 _OK, _FOR_GOOD = 200, "public, max-age=31536000, immutable"
 
@@ -141,8 +142,7 @@ class Guard:
             return found
         session = site.sessions.read(request.cookies.get(cookie(request, SESSION), ""))
         if session is not None and not await _has_ended(site, session):
-            by_link = session.kind == "token"
-            person = site.token_role if by_link else site.users.get(session.name)
+            person = _person_of(site, session)
             if person is not None:
                 visit.session = session
                 return person
@@ -150,7 +150,7 @@ class Guard:
 
     def _ask_to_log_in(self, request: Request, here: str) -> Response:
         is_page = request.method == "GET" and "fragment" not in request.query_params
-        if self._site.users.can_log_in and is_page and not is_of_api(request):
+        if self._site.can_log_in and is_page and not is_of_api(request):
             back = here + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(Links(request)("login", next=back), 303)
         text = "A token in the header Authorization, or a login, is needed."
@@ -186,6 +186,17 @@ class Guard:
                 "`--trusted-proxy` of the command, or the server's own option."
             )
         return self._site.error(request, 403, text)
+
+
+def _person_of(site: Site, session: Session) -> Person | None:
+    """Who came in by *session*, if they still may."""
+    if session.kind == "token":
+        return site.token_role
+    way, _, role = session.kind.partition("-")
+    if way == "oidc":
+        # Another configuration of the provider has other keys, and no such session.
+        return Person(session.name, cast("Role", role)) if site.provider is not None else None
+    return site.users.get(session.name)
 
 
 def _page(scope: Scope) -> str:

@@ -19,6 +19,8 @@ LIFE = 12 * 3600
 """Seconds from the log-in to the end of a session."""
 LOG_OUT = "log-out"
 """The action in the audit log that ends a session in every process."""
+_SEALED = b"sealed\0"
+"""Before what is signed and is no session, so that neither passes for the other."""
 _ASK_AGAIN = 2.0
 """Seconds between two reads of the audit log."""
 _OVERLAP = timedelta(minutes=1)
@@ -29,7 +31,7 @@ class Session(NamedTuple):
     """One log-in of one person."""
 
     kind: str
-    """The way in: `password`, or the start-up `token`."""
+    """The way in: `password`, the start-up `token`, or, with the role, `oidc-reader`."""
     name: str
     until: int
     """Unix time."""
@@ -44,7 +46,7 @@ class Sessions:
         self._key = key
 
     def write(self, name: str, kind: str, now: float | None = None) -> str:
-        """The cookie of a new session of *name*, who came in by *kind*: `password` or `token`."""
+        """The cookie of a new session of *name*, who came in by *kind*."""
         until = int(now if now is not None else time.time()) + LIFE
         payload = json.dumps([kind, name, until, secrets.token_urlsafe(16)]).encode()
         return f"{_text(payload)}.{_text(self._sign(payload))}"
@@ -61,6 +63,20 @@ class Sessions:
             return None
         session = Session(*json.loads(payload))
         return None if session.until < (now if now is not None else time.time()) else session
+
+    def seal(self, text: str) -> str:
+        """*text* signed, for a cookie that is no session."""
+        payload = text.encode()
+        return f"{_text(payload)}.{_text(self._sign(_SEALED + payload))}"
+
+    def unseal(self, cookie: str) -> str | None:
+        """The text of `seal`; None if we did not sign it."""
+        shown, _, signature = cookie.partition(".")
+        payload, signed = _bytes(shown), _bytes(signature)
+        if payload is None or signed is None:
+            return None
+        is_ours = hmac.compare_digest(signed, self._sign(_SEALED + payload))
+        return payload.decode() if is_ours else None
 
     def _sign(self, payload: bytes) -> bytes:
         return hmac.digest(self._key, payload, hashlib.sha256)

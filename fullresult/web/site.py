@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from fullresult.extension import FullResult
     from fullresult.record.schedule import Schedule
+    from fullresult.web.oidc import Provider
 
 Authenticate = Callable[
     ["Request"], "Person | Response | Awaitable[Person | Response | None] | None"
@@ -78,6 +79,8 @@ class Site:
     sessions: Sessions
     ended: Ended
     health: Health
+    provider: Provider | None = None
+    """The provider at which people log in; None: there is none."""
     scheduler: str | None = None
     """Beat's scheduler class, if it is not the configured one."""
     throttle: Throttle = field(default_factory=Throttle)
@@ -124,6 +127,11 @@ class Site:
     @staticmethod
     def now() -> Any:
         return shown.now()
+
+    @property
+    def can_log_in(self) -> bool:
+        """True if people log in by a password, or at a provider."""
+        return self.users.can_log_in or self.provider is not None
 
     @property
     def can(self) -> Abilities:

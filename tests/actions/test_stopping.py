@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,9 @@ from celery import Celery
 
 from fullresult import CannotStop
 from fullresult.actions import stopping
-from fullresult.record import STARTED
-from fullresult.record.card import Card, WorkerCard
-from fullresult.record.worker import Worker
-from fullresult.testing import samples
 from tests.kit import browsing
 from tests.kit.commands import run
-
-HOUR = timedelta(hours=1)
+from tests.kit.heartbeats import begun, working
 
 
 @pytest.fixture
@@ -28,26 +21,9 @@ def app(tmp_path: Path) -> Iterator[Celery]:
         yield app
 
 
-def worker(app: Celery, name: str, pool: str, alive: bool = True) -> None:
-    """A worker as its heartbeat tells of it."""
-    storage, now = app.fullresult.storage, app.fullresult.storage.now()
-    seen = now if alive else now - HOUR
-    storage.note_worker(Worker(name, name, now - 2 * HOUR, seen, seen + HOUR / 2))
-    card = replace(Card(pool=pool), namespace=app.fullresult.settings.namespace)
-    storage.note_card(WorkerCard(name, now, "n", card.text), "{}")
-
-
-def begun(app: Celery, task_id: str, name: str) -> None:
-    """A task that this worker began."""
-    now = app.fullresult.storage.now()
-    outcome = samples.outcome(STARTED, now, worker=name, date_started=now)
-    event = samples.event(task_id, now, outcome=outcome._replace(stamp=f"{outcome.stamp}@{name}"))
-    app.fullresult.storage.write([replace(event, message=samples.message(now))])
-
-
 def test_without_a_living_worker_nobody_can_be_told(app: Celery) -> None:
     (task_id,) = browsing.charge(app)
-    worker(app, "w1@gone", "prefork", alive=False)
+    working(app, "w1@gone", "prefork", alive=False)
 
     with pytest.raises(CannotStop, match="no worker is alive that could be told"):
         app.fullresult.revoke(task_id)
@@ -61,7 +37,7 @@ def test_a_worker_that_does_not_confirm_may_still_run_it(
 ) -> None:
     monkeypatch.setattr(stopping, "_WAIT", 0.1)
     (task_id,) = browsing.charge(app)
-    worker(app, "w1@deaf", "solo")
+    working(app, "w1@deaf", "solo")
 
     with pytest.raises(CannotStop, match=r"may still run: w1@deaf did not confirm within 0.1 s"):
         app.fullresult.revoke(task_id)
@@ -69,7 +45,7 @@ def test_a_worker_that_does_not_confirm_may_still_run_it(
 
 def test_what_waits_in_the_storage_is_cancelled_instead(app: Celery) -> None:
     (task_id,) = browsing.charge(app, countdown=3600)
-    worker(app, "w1@here", "prefork")
+    working(app, "w1@here", "prefork")
 
     with pytest.raises(CannotStop, match="waits in the storage, and no worker has it; cancel it"):
         app.fullresult.revoke(task_id)
@@ -79,7 +55,7 @@ def test_what_waits_in_the_storage_is_cancelled_instead(app: Celery) -> None:
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 def test_a_pool_that_cannot_end_one_task_is_not_asked(app: Celery, pool: str) -> None:
-    worker(app, "w1@here", pool)
+    working(app, "w1@here", pool)
     begun(app, "a", "w1@here")
 
     with pytest.raises(CannotStop, match=f"has the pool {pool}, which cannot end one task"):
@@ -93,7 +69,7 @@ def test_a_pool_that_cannot_end_one_task_is_not_asked(app: Celery, pool: str) ->
 
 
 def test_the_worker_of_an_orphan_is_not_asked(app: Celery) -> None:
-    worker(app, "w1@gone", "prefork", alive=False)
+    working(app, "w1@gone", "prefork", alive=False)
     begun(app, "a", "w1@gone")
 
     with pytest.raises(CannotStop, match="its worker w1@gone is gone; see orphans"):

@@ -29,8 +29,9 @@ from fullresult.testing import samples
 from fullresult.web import create_app
 from fullresult.web.pages import tasks
 from tests.conftest import missing
-from tests.kit import browsing, workers
+from tests.kit import browsing, oidc_provider, workers
 from tests.kit.browsing import TOKEN
+from tests.kit.heartbeats import begun, working
 from tests.kit.scheduling import overdue
 
 if TYPE_CHECKING:
@@ -583,6 +584,122 @@ def test_a_task_is_found_opened_and_sent_again_by_keyboard_alone(app: Celery, pa
     page.wait_for_url(re.compile(r"/task\?id="))
 
     assert len(browsing.sent(app)) == 1
+
+
+def pressed(page: Page, path: str, wanted: str) -> None:
+    """Open *path*, come to what *wanted* selects by Tab, and press Enter on it."""
+    page.goto(path)
+    if not page.evaluate("(wanted) => document.activeElement.matches(wanted)", wanted):
+        reached(page, wanted)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.get_by_role("alert").count() == 0, (path, page.locator("main").inner_text())
+
+
+def test_each_action_is_done_by_keyboard_alone(app: Celery, page: Page) -> None:
+    full = app.fullresult
+    failed, edited = browsing.failed(app, 2)
+    waits = browsing.charge(app, 3, countdown=3600)
+    group = full.get(failed).fingerprint
+    replay = full.replays.create(state=FAILURE, stop_if=None).replay_id
+    due = {each.task_id: each.due for each in full.scheduled()}
+
+    for path, wanted in (
+        (f"/cancel?id={waits[0]}", "form[action='/cancel'] button"),
+        (f"/reschedule?id={waits[1]}&eta=%2B1h", "form[action='/reschedule'] button"),
+        (f"/send-now?id={waits[2]}", "form[action='/send-now'] button"),
+        ("/trigger?name=every+morning", "form[action^='/trigger'] button"),
+        (f"/retry?id={failed}", "form[action='/retry'] button"),
+        (f"/edit?id={edited}", "form[action^='/edit'] button"),
+        (f"/replay?id={replay}", "button[value=pause]"),
+        (f"/replay?id={replay}", "button[value=resume]"),
+        ("/replay-create?q=state:FAILURE", "form[action='/replay-create'] button"),
+        (f"/failure?id={group}", "button[value=resolve]"),
+    ):
+        pressed(page, path, wanted)
+
+    assert full.get(waits[0]).state == "REVOKED"
+    (moved,) = (each for each in full.scheduled() if each.task_id == waits[1])
+    assert moved.due == due[waits[1]] + timedelta(hours=1)
+    done = {(entry.action, entry.outcome) for entry in full.audit_log(limit=None)}
+    acts = ("cancel", "reschedule", "resend-scheduled", "trigger", "resend", "replay", "resolve")
+    assert done == {(act, "done") for act in acts}
+    assert len(full.replays.list()) == 2
+
+
+def test_axe_finds_nothing_on_forms_of_many_and_what_follows_them(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    """Each form, what it says of a mistake, and what it says when it is done."""
+    failed = browsing.failed(app, 3)
+    waits = browsing.charge(app, 4, countdown=3600)
+    working(app, "w1@host")
+    begun(app, "running", "w1@host")
+    (pending,) = browsing.charge(app)
+    visit = chromium.new_context(base_url=address, color_scheme="light", bypass_csp=True)
+    page = visit.new_page()
+    page.goto(f"/?token={TOKEN}")
+    found: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        found[name] = violations(page)
+
+    for path in (f"/revoke?id={pending}", "/terminate?id=running", "/trigger?name=every+morning"):
+        page.goto(path)
+        assert page.locator("main form button").count() == 1, path
+        look(path)
+    both = f"id={waits[0]}&id={waits[1]}"
+    for path in (f"/cancel?{both}", f"/reschedule?{both}", f"/send-now?{both}"):
+        page.goto(path)
+        look(path)
+    page.goto(f"/reschedule?{both}")
+    page.get_by_label("Due").fill("whenever")
+    page.get_by_role("button", name="Move").click()
+    look("a date that is none")
+    page.goto(f"/cancel?{both}&id=unknown")
+    page.get_by_role("button", name="Cancel for good").click()
+    look("two cancelled, and one not")
+    page.goto(f"/edit?id={failed[0]}")
+    page.get_by_label("Keyword arguments").fill('{"colour": "red"}')
+    page.get_by_role("button", name="Check and preview").click()
+    look("arguments that do not fit")
+    page.get_by_label("Keyword arguments").fill('{"amount": 5}')
+    page.get_by_role("button", name="Check and preview").click()
+    look("arguments that fit")
+    page.goto("/retry?q=state:FAILURE")
+    look("retry of many")
+    page.get_by_role("button", name="Send 3 tasks again").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("3 of 3 sent again")
+    look("many sent again")
+    page.goto("/task?id=running")
+    look("a task that runs")
+
+    visit.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_one_logs_in_at_a_provider_and_comes_back(
+    app: Celery, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a browser, which sends no cookie of ours with what another site begins."""
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    ada = {"sub": "ada", "email": "ada@example.com", "email_verified": True}
+    with oidc_provider.provider(ada) as issuer:
+        known = {"issuer": issuer.replace("127.0.0.1", "localhost"), "client_id": "p"}
+        known |= {"client_secret": "of the pages"}
+        pages = create_app(app.fullresult, oidc={**known, "readers": ["ada@example.com"]})
+        with browsing.served(pages) as address:
+            visit = chromium.new_context(base_url=address)
+            page = visit.new_page()
+            page.goto("/workers")
+            page.get_by_role("link", name="Log in with your organisation").click()
+            page.get_by_role("button", name="ada").click()
+
+            page.wait_for_url(f"{address}/workers")
+            expect(page.get_by_text("ada@example.com (reader)")).to_be_visible()
+            page.get_by_role("button", name="Log out").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+            visit.close()
 
 
 # Dates that stand beyond the card they are in.

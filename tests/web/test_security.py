@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from fullresult.config.oidc import read_oidc
 from fullresult.config.passwords import hash_password, hash_token, is_password, new_token
 from fullresult.config.users import Users, read_users
 from fullresult.web import Person, create_app
@@ -578,10 +579,11 @@ def test_a_person_has_a_role_that_there_is() -> None:
 def test_the_examples_of_the_page_run(app: Celery) -> None:
     page = (Path(__file__).parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    users, framework, django = examples
+    users, provider, framework, django = examples
     known: dict[str, Any] = {"app": app}
 
     exec(compile(users, "web.md", "exec"), known)
+    exec(compile(provider, "web.md", "exec"), known)
     # FastAPI is a Starlette, and mounts as one does.
     starlette = "from starlette.applications import Starlette as FastAPI"
     exec(
@@ -589,6 +591,7 @@ def test_the_examples_of_the_page_run(app: Celery) -> None:
         known,
     )
 
+    assert read_oidc("fullresult_web_oidc", app.conf.fullresult_web_oidc)
     assert read_users("fullresult_web_users", app.conf.fullresult_web_users)["ada"].person.may_act
     assert Browser(known["site"], base="http://any").get("/ops/tasks/healthz").text == "ok\n"
     compile(django, "web.md", "exec")

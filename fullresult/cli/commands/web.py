@@ -139,10 +139,12 @@ def _serve(
     known = _read_users(users) if users else None
     family, address = _resolve(host, port)
     local = _is_loopback(address[0])
-    if not local and not (full.settings.web_users if known is None else known):
+    people = (full.settings.web_users if known is None else known) or full.settings.web_oidc
+    if not local and not people:
         raise Failure(
             f"{host} can be reached from elsewhere, so there must be users who log in: set "
-            "fullresult_web_users, or give --users FILE; `web hash-password` makes a hash"
+            "fullresult_web_users or fullresult_web_oidc, or give --users FILE; "
+            "`web hash-password` makes a hash"
         )
     _check_certificate(certfile, keyfile)
     token = secrets.token_urlsafe(24) if local else None

@@ -30,12 +30,12 @@ _LONGEST = 200
 
 def ask(request: Request) -> Response:
     site = site_of(request)
-    if not site.users.can_log_in:
+    if not site.can_log_in:
         return site.error(request, 404, "No user has a password here.")
     if visit_of(request).person is not None:
         return redirect(request)
     back = _printable(request.query_params.get("next", ""))
-    return site.render(request, "login.html", back=back, problem=None)
+    return _form(request, back)
 
 
 async def log_in(request: Request) -> Response:
@@ -55,12 +55,20 @@ async def log_in(request: Request) -> Response:
     if person is None:
         logger.warning("fullresult: a login failed, of %r from %r", *who)
         problem = "The name or the password is wrong."
-        return site.render(request, "login.html", 403, back=back, problem=problem)
+        return _form(request, back, problem, 403)
     site.throttle.forget(who)
     await run_in_threadpool(_note, request, person, "log-in", {})
-    answer = RedirectResponse(_back(request, back), 303)
+    answer = RedirectResponse(back_to(request, back), 303)
     start_session(site, request, answer, "password", person.name)
     return answer
+
+
+def _form(request: Request, back: str, problem: str | None = None, status: int = 200) -> Response:
+    site = site_of(request)
+    return site.render(
+        request, "login.html", status, back=back, problem=problem,
+        passwords=site.users.can_log_in, elsewhere=site.provider is not None,
+    )  # fmt: skip
 
 
 def _printable(page: str) -> str:
@@ -68,7 +76,7 @@ def _printable(page: str) -> str:
     return page if page.isprintable() else ""
 
 
-def _back(request: Request, page: str) -> str:
+def back_to(request: Request, page: str) -> str:
     """The address of *page* on this site; our first page if it would lead elsewhere."""
     root = Links(request)()
     return root if _leads_up(page) else root + _printable(page).lstrip("/\\")
@@ -86,7 +94,7 @@ async def log_out(request: Request) -> Response:
     visit = visit_of(request)
     if not check_token(request, form):
         return site.error(request, 403, "This form is too old.")
-    answer = redirect(request, "login" if site.users.can_log_in else "")
+    answer = redirect(request, "login" if site.can_log_in else "")
     if visit.session is not None:
         await run_in_threadpool(_end, request, visit.session)
     if visit.unwritten and site.ended.is_shared:

@@ -14,6 +14,7 @@ from fullresult.insight.family import MOST, family_of
 from fullresult.insight.overdue import Kind, Overdue, schedules_of
 from fullresult.insight.queues import left_alone
 from fullresult.insight.timeline import timeline_of
+from fullresult.insight.unresolved import ENDED_BADLY
 from fullresult.record import FINISHED, SUCCESS, TaskRecord
 from fullresult.web.pages import stop
 from fullresult.web.pages.surgery import offers_of
@@ -65,6 +66,7 @@ def task(request: Request) -> Response:
         resent=states_of_resent(site.full.storage, [record]),
         unsendable=why_not(record),
         finished=record.state in FINISHED,
+        ended_badly=record.state in ENDED_BADLY and record.resent_as is None,
         children=record.children[:_CHILDREN],
         unconsumed=next(iter(left_alone(site.full.storage, site.full.settings, [record])), None),
         more_children=max(len(record.children) - _CHILDREN, 0) + record.children_left_out,

@@ -1,0 +1,91 @@
+"""Log-in by OpenID Connect: the provider, and who may do what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from fullresult.config.users import Role
+
+_NEEDED = ("issuer", "client_id")
+_TEXTS = (*_NEEDED, "client_secret", "name", "groups", "scope")
+_LISTS = ("operators", "readers")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_GROUP = "group:"
+_ANYONE = "*"
+
+
+@dataclass(frozen=True)
+class Oidc:
+    """`fullresult_web_oidc`."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    """None for a client that has none, which PKCE alone protects."""
+    operators: frozenset[str] = frozenset()
+    """Names, `group:NAME`, or `*` for all whom the provider knows."""
+    readers: frozenset[str] = frozenset()
+    name: str = "email"
+    """The claim that is a person's name here."""
+    groups: str = "groups"
+    """The claim that lists a person's groups."""
+    scope: str = "openid email profile"
+
+    def role_of(self, name: str, groups: Collection[str]) -> Role | None:
+        """The role of somebody with that name in these groups; None if they may not come in."""
+        known = {name, _ANYONE, *(f"{_GROUP}{group}" for group in groups)}
+        if known & self.operators:
+            return "operator"
+        return "reader" if known & self.readers else None
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Changes with all but the secret of the client."""
+        shown = [self.issuer, self.client_id, self.name, self.groups]
+        who = (*sorted(self.operators), "", *sorted(self.readers))
+        return hashlib.sha256("\n".join((*shown, *who)).encode()).digest()
+
+
+def read_oidc(key: str, value: object) -> Oidc | None:
+    """The provider in `fullresult_web_oidc`. Raises `ValueError`, naming the mistake."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: it must be a dict with an issuer and a client_id")  # noqa: TRY004
+    if unknown := sorted({str(each) for each in value} - {*_TEXTS, *_LISTS}):
+        known = ", ".join((*_TEXTS, *_LISTS))
+        raise ValueError(f"{key} has no {unknown[0]!r}; there are {known}")
+    for name in _NEEDED:
+        if not value.get(name):
+            raise ValueError(f"{key} has no {name!r}: it is the provider's, and is needed")
+    for name in _TEXTS:
+        if name in value and not (isinstance(value[name], str) and value[name].strip()):
+            raise ValueError(f"{key}[{name!r}] must be text")
+    lists = {name: _names(f"{key}[{name!r}]", value.get(name, ())) for name in _LISTS}
+    if not any(lists.values()):
+        raise ValueError(
+            f'{key} lets nobody in: give "operators" or "readers", each a list of names, of '
+            '"group:NAME", or of "*" for all whom the provider knows'
+        )
+    _check_issuer(f'{key}["issuer"]', value["issuer"])
+    texts = {name: value[name] for name in _TEXTS if name in value}
+    return Oidc(**{**texts, **lists})
+
+
+def _names(key: str, value: object) -> frozenset[str]:
+    if not (
+        isinstance(value, (list, tuple, set, frozenset))
+        and all(isinstance(each, str) and each.strip() for each in value)
+    ):
+        raise ValueError(f"{key} must be a list of texts")
+    return frozenset(value)
+
+
+def _check_issuer(key: str, issuer: str) -> None:
+    parts = urlsplit(issuer)
+    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    if not (parts.hostname and (parts.scheme == "https" or local)):
+        raise ValueError(f"{key} must be an address with https, not {issuer!r}")
