@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fullresult.record import encoding
 from fullresult.storage import PrefixStorage, Storage
 
@@ -10,6 +12,8 @@ SHORT = 8
 _FEWEST = 4
 """A shorter text is no beginning: it was hardly meant as one."""
 _SHOWN = 3
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A whole one is the beginning of no other id."""
 
 
 def whole_id(storage: Storage, text: str) -> str:
@@ -18,7 +22,7 @@ def whole_id(storage: Storage, text: str) -> str:
     Raises `LookupError` if several ids begin so; `StorageError`.
     """
     key = encoding.key(text)
-    if not isinstance(storage, PrefixStorage) or len(text) < _FEWEST:
+    if not isinstance(storage, PrefixStorage) or len(text) < _FEWEST or _UUID.fullmatch(text):
         return text
     found = storage.ids_beginning(key, _SHOWN + 1)
     if key in found or not found:

@@ -403,7 +403,10 @@ def test_that_no_worker_lives_is_certain_only_where_the_broker_says_so(
     assert found.verdict == "no worker"
     expected = {0: "certain", 1: "possible", None: "likely"}
     assert found.confidence == expected[consumers]
-    doubt = ", but 1 consumer of celery may be a worker without FullResult."
+    doubt = (
+        "; but the broker counts 1 consumer of celery: frozen, cut off from the storage, or "
+        "without FullResult."
+    )
     assert found.sentence.endswith(doubt) is (consumers == 1)
 
 

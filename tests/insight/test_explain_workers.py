@@ -123,9 +123,9 @@ def test_of_each_task_it_is_said_who_has_it(make_scene: MakeScene, gate: Path, b
 
 @pytest.mark.campaign
 def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
-    scene: Scene, gate: Path
+    make_scene: MakeScene, gate: Path
 ) -> None:
-    with scene.worker() as worker:
+    with make_scene(fullresult_heartbeat=3) as scene, scene.worker() as worker:
         carded(scene)
         with frozen(scene, worker.pid):
             task_id = scene.send("wait_for", str(gate))
@@ -138,7 +138,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
             assert found.confidence == "possible"
             assert found.unknown == ("worker w1@test: it lives, and did not answer within 1 s",)
 
-            found = explained(scene, task_id, "no worker")
+            found = explained(scene, task_id, "no worker", wait=30)
             assert "the last, w1@test, was killed, or cut off" in found.sentence
 
 

@@ -12,6 +12,7 @@ from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps
+from fullresult.insight.explain.in_time import soon
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import local_exactly
 
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 _INDENT = "  "
 
 
+def _whole_soon(context: click.Context, parameter: click.Parameter, given: str) -> str:
+    """The whole id; as it was given, if the storage does not answer."""
+    return soon(lambda: whole(context, parameter, given), given)
+
+
 @click.command(cls=Command, examples=["explain 3f0c9a4e-…", "explain 3f0c9a4e-… --offline --json"])
-@click.argument("task_id", metavar="ID", callback=whole)
+@click.argument("task_id", metavar="ID", callback=_whole_soon)
 @click.option("--offline", is_flag=True, help="Ask the storage alone, not workers and broker.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field.")
 @click.pass_context

@@ -126,8 +126,12 @@ def no_worker(case: Case) -> Finding | None:
     counted = case.queue_now.consumers if case.queue_now else None
     queue = f" -Q {word(case.queue)}" if case.queue else ""
     evidence = () if counted is None else (case.of_broker(f"{case.queue} has {counted} consumers"),)
-    but = "" if not counted else f", but {count_of(counted, 'consumer')} of {case.queue}"
-    but += " may be a worker without FullResult" if counted else ""
+    but = ""
+    if counted:
+        of = f"{count_of(counted, 'consumer')} of {case.queue}"
+        but = (
+            f"; but the broker counts {of}: frozen, cut off from the storage, or without FullResult"
+        )
     if not case.lives:
         asked = ", and none answers" if case.live else ""
         sentence = f"No worker has ever told this storage that it lives{asked}{but}."
