@@ -11,12 +11,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
+from fullresult.record import Suppressing, spare
 from fullresult.storage import InLine
 
 Note = Callable[[int], None]
@@ -60,7 +61,14 @@ class Door:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
     def _enter(self, file: FileIO) -> bool:
-        """True with the lock, False where none is needed. Raises `InLine`."""
+        """True with the lock, False where none is needed or to be had. Raises `InLine`."""
+        try:
+            return self._wait(file)
+        except OSError as error:
+            spare(error)
+            return False
+
+    def _wait(self, file: FileIO) -> bool:
         began = time.monotonic()
         while not _lock(file):
             since = _read(file)[0]
@@ -88,9 +96,10 @@ class Door:
             return _opened(self._path)
         except FileNotFoundError:
             pass
-        except OSError:
+        except OSError as error:
+            spare(error)
             return None
-        with suppress(OSError):
+        with Suppressing(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             return _opened(self._path)
         return None
@@ -110,9 +119,10 @@ def _opener(path: str, _: int) -> int:
 
 
 def _lock(file: FileIO) -> bool:
+    """False if another has it. Raises `OSError` where nothing can be locked."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 
@@ -122,13 +132,14 @@ def _read(file: FileIO) -> tuple[float, int]:
     try:
         since, left = os.pread(file.fileno(), 100, 0).split()
         return float(since), int(left)
-    except (OSError, ValueError):  # new, or being written
+    except (OSError, ValueError) as error:  # new, or being written
+        spare(error)
         return time.time(), 0
 
 
 def _write(file: FileIO, left: int, since: float | None = None) -> None:
     since = time.time() if since is None else since
-    with suppress(OSError):  # a full disk
+    with Suppressing(OSError):  # a full disk
         os.pwrite(file.fileno(), b"%17.6f %6d\n" % (since, left), 0)
 
 

@@ -10,6 +10,7 @@ from sys import is_finalizing
 from typing import TypeVar
 
 from fullresult.outage.notice import Notice
+from fullresult.record.interruptions import interruption_behind
 from fullresult.storage import NoRoom, Refused, StorageError, notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Breaker:
             self._answered()
             raise
         except StorageError as error:
+            self._raise_interruption(error, began)
             self._failed(error, self._monotonic() - began)
             raise
         except BaseException as error:
@@ -225,6 +227,7 @@ class Breaker:
             logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
             return otherwise, True
         except StorageError as error:
+            self._raise_interruption(error, began, keep)
             self._failed(error, self._monotonic() - began)
             self._missed(keep)
             return otherwise, False
@@ -233,6 +236,17 @@ class Breaker:
             if keep is not None:
                 keep()  # it may be written already: twice does no harm
             raise
+
+    def _raise_interruption(
+        self, error: StorageError, began: float, keep: Keep | None = None
+    ) -> None:
+        """Raise what was meant for the caller, if *error* is a driver's word for that."""
+        if (cause := interruption_behind(error)) is None:
+            return
+        self._interrupted(cause, self._monotonic() - began)
+        if keep is not None:
+            keep()
+        raise cause
 
     def _interrupted(self, error: BaseException, after: float) -> None:
         """A call was interrupted; if it had no answer for long, the next one is not to wait."""

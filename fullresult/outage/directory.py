@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fullresult.config import spool_home, without_password
+from fullresult.record.interruptions import spare
 
 if TYPE_CHECKING:
     from fullresult.config import Settings
@@ -40,7 +41,8 @@ def writable_by_others(directory: Path) -> Path | None:
     for above in Path(os.path.realpath(directory)).parents:
         try:
             known = above.stat()
-        except OSError:  # it is not made yet, or not ours to see
+        except OSError as error:  # it is not made yet, or not ours to see
+            spare(error)
             continue
         if known.st_uid not in {0, us}:
             return above

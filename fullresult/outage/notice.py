@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from fullresult.outage.directory import make_directory
+from fullresult.record.interruptions import Suppressing, spare
 
 _NAME = "away"
 _EXTRA = 3.0
@@ -39,25 +39,27 @@ class Notice:
         """Say that a call which ended *now* and *took* so many seconds had no answer."""
         line = f"{_host()} {now - took / 2!r} {now + took + _EXTRA!r}\n"
         new = self._path.with_name(f"{_NAME}-{os.getpid()}-{os.urandom(3).hex()}")
-        with suppress(OSError):  # a full disk, say: each process finds out by itself
+        with Suppressing(OSError):  # a full disk, say: each process finds out by itself
             make_directory(self._directory)
             new.write_text(line)
             new.replace(self._path)
 
     def take_down(self) -> None:
-        with suppress(OSError):
+        with Suppressing(OSError):
             self._path.unlink()
 
     def read(self, now: float) -> Away | None:
         """What a process of this host posted; None if that was taken down or is too old."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
+        except OSError as error:
+            spare(error)
             return None
         try:
             host, since, until = os.read(descriptor, 200).decode().split()
             away = Away(float(since), float(until))
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            spare(error)
             return None
         finally:
             os.close(descriptor)
@@ -67,6 +69,6 @@ class Notice:
 @cache
 def _host() -> str:
     """A text that only processes share whose clocks since the start of the machine agree."""
-    with suppress(OSError):
+    with Suppressing(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return os.uname().nodename.replace(" ", "-")

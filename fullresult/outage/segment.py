@@ -6,12 +6,12 @@ import fcntl
 import logging
 import os
 import stat
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from fullresult.outage.lines import Frame, Unreadable, decode
 from fullresult.record.dates import from_milliseconds
+from fullresult.record.interruptions import Suppressing, spare
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Segment:
     def trim(self) -> None:
         """Give back the room that is reserved, and append no more."""
         if self.reserved > self.size and self._descriptor >= 0:
-            with suppress(OSError):
+            with Suppressing(OSError):
                 self.reserve(self.size)
 
     def append(self, lines: bytes) -> None:
@@ -94,17 +94,17 @@ class Segment:
         """Close the file. Its lock ends when the last process that has it open closes it."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            with suppress(OSError):
+            with Suppressing(OSError):
                 os.close(descriptor)
 
     def set_aside(self) -> None:
         """Keep the file for a version that can read all of it."""
-        with suppress(OSError):
+        with Suppressing(OSError):
             self.path.rename(self.path.with_suffix(UNREAD))
         self.close()
 
     def delete(self) -> None:
-        with suppress(OSError):
+        with Suppressing(OSError):
             self.path.unlink()
         self.close()
 
@@ -127,7 +127,8 @@ def adopt(path: Path) -> Segment | None:
     """The segment at *path*, now locked by this process; None if its process lives."""
     try:
         descriptor = open_segment(path)
-    except OSError:
+    except OSError as error:
+        spare(error)
         return None
     try:
         if _is_ours(descriptor) and lock(descriptor) and os.fstat(descriptor).st_nlink:

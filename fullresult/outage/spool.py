@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from sys import is_finalizing
 from fullresult.outage.directory import make_directory, writable_by_others
 from fullresult.outage.lines import Frame, encode
 from fullresult.outage.segment import UNREAD, Segment, adopt, begun, lock, open_segment
+from fullresult.record.interruptions import Suppressing, spare
 from fullresult.storage import notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ class Spool:
             try:
                 self._append_alone(frames, lines)
             except OSError as error:
+                spare(error)
                 self._unusable(error.strerror or str(error))
                 return False
             except _Full as error:
@@ -204,14 +205,19 @@ class Spool:
 
     def _sizes(self) -> Iterator[int]:
         for path in self._paths((_SUFFIX, UNREAD)):
-            with suppress(OSError):
-                yield path.stat(follow_symlinks=False).st_size
+            try:
+                size = path.stat(follow_symlinks=False).st_size
+            except OSError as error:
+                spare(error)
+                continue
+            yield size
 
     def _paths(self, suffix: str | tuple[str, ...] = _SUFFIX) -> list[Path]:
         """The segments of all processes, the oldest first."""
         try:
             names = os.listdir(self.directory)  # noqa: PTH208  (many times faster, and often asked)
-        except OSError:
+        except OSError as error:
+            spare(error)
             return []
         return [self.directory / name for name in sorted(names) if name.endswith(suffix)]
 
@@ -298,7 +304,7 @@ class Spool:
     def read_again(self) -> None:
         """Have files that were set aside adopted: this may be the version that can read them."""
         for path in self._paths(UNREAD):
-            with suppress(OSError):
+            with Suppressing(OSError):
                 path.rename(path.with_suffix(_SUFFIX))
 
     def adopt(self) -> Segment | None:

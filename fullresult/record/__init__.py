@@ -5,6 +5,7 @@ from fullresult.record.card import Card, WorkerCard
 from fullresult.record.dates import cut, from_milliseconds
 from fullresult.record.failure import Decision, FailureGroup, FailureQuery
 from fullresult.record.headers import ENTRY_NAME, ORIGINAL_ID, TRIGGERED
+from fullresult.record.interruptions import Suppressing, spare
 from fullresult.record.merging import fold, merge
 from fullresult.record.own_message import OwnMessage
 from fullresult.record.pages import cursor as cursor_of
@@ -90,6 +91,7 @@ __all__ = [
     "Shape",
     "Start",
     "Stored",
+    "Suppressing",
     "Taking",
     "TaskQuery",
     "TaskRecord",
@@ -100,4 +102,5 @@ __all__ = [
     "fold",
     "from_milliseconds",
     "merge",
+    "spare",
 ]

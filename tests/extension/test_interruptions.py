@@ -22,6 +22,7 @@ from celery.result import EagerResult
 
 from fullresult import FullResult
 from fullresult.outage.breaker import Breaker
+from fullresult.storage import StorageError
 from tests.kit import browsing, workers
 from tests.kit.proxy import Delay, once, proxy
 
@@ -34,8 +35,8 @@ RECEIVING = "receiving.py"
 """An exception at the first or last instruction of what Celery calls is caught by Celery."""
 
 
-class Timeout(Exception):
-    """A caller's own."""
+class Timeout(TimeoutError):
+    """A caller's own; as many are, an `OSError`."""
 
 
 def on_alarm(*_: Any) -> None:
@@ -50,8 +51,8 @@ def alarm() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(params=["direct", "spooled"])
+def app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     # A pool of its own: what is interrupted as it takes or gives back a producer keeps that.
     app = Celery("shop", broker=f"memory://{uuid4().hex}", set_as_current=False)
     app.conf.update(
@@ -59,6 +60,7 @@ def app(tmp_path: Path) -> Iterator[Any]:
         task_default_queue=uuid4().hex,
         fullresult_storage=f"sqlite:///{tmp_path}/records.db?synchronous=OFF",
         fullresult_spool_directory=str(tmp_path / "spool"),
+        fullresult_write_mode=request.param,
     )
 
     @app.task(name="shop.add")  # type: ignore[untyped-decorator]
@@ -198,6 +200,28 @@ def hanging(url: str) -> Iterator[tuple[Any, str]]:
             between,
             parts._replace(netloc=f"{place[0]}{place[1]}127.0.0.1:{between.port}").geturl(),
         )
+
+
+def test_a_timeout_that_a_driver_took_for_a_fault_of_the_network_comes_out() -> None:
+    kept = []
+
+    def ask() -> None:
+        try:
+            trip()
+            time.sleep(1)
+        except OSError as error:
+            raise StorageError("no answer") from error
+
+    def keep() -> bool:
+        kept.append(1)
+        return True
+
+    with pytest.raises(Timeout):
+        Breaker().call(ask, None, keep)
+    with pytest.raises(Timeout):
+        Breaker().ask(ask)
+
+    assert kept == [1]
 
 
 def test_a_callers_timeout_cuts_the_wait_for_a_storage_that_hangs(

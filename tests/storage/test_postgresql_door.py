@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -142,6 +143,19 @@ def test_where_there_can_be_no_door_all_may_ask(
 
     assert asks(open_one())
     assert other.read_text() == "another's"
+
+
+def test_where_nothing_can_be_locked_all_may_ask(
+    open_one: Callable[[], PostgreSQL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems of networks have no locks."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+
+    assert asks(open_one())
 
 
 def test_what_is_in_the_file_is_not_trusted(home: Path, open_one: Callable[[], PostgreSQL]) -> None:
