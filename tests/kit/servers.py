@@ -24,7 +24,7 @@ import urllib.parse
 import urllib.request
 import uuid
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -95,36 +95,108 @@ def postgresql(*, durable: bool = False, connections: int = 200) -> Iterator[str
     programs = _postgresql_programs()
     with _directory("postgresql") as directory:
         user = _postgresql_user(programs, directory)
-        data = directory / "data"
-        _run(
-            [
-                programs / "initdb",
-                *("--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"),
-                # The locales of this machine do not matter.
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
-                f"--pgdata={data}",
-            ],
-            user=user,
-            directory=directory,
-        )
-        port = free_port()
-        url = f"postgresql://postgres@{HOST}:{port}/postgres"
-        settings = {
-            "listen_addresses": HOST,
-            "unix_socket_directories": "",
-            "max_connections": str(connections),
-            "fsync": "on" if durable else "off",
-        }
-        options = [word for item in settings.items() for word in ("-c", "=".join(item))]
-        command: Command = [programs / "postgres", "-D", data, "-p", str(port), *options]
-        with _running(
-            command,
-            ready=lambda: _postgresql_answers(url),
-            directory=directory,
-            user=user,
-            stop=signal.SIGQUIT,
-        ):
+        _initdb(programs, directory / "data", user)
+        settings = {"max_connections": str(connections), "fsync": "on" if durable else "off"}
+        with _postgresql_on(programs, directory / "data", user, free_port(), settings) as url:
             yield url
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A PostgreSQL server and another that streams from it."""
+
+    primary: str
+    standby: str
+    kill: Callable[[], None]
+    """End the primary at once, without a last word to the standby (SIGQUIT)."""
+    promote: Callable[[], None]
+    """Have the standby take its place, by `pg_ctl promote`."""
+
+    @property
+    def url(self) -> str:
+        """Leads to whichever of the two takes writes."""
+        hosts = [urllib.parse.urlsplit(each).netloc for each in (self.primary, self.standby)]
+        user, _, first = hosts[0].rpartition("@")
+        second = hosts[1].rpartition("@")[2]
+        query = "target_session_attrs=read-write&connect_timeout=5"
+        return f"postgresql://{user}@{first},{second}/postgres?{query}"
+
+
+@contextmanager
+def postgresql_pair(
+    reach: Callable[[int], contextlib.AbstractContextManager[int]], *, commits: str | None = None
+) -> Iterator[Pair]:
+    """Two PostgreSQL servers, the second made by pg_basebackup and streaming from the first.
+
+    *reach* lends the port by which the standby reaches that of the primary. With *commits*, a value
+    of `synchronous_commit`, the primary's commits wait for the standby.
+    """
+    programs = _postgresql_programs()
+    with _directory("primary") as first, _directory("standby") as second, ExitStack() as stack:
+        user = _postgresql_user(programs, first)
+        _postgresql_user(programs, second)
+        data, copy, port = first / "data", second / "data", free_port()
+        _initdb(programs, data, user)
+        waits = {"synchronous_standby_names": "*", "synchronous_commit": commits} if commits else {}
+        primary = stack.enter_context(ExitStack())
+        started = _postgresql_on(programs, data, user, port, {})
+        url = primary.enter_context(started)
+        near = stack.enter_context(reach(port))
+        source = f"postgresql://postgres@{HOST}:{near}/postgres"
+        backup: Command = [programs / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"]
+        _run([*backup, f"--dbname={source}", f"--pgdata={copy}"], user=user, directory=second)
+        standby = stack.enter_context(_postgresql_on(programs, copy, user, free_port(), {}))
+        _set_up_waiting(url, waits)
+        promote: Command = [programs / "pg_ctl", "promote", "--wait", f"--pgdata={copy}"]
+        yield Pair(
+            url,
+            standby,
+            primary.close,
+            lambda: _run(promote, user=user, directory=second),
+        )
+
+
+def _set_up_waiting(url: str, settings: Mapping[str, str]) -> None:
+    """Set them now that there is a standby: until then every commit would wait for one."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _initdb(programs: Path, data: Path, user: str) -> None:
+    _run(
+        [
+            programs / "initdb",
+            *("--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"),
+            # The locales of this machine do not matter.
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+            f"--pgdata={data}",
+        ],
+        user=user,
+        directory=data.parent,
+    )
+
+
+@contextmanager
+def _postgresql_on(
+    programs: Path, data: Path, user: str, port: int, settings: Mapping[str, str]
+) -> Iterator[str]:
+    """The server of the directory *data*."""
+    url = f"postgresql://postgres@{HOST}:{port}/postgres"
+    known = {"listen_addresses": HOST, "unix_socket_directories": "", **settings}
+    options = [word for item in known.items() for word in ("-c", "=".join(item))]
+    command: Command = [programs / "postgres", "-D", data, "-p", str(port), *options]
+    with _running(
+        command,
+        ready=lambda: _postgresql_answers(url),
+        directory=data.parent,
+        user=user,
+        stop=signal.SIGQUIT,
+    ):
+        yield url
 
 
 @contextmanager

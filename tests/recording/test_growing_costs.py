@@ -30,6 +30,7 @@ EXACT = ("statements", "round trips", "pages")
 WARM_UP = 5
 TASKS = 25
 BATCHES = 3
+FLUSH = f"flush of {TASKS} tasks"
 STORAGES = ("postgresql", "sqlite", "mongodb")
 
 Costs = dict[str, Use]
@@ -102,7 +103,7 @@ def spooled(meter: Meter) -> Costs:
                 steps.forget()
                 live(life, TASKS)
             written(full)
-            batches.note(f"flush of {TASKS} tasks")
+            batches.note(FLUSH)
 
         assert full.count(state="SUCCESS") == WARM_UP + BATCHES * TASKS
     return {f"spooled {step}": use for step, use in steps.medians().items()} | batches.medians()
@@ -172,6 +173,30 @@ def renew(kind: str, mode: str, found: Costs) -> None:
     costs = json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}
     costs.setdefault(kind, {})[mode] = found
     COSTS.write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
+
+
+def test_the_page_on_scale_reckons_with_these_figures() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "scale.md").read_text(encoding="utf-8")
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    sums = {
+        f"{sum(costs[kind]['direct'][step][unit] for step in STEPS):,}"
+        for kind, units in PAGE.items()
+        for unit in units
+    }
+    shares = {
+        f"{costs[kind]['spooled'][FLUSH][unit] / TASKS:,.0f}"
+        for kind, units in PAGE.items()
+        for unit in units
+    }
+
+    assert not [known for known in sums | shares if f"| {known} " not in page]
+
+
+STEPS = ("publish", "start", "end")
+PAGE = {
+    "postgresql": ("bytes sent", "bytes received", "bytes of WAL"),
+    "mongodb": ("bytes sent", "bytes received"),
+}
 
 
 @pytest.mark.parametrize(
