@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OFTEN, _AWAKE = 0.02, 0.25
-"""After a commit a sweeper looks so often, for so long, in seconds. That covers the commits of
-which no notice comes, because it does look."""
+"""After a commit a sweeper looks so often, for so long, in seconds: more may follow."""
+_AWAKE_UNTOLD = 0.06
+"""The same where writers are to give no notice while they are many, and where each is heard of
+sooner than by looking."""
 _PATIENT = 10.0
 """Seconds for which it looks so often on behalf of a transaction that is open and tells nothing."""
 _ASK = 0.5
@@ -39,7 +41,7 @@ class Commits:
         self._hears = settings.outbox_wake == "notify"
         self._poll = settings.outbox_poll.total_seconds()
         self._wake = wake
-        self._awake_until = 0.0
+        self._awake, self._awake_until = _AWAKE, 0.0
         self._is_told = False
         self._is_deaf = False
         self._rests = False
@@ -67,7 +69,7 @@ class Commits:
         """There was a commit: more may follow."""
         if self._storage is not None:
             self._is_to_rest = False
-            self._awake_until = time.monotonic() + _AWAKE
+            self._awake_until = time.monotonic() + self._awake
 
     def listen(self) -> None:
         """Begin to listen, in a thread of its own. A storage that cannot tell is polled."""
@@ -108,6 +110,7 @@ class Commits:
         pause = _SHORTEST_PAUSE
         resting = listener if isinstance(listener, RestingListener) else None
         self._rests = resting is None
+        self._awake = _AWAKE if resting is None else _AWAKE_UNTOLD
         while not end.is_set():
             try:
                 if resting and self._is_to_rest and not self._rests and resting.rest():

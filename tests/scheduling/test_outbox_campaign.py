@@ -37,6 +37,17 @@ def test_a_killed_publisher_has_published_what_it_committed_and_nothing_else(
     assert found.is_right, found
 
 
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", ["psycopg", "sqlite3", "pymongo"])
+def test_what_a_killed_sweeper_had_claimed_is_sent_once_or_listed(
+    kind: str, redis_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with workers.storage(KINDS[kind][0], request, tmp_path) as url:
+        found = outbox.campaign(kind, url, redis_url, kills=100, seed=100, kill_sweepers=True)
+
+    assert found.is_right, found
+
+
 # --- Any interleaving
 
 OPERATIONS = ("publish", "publish", "savepoint", "rollback to", "release", "commit", "rollback")
