@@ -148,7 +148,8 @@ def _lost(outcome: Document) -> Document:
     entry = {"$arrayToObject": {"$filter": {"input": {"$objectToArray": known}, "cond": _IS_KNOWN}}}
     old = {"$arrayToObject": [[{"k": "$outcome_stamp", "v": entry}]]}
     found: Document = {"$cond": [old_lost, old, {"$literal": {}}]}
-    if outcome["state"] != SUCCESS or not (outcome["date_started"] or outcome["worker"]):
+    has_run = outcome["date_started"] is not None or outcome["worker"] is not None
+    if outcome["state"] != SUCCESS or not has_run:
         return found
     own = {name: outcome[name] for name in _ENTRY if outcome[name] is not None}
     new_lost = {"$gt": ["$outcome_stamp", literal(new)]}

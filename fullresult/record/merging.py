@@ -69,7 +69,7 @@ def _lost(a: Outcome | None, b: Outcome | None) -> tuple[Entry, ...]:
     if a is None or b is None or a.stamp == b.stamp:
         return ()
     lost = min(a, b, key=lambda outcome: outcome.stamp)
-    if lost.state != SUCCESS or not (lost.date_started or lost.worker):
+    if lost.state != SUCCESS or (lost.date_started is None and lost.worker is None):
         return ()
     dates = lost.date_started, lost.date_done
     return (Entry(lost.stamp, lost.retries, SUCCESS, lost.worker, *dates, None, None, None),)

@@ -96,6 +96,19 @@ class Runs(Fixtures):
         assert len(known(storage, "a").executions) == 2
         assert known(storage, "a").result == "two"
 
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_the_end_of_a_run_by_a_worker_with_an_empty_name_is_kept(
+        self, storage: Storage, order: tuple[int, int]
+    ) -> None:
+        ended = samples.event("a", outcome=samples.outcome(worker="", date_started=None))
+        told = ended, samples.became("a", STARTED, samples.after(_AGAIN), retries=1)
+
+        for index in order:
+            storage.write([told[index]])
+
+        assert len(known(storage, "a").entries) == 1
+        assert known(storage, "a") == samples.plain(merge(*told))
+
     def test_ends_in_one_batch_are_kept(self, storage: Storage) -> None:
         whole = reduce(merge, _two_runs("a"))
         storage.write([_published("a", 0, 1)])
