@@ -26,6 +26,7 @@ from fullresult.record.replay import (
     CANCELLED,
     DONE,
     HELD,
+    OF_CANARY,
     PAUSED,
     RUNNING,
     UNDONE,
@@ -230,11 +231,19 @@ class Replays:
         return replay
 
     def resume(self, replay_id: str) -> Replay:
-        """Have it go on, without waiting for a canary. Raises `LookupError` and `WrongReplay`."""
+        """Have it go on. Raises `LookupError` and `WrongReplay`.
+
+        If it was paused before its canary had ended, that is waited for; if the canary itself had
+        it wait or stop, no more.
+        """
         replay = self.get(replay_id)
         _check_state(replay, HELD)
         due, first = replay_window.let_go(self._storage, self._events, replay)
-        replay = self._move(replay_id, HELD, RUNNING, next_due=due, watched_from=first)
+        if _is_of_canary(replay):
+            since = replay.canary_since and self._storage.now()
+            replay = self._move(replay_id, HELD, CANARY, next_due=due, canary_since=since)
+        else:
+            replay = self._move(replay_id, HELD, RUNNING, next_due=due, watched_from=first)
         self._note(replay, "resume", {"taken": replay.taken})
         return replay
 
@@ -299,6 +308,12 @@ class Replays:
         known = {"replay": replay.replay_id, "did": verb, **details}
         trail = Trail(self._storage, self._recorder.redactor, self._actor, "replay", known)
         trail.write([], {})
+
+
+def _is_of_canary(replay: Replay) -> bool:
+    """True if a person paused *replay* while its canary was to be waited for."""
+    was_asked = replay.state == PAUSED and not replay.reason.startswith(OF_CANARY)
+    return was_asked and replay.canary > 0 and replay.taken <= replay.canary
 
 
 def noted_by(

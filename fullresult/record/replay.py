@@ -16,6 +16,8 @@ from fullresult.record.task import TaskRecord
 
 CANARY, RUNNING, PAUSED, STOPPED = "CANARY", "RUNNING", "PAUSED", "STOPPED"
 CANCELLED, DONE, UNDONE = "CANCELLED", "DONE", "UNDONE"
+OF_CANARY = "canary: "
+"""The reason begins so if the canary itself had it wait, stop, or go on."""
 ACTIVE = (CANARY, RUNNING)
 """The states in which a replay takes more tasks."""
 REPLAY_OVER = (CANCELLED, DONE, UNDONE)

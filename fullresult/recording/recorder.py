@@ -35,7 +35,6 @@ from fullresult.record import (
 )
 from fullresult.record.schedule import Schedule
 from fullresult.record.stamps import FIRST, LAST, Attempt, Clock, Moment, attempt_in
-from fullresult.record.states import is_open
 from fullresult.recording import message, this_worker
 from fullresult.recording.already_written import AlreadyWritten
 from fullresult.recording.descriptions import Describe, Descriptions, Resent
@@ -214,7 +213,8 @@ class Recorder:
         """A task raised, was lost, or went over its time."""
         if self._written.take(task_id, FAILURE):
             return
-        now = self._clock.moment()
+        # The release is asked for by groups of failures and previews of replays.
+        now = self._clock.moment().of_worker(this_worker.worker_id(), self.settings.release)
         hide = self._redactor.errors_of(request if request.id == task_id else None, name)
         failure = describe(name, exception, einfo, self._limit, *hide)
         if request.id == task_id:
@@ -262,12 +262,11 @@ class Recorder:
         headers = delivery.headers or {}
         if not (task_id := headers.get("id")):
             return
-        now = self._clock.moment()
+        now = self._clock.moment().of_worker(this_worker.worker_id(), self.settings.release)
         attempt = attempt_in(headers)
         name = headers.get("task")
         failure = describe(name, exception, None, self._limit, *self._redactor.errors(name))
-        outcome = outcome_of(state, attempt, now, worker=worker, failure=failure)
-        outcome = self._dated(outcome, name)
+        outcome = self._dated(outcome_of(state, attempt, now, worker=worker, failure=failure), name)
         self._write(task_id, now, self._descriptions.of_delivery(delivery), outcome=outcome)
 
     # ---- results that the backend is given
@@ -304,7 +303,7 @@ class Recorder:
         self, given: GivenResult, serialise: Callable[[Any], Payload | None]
     ) -> tuple[TaskRecord, Describe | None]:
         request, now = given.own_request, self._clock.moment()
-        if request is not None and is_open(given.state):
+        if request is not None and given.never_ran is None and given.state != SUCCESS:
             now = now.of_worker(this_worker.worker_id(), self.settings.release)
         outcome = self._given(given, now)
         body = serialise(given.encoded)

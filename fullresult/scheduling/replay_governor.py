@@ -21,6 +21,7 @@ from fullresult.record.replay import (
     CANCELLED,
     DONE,
     HELD,
+    OF_CANARY,
     PAUSED,
     RUNNING,
     STOPPED,
@@ -137,14 +138,14 @@ class Governor:
     def _look_at_canary(self, replay: Replay) -> None:
         ends = self.ends(replay)
         if ends.failed > (replay.ratio or 0) * ends.taken:  # however the others end
-            self._stop(replay, f"canary: {ends}")
+            self._stop(replay, f"{OF_CANARY}{ends}")
         elif ends.ended >= ends.taken:
-            self._move(replay, RUNNING, f"canary: {ends}")
+            self._move(replay, RUNNING, f"{OF_CANARY}{ends}")
         elif replay.canary_since is not None:
             waited = self._storage.now() - replay.canary_since
             if waited > timedelta(seconds=replay.canary_wait):
                 left = ends.taken - ends.ended
-                self._move(replay, PAUSED, f"canary: {left:,} of {ends.taken:,} have not ended")
+                self._move(replay, PAUSED, f"{OF_CANARY}{left:,} of {ends.taken:,} have not ended")
 
     def _stop(self, replay: Replay, why: str) -> None:
         if self._move(replay, STOPPED, why):

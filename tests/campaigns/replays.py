@@ -30,6 +30,7 @@ from tests.kit.workers import STORAGES, until
 
 if TYPE_CHECKING:
     from fullresult import FullResult
+    from fullresult.record import TaskRecord
 
 _PORTION = 200
 _PATIENCE = 120.0
@@ -57,8 +58,20 @@ def fill(full: FullResult, number: int, choice: random.Random) -> list[str]:
         outcome = samples.outcome("FAILURE", base.date_created)
         events.append(replace(base, task_id=task_id, message=message, outcome=outcome))
     for begin in range(0, number, _PORTION):
-        full.storage.write(events[begin : begin + _PORTION])
+        _write(full, events[begin : begin + _PORTION])
     return ids
+
+
+def _write(full: FullResult, events: list[TaskRecord]) -> None:
+    """Again and again: on a busy machine a portion may take longer than a call may."""
+
+    def is_written() -> bool:
+        with contextlib.suppress(StorageError):
+            full.storage.write(events)
+            return True
+        return False
+
+    assert until(is_written, _PATIENCE)
 
 
 def run(

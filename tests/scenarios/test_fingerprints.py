@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
+from fullresult.record.stamps import worker_in
 from fullresult.recording.fingerprint import of_text
+from tests.kit import workers
 
 if TYPE_CHECKING:
     from fullresult.record import TaskRecord
-    from tests.kit import workers
 
 
 def failed(running: workers.Scene, name: str, *args: object) -> TaskRecord:
@@ -54,3 +57,25 @@ def test_a_lost_process_is_in_the_group_of_its_signal(running: workers.Scene) ->
     assert record.fingerprint == of_text(record.name, kind, message, None)
     assert record.fingerprint == of_text(record.name, kind, message, record.traceback)
     assert record.fingerprint != of_text(record.name, kind, message.replace("SIGKILL", "-"), None)
+
+
+@pytest.mark.parametrize("backend", [None, "fullresult://"])
+def test_a_failure_knows_the_release_of_its_worker(
+    request: pytest.FixtureRequest, backend: str | None
+) -> None:
+    """Also if the process was lost, or the task is unknown; a success names nobody."""
+    settings = {"fullresult_release": "4.1-rc.1", "result_backend": backend}
+    with workers.running("sqlite", request, **settings) as running:
+        failures = [failed(running, "fail", "card 17"), failed(running, "kill_child")]
+        failures += [running.final(running.app.send_task("not.there").id, "FAILURE")]
+        success = running.final(running.send("add", 1, 2), "SUCCESS")
+
+        groups = running.full.failures.find()
+        shown = running.full.failures.show(str(failures[0].fingerprint))
+
+        assert [each.release for each in groups] == ["4.1-rc.1"] * 3
+        assert shown is not None
+        assert shown.releases == {"4.1-rc.1": 1}
+        assert {worker_in(each.outcome.stamp) for each in failures if each.outcome} != {""}
+        assert success.outcome is not None
+        assert worker_in(success.outcome.stamp) == ""

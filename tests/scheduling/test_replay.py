@@ -252,6 +252,31 @@ def test_a_canary_of_10_that_fails_sends_10(
     assert full.count_scheduled() == 0
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_canary_is_waited_for_though_it_was_paused_and_resumed(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor, steps: int
+) -> None:
+    """Before any of it was taken, and when all of it was."""
+    browsing.failed(app, 25)
+    replay_id = replays.create(state="FAILURE", rate=FAST, canary=10).replay_id
+    for _ in range(steps):
+        govern(governor, replays, replay_id)
+    replays.pause(replay_id)
+
+    resumed = replays.resume(replay_id)
+
+    assert resumed.state == "CANARY"
+    for _ in range(3):
+        govern(governor, replays, replay_id)
+    swept(full, lambda: full.count_scheduled() == 0)
+    ids = sent(app)
+    for task_id in ids:
+        browsing.ran(app, task_id, "shop.charge", ValueError("card declined"))
+    found = govern(governor, replays, replay_id)
+    assert (len(ids), found.state, found.reason) == (10, "STOPPED", "canary: 10 of 10 failed")
+    assert replays.resume(replay_id).state == "RUNNING"
+
+
 def test_a_canary_that_succeeds_goes_on_and_one_that_does_not_end_is_paused(
     app: Celery, full: FullResult, replays: Replays, governor: Governor
 ) -> None:

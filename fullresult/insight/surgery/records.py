@@ -130,8 +130,11 @@ class Records:
         oldest = self.oldest(record)
         again = self.standing(oldest)
         if again.state == SUCCESS or not is_over(again):
+            is_later = again.task_id != oldest.task_id and again.retry_of is None  # in its chain
+            how = "and the workflow went on to" if is_later else "as"
             raise Refused(
-                f"task {oldest.task_id} was sent again as {again.task_id}, which is {again.state}",
+                f"task {oldest.task_id} was sent again {how} {again.task_id}, which is "
+                f"{again.state}",
                 f"fork {record.task_id}",
             )
         self._check_resent_is_known(record)
