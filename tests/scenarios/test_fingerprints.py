@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_a_failure_knows_the_release_of_its_worker(
     request: pytest.FixtureRequest, backend: str | None
 ) -> None:
     """Also if the process was lost, or the task is unknown; a success names nobody."""
-    settings = {"fullresult_release": "4.1-rc.1", "result_backend": backend}
+    settings: dict[str, Any] = {"fullresult_release": "4.1-rc.1", "result_backend": backend}
     with workers.running("sqlite", request, **settings) as running:
         failures = [failed(running, "fail", "card 17"), failed(running, "kill_child")]
         failures += [running.final(running.app.send_task("not.there").id, "FAILURE")]
