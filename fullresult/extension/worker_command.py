@@ -43,9 +43,17 @@ def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
         "running_count": len(running),
         "reserved_count": len(worker_state.reserved_requests) - len(running),
         "eta_count": sum(1 for _ in waiting(consumer)),
+        "spooled": spooled(getattr(state, "app", None)),
         "held": dict(_held(consumer, wanted)),
         "revoked": [task_id for task_id in wanted if task_id in worker_state.revoked],
     }
+
+
+def spooled(app: Any) -> int:
+    """Files of events that are not written yet: one may tell of a task what its record lacks."""
+    full = getattr(app, "fullresult", None)
+    flusher = full.recorder.writer.flusher if full is not None else None
+    return 0 if flusher is None else flusher.files
 
 
 def _all(requests: Any) -> list[Any]:

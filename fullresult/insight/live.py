@@ -42,6 +42,8 @@ class Answer:
     """Tasks that it has taken and not begun."""
     eta_count: int = 0
     """Tasks that it holds until their ETA."""
+    spooled: int = 0
+    """Files of events of its host that are not written to the storage yet."""
     held: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By id, how it has a task: `as` is `running`, `reserved`, `eta` or `limited`."""
     revoked: frozenset[str] = frozenset()
@@ -61,6 +63,7 @@ class Answer:
             running_count=_count(said.get("running_count")),
             reserved_count=_count(said.get("reserved_count")),
             eta_count=_count(said.get("eta_count")),
+            spooled=_count(said.get("spooled")),
             held=_held(said.get("held")),
             revoked=frozenset(filter(None, map(_text, _items(said.get("revoked"))))),
         )

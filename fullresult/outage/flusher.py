@@ -99,6 +99,11 @@ class Flusher:
         """True if no event of this process waits."""
         return self._spool.is_idle
 
+    @property
+    def files(self) -> int:
+        """The number of files of the spool, of all processes of this host."""
+        return self._spool.segments
+
     def keep(self, *frames: Frame) -> bool:
         """Keep *frames*, all or nothing, to be written soon. True if they are kept."""
         if not self._spool.append(*frames):

@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
 from redis import Redis
 
+from fullresult import FullResult
 from fullresult.extension import asking, worker_command
 from fullresult.extension.asking import Asking
 from fullresult.extension.asking_queues import ask_queues
 from fullresult.insight.live import COMMAND, Answer
+from tests.kit import servers
 
 UNKNOWN = {"error": f"KeyError('{COMMAND}')"}
 """Celery's answer to a command that a worker does not know."""
@@ -137,3 +140,18 @@ def test_a_message_of_any_shape_hides_no_queue(redis_url: str) -> None:
             assert (queue.ready, queue.oldest_id, queue.found) == (1, None, False)
             (late,) = ask_queues(connection, ["odd"], "id", time.monotonic() - 1)
             assert late.found is None
+
+
+def test_a_worker_says_that_its_spool_is_not_empty(tmp_path: Path) -> None:
+    """What is in there is in no record, such as the start of a task."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.fullresult_storage = f"postgresql://127.0.0.1:{servers.free_port()}/away"
+    app.conf.fullresult_spool_directory = str(tmp_path / "spool")
+    with closing(FullResult(app)), closing(app):
+        assert worker_command.spooled(app) == 0
+
+        app.send_task("shop.pay")
+
+        assert worker_command.spooled(app) == 1
+        assert Answer.of("w1@host", {"worker_id": "w1", "spooled": 1}).spooled == 1
+    assert worker_command.spooled(Celery("other", set_as_current=False)) == 0

@@ -116,6 +116,17 @@ def test_lost_is_likely_where_all_have_answered(full: FullResult) -> None:
     )
 
 
+def test_lost_is_only_possible_where_a_spool_may_tell_of_its_run(full: FullResult) -> None:
+    """It may have run while the storage was away: to send it again would run it twice."""
+    worker(full, "w1")
+    waiting(full)
+
+    found = why(full, Said(WorkersNow((replace(ANSWER, spooled=1),)), ready=0, found=False))
+
+    assert (found.verdict, found.confidence) == ("lost", "possible")
+    assert found.unknown == ("worker w1@host: 1 file of its spool may tell more of the task",)
+
+
 @pytest.mark.parametrize("doubt", ["stranger", "failed", "mute", "nobody"])
 def test_lost_is_only_possible_where_somebody_may_have_it(full: FullResult, doubt: str) -> None:
     for worker_id in {"mute": ("w1", "w2"), "nobody": ()}.get(doubt, ("w1",)):

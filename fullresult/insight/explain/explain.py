@@ -26,6 +26,7 @@ from fullresult.insight.explain.reading import Reading
 from fullresult.insight.fleet import Life, lives_of
 from fullresult.insight.live import Live, Now, WorkersNow
 from fullresult.insight.overdue import schedules_of
+from fullresult.insight.words import count_of
 from fullresult.record import TaskRecord, encoding
 from fullresult.storage import Storage, WorkerStorage
 
@@ -193,6 +194,10 @@ class _Asked(NamedTuple):
             yield f"worker {name}: it has no FullResult, and does not know the question"
         for name in workers.failed:
             yield f"worker {name}: it answered with an error, which its log has"
+        for answer in workers.answers:
+            if answer.spooled:
+                files = count_of(answer.spooled, "file")
+                yield f"worker {answer.worker}: {files} of its spool may tell more of the task"
         for queue in answers.queues:
             if queue.problem:
                 yield f"queue {queue.name}: {queue.problem}"
