@@ -51,7 +51,9 @@ def _code(args: Sequence[str], meta: dict[str, Any]) -> int:
         return end.exit_code
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        # Before Celery 5.6 the option of the app imports it, and not the command.
+        is_app = isinstance(error, click.BadParameter) and getattr(error.param, "name", "") == "app"
+        return 1 if is_app else error.exit_code
     except click.Abort:
         say("Aborted!", err=True)
         return 1

@@ -19,8 +19,8 @@ from tests.insight.test_explain_doubts import Said
 from tests.kit.commands import run
 from tests.kit.proxy import Delay, proxy
 
-BUDGET = 2.0
-"""Seconds that an explanation may take, whoever does not answer."""
+BUDGET = 3.0
+"""Seconds: 1.8, and what a busy machine adds. The storage itself would be waited for for 5."""
 HELD = Answer("w1@host", "w1", held={"task": {"as": "running", "since": 0.0}})
 ANSWER = Answer("w1@host", "w1", queues=("celery",))
 
@@ -72,10 +72,10 @@ def test_a_locked_storage_is_said_not_to_answer(full: FullResult) -> None:
 
     assert (found.verdict, found.known) == ("storage does not answer", False)
     assert found.sentence == (
-        "The storage did not answer within 1.9 s: what it has of this task is not known."
+        "The storage did not answer within 1.8 s: what it has of this task is not known."
     )
     assert found.unknown == (
-        "the storage did not answer within 1.9 s", "workers: they were not asked",
+        "the storage did not answer within 1.8 s", "workers: they were not asked",
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_a_worker_that_has_the_task_says_so_all_the_same(full: FullResult) -> No
 
     assert (found.verdict, found.confidence) == ("running", "certain")
     assert found.sentence == "w1@host runs it."
-    assert found.unknown == ("the storage did not answer within 1.9 s",)
+    assert found.unknown == ("the storage did not answer within 1.8 s",)
 
 
 def test_workers_that_do_not_have_it_are_no_proof(full: FullResult) -> None:
@@ -99,10 +99,9 @@ def test_the_command_ends_with_1(full: FullResult) -> None:
         began = time.monotonic()
         said = run(full.app, "explain", task_id, "--offline")
 
-        # Click and the printing take some of it where the machine is busy.
-        assert time.monotonic() - began < BUDGET + patience + 0.5
+        assert time.monotonic() - began < BUDGET + patience
         assert said.exit_code == 1
-        assert said.stdout.startswith("The storage did not answer within 1.9 s")
+        assert said.stdout.startswith("The storage did not answer within 1.8 s")
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def explain(
 ) -> Explanation:
     """Why the task is as it is. Without *live*, from the storage alone. Raises `StorageError`.
 
-    If the storage does not answer within 1.9 s, that is said, and what workers say.
+    If the storage does not answer within 1.8 s, that is said, and what workers say.
     """
     key = encoding.key(task_id)
     return in_time(storage, settings, key, live, lambda: _explained(storage, settings, key, live))

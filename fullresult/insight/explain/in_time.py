@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 _SOON = 0.4
 """Seconds after which workers are asked, whatever the storage says."""
-_LATE = 1.9
+_LATE = 1.8
 """Seconds after which a storage that has told nothing is not waited for."""
 _LATEST = 3.5
 """The same for one that has told the record: then workers and the broker are waited for, too."""
+_MUTE = f"the storage did not answer within {_LATE} s"
 _MOST_LEFT = 16
 """Questions of one process that a storage may leave without an answer; more are not asked."""
 
@@ -50,7 +51,7 @@ def in_time(
         ):
             return whole.answer()
         now = said.answer() if said is not None and said.is_over_by(began + _LATE) else None
-        return _without(_mute(time.monotonic() - began), settings, task_id, now)
+        return _without(_MUTE, settings, task_id, now)
     return whole.answer()
 
 
@@ -58,10 +59,6 @@ def soon(call: Callable[[], T], otherwise: T) -> T:
     """What *call* answers, or raises; *otherwise* if it takes longer than 0.4 s."""
     apart = _Apart(call)
     return apart.answer() if apart.is_over_by(time.monotonic() + _SOON) else otherwise
-
-
-def _mute(seconds: float) -> str:
-    return f"the storage did not answer within {seconds:.1f} s"
 
 
 def _without(problem: str, settings: Settings, task_id: str, live: Now | None) -> Explanation:
