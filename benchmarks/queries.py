@@ -230,7 +230,7 @@ def _plan_of_mongodb(storage: MongoStorage, question: Question) -> str:
         asked = {"sort": dict(mongo_queries.order(query)), "limit": query.limit or 0}
 
     def explain(handle: Any) -> dict[str, Any]:
-        where = mongo_queries.page(query, mongo_queries.names(handle, query))
+        where = mongo_queries.page(handle, query, mongo_queries.names(handle, query))
         command = {"find": handle.tasks.name, "filter": where, **asked}
         database = handle.tasks.database
         return dict(database.command("explain", command, verbosity="executionStats"))
