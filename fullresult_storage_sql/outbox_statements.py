@@ -89,7 +89,7 @@ class PostgreSQLOutlet:
         if table is None:
             return ()
         ((own, *others),) = yield self._identity, ()
-        return tuple(str(each or "") for each in (own, *others)) if own else ()
+        return tuple(map(_text, (own, *others))) if own else ()
 
     def write(self, rows: Sequence[OutboxRow], wake: str | None) -> Steps[None]:
         events = [row.event for row in rows if row.event is not None]
@@ -164,6 +164,11 @@ class MemoryOutlet(SQLiteOutlet):
 
 def _in_schema(sql: str, schema: str) -> str:
     return sql.replace("{schema}", schema).replace("{quoted}", schema.replace("'", "''"))
+
+
+def _text(value: str | bytes | None) -> str:
+    """The text of a value: bytes, where the encoding of a session of psycopg is SQL_ASCII."""
+    return value.decode() if isinstance(value, bytes) else str(value or "")
 
 
 def _event(event: TaskRecord) -> list[Any]:

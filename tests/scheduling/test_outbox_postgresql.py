@@ -23,6 +23,7 @@ SESSIONS = {
     "datestyle": "SET datestyle = 'German, DMY'",
     "time zone": "SET timezone = 'Asia/Kathmandu'",
     "encoding": "SET client_encoding = 'LATIN1'",
+    "no encoding": "SET client_encoding = 'SQL_ASCII'",
     "strings": "SET standard_conforming_strings = off",
     "bytes": "SET bytea_output = 'escape'",
     "intervals": "SET intervalstyle = 'sql_standard'",
