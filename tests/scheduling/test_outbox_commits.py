@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -126,7 +127,10 @@ def test_while_a_sweeper_looks_by_itself_no_transaction_gives_a_notice(postgresq
                 with full.outbox(own):
                     publish(full)
                 own.commit()
-            return len([*ear.notifies(timeout=0.3)])
+            own.execute("NOTIFY fullresult, 'end'")
+            own.commit()
+            payloads = (notice.payload for notice in ear.notifies(timeout=20))
+            return len([*takewhile(lambda payload: payload != "end", payloads)])
 
         nobody = notices()
         assert listener.rest()
