@@ -114,8 +114,10 @@ def test_the_demo_tells_its_story_in_time_and_its_commands_can_be_pasted(tempora
 
 
 def _page(link: str) -> str:
+    """What it opens with, and all tasks."""
     with httpx.Client(follow_redirects=True, timeout=20) as client:
-        return client.get(link).raise_for_status().text
+        opened = client.get(link).raise_for_status().text
+        return opened + client.get(f"{link.partition('?')[0]}?q=").raise_for_status().text
 
 
 def _assert_the_story(said: str) -> None:
