@@ -301,6 +301,21 @@ def test_a_worker_that_does_not_know_that_it_is_revoked_runs_it(
     assert found.commands == ("celery -A proj control revoke task",)
 
 
+def test_what_is_no_longer_in_a_queue_that_nobody_consumes_may_be_taken(full: FullResult) -> None:
+    """By a worker without FullResult, which is busy and answers nothing."""
+    worker(full, "w1", queues=("mail",))
+    waiting(full)
+    answer = replace(ANSWER, queues=("mail",))
+
+    found = why(full, Said(WorkersNow((answer,)), ready=0, found=False))
+
+    assert (found.verdict, found.confidence) == ("nobody consumes its queue", "possible")
+    assert found.sentence.endswith(
+        " Nor is it in celery: a worker that is not known may have it, or it is lost."
+    )
+    assert found.commands[-1].endswith("  # it runs twice, if it is not lost")
+
+
 # ---- what moves while it is looked for
 
 

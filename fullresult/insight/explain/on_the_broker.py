@@ -93,16 +93,21 @@ def not_consumed(case: Case) -> Finding | None:
     if counted:
         evidence.append(case.of_broker(f"{queue} has 0 consumers"))
     commands = [f"celery -A proj control add_consumer {word(queue)}"]
+    is_away = now is not None and now.found is False
+    in_doubt = case.live is not None and bool(case.unknown)
+    if is_away:
+        sentence += f" Nor is it in {queue}: a worker that is not known may have it, or it is lost."
     dropping = [each.worker for each in case.answers if case.task_id in each.revoked]
     if dropping:
         sentence += f" It was revoked, too, as {names(dropping)} knows."
     elif case.consumed:
         to = f" --queue {word(case.consumed[0])}"
-        commands.append(resend(case.task_id, _TWICE_IF_CONSUMED, to))
+        but = _TWICE_IF_NOT_LOST if is_away else _TWICE_IF_CONSUMED
+        commands.append(resend(case.task_id, but, to))
     return Finding(
         "nobody consumes its queue",
         sentence,
-        "certain" if counted else case.by_exclusion if case.live else "likely",
+        "certain" if counted else "possible" if is_away or in_doubt else "likely",
         tuple(evidence),
         tuple(commands),
     )
