@@ -89,7 +89,8 @@ def pages(filled: Filled) -> dict[str, str]:
     middle = filled.rows // 2
     deep = f"{filled.created(middle).isoformat(timespec='milliseconds')}|{filled.task_id(middle)}"
     return {
-        "the newest": "/",
+        "as the pages open": "/",
+        "the newest": "/?q=",
         "the newest, as the live list asks": "/?fragment=1",
         "half way down, by keyset": f"/?after={quote(deep)}",
         "failures": "/?q=state:FAILURE",
