@@ -35,8 +35,13 @@ class Oidc:
     scope: str = "openid email profile"
 
     def role_of(self, name: str, groups: Collection[str]) -> Role | None:
-        """The role of somebody with that name in these groups; None if they may not come in."""
-        known = {name, _ANYONE, *(f"{_GROUP}{group}" for group in groups)}
+        """The role of somebody with that name in these groups; None if they may not come in.
+
+        A name that looks like a group is none: at some providers people choose their names.
+        """
+        known = {_ANYONE, *(f"{_GROUP}{group}" for group in groups)}
+        if not name.startswith(_GROUP):
+            known.add(name)
         if known & self.operators:
             return "operator"
         return "reader" if known & self.readers else None

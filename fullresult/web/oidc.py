@@ -32,6 +32,8 @@ _PATIENCE = 600.0
 """Seconds that a person has at the provider."""
 _LEEWAY = 60
 """Seconds by which the provider's clock may differ."""
+_AGAIN = 5.0
+"""Seconds for which what could not be read is not asked for again."""
 _LARGEST = 1_000_000
 _LONGEST_NAME, _MOST_GROUPS = 200, 1_000
 
@@ -62,7 +64,7 @@ class Provider:
         self.oidc = oidc
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._known: dict[str, tuple[float, Mapping[str, Any] | ProviderError]] = {}
 
     def begin(self, redirect_uri: str, back: str) -> tuple[str, Begun]:
         """The provider's address to go to, and what to keep. Raises `ProviderError`."""
@@ -95,6 +97,8 @@ class Provider:
         name = claims.get(self.oidc.name)
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
             raise NotLetIn(f"The provider does not say your {self.oidc.name}.")
+        if not name.isprintable():  # It stands in logs.
+            raise NotLetIn(f"Your {self.oidc.name} has a character that cannot be printed.")
         if self.oidc.name == "email" and claims.get("email_verified") is not True:
             raise NotLetIn("The provider has not verified your email address.")
         given = claims.get(self.oidc.groups)
@@ -148,11 +152,22 @@ class Provider:
         return str(found[name])
 
     def _get(self, url: str) -> Mapping[str, Any]:
-        """The JSON object at *url*, at most an hour old."""
+        """The JSON object at *url*, at most an hour old. Raises `ProviderError`."""
         with self._lock:
             until, known = self._known.get(url, (0.0, {}))
         if self._clock() < until:
+            if isinstance(known, ProviderError):
+                raise ProviderError(*known.args)
             return known
+        try:
+            found = self._read(url)
+        except ProviderError as error:
+            self._keep(url, _AGAIN, error)
+            raise
+        self._keep(url, _FRESH, found)
+        return found
+
+    def _read(self, url: str) -> Mapping[str, Any]:
         try:
             with (
                 OAuth2Session() as session,
@@ -166,9 +181,11 @@ class Provider:
             raise ProviderError(f"{url} cannot be read: {_text(error)}") from error
         if not isinstance(found, dict):
             raise ProviderError(f"{url} is no JSON object")
-        with self._lock:
-            self._known[url] = (self._clock() + _FRESH, found)
         return found
+
+    def _keep(self, url: str, seconds: float, found: Mapping[str, Any] | ProviderError) -> None:
+        with self._lock:
+            self._known[url] = (self._clock() + seconds, found)
 
     def _forget(self, url: str) -> None:
         with self._lock:

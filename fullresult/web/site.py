@@ -86,6 +86,10 @@ class Site:
     throttle: Throttle = field(default_factory=Throttle)
     hashing: Turns = field(default_factory=lambda: Turns(2))
     """Passwords that are hashed at a time: each takes 32 MiB."""
+    returns: Throttle = field(default_factory=Throttle)
+    """Of those who come back from the provider: it and wrong passwords do not bar each other."""
+    asking: Turns = field(default_factory=lambda: Turns(4))
+    """Questions to the provider at a time, which may be slow."""
     once: Once = field(default_factory=Once)
     seen: object = None
     """The memory of `fullresult.web.pages.suggest`."""

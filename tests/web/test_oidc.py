@@ -1,4 +1,7 @@
-"""Log-in by OpenID Connect, at a provider in a process of its own."""
+"""Log-in by OpenID Connect, at a provider in a process of its own.
+
+Long because all that a provider or a stranger may send falsely is tried.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +23,7 @@ from celery.exceptions import ImproperlyConfigured
 from fullresult.config.oidc import Oidc, read_oidc
 from fullresult.web import create_app, oidc
 from fullresult.web.pages.oidc import BEGUN
+from fullresult.web.throttle import Who
 from tests.kit import browsing
 from tests.kit.browsing import Browser, Page
 from tests.kit.oidc_provider import let_in, provider
@@ -262,6 +268,30 @@ def test_guesses_of_codes_are_throttled(pages: Any) -> None:
     assert found == [502] * 5 + [429] * 2
 
 
+def test_wrong_passwords_and_who_is_not_let_in_keep_nobody_else_out(pages: Any) -> None:
+    for number in range(30):
+        pages.state.site.throttle.failed(Who(f"somebody {number}"))
+
+    refused = [log_in(Browser(pages), "3").status for _ in range(6)]
+
+    assert refused == [403] * 6
+    assert log_in(Browser(pages), "1").status == 200
+
+
+def test_a_name_that_looks_like_a_group_is_none() -> None:
+    known = Oidc("https://x", "pages", operators=frozenset({"group:ops", "ada"}))
+
+    assert known.role_of("group:ops", ["others"]) is None
+    assert known.role_of("eve", ["ops"]) == known.role_of("ada", []) == "operator"
+
+
+def test_a_name_is_one_line() -> None:
+    here = oidc.Provider(Oidc("https://x", "pages", readers=frozenset("*"), name="nickname"))
+
+    with pytest.raises(oidc.NotLetIn, match="Your nickname has a character that cannot be printed"):
+        here._person({"nickname": "ada\nfullresult: a login of eve"})
+
+
 def test_a_token_that_is_not_of_this_provider_for_these_pages_is_not_believed(issuer: str) -> None:
     known = Oidc(issuer, "pages", "of the pages", readers=frozenset("*"))
     here = oidc.Provider(known)
@@ -317,6 +347,28 @@ def test_a_provider_that_does_not_answer_is_a_sentence(app: Celery) -> None:
     assert answer.status == 502
     assert "does not answer as it should" in answer.words
     assert Browser(create_app(app.fullresult, token="t")).get("/oidc").status == 404
+
+
+def test_a_provider_that_fails_is_not_asked_by_each_who_comes() -> None:
+    asked: list[str] = []
+    now = [0.0]
+
+    class Fails(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.wfile.write(b"HTTP/1.0 500 Internal Server Error\r\n\r\n")
+
+    with HTTPServer(("127.0.0.1", 0), Fails) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        issuer = f"http://127.0.0.1:{server.server_port}"
+        here = oidc.Provider(Oidc(issuer, "pages", readers=frozenset("*")), lambda: now[-1])
+        for moment in (0.0, 4.9, 5.1):
+            now.append(moment)
+            with pytest.raises(oidc.ProviderError, match="cannot be read: 500 Server Error"):
+                here.begin(f"{issuer}/oidc/callback", "")
+        server.shutdown()
+
+    assert asked == ["/.well-known/openid-configuration"] * 2
 
 
 # --- the configuration

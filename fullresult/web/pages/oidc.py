@@ -40,7 +40,7 @@ async def begin(request: Request) -> Response:
         return _none(request)
     back = request.query_params.get("next", "")[:_LONGEST_BACK]
     try:
-        url, begun = await run_in_threadpool(provider.begin, _callback(request), back)
+        url, begun = await site.asking.run(provider.begin, _callback(request), back)
     except ProviderError as error:
         return _silent(request, error)
     answer = RedirectResponse(url, 303)
@@ -83,17 +83,18 @@ async def _let_in(request: Request, provider: Provider, begun: Begun) -> Respons
     site, code = site_of(request), request.query_params["code"]
     address = request.client.host if request.client else "?"
     who = Who(f"oidc {address}", address)
-    if (seconds := site.throttle.wait(who)) > 0:
+    if (seconds := site.returns.wait(who)) > 0:
         return site.error(request, 429, f"Too many attempts. Try again in {seconds:.0f} seconds.")
-    site.throttle.failed(who)
+    site.returns.failed(who)
     try:
-        person = await site.hashing.run(provider.finish, _callback(request), begun, code)
+        person = await site.asking.run(provider.finish, _callback(request), begun, code)
     except NotLetIn as error:
+        site.returns.forget(who)  # The code was no guess.
         logger.warning("fullresult: a login failed, of %r: %s", address, error)
         return site.error(request, 403, str(error))
     except ProviderError as error:
         return _silent(request, error)
-    site.throttle.forget(who)
+    site.returns.forget(who)
     await run_in_threadpool(deeds_of(request, person).note, "log-in", {"way": "oidc"})
     # A page and no redirect: our cookie is not sent with one that began at another site.
     answer = site.render(request, "welcome.html", to=back_to(request, begun.back), name=person.name)
