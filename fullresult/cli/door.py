@@ -6,6 +6,7 @@ program with exit code 0 would end a check in CI as a clean one.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -54,8 +55,12 @@ def _code(args: Sequence[str], meta: dict[str, Any]) -> int:
         # Before Celery 5.6 the option of the app imports it, and not the command.
         is_app = isinstance(error, click.BadParameter) and getattr(error.param, "name", "") == "app"
         return 1 if is_app else error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         say("Aborted!", err=True)
+        return 1
+    except BrokenPipeError:
+        # Nobody reads on. What is not written yet must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

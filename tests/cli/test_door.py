@@ -55,6 +55,27 @@ def test_an_app_that_cannot_be_imported_is_no_clean_check(directory: Path, app: 
     assert "Error: " in done.stderr
 
 
+def test_an_interruption_and_a_pipe_that_is_closed_are_no_tracebacks(directory: Path) -> None:
+    (directory / "ends.py").write_text("raise KeyboardInterrupt\n")
+
+    interrupted = run(directory, "-A", "later", "check")
+    with subprocess.Popen(
+        [sys.executable, "-m", "fullresult", "-A", "shop", "-q", "check"],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(directory)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as closed:
+        assert closed.stdout is not None
+        closed.stdout.close()
+        assert closed.stderr is not None
+        said = closed.stderr.read()
+
+    assert (interrupted.returncode, interrupted.stderr) == (1, "Aborted!\n")
+    assert (closed.returncode, said) == (1, "")
+
+
 def test_usage_and_help_keep_their_exit_codes(directory: Path) -> None:
     assert run(directory, "-A", "shop", "check", "--bad").returncode == 2
     assert run(directory, "-A", "shop", "explain", "nobody", "--offline").returncode == 1
