@@ -138,7 +138,10 @@ class Stopping:
             said = encoding.clip(encoding.safe_str(answer.get("error", answer)), 300)
             raise CannotStop(f"task {record.task_id}: {worker} cannot end it: {said}")
         if record.task_id not in str(answer["ok"]):
-            raise CannotStop(f"task {record.task_id}: {worker} does not run it any more")
+            raise CannotStop(
+                f"task {record.task_id}: {worker} does not run it any more; it drops it if it is "
+                "to run it again"
+            )
 
     def _ended_by(self, record: TaskRecord) -> str:
         """The worker that runs it, and can end it."""
