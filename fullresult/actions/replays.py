@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
+from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of, is_narrow
 from fullresult.actions.replay_preview import MOST_COUNTED, Preview, is_swept, previewed
 from fullresult.record import (
     NOT_RUN,
@@ -339,7 +339,13 @@ def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
         raise WrongReplay("say which tasks: a TaskQuery, or its fields as keywords")
     if query is not None and filters:
         raise WrongReplay("give a TaskQuery or its fields as keywords, not both")
-    return query if query is not None else TaskQuery(**filters)
+    found = query if query is not None else TaskQuery(**filters)
+    if not is_narrow(found):
+        raise WrongReplay(
+            "this would send every record again: say which tasks, by a filter that is not None or "
+            "empty"
+        )
+    return found
 
 
 def check_rate(rate: float) -> None:

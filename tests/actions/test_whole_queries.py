@@ -43,11 +43,17 @@ def test_a_query_without_one_is_of_all_that_match_and_limit_is_the_calls(full: F
 
 
 @pytest.mark.parametrize("deed", ["delete", "resend_many"])
-@pytest.mark.parametrize("given", [{}, {"name": None}, {"query": TaskQuery()}, {"limit": 2}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({}, {"name": None}, {"query": TaskQuery()}, {"limit": 2}),
+        *({"args": []}, {"kwargs": {}}, {"not_state": []}, {"args": (), "kwargs": {}}),
+    ],
+)
 def test_every_record_is_meant_only_where_it_is_said(
     full: FullResult, deed: str, given: dict[str, Any]
 ) -> None:
-    """A script whose option was not given hands over None."""
+    """A script whose option was not given hands over None, or nothing in a list or dict."""
     with pytest.raises(ValueError, match=r"done to every record: .* all=True"):
         getattr(full, deed)(**given)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, signature
 
-from fullresult import FullResult
+from fullresult import FullResult, TaskQuery
 from fullresult.actions.audit import Actor
 from fullresult.actions.replay_message import Preparing
 from fullresult.actions.replays import Replays, Stop, WrongReplay
@@ -565,8 +565,6 @@ def test_what_must_not_or_cannot_be_sent_is_left_out_and_counted(
 
 
 def _everything() -> Any:
-    from fullresult import TaskQuery
-
     return TaskQuery(name="shop.*")
 
 
@@ -580,8 +578,10 @@ def test_what_makes_no_sense_is_refused(replays: Replays, wrong: dict[str, Any])
 
 
 def test_all_tasks_must_be_said_and_an_unknown_replay_is_an_error(replays: Replays) -> None:
-    with pytest.raises(WrongReplay, match="say which tasks"):
-        replays.create()
+    every: list[dict[str, Any]] = [{}, {"state": None}, {"kwargs": {}}, {"query": TaskQuery()}]
+    for given in every:
+        with pytest.raises(WrongReplay, match="say which tasks"):
+            replays.create(**given)
     with pytest.raises(LookupError, match="'x'"):
         replays.pause("x")
 

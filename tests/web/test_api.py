@@ -347,6 +347,10 @@ def test_nothing_is_deleted_by_mistake(small: Celery) -> None:
     assert "at least one filter" in told(client.post("delete", {}), 400)["detail"]
     assert told(client.post("delete", {"state": None}), 400)
     assert told(client.post("delete", {"all": False}), 400)
+    for name in ("args", "kwargs", "state", "not_state"):
+        empty: dict[str, Any] = {name: {} if name == "kwargs" else []}
+        for path in ("delete", "replays"):
+            assert "at least one filter" in told(client.post(path, empty), 400)["detail"]
     assert told(client.post("delete", {"state": ["FAILURE"], "limit": 2}))["deleted"] == 0
     body = {"state": ["FAILURE"], "limit": 2, "all": True}
     assert told(client.post("delete", body))["deleted"] == 2

@@ -67,8 +67,8 @@ def query_as_given(call: Call, **more: Any) -> TaskQuery:
 
 
 def is_narrow(call: Call) -> bool:
-    """True if *call* has a filter."""
-    return any(field.name in call.given for field in FILTERS)
+    """True if *call* has a filter that leaves something out: an empty list or object does not."""
+    return any(call.get(field.name) for field in FILTERS)
 
 
 def of_all_pages(query: TaskQuery) -> TaskQuery:
