@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from celery import Celery
 
 from fullresult import CannotStop
 from fullresult.actions import stopping
+from fullresult.cli.preview import SHOWN
 from tests.kit import browsing
 from tests.kit.commands import run
 from tests.kit.heartbeats import begun, working
@@ -96,3 +98,13 @@ def test_the_commands_ask_before_they_stop_and_say_why_not(app: Celery) -> None:
     assert "no worker is alive" in yes.stderr
     assert "does not run: it is PENDING" in running.stderr
     assert len(app.fullresult.audit_log(action="revoke")) == 1
+
+
+def test_one_that_is_known_behind_many_that_are_not_is_asked_about(app: Celery) -> None:
+    unknown = [str(uuid4()) for _ in range(SHOWN)]
+
+    no = run(app, "revoke", *unknown, *browsing.charge(app), answer="n\n")
+
+    assert no.exit_code == 1
+    assert f"Revoke {SHOWN + 1} tasks?" in no.stderr
+    assert app.fullresult.audit_log(action="revoke") == []

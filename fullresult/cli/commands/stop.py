@@ -81,7 +81,8 @@ def _of(full: FullResult) -> Stopping:
 
 def _ask(full: FullResult, ids: Sequence[str], verb: str, yes: bool) -> None:
     records = [record for task_id in ids[:SHOWN] if (record := full.get(task_id)) is not None]
-    if yes or not records:  # of none there is nothing to ask, and the report says why
+    is_none = not records and len(ids) <= SHOWN
+    if yes or is_none:  # of none there is nothing to ask, and the report says why
         return
     say(f"About to {verb} {count_of(len(ids))}:", err=True)
     show_records(records, err=True, table=True)
