@@ -40,6 +40,16 @@ def test_the_beginning_of_an_id_is_enough(app: Celery, command: str) -> None:
     assert result.stdout == run(app, command, ONE, *offline).stdout
 
 
+def test_the_beginning_of_an_id_names_the_step_whose_chain_goes_on(app: Celery) -> None:
+    browsing.ran(app, ONE, "shop.one", ValueError("the card was declined"))
+
+    result = run(app, "resume", "3f0c9", "--dry-run")
+
+    assert result.exit_code == 0
+    assert f"resume {ONE}" in result.stdout
+    assert result.stdout == run(app, "resume", ONE, "--dry-run").stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -48,6 +58,9 @@ def test_the_beginning_of_an_id_is_enough(app: Celery, command: str) -> None:
         ["cancel", "--yes"],
         ["resend", "--yes"],
         ["reschedule", "--eta", "now"],
+        ["resume", "--yes"],
+        ["heal", "--yes"],
+        ["fork", "--yes"],
         ["resend-scheduled", "--yes"],
         ["release", "--yes"],
         ["list", "--retry-of"],

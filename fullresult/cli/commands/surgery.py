@@ -12,6 +12,7 @@ from fullresult.cli import typed_values
 from fullresult.cli.acting import say_unwritten
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps, plain
@@ -49,7 +50,7 @@ def _operation(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=Command, examples=["resume 3f0c9a4e-…", "resume 3f0c9a4e-… --dry-run"])
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @_operation
 def resume(context: click.Context, /, task_id: str, **how: Any) -> None:
     """Go on with a chain at the step that failed.
@@ -63,7 +64,7 @@ def resume(context: click.Context, /, task_id: str, **how: Any) -> None:
 
 
 @click.command(cls=Command, examples=["heal 3f0c9a4e-…", "heal 3f0c9a4e-… --json"])
-@click.argument("task_id", metavar="ID|GROUP")
+@click.argument("task_id", metavar="ID|GROUP", callback=whole)
 @_operation
 def heal(context: click.Context, /, task_id: str, **how: Any) -> None:
     """Run the members of a chord that failed again, so that its body runs.
@@ -79,7 +80,7 @@ def heal(context: click.Context, /, task_id: str, **how: Any) -> None:
 @click.command(
     cls=Command, examples=["fork 3f0c9a4e-…", "fork 3f0c9a4e-… --arg 0=42 --kwarg currency=EUR"]
 )
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=whole)
 @click.option(
     "--arg",
     "args",
