@@ -31,7 +31,7 @@ def _problem(fate: Fate) -> dict[str, Any]:
 
 
 def replay_document(replay: Replay) -> dict[str, Any]:
-    known: dict[str, Any] = plain(asdict(replay))
+    known: dict[str, Any] = plain({**asdict(replay), "query": replay.filters})
     return known
 
 

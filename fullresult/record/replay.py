@@ -88,6 +88,11 @@ class Replay:
         """The filter, from where the walk has come to. Raises `ValueError` if it is unreadable."""
         return thawed(self.query, after=self.cursor)
 
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The filter as it is kept, with its dates as such; also one of a newer version."""
+        return {name: _from_json(value) for name, value in self.query.items()}
+
     def new_id(self, task_id: str) -> str:
         """The id under which this replay sends a task: always the same."""
         return str(uuid5(self._names, task_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -98,6 +98,10 @@ def test_a_replay_is_listed_shown_paused_resumed_and_cancelled(app: Celery) -> N
     assert run(app, "replay", "resume", replay_id).exit_code == 0
     shown = json.loads(run(app, "replay", "show", replay_id, "--json").stdout)
     assert (shown["state"], shown["progress"]["taken"]) == ("RUNNING", 0)
+    assert (
+        datetime.fromisoformat(shown["query"]["until"])
+        == app.fullresult.replays.get(replay_id).tasks.until
+    )
 
     cancelled = run(app, "replay", "cancel", replay_id)
     assert cancelled.stderr == "Cancelled 0 tasks that had not been sent.\n"
