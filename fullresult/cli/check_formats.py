@@ -91,7 +91,10 @@ def _who(finding: Finding) -> str:
     said = f"{count_of(finding.count)} {verb}"
     if finding.first_due is not None:
         left = (finding.first_due - datetime.now(timezone.utc)).total_seconds()
-        said += f", the first due in {span(left)}" if left > 0 else ", the first already due"
+        if left > 0:
+            said += f", the first due in {span(left)}"
+        elif finding.level == "error":  # A warning's tasks have mostly ended.
+            said += ", the first already due"
     return f"{said}, such as {finding.example}" if finding.example else said
 
 
