@@ -1,7 +1,8 @@
 """Meters of what a storage is asked and what it writes, which no machine's speed changes.
 
-Each is entered with the URL of an empty storage; `url` is the one to open it by, `read()` what was
-used since it was read last, by unit. In `hold()` nothing can be written.
+Each is entered with the URL of an empty storage; `url` is the one to open it by, `server` the name
+and version of what keeps it, `read()` what was used since it was read last, by unit. In `hold()`
+nothing can be written.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
+from pymongo import MongoClient
 
 from tests.kit.wire import Wire, listening
 
@@ -22,6 +24,7 @@ Use = dict[str, int]
 
 class Meter(Protocol):
     url: str
+    server: str
 
     def read(self) -> Use: ...
 
@@ -29,8 +32,8 @@ class Meter(Protocol):
 
 
 class _OfWire:
-    def __init__(self, wire: Wire, url: str) -> None:
-        self._wire, self.url = wire, url
+    def __init__(self, wire: Wire, url: str, server: str) -> None:
+        self._wire, self.url, self.server = wire, url, server
 
     def read(self) -> Use:
         wire = self._wire
@@ -51,7 +54,8 @@ class _OfPostgreSQL(_OfWire):
     """Beside what passes, the bytes of the server's log, so it must have nothing else to do."""
 
     def __init__(self, wire: Wire, url: str, ask: psycopg.Connection) -> None:
-        super().__init__(wire, url)
+        version = ask.info.server_version
+        super().__init__(wire, url, f"PostgreSQL {version // 10_000}.{version % 10_000}")
         self._ask = ask
         self._logged = self._log()
 
@@ -67,6 +71,8 @@ class _OfPostgreSQL(_OfWire):
 
 class _OfSQLite:
     """The pages that are in the log of the file, which is not written back meanwhile."""
+
+    server = f"SQLite {sqlite3.sqlite_version}"
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -102,4 +108,9 @@ def metered(url: str) -> Iterator[Meter]:
             ask = stack.enter_context(psycopg.connect(url, autocommit=True))
             yield _OfPostgreSQL(wire, through, ask)
         else:
-            yield _OfWire(wire, through)
+            yield _OfWire(wire, through, _mongodb_at(url))
+
+
+def _mongodb_at(url: str) -> str:
+    with MongoClient[dict[str, Any]](url) as client:
+        return f"MongoDB {client.server_info()['version']}"
