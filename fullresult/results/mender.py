@@ -109,7 +109,11 @@ def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float
         return 0
 
     def goes_on(record: TaskRecord) -> bool:
-        return backend.is_early(record) and not ends.gave_up(storage.get(record.task_id))
+        try:
+            is_early = backend.is_early(record)
+        except Exception:  # noqa: BLE001  (a result that cannot be read lets the body fail, and says so)
+            return False
+        return is_early and not ends.gave_up(storage.get(record.task_id))
 
     count, counted, now = Recount(results, results, goes_on), 0, storage.now()
     for chord in results.take_quiet_chords(now - timedelta(seconds=lease), _LOOKED_AT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from tests.kit import servers
 from tests.kit.backend_contract import echo, new_id
 from tests.kit.workers import until
 from tests.results.test_backend_chords import Header, messages, requests
+
+PICKLE = ("application/x-python-serialize", "binary")
 
 
 @pytest.fixture
@@ -244,6 +247,21 @@ def test_a_member_that_says_it_failed_and_gives_up_is_counted(app: Celery) -> No
     says_so = header.requests[0]
     app.backend.store_result(says_so.id, ValueError("spoilt"), "FAILURE", request=says_so)
     app.fullresult.parts.recorder.gave_up(says_so, "IGNORED")
+
+    assert recount(app) == 1
+    assert isinstance(header.result.result, ChordError)
+
+
+def test_a_member_whose_result_cannot_be_read_here_is_counted(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker pickles, and this one takes JSON alone: the body fails, and does not wait."""
+    header = Header(app, 1)
+    with uncounted(monkeypatch), monkeypatch.context() as pickling:
+        told = zip(("content_type", "content_encoding"), PICKLE, strict=True)
+        for name, value in (*told, ("encode", pickle.dumps)):
+            pickling.setattr(app.backend, name, value)
+        header.tell(0)
 
     assert recount(app) == 1
     assert isinstance(header.result.result, ChordError)
