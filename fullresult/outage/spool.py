@@ -21,7 +21,7 @@ from sys import is_finalizing
 from fullresult.outage.directory import make_directory, writable_by_others
 from fullresult.outage.lines import Frame, encode
 from fullresult.outage.segment import UNREAD, Segment, adopt, begun, lock, open_segment
-from fullresult.record.interruptions import Suppressing, spare
+from fullresult.record.interruptions import Suppressing, is_interruption, spare
 from fullresult.storage import notice_fork, watch_forks
 
 logger = logging.getLogger(__name__)
@@ -137,14 +137,16 @@ class Spool:
             self._reserve(segment, len(lines))
         # Remembered first: if a signal raises in between, a frame must not be in the file alone.
         segment.remember(frames)
+        size = segment.size + len(lines)
         try:
             segment.append(lines)
-        except OSError:
-            segment.remembered = None
-            self._seal()
-            raise
-        except BaseException:
-            self._open = None  # for the next line must not be written over this one
+        except BaseException as error:
+            if isinstance(error, OSError) and not is_interruption(error):
+                segment.remembered = None
+                self._seal()
+            else:
+                # The line may be there: it is neither to be cut off nor to be written over.
+                segment.size, self._open = size, None
             raise
         if segment is not self._open:
             segment.trim()

@@ -19,7 +19,7 @@ _SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal
 
 def spare(error: Exception) -> None:
     """Raise *error* if it is an interruption. For those who catch whatever else may be raised."""
-    if _is_interruption(error):
+    if is_interruption(error):
         raise error
 
 
@@ -33,20 +33,20 @@ class Suppressing:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        return isinstance(error, self._kind) and not _is_interruption(error)
+        return isinstance(error, self._kind) and not is_interruption(error)
 
 
 def interruption_behind(error: Exception) -> Exception | None:
     """The interruption of which a driver, which took it for a fault, made *error*."""
     cause = error.__cause__
     while isinstance(cause, Exception):
-        if _is_interruption(cause):
+        if is_interruption(cause):
             return cause
         cause = cause.__cause__
     return None
 
 
-def _is_interruption(error: BaseException) -> bool:
+def is_interruption(error: BaseException) -> bool:
     return isinstance(error, SoftTimeLimitExceeded) or signal_of(error) is not None
 
 

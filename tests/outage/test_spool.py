@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import stat
 import sys
 import threading
@@ -337,6 +338,35 @@ def test_an_end_gives_back_what_was_reserved(place: Path) -> None:
     spool.append(event("b"))
     assert spool.status().events == 2
     close(spool)
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, RuntimeError])
+def test_a_line_that_was_written_stays_though_a_signals_handler_raises_just_then(
+    place: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Signals are handled when a call of the system returns. A `TimeoutError` is an `OSError`."""
+    real = os.pwrite
+
+    def on_alarm(*_: object) -> None:
+        raise kind
+
+    def written_and_interrupted(*given: Any) -> int:
+        written = real(*given)
+        signal.raise_signal(signal.SIGALRM)
+        return written
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", written_and_interrupted)
+            with pytest.raises(kind):
+                spool.append(event("a"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    spool.append(event("b"))
+
+    assert sum(file.read_bytes().count(b"\n") for file in files(place)) == 2
+    assert ids_in(spool.take()) == ["a"]
 
 
 @pytest.mark.parametrize("at", range(40))
