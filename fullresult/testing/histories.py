@@ -12,6 +12,7 @@ from fullresult.record import (
     INTERRUPTED,
     NOT_RUN,
     STATES,
+    SUCCESS,
     Entry,
     Message,
     Outcome,
@@ -94,8 +95,8 @@ def _stamps(at: Any, tag: str) -> st.SearchStrategy[str]:
 def _outcomes(draw: st.DrawFn, stamps: st.SearchStrategy[str]) -> Outcome:
     state = draw(_states)
     stamp = draw(stamps)
-    if state == NOT_RUN:
-        stamp = stamp[:9] + RANK[NOT_RUN] + stamp[11:]
+    if state in (NOT_RUN, SUCCESS):  # adapters may know these by the rank alone
+        stamp = stamp[:9] + RANK[state] + stamp[11:]
     known: dict[str, Any] = {
         name: draw(_texts)
         for name in ("worker", "result_text", "exception_type", "exception_message", "traceback")
