@@ -57,15 +57,17 @@ def watch(parts: Parts, send_task: Callable[..., Any]) -> Callable[..., Any]:
         recorder: Recorder, given: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         publish = Publish(recorder, options["task_id"], options)
-        token = publishing.set(publish)
+        # Set within, so that no exception that comes from outside leaves it so.
+        around = publishing.get()
         try:
+            publishing.set(publish)
             with RecordingProducer(parts.app, _producer_in(parts.app, options), publish) as watched:
                 return send_task(*given, **options, producer=watched)
         except BaseException as error:
             publish.failed(error)
             raise
         finally:
-            publishing.reset(token)
+            publishing.set(around)
 
     return watched_send_task
 

@@ -70,9 +70,8 @@ def _is_ignored(task: Task, request: Context) -> bool:
 
 def on_before_task_publish(headers: dict[str, Any], body: Any, **_: Any) -> None:
     # The message is not yet whole: other receivers may add headers, and the producer serialises it.
-    if (publish := current_publish()) is not None:
-        publish.announce(headers, body)
-    elif (capture := current_capture()) is not None:
+    publish, capture = current_publish(), current_capture()
+    if (publish is None or not publish.announce(headers, body)) and capture is not None:
         capture.announced = True
 
 

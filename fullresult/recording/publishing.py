@@ -59,10 +59,11 @@ class Publish:
         self._headers: Mapping[str, Any] | None = None
         self._finish: Callable[[], None] | None = None
 
-    def announce(self, headers: Mapping[str, Any], body: Any) -> None:
+    def announce(self, headers: Mapping[str, Any], body: Any) -> bool:
         """Celery is about to publish a message. It is recorded if it has this publish's id."""
-        if identity(headers, body) == self.task_id:
-            self._announced = True
+        is_its = identity(headers, body) == self.task_id
+        self._announced = self._announced or is_its
+        return is_its
 
     def let_go(self) -> None:
         """The call is over, without a message: whatever is published later has this id or not."""

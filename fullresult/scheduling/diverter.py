@@ -139,14 +139,15 @@ class Diverter:
             self._refuse,
             RecordingProducer(self._app, None, publish),
         )
-        token = capturing.set(producer)
+        around = capturing.get()
         try:
+            capturing.set(producer)
             with quiet_backend(self._app):
                 result = send_task(*given, **options, producer=producer)
         except _Failed as failed:
             self._fall_back(options["task_id"], failed)
         finally:
-            capturing.reset(token)
+            capturing.set(around)
             producer.let_go()
         if producer.captured:
             self._look_for_a_sweeper()

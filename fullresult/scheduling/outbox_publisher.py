@@ -156,12 +156,13 @@ class OutboxPublisher:
             _leave_it,
             _Refusing(self.app, None, Publish(self._recorder, options["task_id"], options)),
         )
-        token = capturing.set(producer)
+        around = capturing.get()
         try:
+            capturing.set(producer)
             with quiet_backend(self.app):
                 result = send_task(*given, **options, producer=producer)
         finally:
-            capturing.reset(token)
+            capturing.set(around)
             producer.let_go()
         if producer.announced and not producer.captured:
             raise RuntimeError(
