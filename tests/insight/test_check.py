@@ -204,6 +204,31 @@ def test_an_errback_takes_an_id_or_three(app: Celery) -> None:
     assert found(app) == [("FR007", "no.errback")]
 
 
+def late_note(_: Any, __: Any = None) -> None:
+    pass
+
+
+def three_and_self(_: Any, __: Any, ___: Any, ____: Any) -> None:
+    pass
+
+
+def test_an_errback_gets_as_many_as_celery_gives_it(app: Celery) -> None:
+    """By its parameters, of which a default counts; a bound task always gets the id alone."""
+    FullResult(app)
+    task(app, "shop.run", nothing)
+    task(app, "a.default", late_note)
+    task(app, "bound.three", three_and_self, bind=True)
+    task(app, "bound.id", two, bind=True)
+    for name in ("a.default", "bound.three", "bound.id"):
+        app.tasks["shop.run"].apply_async(link_error=app.signature(name))
+
+    problems = {each.task: each.problem for each in app.fullresult.check().found}
+
+    assert problems.keys() == {"a.default", "bound.three"}
+    assert "(…, …, …) does not fit" in problems["a.default"]
+    assert "(…) does not fit" in problems["bound.three"]
+
+
 def test_an_immutable_link_takes_no_result(app: Celery) -> None:
     FullResult(app)
     task(app, "shop.run", nothing)
@@ -344,6 +369,36 @@ def test_the_workers_that_live_say_what_is_consumed(app: Celery) -> None:
     assert found(app, against="live") == [("FR006", "shop.run")]
 
     alive(full, "w3", ("archive",), ours)
+    assert found(app) == []
+
+
+@pytest.mark.parametrize("against", [None, "live"])
+def test_workers_of_other_brokers_say_nothing_of_this_ones_queues(
+    app: Celery, against: str | None
+) -> None:
+    """Where CI has not the broker of production, no task is said to have lost its queue."""
+    app.conf.fullresult_namespace = "amqp://localhost"
+    full = FullResult(app)
+    task(app, "shop.run", nothing)
+    app.tasks["shop.run"].apply_async()
+    alive(full, "w1", ("celery",), "redis://production/0")
+
+    findings = full.check(against=against)
+
+    assert findings.found == []
+    (note,) = findings.notes
+    assert note.startswith("queues were not checked: this app's broker is amqp://localhost, and ")
+    assert note.endswith("the workers that live are on redis://production/0")
+
+
+def test_a_worker_that_names_the_broker_otherwise_may_consume_there(app: Celery) -> None:
+    app.conf.fullresult_namespace = "redis://localhost/0"
+    full = FullResult(app)
+    task(app, "shop.run", nothing)
+    app.tasks["shop.run"].apply_async(queue="archive")
+    alive(full, "w1", ("celery",), "redis://localhost/0")
+    alive(full, "w2", ("archive",), "redis://127.0.0.1/0")
+
     assert found(app) == []
 
 

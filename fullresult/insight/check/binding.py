@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from celery import Task
+from celery.backends.base import Backend
+from celery.utils.functional import arity_greater
 
 from fullresult.insight.check.findings import Place
 from fullresult.record.encoding import clip, safe_str
@@ -48,6 +50,24 @@ def _misfit(task: Task, positional: int, keywords: Sequence[str]) -> Misfit | No
     shown = clip(str(_signature(run, follow=True)), _LONGEST)
     return Misfit(f"{shown_call(positional, keywords)} does not fit {task.name}{shown}: {inner}",
                   _heal(inner), certain)  # fmt: skip
+
+
+def before_errback(task: Task, own: int, keywords: Sequence[str]) -> tuple[int, ...]:
+    """How many arguments come before the *own* ones of an errback: as Celery decides it.
+
+    Three, if the worker of what failed calls it at once; one, if it is sent as a task. Celery looks
+    at the parameters, those with a default too, and never calls a bound task at once.
+    """
+    header = getattr(task, "__header__", None)
+    if header is None or isinstance(header, partial):
+        return (1,)
+    try:
+        # Since 5.7 what the signature has of its own does not count.
+        if hasattr(Backend, "_errback_arity_greater") and (own or keywords):
+            header = partial(header, *[None] * own, **dict.fromkeys(keywords))
+        return (3,) if arity_greater(header, 1) else (1,)
+    except (TypeError, ValueError):
+        return (1, 3)
 
 
 def shown_call(positional: int, keywords: Sequence[str]) -> str:

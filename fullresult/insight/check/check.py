@@ -9,7 +9,7 @@ from typing import Literal
 
 from celery import Celery
 
-from fullresult.config import Settings, is_recorded
+from fullresult.config import Settings, is_recorded, may_be_one
 from fullresult.insight.check.findings import Finding, Findings, Level
 from fullresult.insight.check.rules import Broken, Rules
 from fullresult.insight.check.uses import Tally, Use, Values, of_links, of_message
@@ -17,6 +17,7 @@ from fullresult.insight.fleet import lives_of
 from fullresult.insight.periodic import Periodic, SchedulerError, is_enabled
 from fullresult.insight.words import count_of
 from fullresult.record import SCHEDULED, TaskRecord, pages
+from fullresult.record.card import Card
 from fullresult.record.shape import Shape
 from fullresult.storage import ShapeStorage, Storage, TaskQuery
 
@@ -26,6 +27,8 @@ _NEAR = 10
 """Records that are looked at for one that calls its task in a certain way."""
 _MOST = 20_000
 """Uses that are told apart."""
+_BROKERS = 5
+"""Brokers that are named."""
 
 
 class Check:
@@ -76,29 +79,30 @@ class Check:
             return queues
         if against == "declared" or (against is None and self._app.conf.task_queues):
             return _declared(self._app)
-        found = self._living()
-        if found is None and against == "live":
-            self._answer.notes.append(
-                "queues were not checked: no worker lives, or one that does has left no card"
-            )
-        elif found is None:
-            self._answer.notes.append(
-                "queues were not checked: neither task_queues nor the card of a living worker "
-                "names any; give --queues"
-            )
-        return found
+        cards = self._living()
+        ours = self._settings.namespace
+        mine = [card for card in cards or () if _is_of(card, ours)]
+        if mine:
+            return {queue for card in mine for queue in card.queues}
+        why = "neither task_queues nor the card of a living worker names any; give --queues"
+        if cards:
+            others = ", ".join(sorted({card.namespace for card in cards})[:_BROKERS])
+            why = f"this app's broker is {ours}, and the workers that live are on {others}"
+        elif against == "live":
+            why = "no worker lives, or one that does has left no card"
+        self._answer.notes.append(f"queues were not checked: {why}")
+        return None
 
-    def _living(self) -> Collection[str] | None:
-        """The queues of the workers of this broker that live; None if one has no card."""
+    def _living(self) -> list[Card] | None:
+        """The cards of the workers that live; None if one has none."""
         now = self._storage.now()
-        lives = [
-            life for life in lives_of(self._storage, now, gone=0) if not life.worker.is_gone(now)
+        cards = [
+            life.card
+            for life in lives_of(self._storage, now, gone=0)
+            if not life.worker.is_gone(now)
         ]
-        cards = [life.card for life in lives]
-        if not cards or None in cards:
-            return None
-        ours = (card for card in cards if card and card.namespace == self._settings.namespace)
-        return {queue for card in ours for queue in card.queues}
+        known = [card for card in cards if card is not None]
+        return known if len(known) == len(cards) else None
 
     # ---- what waits
 
@@ -220,6 +224,12 @@ class Check:
         self._answer.known = [finding for finding in merged if finding.key in known]
         self._answer.found = [finding for finding in merged if finding.key not in known]
         self._answer.found.sort(key=_urgency)
+
+
+def _is_of(card: Card, namespace: str) -> bool:
+    """True if the worker may be on that broker: a host has several names."""
+    is_url = "://" in card.namespace and "://" in namespace
+    return card.namespace == namespace or (is_url and may_be_one(card.namespace, namespace))
 
 
 def _declared(app: Celery) -> Collection[str]:

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 from celery import Celery, Task
 
-from fullresult.insight.check.binding import misfit, place_of, pydantic_wrapper_of, shown_call
+from fullresult.insight.check.binding import (
+    before_errback,
+    misfit,
+    place_of,
+    pydantic_wrapper_of,
+    shown_call,
+)
 from fullresult.insight.check.findings import Level, Place
 from fullresult.insight.check.modules import import_all
 from fullresult.insight.check.uses import Tally, Use
@@ -49,7 +55,7 @@ class Rules:
         if task is None:
             yield self._unregistered(use)
         else:
-            yield from self._of_arguments(task, use, tally)
+            yield from self._of_arguments(task, _as_called(task, use), tally)
         place = None if task is None else place_of(task)
         yield from self._of_message(use, place)
 
@@ -122,6 +128,15 @@ def _reads_protocol_1() -> bool:
     return hasattr(strategy, "proto1_to_proto2")
 
 
+def _as_called(task: Task, use: Use) -> Use:
+    """*use*, with the one number of arguments with which Celery calls an errback like *task*."""
+    if use.how != "errback" or use.positional is None or len(use.positional) == 1:
+        return use
+    own = use.positional[0] - 1
+    before = before_errback(task, own, use.keywords or ())
+    return use._replace(positional=tuple(own + number for number in before))
+
+
 def _rule_of(use: Use) -> str:
     return _OF_RULE.get(use.how, "FR007")
 
@@ -170,27 +185,54 @@ def _invalid(wrapper: Any, args: Any, kwargs: Any) -> list[tuple[str, str]] | No
 
 
 def _errors(wrapper: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    import inspect
-    import typing
-
     from pydantic import BaseModel, ValidationError
 
-    try:
-        hints = typing.get_type_hints(inspect.unwrap(wrapper))
-    except (NameError, TypeError, AttributeError):
-        hints = {}
+    hints, options = _hints(wrapper), _options(wrapper)
     for name, value in arguments.items():
-        for kind in _models(hints.get(name), BaseModel):
-            if value is None or value is _UNKNOWN:
+        hint = hints.get(name)
+        for kind in _models(hint, BaseModel):
+            # None stands for itself only where it may be there in place of the model.
+            if value is _UNKNOWN or (value is None and kind is not hint):
                 continue
             try:
-                kind.model_validate(value)
+                kind.model_validate(value, **options)
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
                 where = ".".join(map(str, first["loc"]))
                 yield name, one_line(f"{where}: {first['msg']}" if where else first["msg"])
             except Exception as error:  # noqa: BLE001  (a validator of the user's)
                 yield name, one_line(encoding.safe_str(error))
+
+
+def _hints(wrapper: Any) -> Mapping[str, Any]:
+    """The annotations of its arguments, as Celery reads them."""
+    import inspect
+    import typing
+
+    function = inspect.unwrap(wrapper)
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {name: p.annotation for name, p in inspect.signature(function).parameters.items()}
+
+
+def _options(wrapper: Any) -> dict[str, Any]:
+    """`strict` and `context`, with which Celery validates: its wrapper has them, and nobody else.
+
+    Empty if it does not: then a value is validated as it is by default.
+    """
+    import inspect
+
+    known: Mapping[str, Any] = inspect.getclosurevars(
+        getattr(wrapper, "__func__", wrapper)
+    ).nonlocals
+    validates = known.get("validate_argument")  # since Celery 5.7
+    if validates is not None:
+        known = inspect.getclosurevars(validates).nonlocals
+    if not {"strict", "context", "app", "task_name"} <= known.keys():
+        return {}
+    context = {"celery_app": known["app"], "celery_task_name": known["task_name"]}
+    return {"strict": known["strict"], "context": {**(known["context"] or {}), **context}}
 
 
 def _models(hint: Any, base: type) -> list[Any]:
