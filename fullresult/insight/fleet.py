@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
+from fullresult.config import may_be_one
 from fullresult.insight.document import plain
 from fullresult.insight.orphans import NOT_RUNNING
 from fullresult.record import TaskRecord, pages
@@ -65,6 +66,12 @@ def in_force(lives: Iterable[Life]) -> tuple[Life, ...]:
         worker = life.worker
         begun[worker.name] = max(begun.get(worker.name, worker.date_started), worker.date_started)
     return tuple(each for each in known if begun[each.worker.name] <= each.worker.date_seen)
+
+
+def may_be_on(card: Card, namespace: str) -> bool:
+    """True if a worker may be on that broker: a host has several names."""
+    one = card.namespace
+    return one == namespace or ("://" in one and "://" in namespace and may_be_one(one, namespace))
 
 
 class RunningTask(NamedTuple):

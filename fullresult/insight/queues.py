@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from fullresult.config import Settings
 from fullresult.insight.document import plain
-from fullresult.insight.fleet import Life, lives_of
+from fullresult.insight.fleet import Life, lives_of, may_be_on
 from fullresult.insight.live import Live, QueueNow
 from fullresult.insight.words import count_of
 from fullresult.record import PENDING, RETRY, SCHEDULED_SENT, TaskRecord
@@ -137,7 +137,7 @@ class Consumers:
 
 
 def _is_mine(life: Life, settings: Settings) -> bool:
-    return life.card is None or life.card.namespace == settings.namespace
+    return life.card is None or may_be_on(life.card, settings.namespace)
 
 
 def _waiting(storage: Storage) -> dict[str, list[TaskRecord]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kombu import Connection
 from fullresult import FullResult
 from fullresult.insight.explain.explanation import Explanation
 from fullresult.insight.live import Answer, WorkersNow
+from fullresult.insight.queues import queues_of
 from fullresult.record.stamps import mark_in
 from tests.insight.test_explain_doubts import ANSWER, Said, also, waiting, why, worker
 from tests.kit import servers
@@ -116,6 +118,52 @@ def test_workers_on_another_broker_are_so_for_sure_only_if_it_is_not_this_one(
     assert (found.verdict, found.confidence) == ("on another broker", confidence)
     doubt = "" if confidence == "certain" else f"; {there} may be another name of the same broker"
     assert found.sentence == f"w1@host lives, but on {there}; this task went to {OURS}{doubt}."
+
+
+ALIAS = "redis://127.0.0.1:6379/0"
+
+
+def with_two_names(full: FullResult) -> None:
+    """A worker of mail, and one of celery that names this app's broker otherwise."""
+    worker(full, "w1", queues=("mail",))
+    worker(full, "w9", namespace=ALIAS)
+    waiting(full)
+
+
+def test_a_worker_that_names_the_broker_otherwise_may_have_it(full: FullResult) -> None:
+    """Its queue is not said to be left alone, and it is told that this worker was not heard."""
+    with_two_names(full)
+    unheard = empty(replace(ANSWER, queues=("mail",)))
+
+    found = why(full, unheard)
+
+    assert (found.verdict, found.confidence) == ("lost", "possible")
+    (unknown,) = found.unknown
+    assert unknown.startswith(f"worker w9@host: it lives, on {ALIAS}, which may be this app's ")
+    [queue] = [
+        each
+        for each in queues_of(full.storage, full.settings, unheard).queues
+        if each.name == "celery"
+    ]
+    assert (queue.workers, queue.problem) == (("w9@host",), None)
+
+    taken = why(full, empty(replace(ANSWER, queues=("mail",)), taken_at=1_800_000_000.0))
+    assert taken.verdict == "taken and not acknowledged"
+    assert ": w9@host may have it." in taken.sentence
+
+
+def test_a_worker_that_names_the_broker_otherwise_is_waited_for(full: FullResult) -> None:
+    with_two_names(full)
+    asked: list[str] = []
+
+    class Asked(Said):
+        def ask(self, ids: Any, expected: Any, queues: Any, **options: Any) -> Any:
+            asked.extend(expected)
+            return super().ask(ids, expected, queues, **options)
+
+    why(full, Asked(WorkersNow((ANSWER,)), ready=0, found=False))
+
+    assert {*asked} == {"w1@host", "w9@host"}
 
 
 def test_where_it_went_is_not_said_if_that_is_not_known(full: FullResult) -> None:

@@ -316,6 +316,21 @@ def test_what_is_no_longer_in_a_queue_that_nobody_consumes_may_be_taken(full: Fu
     assert found.commands[-1].endswith("  # it runs twice, if it is not lost")
 
 
+def test_a_message_is_said_to_be_there_only_if_the_broker_has_it(full: FullResult) -> None:
+    worker(full, "w1", queues=("mail",))
+    waiting(full)
+    answers = WorkersNow((replace(ANSWER, queues=("mail",)),))
+
+    there = why(full, Said(answers, ready=1, found=True, ahead=0))
+    silent = why(full, Said(answers, problem="the broker did not answer within 1.5 s"))
+
+    assert there.commands[-1].endswith("its message is still there")
+    assert silent.verdict == there.verdict == "nobody consumes its queue"
+    assert silent.commands[-1].endswith(
+        "  # it runs twice, if a worker has it, or its queue is consumed later"
+    )
+
+
 # ---- what moves while it is looked for
 
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from celery import Celery
 
-from fullresult.config import Settings, is_recorded, may_be_one
+from fullresult.config import Settings, is_recorded
 from fullresult.insight.check.findings import Finding, Findings, Level
 from fullresult.insight.check.rules import Broken, Rules
 from fullresult.insight.check.uses import Tally, Use, Values, of_links, of_message
-from fullresult.insight.fleet import lives_of
+from fullresult.insight.fleet import lives_of, may_be_on
 from fullresult.insight.periodic import Periodic, SchedulerError, is_enabled
 from fullresult.insight.words import count_of
 from fullresult.record import SCHEDULED, TaskRecord, pages
@@ -81,7 +81,7 @@ class Check:
             return _declared(self._app)
         cards = self._living()
         ours = self._settings.namespace
-        mine = [card for card in cards or () if _is_of(card, ours)]
+        mine = [card for card in cards or () if may_be_on(card, ours)]
         if mine:
             return {queue for card in mine for queue in card.queues}
         why = "neither task_queues nor the card of a living worker names any; give --queues"
@@ -224,12 +224,6 @@ class Check:
         self._answer.known = [finding for finding in merged if finding.key in known]
         self._answer.found = [finding for finding in merged if finding.key not in known]
         self._answer.found.sort(key=_urgency)
-
-
-def _is_of(card: Card, namespace: str) -> bool:
-    """True if the worker may be on that broker: a host has several names."""
-    is_url = "://" in card.namespace and "://" in namespace
-    return card.namespace == namespace or (is_url and may_be_one(card.namespace, namespace))
 
 
 def _declared(app: Celery) -> Collection[str]:

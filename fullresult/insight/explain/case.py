@@ -10,7 +10,7 @@ from functools import cached_property
 from fullresult.config import Settings, mark_of
 from fullresult.insight.explain.explanation import Confidence, Evidence, Explanation, Finding, at
 from fullresult.insight.explain.reading import Reading
-from fullresult.insight.fleet import Life, in_force
+from fullresult.insight.fleet import Life, in_force, may_be_on
 from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord
 from fullresult.record.card import Card
@@ -90,6 +90,11 @@ class Case:
         return expected(self.lives, self.now, self.settings)
 
     @cached_property
+    def perhaps(self) -> tuple[Life, ...]:
+        """The workers that live and whose broker may be this app's under another name."""
+        return perhaps(self.lives, self.now, self.settings)
+
+    @cached_property
     def living(self) -> tuple[Life, ...]:
         """The workers that live, on whatever broker."""
         return tuple(life for life in self.lives if not life.worker.is_gone(self.now))
@@ -100,8 +105,8 @@ class Case:
 
     @cached_property
     def silent(self) -> tuple[Life, ...]:
-        """Of `alive`, those that did not answer, if they were asked."""
-        return unheard(self.alive, self.live.workers) if self.live else ()
+        """Of `alive` and `perhaps`, those that did not answer, if they were asked."""
+        return unheard((*self.alive, *self.perhaps), self.live.workers) if self.live else ()
 
     def queues_of(self, life: Life) -> tuple[str, ...]:
         """The queues that a worker consumes: as it answers, else as its card says."""
@@ -118,7 +123,8 @@ class Case:
     def consumed(self) -> tuple[str, ...]:
         """All queues that a living worker consumes."""
         found = {queue for answer in self.answers for queue in answer.queues}
-        found |= {queue for life in self.alive for queue in self.queues_of(life)}
+        lives = (*self.alive, *self.perhaps)
+        found |= {queue for life in lives for queue in self.queues_of(life)}
         return tuple(sorted(found))
 
     def life_of(self, worker_id: str | None) -> Life | None:
@@ -205,6 +211,14 @@ def expected(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[
     living = in_force(life for life in lives if not life.worker.is_gone(now))
     mine = (None, settings.namespace)
     return tuple(life for life in living if (life.card and life.card.namespace) in mine)
+
+
+def perhaps(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[Life, ...]:
+    """The workers that may be on this app's broker, and that name it otherwise."""
+    ours = settings.namespace
+    living = in_force(life for life in lives if not life.worker.is_gone(now))
+    others = (life for life in living if life.card and life.card.namespace != ours)
+    return tuple(life for life in others if life.card and may_be_on(life.card, ours))
 
 
 def unheard(lives: Iterable[Life], workers: WorkersNow) -> tuple[Life, ...]:

@@ -19,7 +19,7 @@ from fullresult.insight.explain import (
     waits_in_storage,
     workflow,
 )
-from fullresult.insight.explain.case import Case, expected, is_open, unheard
+from fullresult.insight.explain.case import Case, expected, is_open, perhaps, unheard
 from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.explain.in_time import in_time
 from fullresult.insight.explain.reading import Reading
@@ -171,12 +171,16 @@ class _Asked(NamedTuple):
     def expected(self) -> tuple[Life, ...]:
         return expected(self.lives, self.now, self.settings)
 
+    @property
+    def perhaps(self) -> tuple[Life, ...]:
+        return perhaps(self.lives, self.now, self.settings)
+
     def ask(self, task_id: str) -> Now | None:
         if self.live is None:
             return None
         queue = self.record.queue if self.record else None
         queues = () if queue is None else (queue,)
-        names = [life.worker.name for life in self.expected]
+        names = [life.worker.name for life in (*self.expected, *self.perhaps)]
         return self.live.ask([task_id], names, queues, seek=task_id)
 
     def not_answered(self, answers: Now | None) -> Iterator[str]:
@@ -212,3 +216,9 @@ class _Asked(NamedTuple):
                 yield f"worker {name}: of several that live under this name, not all answered"
             elif name not in (*workers.strangers, *workers.failed):
                 yield f"worker {name}: it lives, and did not answer within 1 s"
+        for life in unheard(self.perhaps, workers):
+            on = life.card.namespace if life.card else ""
+            yield (
+                f"worker {life.worker.name}: it lives, on {on}, which may be this app's broker, "
+                "and did not answer within 1 s"
+            )

@@ -29,6 +29,7 @@ LOST = "lost"
 """The verdict of `lost`."""
 _TWICE_IF_NOT_LOST = "it runs twice, if it is not lost"
 _TWICE_IF_CONSUMED = "it runs twice, if its queue is consumed later: its message is still there"
+_TWICE_IF_THERE = "it runs twice, if a worker has it, or its queue is consumed later"
 
 
 def gone(case: Case) -> Finding | None:
@@ -102,7 +103,9 @@ def not_consumed(case: Case) -> Finding | None:
         sentence += f" It was revoked, too, as {names(dropping)} knows."
     elif case.consumed:
         to = f" --queue {word(case.consumed[0])}"
-        but = _TWICE_IF_NOT_LOST if is_away else _TWICE_IF_CONSUMED
+        is_there = now is not None and bool(now.found or now.ready)
+        but = _TWICE_IF_CONSUMED if is_there else _TWICE_IF_THERE
+        but = _TWICE_IF_NOT_LOST if is_away else but
         commands.append(resend(case.task_id, but, to))
     return Finding(
         "nobody consumes its queue",
@@ -115,7 +118,7 @@ def not_consumed(case: Case) -> Finding | None:
 
 def _who(case: Case) -> str:
     known = {answer.worker for answer in case.answers}
-    known |= {life.worker.name for life in case.alive}
+    known |= {life.worker.name for life in (*case.alive, *case.perhaps)}
     return f"{names(sorted(known), 3)} {'consumes' if len(known) == 1 else 'consume'}"
 
 
