@@ -20,6 +20,8 @@ from celery.exceptions import NotRegistered
 
 from fullresult import FullResult
 from fullresult.insight.explain.explanation import Explanation, Finding, names
+from fullresult.record import REVOKED
+from fullresult.record.audit import AuditEntry
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
@@ -312,6 +314,25 @@ def test_a_revoked_task_says_who_did_it(full: FullResult) -> None:
 
     assert found.verdict == "revoked"
     assert found.sentence.startswith("It was revoked by ada at ")
+
+
+@pytest.mark.parametrize("how", ["revoked", "terminated"])
+def test_who_stopped_it_is_who_succeeded_in_that(full: FullResult, how: str) -> None:
+    """Not who tried in vain, nor who did something else to it."""
+    now = full.storage.now()
+    deed = "terminate" if how == "terminated" else "revoke"
+    tries = [("ann", "cancel", "failed"), ("ada", deed, "done"), ("bob", deed, "failed")]
+    for number, (actor, action, outcome) in enumerate([*tries, ("cy", "resend", "done")]):
+        at = now + timedelta(milliseconds=number)
+        entry = AuditEntry(str(number), at, actor, action, ("task",), {}, outcome)
+        full.storage.keep_audit(entry)  # type: ignore[attr-defined]
+    ended = {"worker": "w1@host", "date_done": now, "exception_message": how}
+    full.storage.write([samples.task("task", now - HOUR, state=REVOKED, **ended)])
+
+    found = why(full, "task")
+
+    assert found.verdict == how
+    assert found.sentence.startswith(f"It was {how} by ada at ")
 
 
 def test_a_broker_that_does_not_say_is_named(full: FullResult) -> None:

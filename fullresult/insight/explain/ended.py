@@ -35,6 +35,9 @@ _REMEMBERED = timedelta(days=29)
 _FORGOTTEN = 10_000
 """And so are those beyond this number."""
 
+_DEEDS = {"revoked": ("cancel", "revoke"), "terminated": ("terminate",)}
+"""The deeds that end a task so."""
+
 
 def without_a_start(case: Case) -> Finding | None:
     """The end of a task that no worker ever had: a step before it failed."""
@@ -150,8 +153,9 @@ def revoked(case: Case) -> Finding | None:
         return None
     if record.exception_message == "expired":
         return _expired(case, record)
-    who = next((e for e in case.reading.audit(case.task_id) if e.action == "cancel"), None)
     how = "terminated" if record.exception_message == "terminated" else "revoked"
+    deeds = case.reading.audit(case.task_id)
+    who = next((e for e in deeds if e.action in _DEEDS[how] and e.outcome == "done"), None)
     by = f" by {who.actor} at {case.at(who.at)}" if who else ""
     where = f", and {record.worker} dropped it" if record.worker and how == "revoked" else ""
     ended = f" at {case.at(record.date_done)}" if record.date_done else ""
