@@ -274,6 +274,24 @@ def test_who_does_not_consume_its_queue_drops_nothing(full: FullResult) -> None:
     assert not any("resend" in each for each in found.commands)
 
 
+@pytest.mark.parametrize(
+    ("how", "then"),
+    [("eta", ", and is dropped then."), ("limited", ", and is dropped then."), ("running", ".")],
+)
+def test_what_a_worker_has_and_knows_to_be_revoked_is_said_to_be(
+    full: FullResult, how: str, then: str
+) -> None:
+    worker(full, "w1")
+    waiting(full)
+    has = {"as": how, "eta": full.storage.now() + HOUR, "since": 0.0, "rate": "1/h", "ahead": 0}
+
+    found = why(full, Said(WorkersNow((replace(REVOKED_HERE, held={"task": has}),)), ready=0))
+
+    assert found.confidence == "certain"
+    assert found.sentence.endswith(f" It was revoked, as w1@host knows{then}")
+    assert found.commands == ()
+
+
 @pytest.mark.parametrize("doubt", ["knows not", "mute", "stranger"])
 def test_a_worker_that_does_not_know_that_it_is_revoked_runs_it(
     full: FullResult, doubt: str

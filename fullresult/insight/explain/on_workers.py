@@ -25,8 +25,18 @@ def held(case: Case) -> Finding | None:
     for answer in case.answers:
         if case.task_id in answer.held:
             has = answer.held[case.task_id]
-            return _HOW[str(has["as"])](case, answer, has)
+            finding = _HOW[str(has["as"])](case, answer, has)
+            return _but_revoked(finding, answer) if case.task_id in answer.revoked else finding
     return None
+
+
+def _but_revoked(finding: Finding, answer: Answer) -> Finding:
+    """*finding*, of a task whose id the worker knows to be revoked."""
+    sentence = f"{finding.sentence} It was revoked, as {answer.worker} knows"
+    if finding.verdict in _DROPPED:
+        # Until then nothing takes it out; a pool of threads may have what was taken already.
+        return finding._replace(sentence=f"{sentence}, and is dropped then.", commands=())
+    return finding._replace(sentence=f"{sentence}.")
 
 
 def _running(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
@@ -92,6 +102,8 @@ def _limited(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
     )
 
 
+_DROPPED = ("held until its ETA", "rate limit")
+"""Where a worker looks if it was revoked before it goes on."""
 _HOW = {"running": _running, "reserved": _reserved, "eta": _eta, "limited": _limited}
 
 
