@@ -53,9 +53,9 @@ class Asking:
         seek: str | None = None,
     ) -> Now:
         names, until = tuple(queues), time.monotonic() + _PATIENCE
-        workers = Later(lambda: self._ask_workers(ids, expected), WorkersNow((), (), _SILENT))
+        workers = self._begin(ids, expected)
         broker = Later(lambda: self._ask_broker(names, seek), _silent(names))
-        return Now(workers.result(until), broker.result(until))
+        return Now(workers(until), broker.result(until))
 
     def queues(self, names: Collection[str]) -> tuple[QueueNow, ...]:
         wanted, until = tuple(names), time.monotonic() + _PATIENCE
@@ -64,13 +64,27 @@ class Asking:
     def everybody(self) -> Now:
         """What all workers answer, also those that do not know the question."""
         until = time.monotonic() + _PATIENCE
-        silent = WorkersNow((), (), _SILENT)
         # Not only those expected: a worker without `FullResult` is not.
-        asked = Later(lambda: self._ask_workers((), ()), silent).result(until)
-        return Now(asked, ())
+        return Now(self._begin((), ())(until), ())
 
-    def _ask_workers(self, ids: Collection[str], expected: Collection[str]) -> WorkersNow:
+    def _begin(
+        self, ids: Collection[str], expected: Collection[str]
+    ) -> Callable[[float], WorkersNow]:
+        """Begin to ask the workers; the answer says by a time what was heard until then."""
         said: list[tuple[str, Any]] = []
+        silent = WorkersNow((), (), _SILENT)
+        asked = Later(lambda: self._ask_workers(ids, expected, said), silent)
+
+        def heard(until: float) -> WorkersNow:
+            answer = asked.result(until)
+            # Each reply has Celery wait a second more: for one worker that is mute, all others.
+            return told_by([*said]) if answer is silent and said else answer
+
+        return heard
+
+    def _ask_workers(
+        self, ids: Collection[str], expected: Collection[str], said: list[tuple[str, Any]]
+    ) -> WorkersNow:
         missing = Counter(expected)
 
         def hear(reply: object) -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,3 +155,33 @@ def test_a_worker_says_that_its_spool_is_not_empty(tmp_path: Path) -> None:
         assert worker_command.spooled(app) == 1
         assert Answer.of("w1@host", {"worker_id": "w1", "spooled": 1}).spooled == 1
     assert worker_command.spooled(Celery("other", set_as_current=False)) == 0
+
+
+def test_who_answered_in_time_is_heard_though_another_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With each reply Celery waits for a second more, which may be longer than there is time."""
+    monkeypatch.setattr(asking, "_WAIT", 4.0)
+    over = threading.Event()
+    app = Celery(broker="memory://", set_as_current=False)
+    app.conf.broker_transport_options = {"polling_interval": 0.02}
+    with closing(app), app.connection_for_write() as connection:
+        handlers = {COMMAND: lambda _, ids: {"worker_id": "w1", "spooled": len(ids)}}
+        node = app.control.mailbox.Node("w1@host", channel=connection.channel(), handlers=handlers)
+        node.listen()
+
+        def live() -> None:
+            while not over.is_set():
+                with suppress(OSError):
+                    connection.drain_events(timeout=0.05)
+
+        worker = threading.Thread(target=live)
+        worker.start()
+        try:
+            found = Asking(app).ask(["id"], ["w1@host", "mute@host"], []).workers
+        finally:
+            over.set()
+            worker.join()
+
+    assert found.problem is None
+    assert [(each.worker, each.spooled) for each in found.answers] == [("w1@host", 1)]
