@@ -326,7 +326,7 @@ def test_who_stopped_it_is_who_succeeded_in_that(full: FullResult, how: str) -> 
         at = now + timedelta(milliseconds=number)
         entry = AuditEntry(str(number), at, actor, action, ("task",), {}, outcome)
         full.storage.keep_audit(entry)  # type: ignore[attr-defined]
-    ended = {"worker": "w1@host", "date_done": now, "exception_message": how}
+    ended: dict[str, Any] = {"worker": "w1@host", "date_done": now, "exception_message": how}
     full.storage.write([samples.task("task", now - HOUR, state=REVOKED, **ended)])
 
     found = why(full, "task")
