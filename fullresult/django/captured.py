@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fullresult.django.captured_calls import CapturedTasks
-from fullresult.django.staying import capturing
+from fullresult.django.captured_calls import CapturedTasks, capturing
 
 
 @contextmanager

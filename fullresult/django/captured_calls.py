@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from celery import current_app
+from celery import Celery, current_app, signature, states
 
 from fullresult.django.site import app_of_site
+
+_OF_CELERY = ("result_cls", "task_type")
+"""What `apply_async` adds for itself."""
+
+capturing: ContextVar[CapturedTasks | None] = ContextVar("fullresult_captured", default=None)
 
 
 class CapturedTask(NamedTuple):
@@ -31,7 +37,7 @@ class CapturedTasks(list[CapturedTask]):
     def keep(self, given: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Add a call of `send_task`."""
         parts = dict(zip(("name", "args", "kwargs"), given, strict=False))
-        rest = {key: value for key, value in options.items() if value is not None}
+        rest = {k: v for k, v in options.items() if v is not None and k not in _OF_CELERY}
         name, task_id = str(parts.get("name") or rest.pop("name", "")), rest.pop("task_id")
         args = parts.get("args") or rest.pop("args", None) or ()
         kwargs = parts.get("kwargs") or rest.pop("kwargs", None) or {}
@@ -40,14 +46,25 @@ class CapturedTasks(list[CapturedTask]):
     def run(self) -> list[Any]:
         """Run the tasks here, in their order, and those that they publish; the answers are theirs.
 
-        A task's exception goes on. No ETA is waited for.
+        So are those that are linked to them, and the rest of a chain, but no body of a chord. A
+        task's exception goes on. No ETA is waited for.
         """
-        app = app_of_site() or current_app
-        results = []
-        while self:
-            task = self.pop(0)
-            run = app.tasks[task.name].apply(
-                args=task.args, kwargs=task.kwargs, task_id=task.task_id, throw=True
-            )
-            results.append(run.get())
+        app, results = app_of_site() or current_app, []
+        token = capturing.set(self)  # also after the block: what they publish is not sent either
+        try:
+            while self:
+                results.append(_run(app, self.pop(0)))
+        finally:
+            capturing.reset(token)
         return results
+
+
+def _run(app: Celery, task: CapturedTask) -> Any:
+    options = {name: task.options.get(name) for name in ("link", "link_error")}
+    run = app.tasks[task.name].apply(
+        args=task.args, kwargs=task.kwargs, task_id=task.task_id, throw=True, **options
+    )
+    answer, rest = run.get(), list(task.options.get("chain") or ())
+    if rest and run.state == states.SUCCESS:
+        signature(rest.pop(), app=app).apply_async((answer,), chain=rest)
+    return answer

@@ -6,9 +6,8 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 from celery import Celery
@@ -16,16 +15,13 @@ from celery.utils import uuid
 from django.apps import apps
 from django.db import connections
 
+from fullresult.django.captured_calls import capturing
 from fullresult.django.no_broker import NoProducer
 from fullresult.django.pools import hold_back, hold_producers
 from fullresult.django.results_in_tests import hold_results, make_anew
 from fullresult.django.site import alias_of, app_of_site, full_of_site
 from fullresult.scheduling.quiet_backend import quiet_backend
 
-if TYPE_CHECKING:
-    from fullresult.django.captured_calls import CapturedTasks
-
-capturing: ContextVar[CapturedTasks | None] = ContextVar("fullresult_captured", default=None)
 _BY_POSITION = 3
 """`send_task(name, args, kwargs, **options)`."""
 _BY_NAME = tuple(inspect.signature(Celery.send_task).parameters)[1 + _BY_POSITION :]

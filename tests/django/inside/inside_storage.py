@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from celery import chain
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +21,11 @@ from fullresult.django import captured_tasks
 from fullresult.django.models import Schedule, TaskRecord
 from fullresult.django.no_broker import is_no_broker
 from fullresult.storage import StorageError
+
+
+@app.task(name="orders.tests.publishes")
+def publishes() -> None:
+    remind.delay(Order.objects.create(item="a lamp").id)
 
 
 class Rolled(TestCase):
@@ -159,6 +165,15 @@ class Committed(TransactionTestCase):
 
         assert len(messages) == 1
 
+    def test_what_runs_after_captured_tasks_sends_nothing_either(self) -> None:
+        with captured_tasks() as tasks:
+            app.send_task("orders.tests.publishes")
+
+        with received() as messages:
+            assert tasks.run() == [None, "a lamp"]
+
+        assert messages == []
+
 
 class WithoutDatabase(SimpleTestCase):
     def test_neither_recorded_nor_sent_nor_an_outage(self) -> None:
@@ -196,6 +211,23 @@ class Captured(TestCase):
 
             assert tasks.run() == [{"paid": order.id} for order in orders]
             assert not tasks
+
+    def test_they_run_with_what_is_linked_and_the_rest_of_a_chain(self) -> None:
+        order = Order.objects.create(item="a lamp").id
+        with captured_tasks() as tasks:
+            chain(charge.s(order), remind.si(order), charge.si(order)).delay()
+            remind.apply_async((order,), link=charge.si(order))
+
+        assert tasks.names == ["orders.tasks.charge", "orders.tasks.remind"]
+        paid = {"paid": order}
+        assert tasks.run() == [paid, "a lamp", "a lamp", paid, paid]
+
+    def test_options_are_those_of_the_call(self) -> None:
+        with captured_tasks() as tasks:
+            charge.apply_async((1,), countdown=9)
+
+        assert tasks[0].options["countdown"] == 9
+        assert not {"result_cls", "task_type"} & tasks[0].options.keys()
 
     def test_an_error_goes_on(self) -> None:
         with captured_tasks() as tasks:
