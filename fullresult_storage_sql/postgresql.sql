@@ -591,10 +591,12 @@ CASE WHEN NOT pg_try_advisory_xact_lock_shared((given.rows ->> 'lock')::bigint)
 THEN pg_notify('fullresult', given.rows ->> 'wake') END;
 
 -- name: rest
+-- A sweeper rests from now on, if no transaction shares the lock: each gives a notice then.
 -- Not in sqlite.sql: there, it is the file that tells.
 SELECT pg_try_advisory_lock(%s);
 
 -- name: rest_no_more
+-- It rests no longer, and looks by itself.
 -- Not in sqlite.sql: there, it is the file that tells.
 SELECT pg_advisory_unlock_all();
 

@@ -149,7 +149,8 @@ def test_a_worker_that_recycles_its_children_goes_on_while_the_database_hangs(
         recorded = workers.until(lambda: scene.full.count(state="SUCCESS") == 12)
 
     assert done
-    assert log.count("had no answer") + log.count("fullresult: no answer") >= 12
+    # A child that is forked after its worker has said so knows it, too, and is silent.
+    assert log.count("had no answer") + log.count("fullresult: no answer") >= 2
     assert log.count("fullresult: no answer") <= 4
     assert recorded
 

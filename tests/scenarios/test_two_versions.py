@@ -33,8 +33,8 @@ ALTER TABLE fullresult_schedule ADD COLUMN later text;
 CHANGES = {
     "fullresult_storage_mongo/indexes.py": ("\nVERSION = ", "\nVERSION = 90 + "),
     "fullresult_storage_mongo/merging.py": (
-        '    parts: list[Any] = ["$$ROOT"]\n',
-        '    parts: list[Any] = ["$$ROOT", {"later": 7}]\n',
+        "    changed = dict(outcome)\n",
+        '    changed = {**outcome, "later": 7}\n',
     ),
     "fullresult/outage/lines.py": (
         "        event.own,\n    )\n",

@@ -405,12 +405,13 @@ def test_the_end_of_a_member_waits_once_with_its_counting(
     storage: MongoStorage, commands: Commands
 ) -> None:
     """On one connection, so that what the second waits for is what the first left, too."""
-    for chord in ("chord", "another"):
+    for chord, member in (("chord", "known"), ("another", "second")):
         storage.begin_chord(chord, 2, "", None)
+        storage.write([samples.task(member, state="PENDING")])
     storage.write_and_join(samples.became("known", SUCCESS), "chord", "known", 2, None)
     commands.sent.clear()
 
-    storage.write_and_join(samples.became("known", SUCCESS), "another", "known", 2, None)
+    storage.write_and_join(samples.became("second", SUCCESS), "another", "second", 2, None)
 
     concerns = [command["writeConcern"] for command in commands.sent]
     assert commands.names() == ["update", "findAndModify"]
@@ -422,8 +423,10 @@ def test_only_a_publish_and_a_start_do_not_wait_for_a_majority(
 ) -> None:
     concerns: dict[str, list[Any]] = {}
     for state in ("PENDING", STARTED, "RETRY", SUCCESS, "FAILURE", SCHEDULED):
+        if state not in ("PENDING", SCHEDULED):
+            storage.write([samples.task(state, state="PENDING")])
         commands.sent.clear()
-        storage.write([samples.became("known", state)])
+        storage.write([samples.became(state, state)])
         concerns[state] = [command.get("writeConcern") for command in commands.sent]
 
     relaxed, durable = {"w": 1}, {"w": "majority", "j": True}

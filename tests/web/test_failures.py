@@ -120,7 +120,7 @@ def test_a_tab_lists_and_counts_what_is_left(app: Celery, browser: Browser) -> N
     everything = browser.get("/?q=" + quote("state:FAILURE resent:any"))
     dealt_with = browser.get("/?q=" + quote("state:FAILURE resent:yes"))
 
-    assert "FAILURE 1" in page.words
+    assert "Unresolved 1" in page.words
     assert [left in page.text, old in page.text] == [True, False]
     assert "Show it, too" in page.words
     assert "FAILURE 2" in everything.words
@@ -142,7 +142,7 @@ def test_a_tab_of_many_that_are_dealt_with_is_filled_in(
     page = browser.get("/?q=state:FAILURE")
     (further,) = [link for link in page.links if "further=1" in link]
 
-    assert "FAILURE 0+" in page.words
+    assert "Unresolved 0+" in page.words
     assert "looked through: 3 so far" in page.words
     assert "No such task is recorded" not in page.words
     assert left in browser.get(further).text

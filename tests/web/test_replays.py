@@ -42,7 +42,7 @@ def test_a_replay_begins_at_a_search_and_is_steered_from_its_page(
     assert (replay.state, replay.rate, replay.canary) == ("CANARY", 0.5, 10)
     assert (replay.ratio, replay.minimum, replay.name) == (0.05, 50, "<b>outage</b>")
     assert "<b>outage</b>" not in page.text
-    for do, state in [("pause", "PAUSED"), ("resume", "RUNNING"), ("undo", "UNDONE")]:
+    for do, state in [("pause", "PAUSED"), ("resume", "CANARY"), ("undo", "UNDONE")]:
         assert f'name="do" value="{do}"' in page.text
         form = next(each for each in page.forms if each.action.startswith("/replay?"))
         page = browser.submit(form, do=do)
