@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import binascii
 import re
 import zlib
 from collections.abc import Callable
@@ -77,7 +76,7 @@ def from_base64(text: str) -> Any:
     """The value of a pickle as base64, compressed or not. Raises `ValueError`."""
     try:
         data = base64.b64decode(text, validate=False)
-    except binascii.Error as error:
+    except ValueError as error:  # so is binascii.Error, which letters beyond ASCII do not raise
         raise NotRead(f"neither JSON nor a pickle: {error}") from None
     return from_pickle(_decompressed(data))
 

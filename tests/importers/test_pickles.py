@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fullresult.importers import pickles
 from fullresult.importers.pickled_values import NotRead, Opaque
+from fullresult.importers.values import from_text
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 ZONE = dt.timezone(dt.timedelta(hours=2))
@@ -173,3 +174,8 @@ def test_a_number_makes_no_bytes(kind: bytes) -> None:
 def test_any_bytes_are_a_value_or_refused(data: bytes) -> None:
     with contextlib.suppress(NotRead):
         pickles.read(b"\x80\x04" + data + b".")
+
+
+def test_letters_beyond_ascii_are_neither_json_nor_a_pickle() -> None:
+    with pytest.raises(NotRead, match="neither JSON nor a pickle"):
+        from_text("\u20ac")
