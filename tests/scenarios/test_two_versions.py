@@ -30,17 +30,24 @@ ALTER TABLE fullresult_task ADD COLUMN later text DEFAULT 'later';
 ALTER TABLE fullresult_execution ADD COLUMN later integer NOT NULL DEFAULT 7;
 ALTER TABLE fullresult_schedule ADD COLUMN later text;
 """
-CHANGES = {
-    "fullresult_storage_mongo/indexes.py": ("\nVERSION = ", "\nVERSION = 90 + "),
-    "fullresult_storage_mongo/merging.py": (
+CHANGES = [
+    ("fullresult_storage_mongo/indexes.py", "\nVERSION = ", "\nVERSION = 90 + "),
+    (
+        "fullresult_storage_mongo/merging.py",
+        '    parts: list[Any] = ["$$ROOT"]\n',
+        '    parts: list[Any] = ["$$ROOT", {"later": 7}]\n',
+    ),
+    (
+        "fullresult_storage_mongo/merging.py",
         "    changed = dict(outcome)\n",
         '    changed = {**outcome, "later": 7}\n',
     ),
-    "fullresult/outage/lines.py": (
+    (
+        "fullresult/outage/lines.py",
         "        event.own,\n    )\n",
         '        event.own,\n        "later",\n    )\n',
     ),
-}
+]
 SETUP = """
 import json, sys
 from celery import Celery
@@ -65,7 +72,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for dialect in ("postgresql", "sqlite"):
         place = home / "fullresult_storage_sql" / "migrations" / dialect
         (place / "9000_later.sql").write_text(MIGRATION)
-    for name, (old, new) in CHANGES.items():
+    for name, old, new in CHANGES:
         text = (home / name).read_text()
         assert text.count(old) == 1, name
         (home / name).write_text(text.replace(old, new))
