@@ -42,7 +42,7 @@ def tests(session: nox.Session) -> None:
     named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     coverage = () if named else ("--cov", "--cov-report=term", "--durations=25")
     # Tests mostly wait. A file's tests stay together: some share a worker.
-    side_by_side = ("--numprocesses=3", "--dist=loadfile")
+    side_by_side = ("--numprocesses=4", "--dist=loadfile")
     session.run(
         *("python", "-m", "pytest", *side_by_side),
         *coverage,

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -326,7 +327,10 @@ def test_its_last_runs_are_told_the_newest_first_and_not_those_of_its_twin(app: 
         small={"task": "shop.report", "schedule": 60, "args": ("small",)},
     )
     beat = _beat(app)
-    sent = [str(beat.apply_async(beat.schedule["big"]).id) for _ in range(12)]
+    sent = []
+    for _ in range(12):
+        sent.append(str(beat.apply_async(beat.schedule["big"]).id))
+        time.sleep(0.002)  # SQLite keeps milliseconds.
     only = str(beat.apply_async(beat.schedule["small"]).id)
 
     big, small = _entry(app, "big").runs, _entry(app, "small").runs
