@@ -6,6 +6,7 @@ It costs no record.
 from __future__ import annotations
 
 import ctypes
+import linecache
 import random
 import signal
 import sys
@@ -79,6 +80,15 @@ def trip() -> None:
     ctypes.pythonapi.PyErr_SetInterruptEx(ctypes.c_int(signal.SIGALRM))
 
 
+def _may_come_at(file: str, number: int) -> bool:
+    """False for the lines of `with` and `try`, at which Python runs no handler of a signal.
+
+    It does after a call and at the end of a turn of a loop. A trace function is called at the exit
+    of a `with`, too, before its lock is given back, and at a `try` that no `with` around it guards.
+    """
+    return not linecache.getline(file, number).lstrip().startswith(("with ", "try:"))
+
+
 @contextmanager
 def interrupted_at(point: int, module: str = "/fullresult/") -> Iterator[list[int]]:
     """The signal comes at the *point*-th line or call in our code. Counts how many there are."""
@@ -88,7 +98,7 @@ def interrupted_at(point: int, module: str = "/fullresult/") -> Iterator[list[in
         file = frame.f_code.co_filename
         if module not in file or file.endswith(RECEIVING):
             return trace
-        if event in ("line", "call"):
+        if event == "call" or (event == "line" and _may_come_at(file, frame.f_lineno)):
             counted[0] += 1
             if counted[0] == point:
                 trip()
