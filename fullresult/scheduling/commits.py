@@ -35,7 +35,13 @@ class Commits:
     It only shortens pauses: a sweeper finds all that is due without it.
     """
 
-    def __init__(self, settings: Settings, storage: Any, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Any,
+        wake: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._storage = storage if settings.outbox and isinstance(storage, OutboxStorage) else None
         self._namespace = settings.namespace
         self._hears = settings.outbox_wake == "notify"
@@ -47,6 +53,8 @@ class Commits:
         self._rests = False
         """True if each commit from now on is heard of."""
         self._is_to_rest = False
+        self._now = now
+        self._refused_for, self._refused_until = 0.0, 0.0
         self._thread: threading.Thread | None = None
         self._end = Stop()
 
@@ -106,6 +114,15 @@ class Commits:
             self._end.set()
             thread.join()
 
+    def _may_rest(self, listener: RestingListener) -> bool:
+        """Ask for it; while transactions that are open refuse it, less and less often."""
+        if self._now() < self._refused_until:
+            return False
+        rests = listener.rest()
+        self._refused_for = 0.0 if rests else min(max(self._refused_for * 2, _OFTEN), _ASK)
+        self._refused_until = self._now() + self._refused_for
+        return rests
+
     def _listen(self, listener: CommitListener, end: Stop) -> None:
         pause = _SHORTEST_PAUSE
         resting = listener if isinstance(listener, RestingListener) else None
@@ -113,7 +130,7 @@ class Commits:
         self._awake = _AWAKE if resting is None else _AWAKE_UNTOLD
         while not end.is_set():
             try:
-                if resting and self._is_to_rest and not self._rests and resting.rest():
+                if resting and self._is_to_rest and not self._rests and self._may_rest(resting):
                     self._rests = True
                     self._wake()  # for what was committed before
                 elif listener.wait(_ASK):

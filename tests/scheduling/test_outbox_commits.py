@@ -25,6 +25,7 @@ from fullresult.storage import StorageError
 from tests.kit import scheduling, workers
 from tests.kit.outbox import KINDS, Caller, publish, shop, stored
 from tests.kit.scheduling import received, running, until
+from tests.kit.wire import listening
 
 IN_MEMORY: dict[str, Any] = {"broker_url": "memory://", "broker_transport_options": {}}
 HEARD = [("psycopg", "notify"), ("sqlite3", "notify"), ("psycopg", "poll"), ("pymongo", "notify")]
@@ -140,6 +141,40 @@ def test_while_a_sweeper_looks_by_itself_no_transaction_gives_a_notice(postgresq
         awake = notices()
 
     assert (nobody, resting, awake) == (0, 3, 0)
+
+
+def test_while_another_transaction_is_open_a_sweeper_asks_less_and_less_often_to_rest(
+    postgresql_url: str,
+) -> None:
+    """At first after 20 ms, then twice as long each time, up to half a second."""
+    clock = 1000.0
+    with (
+        listening(postgresql_url) as (wire, through),
+        shop(through) as full,
+        psycopg.connect(postgresql_url) as own,
+        closing(full.storage.listener(full.settings.namespace)) as listener,  # type: ignore[attr-defined]
+    ):
+        commits = Commits(full.settings, full.storage, lambda: None, lambda: clock)
+
+        def refusals(looks: int) -> int:
+            nonlocal clock
+            before = len(wire.statements)
+            for _ in range(looks):
+                assert not commits._may_rest(listener)
+                clock += 0.02
+            later = [statement.text for statement in wire.statements[before:]]
+            return sum("pg_try_advisory_lock(" in text for text in later)
+
+        with full.outbox(own):
+            publish(full)
+        first_second, next_minute = refusals(50), refusals(3000)
+        own.commit()
+        clock += 0.5
+        rests = commits._may_rest(listener)
+
+    assert 1 <= first_second <= 8
+    assert 1 <= next_minute <= 121
+    assert rests
 
 
 def test_where_commits_are_looked_for_publishers_need_the_right_to_no_function(
