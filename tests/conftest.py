@@ -85,6 +85,15 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def small_server() -> Iterator[str]:
+    """A PostgreSQL server with `servers.FEW` connections."""
+    if os.environ.get("FULLRESULT_TEST_POSTGRESQL_URL"):
+        pytest.skip("the connections of a server that is not ours")
+    with _needed(servers.postgresql(connections=servers.FEW)) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def pgbouncer(postgresql_server: str) -> Iterator[str]:
     with _needed(servers.pgbouncer(postgresql_server)) as url:

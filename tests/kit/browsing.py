@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin
 from uuid import uuid4
@@ -247,6 +248,15 @@ def failed(app: Celery, number: int = 1) -> list[str]:
         ran(app, task_id, "shop.charge", ValueError("card declined"))
     sent(app)
     return ids
+
+
+@contextmanager
+def shop_with_a_task(file: Path) -> Iterator[Celery]:
+    """The shop with its records in *file*, where a `shop.charge` with the id `a` was published."""
+    with shop(f"sqlite:///{file}") as app:
+        app.send_task("shop.charge", (1,), task_id="a")
+        sent(app)
+        yield app
 
 
 def sent(app: Celery, queue: str | None = None) -> list[dict[str, Any]]:

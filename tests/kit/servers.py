@@ -86,6 +86,10 @@ class FilesystemBroker:
 # --- PostgreSQL
 
 
+FEW = 20
+"""Connections of a small server. Three of them are reserved for superusers, which we are."""
+
+
 @contextmanager
 def postgresql(*, durable: bool = False, connections: int = 200) -> Iterator[str]:
     """A PostgreSQL server for so many *connections*; without *durable* it waits for no disk."""

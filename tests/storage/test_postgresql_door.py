@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +18,6 @@ from fullresult.storage import InLine, NoRoom
 from fullresult_storage_sql import postgresql_door
 from fullresult_storage_sql.postgresql import PostgreSQL
 from tests.kit import servers
-
-MOST = 20
-"""Three of them are reserved for superusers, which we are."""
-
-
-@pytest.fixture(scope="module")
-def small_server() -> Iterator[str]:
-    if os.environ.get("FULLRESULT_TEST_POSTGRESQL_URL"):
-        pytest.skip("the connections of a server that is not ours")
-    with servers.postgresql(connections=MOST) as url:
-        yield url
 
 
 @pytest.fixture
@@ -74,7 +62,7 @@ def test_a_crowd_that_comes_all_at_once_leaves_room_for_others(
     small_server: str, open_one: Callable[[], PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql_door, "_IN_LINE", 3)
-    crowd = [open_one() for _ in range(3 * MOST)]
+    crowd = [open_one() for _ in range(3 * servers.FEW)]
     others: list[bool] = []
 
     with ThreadPoolExecutor(len(crowd)) as pool:
@@ -84,7 +72,7 @@ def test_a_crowd_that_comes_all_at_once_leaves_room_for_others(
                 others.append(another.execute("SELECT true").fetchone() == (True,))
 
     assert others
-    assert sum(each.result() for each in asking) >= MOST // 2
+    assert sum(each.result() for each in asking) >= servers.FEW // 2
 
 
 def test_who_stands_in_line_too_long_has_asked_nobody(
@@ -120,7 +108,7 @@ def test_where_there_is_plenty_nobody_stands_in_line(
     left = int(place.read_text().split()[1])
     asks(second)
 
-    assert 0 < left <= MOST // 4
+    assert 0 < left <= servers.FEW // 4
     assert int(place.read_text().split()[1]) == left - 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -16,17 +15,6 @@ from fullresult_storage_sql import postgresql_room
 from tests.kit import servers
 from tests.kit.workers import until
 
-MOST = 20
-"""Three of them are reserved for superusers, which we are."""
-
-
-@pytest.fixture(scope="module")
-def small_server() -> Iterator[str]:
-    if os.environ.get("FULLRESULT_TEST_POSTGRESQL_URL"):
-        pytest.skip("the connections of a server that is not ours")
-    with servers.postgresql(connections=MOST) as url:
-        yield url
-
 
 @pytest.fixture
 def url(small_server: str) -> Iterator[str]:
@@ -39,7 +27,7 @@ def url(small_server: str) -> Iterator[str]:
 def crowd(url: str) -> Iterator[list[Storage]]:
     """More storages than there are connections, each as if it were a process."""
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(open_storage(url))) for _ in range(2 * MOST)]
+        yield [stack.enter_context(closing(open_storage(url))) for _ in range(2 * servers.FEW)]
 
 
 def write(storage: Storage, task_id: str = "a") -> bool:
@@ -67,7 +55,7 @@ def test_a_crowd_leaves_room_for_others(url: str, crowd: list[Storage]) -> None:
     used = in_use(url)
     assert written[:12] == [True] * 12
     assert not all(written)
-    assert used < MOST - 3
+    assert used < servers.FEW - 3
 
 
 def test_who_found_no_room_writes_when_others_are_idle(url: str, crowd: list[Storage]) -> None:
@@ -78,7 +66,7 @@ def test_who_found_no_room_writes_when_others_are_idle(url: str, crowd: list[Sto
 
     assert late
     assert all(written)
-    assert in_use(url) < MOST - 3
+    assert in_use(url) < servers.FEW - 3
 
 
 def test_who_writes_all_the_time_makes_room_now_and_then(
@@ -120,13 +108,13 @@ def test_a_server_that_does_not_say_how_full_it_is_is_not_crowded(
     monkeypatch.setattr(postgresql_room, "_ROOM", "SELECT $1::text, no_such_column")
 
     assert write(crowd[0])
-    assert in_use(url) < MOST
+    assert in_use(url) < servers.FEW
 
 
 def test_others_that_take_all_leave_us_what_there_is(url: str) -> None:
     """Where the crowd is not ours, nothing is gained by leaving room."""
     with ExitStack() as stack:
-        for _ in range(MOST - 4):
+        for _ in range(servers.FEW - 4):
             stack.enter_context(psycopg.connect(url))
         storage = stack.enter_context(closing(open_storage(url)))
 
@@ -135,7 +123,7 @@ def test_others_that_take_all_leave_us_what_there_is(url: str) -> None:
 
 def test_a_server_that_is_full_says_so_by_its_own_error(url: str) -> None:
     with ExitStack() as stack:
-        for _ in range(MOST):
+        for _ in range(servers.FEW):
             try:
                 stack.enter_context(psycopg.connect(url))
             except psycopg.OperationalError:

@@ -36,9 +36,7 @@ EVERY = [*(("GET", path) for path in READS), *(("POST", path) for path in ACTS)]
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        app.send_task("shop.charge", (1,), task_id="a")
-        browsing.sent(app)
+    with browsing.shop_with_a_task(tmp_path / "memory.db") as app:
         yield app
 
 
