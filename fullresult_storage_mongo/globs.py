@@ -47,6 +47,11 @@ def _parts(pattern: str) -> list[str]:
     return parts
 
 
+def ending(text: str) -> str:
+    """A regular expression for *text*, also behind a dot of something longer."""
+    return f"(?:^|\\.){''.join(map(_itself, text))}\\Z"
+
+
 def _closing(pattern: str, opening: int) -> int:
     """Where the set that begins at *opening* ends; -1 where it does not."""
     first = opening + (2 if pattern[opening + 1 : opening + 2] == "!" else 1)

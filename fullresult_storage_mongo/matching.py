@@ -26,14 +26,15 @@ def keywords(asked: Mapping[str, Any]) -> Iterator[Document]:
     yield {"$expr": {"$and": list(_parts("$kwargs", value))}}
 
 
-def first(asked: Sequence[Any]) -> Iterator[Document]:
-    """`TaskQuery.args`."""
-    values = [ordered(as_recorded(value)) for value in asked]
+def positional(asked: Sequence[tuple[int, Any]]) -> Iterator[Document]:
+    """`TaskQuery.places`."""
+    values = [(place, ordered(as_recorded(value))) for place, value in asked]
     if not values:
         return
-    conditions: list[Document] = [{"$gte": [{"$size": "$$args"}, len(values)]}]
-    for index, value in enumerate(values):
-        conditions += _parts({"$arrayElemAt": ["$$args", index]}, value)
+    longest = max(place for place, _ in values) + 1
+    conditions: list[Document] = [{"$gte": [{"$size": "$$args"}, longest]}]
+    for place, value in values:
+        conditions += _parts({"$arrayElemAt": ["$$args", place]}, value)
     args = {"$cond": [{"$isArray": ["$args"]}, "$args", literal([])]}
     yield {"$expr": {"$let": {"vars": {"args": args}, "in": {"$and": conditions}}}}
 

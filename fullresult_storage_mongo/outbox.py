@@ -75,10 +75,20 @@ class Outbox:
             raise
         self._afterwards(arrive)
 
-    def change(self, schedule_id: str, changes: Document | None, event: TaskRecord) -> bool:
-        """Set *changes* in a schedule that waits, or delete it, and merge *event*."""
+    def change(
+        self,
+        schedule_id: str,
+        changes: Document | None,
+        event: TaskRecord,
+        due: datetime | None = None,
+    ) -> bool:
+        """Set *changes* in a schedule that waits, or delete it, and merge *event*.
+
+        With *due*, only if it is due then.
+        """
         token = uuid4().hex
-        waiting = {"_id": schedule_id, "$or": [{"status": WAITING}, {"token": token}]}
+        as_it_was: Document = {"status": WAITING, **({} if due is None else {"due": due})}
+        waiting = {"_id": schedule_id, "$or": [as_it_was, {"token": token}]}
         changed = {"status": CLOSING} if changes is None else changes
 
         def both(handle: Handle) -> bool:

@@ -138,8 +138,9 @@ def _conditions(query: TaskQuery, names: Sequence[str] | None) -> Iterator[Docum
         yield {"$or": [{name: contains} for name in _TEXTS]}
     if query.kwargs is not None:
         yield from matching.keywords(query.kwargs)
-    if query.args is not None:
-        yield from matching.first(query.args)
+    yield from matching.positional(query.places)
+    if query.exception is not None:
+        yield {"exception_type": {"$regex": globs.ending(query.exception)}}
 
 
 def _dealt_with_conditions(handle: Handle, query: TaskQuery) -> Iterator[Document]:

@@ -85,9 +85,16 @@ class MongoSchedules:
         self._prepared()
         return self._outbox.change(schedule_id, None, event)
 
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+    def reschedule(
+        self,
+        schedule_id: str,
+        due: datetime,
+        event: TaskRecord,
+        *,
+        instead_of: datetime | None = None,
+    ) -> bool:
         self._prepared()
-        return self._outbox.change(schedule_id, {"due": due}, event)
+        return self._outbox.change(schedule_id, {"due": due}, event, instead_of)
 
     def next_due(self, namespace: str) -> datetime | None:
         waiting = {"namespace": namespace, "status": WAITING}

@@ -687,9 +687,10 @@ WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: reschedule
--- Change when a schedule that waits is due.
+-- Change when a schedule that waits is due; with a third parameter, only if it is due then.
 UPDATE fullresult_schedule SET due = %s
 WHERE schedule_id = %s AND claim IS NULL AND date_withdrawn IS NULL
+    AND due = COALESCE(%s::timestamptz, due)
 RETURNING 1;
 
 -- name: withdraw

@@ -19,7 +19,7 @@ class Conditions:
     sql = SQL
 
     def json_index(self, query: TaskQuery) -> Literal["unordered"] | None:
-        return "unordered" if query.kwargs or query.args else None
+        return "unordered" if query.kwargs or query.places else None
 
     def name_like(self, pattern: str) -> Condition:
         return "t.name ~ %s", [globs.as_regex(pattern)]

@@ -235,13 +235,24 @@ def _conditions(
         if (value := getattr(query, name)) is not None:
             yield f"t.{name} = {mark}", [encoding.key(value)]
     yield from _date_conditions(mark, query)
+    yield from _told_conditions(database, query)
+
+
+def _told_conditions(database: Database, query: TaskQuery) -> Iterator[Condition]:
+    """Conditions on texts and arguments, which are read from each record."""
+    mark = database.placeholder
     if query.text is not None:
         columns = ("t.name", "t.task_id", "t.exception_type", "t.exception_message")
         yield database.has_text(columns, query.text)
     if query.kwargs is not None:
         yield from database.contains("t.kwargs", as_recorded(query.kwargs))
-    for index, value in enumerate(query.args or ()):
-        yield from database.item_is("t.args", (index,), as_recorded(value))
+    for place, value in query.places:
+        yield from database.item_is("t.args", (place,), as_recorded(value))
+    if query.exception is not None:
+        # The last characters are compared as they are: no LIKE, which knows wildcards and cases.
+        kind, end = query.exception, f".{query.exception}"
+        last = f"substr(t.exception_type, length(t.exception_type) - {len(end) - 1:d}) = {mark}"
+        yield f"t.exception_type = {mark} OR {last}", [kind, end]
 
 
 def _state_conditions(

@@ -55,9 +55,17 @@ class SqlSchedules(Prepared):
         database = self._prepared()
         return bool(database.change(database.sql["cancel"], [schedule_id], event))
 
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+    def reschedule(
+        self,
+        schedule_id: str,
+        due: datetime,
+        event: TaskRecord,
+        *,
+        instead_of: datetime | None = None,
+    ) -> bool:
         database = self._prepared()
-        values = [rows.date_text(due), schedule_id]
+        before = None if instead_of is None else rows.date_text(instead_of)
+        values = [rows.date_text(due), schedule_id, before]
         return bool(database.change(database.sql["reschedule"], values, event))
 
     def next_due(self, namespace: str) -> datetime | None:

@@ -533,9 +533,9 @@ WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
 RETURNING 1;
 
 -- name: reschedule
--- Change when a schedule that waits is due.
+-- Change when a schedule that waits is due; with a third parameter, only if it is due then.
 UPDATE fullresult_schedule SET due = ?
-WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL
+WHERE schedule_id = ? AND claim IS NULL AND date_withdrawn IS NULL AND due = COALESCE(?, due)
 RETURNING 1;
 
 -- name: withdraw

@@ -32,7 +32,7 @@ _LONGEST_PROBLEM = 1_000
 _PORTION = 100
 """Tasks that are written together. A killed process leaves at most these out of the log."""
 _PAGE = ("limit", "after", "order")
-_WIDE = ("args", "kwargs", "not_state")
+_WIDE = ("args", "args_at", "kwargs", "not_state")
 """Filters that leave nothing out if they are empty."""
 _SHOWN = frozenset(
     {"task_id", "queue", "exchange", "routing_key", "priority"}

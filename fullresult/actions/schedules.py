@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fullresult.storage import ScheduleStorage
 
 logger = logging.getLogger(__name__)
+
+_TRIES = 100
 
 
 class Scheduled:
@@ -57,15 +59,35 @@ class Scheduled:
 
         Raises `NotDone` for a time that no storage keeps.
         """
-        moved = []
-        for schedule in self._waiting(task_id):
-            try:
-                at = schedule.due + due if isinstance(due, timedelta) else due
-            except OverflowError:
-                raise NotDone(f"task {task_id} cannot be due after the year 9999") from None
-            event = self._events.moved(schedule, at)
-            moved.append(self._storage.reschedule(schedule.schedule_id, at, event))
+        moved = [
+            self._put_off(schedule, due)
+            if isinstance(due, timedelta)
+            else self._storage.reschedule(
+                schedule.schedule_id, due, self._events.moved(schedule, due)
+            )
+            for schedule in self._waiting(task_id)
+        ]
         return any(moved)
+
+    def _put_off(self, schedule: Schedule, by: timedelta) -> bool:
+        """Make it due later by that than it is by then: others may be putting it off, too."""
+        found: Sequence[Schedule] = [schedule]
+        for _ in range(_TRIES):
+            if not found:
+                return False
+            (schedule,) = found
+            try:
+                at = schedule.due + by
+            except OverflowError:
+                late = f"task {schedule.task_id} cannot be due after the year 9999"
+                raise NotDone(late) from None
+            event, before = self._events.moved(schedule, at), schedule.due
+            if self._storage.reschedule(schedule.schedule_id, at, event, instead_of=before):
+                return True
+            found = self._storage.find_schedules(
+                ScheduleQuery(schedule_ids=[schedule.schedule_id], claimed=False)
+            )
+        raise NotDone(f"task {schedule.task_id} is being moved by others; try again")
 
     def release(self, task_id: str) -> bool:
         """Give the claimed schedules of a task back to the sweepers. False if there is none.

@@ -9,7 +9,7 @@ import click
 
 from fullresult.cli import limits
 from fullresult.cli.ids import whole
-from fullresult.cli.typed_values import cursor, pair, state, value, when
+from fullresult.cli.typed_values import cursor, pair, placed, state, value, when
 from fullresult.insight.safe_text import one_line
 from fullresult.record import STATES
 from fullresult.storage import TaskQuery
@@ -55,6 +55,17 @@ _WHICH = (
         type=value,
         help="With this positional argument. Repeat it for the next one.",
     ),
+    click.option(
+        "--arg-at",
+        "args_at",
+        multiple=True,
+        type=placed,
+        metavar="N=VALUE",
+        help="With this argument in the place N, from 0. Repeatable.",
+    ),
+    click.option(
+        "--exception", metavar="TYPE", help="Of this type: shop.errors.Declined, Declined."
+    ),
 )
 _PAGE = (
     limits.limit,
@@ -65,7 +76,7 @@ _PAGE = (
 )
 FILTERS = (
     *("state", "name", "queue", "worker", "root_id", "group_id", "retry_of", "fingerprint"),
-    *("since", "until", "text", "kwargs", "args"),
+    *("since", "until", "text", "kwargs", "args", "args_at", "exception"),
 )
 
 
@@ -94,8 +105,9 @@ def _with(options: tuple[Callable[[F], F], ...], command: F) -> F:
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The filters among *options* that were given, as `TaskQuery` takes them."""
     found = {name: options[name] for name in FILTERS if options.get(name) not in (None, ())}
-    if "kwargs" in found:
-        found["kwargs"] = dict(found["kwargs"])
+    for name in ("kwargs", "args_at"):
+        if name in found:
+            found[name] = dict(found[name])
     return found
 
 

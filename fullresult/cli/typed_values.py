@@ -88,6 +88,14 @@ def pair(text: str) -> tuple[str, Any]:
     return _storable(key), value(shown)
 
 
+def placed(text: str) -> tuple[str, Any]:
+    """`place=value`, the place as a text of digits."""
+    key, asked = pair(text)
+    if not (key.isascii() and key.isdecimal()):
+        raise click.BadParameter(f"{text!r} names no place from 0, such as 1=ada")
+    return key, asked
+
+
 def cursor(text: str) -> str:
     """The cursor of a listing of tasks."""
     return _cursor(text, TaskQuery)

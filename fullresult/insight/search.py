@@ -16,7 +16,7 @@ from fullresult.storage import (
     is_behind_others,
 )
 
-_UNINDEXED = ("text", "args", "kwargs", "queue", "worker")
+_UNINDEXED = ("text", "args", "args_at", "kwargs", "queue", "worker", "exception")
 AT_ONCE = 10_000
 """The number of records that are looked at in one read, and whatever the time."""
 

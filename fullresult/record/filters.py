@@ -19,11 +19,13 @@ class TaskFilters(TypedDict, total=False):
     group_id: str | None
     retry_of: str | None
     fingerprint: str | None
+    exception: str | None
     unresolved: bool | None
     since: datetime | None
     until: datetime | None
     text: str | None
     args: Sequence[Any] | None
+    args_at: Mapping[int | str, Any] | None
     kwargs: Mapping[str, Any] | None
     moved_before: datetime | None
     open: bool | None

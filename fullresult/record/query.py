@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from fullresult.record import pages
 
+_LAST_PLACE = 999
+
 
 @dataclass(frozen=True)
 class TaskQuery:
@@ -36,6 +38,8 @@ class TaskQuery:
     """
     args: Sequence[Any] | None = None
     """The first positional arguments, in order; each matches as a value of *kwargs* does."""
+    args_at: Mapping[int | str, Any] | None = None
+    """Some of the positional arguments, by their places from 0; each matches as in *args*."""
     kwargs: Mapping[str, Any] | None = None
     """Some of the task's keyword arguments.
 
@@ -53,6 +57,9 @@ class TaskQuery:
     `not_state`."""
     fingerprint: str | None = None
     """In this group of failures."""
+    exception: str | None = None
+    """The type of the exception of its outcome: the whole name (`shop.errors.Declined`), or what
+    stands behind a dot of it (`Declined`). Upper and lower case differ."""
     unresolved: bool | None = None
     """True: leaves out what is dealt with, because it was sent again after its outcome, or because
     somebody resolved its group when it had failed. False: only what is dealt with."""
@@ -66,16 +73,18 @@ class TaskQuery:
     def __post_init__(self) -> None:
         self._check_types()
         pages.check(self, "since", "until", "moved_before")
-        pages.check_texts(self, "state", "not_state", "name", "text")
+        pages.check_texts(self, "state", "not_state", "name", "text", "exception")
+        self.places  # noqa: B018 - raises for what is no place
         if self.order not in ("newest", "oldest"):
             raise ValueError(f'TaskQuery.order must be "newest" or "oldest", not {self.order!r}')
 
     def _check_types(self) -> None:
         ids = ("root_id", "group_id", "retry_of", "fingerprint")
-        for name in ("name", "queue", "worker", *ids, "text"):
+        for name in ("name", "queue", "worker", *ids, "text", "exception"):
             self._must(name, str, "text")
         self._must("args", Sequence, "a sequence of arguments", never=str)
-        self._must("kwargs", Mapping, "a mapping of arguments")
+        for name in ("kwargs", "args_at"):
+            self._must(name, Mapping, "a mapping of arguments")
         for name in ("open", "unresolved"):
             self._must(name, bool, "True, False or None")
         self._must("task_ids", Collection, "several ids", never=str)
@@ -98,6 +107,14 @@ class TaskQuery:
         return (self.state,) if isinstance(self.state, str) else tuple(self.state)
 
     @property
+    def places(self) -> list[tuple[int, Any]]:
+        """(place, argument) of *args* and *args_at*. Raises `ValueError` for what is no place."""
+        return [
+            *enumerate(self.args or ()),
+            *((_place(k), v) for k, v in (self.args_at or {}).items()),
+        ]
+
+    @property
     def position(self) -> pages.Position | None:
         """`after` as (date created, task id)."""
         return pages.position(self, "a record")
@@ -110,3 +127,11 @@ class TaskQuery:
     def name_is_glob(self) -> bool:
         """True if `name` has wildcards."""
         return self.name is not None and not set(self.name).isdisjoint("*?[")
+
+
+def _place(key: object) -> int:
+    """The place that *key* names; from JSON it is a text."""
+    text = key if isinstance(key, str) else str(key) if type(key) is int else ""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_LAST_PLACE))):
+        raise ValueError(f"TaskQuery.args_at: {key!r} is no place; they are 0 to {_LAST_PLACE}")
+    return int(text)

@@ -174,7 +174,8 @@ def _as_json(value: Any) -> Any:
         return list(value)
     if value is not None and not isinstance(value, (str, int, float, bool, list, Mapping)):
         return encoding.safe_str(value)
-    return dict(value) if isinstance(value, Mapping) else value
+    # Places of arguments may be numbers, which keys of JSON are not.
+    return {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else value
 
 
 def _from_json(value: Any) -> Any:

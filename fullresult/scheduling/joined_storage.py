@@ -197,8 +197,17 @@ class JoinedStorage:
     def cancel(self, schedule_id: str, event: TaskRecord) -> bool:
         return self._change(event, lambda each: each.cancel(schedule_id, event))
 
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
-        return self._change(event, lambda each: each.reschedule(schedule_id, due, event))
+    def reschedule(
+        self,
+        schedule_id: str,
+        due: datetime,
+        event: TaskRecord,
+        *,
+        instead_of: datetime | None = None,
+    ) -> bool:
+        return self._change(
+            event, lambda each: each.reschedule(schedule_id, due, event, instead_of=instead_of)
+        )
 
     def _change(self, event: TaskRecord, change: Callable[[ScheduleStorage], bool]) -> bool:
         if isinstance(self.storage, ScheduleStorage) and change(self.storage):

@@ -13,7 +13,7 @@ _ALL = OWN_SECTION | {SCHEDULED_SENT, OPEN}
 
 _FEW = ("task_ids", "root_id", "group_id", "retry_of")
 """Fields whose every value only a few records have, whatever a database estimates."""
-_NARROWER = ("name", "args", "kwargs", "fingerprint")
+_NARROWER = ("name", "args", "args_at", "kwargs", "fingerprint")
 """Other fields whose index leads to fewer records than a section has."""
 
 
@@ -73,8 +73,8 @@ def is_indexed(query: TaskQuery, *, json: bool, by_state: bool = False) -> bool:
     """
     if is_of_few(query):
         return True
-    if query.kwargs or query.args:
+    if query.kwargs or query.places:
         return json
     if is_behind_others(query, by_state=by_state):
         return False
-    return query.text is query.queue is query.worker is None
+    return query.text is query.queue is query.worker is query.exception is None

@@ -144,8 +144,10 @@ def _conditions(query: TaskQuery, decisions: Iterable[Decision]) -> Iterator[Con
             yield _is(field, encoding.key(value))
     if query.text is not None:
         yield _has_text(query.text.translate(_LOWER))
-    if query.args:
-        yield _has_args([as_recorded(value) for value in query.args])
+    if (exception := query.exception) is not None:
+        yield lambda r: _is_of_type(r.exception_type, exception)
+    if places := query.places:
+        yield _has_args([(place, as_recorded(value)) for place, value in places])
     if query.kwargs is not None:
         yield _has_kwargs(as_recorded(dict(query.kwargs)))
 
@@ -196,11 +198,15 @@ def _has_text(text: str) -> Condition[TaskRecord]:
     return condition
 
 
-def _has_args(asked: list[Any]) -> Condition[TaskRecord]:
+def _is_of_type(name: str | None, asked: str) -> bool:
+    return name is not None and (name == asked or name.endswith(f".{asked}"))
+
+
+def _has_args(asked: list[tuple[int, Any]]) -> Condition[TaskRecord]:
     def condition(record: TaskRecord) -> bool:
         args = _kept(record.message and record.message.args)
-        return (
-            isinstance(args, list) and len(args) >= len(asked) and all(map(_is_part, asked, args))
+        return isinstance(args, list) and all(
+            place < len(args) and _is_part(value, args[place]) for place, value in asked
         )
 
     return condition

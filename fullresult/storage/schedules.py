@@ -81,10 +81,18 @@ class ScheduleStorage(Storage, Protocol):
         """
         ...
 
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+    def reschedule(
+        self,
+        schedule_id: str,
+        due: datetime,
+        event: TaskRecord,
+        *,
+        instead_of: datetime | None = None,
+    ) -> bool:
         """Make an unclaimed schedule due at another time, and merge *event*.
 
-        If there is no such schedule, does neither and returns False.
+        With *instead_of*, only one that is due then. If there is no such schedule, does neither and
+        returns False.
         """
         ...
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 
-from fullresult.record import REVOKED, SCHEDULED, SCHEDULED_SENT, STARTED
+from fullresult.record import (
+    RETRY,
+    REVOKED,
+    SCHEDULED,
+    SCHEDULED_SENT,
+    STARTED,
+    ScheduleQuery,
+)
 from fullresult.record.merging import merge
 from fullresult.storage import ScheduleStorage
 from fullresult.testing import samples
@@ -287,6 +295,44 @@ class Changing(ScheduleFixtures):
         assert changed
         assert schedule_storage.next_due("shop") == samples.NOON
         assert [schedule.schedule_id for schedule in claim(schedule_storage)] == ["b"]
+
+    def test_what_others_moved_meanwhile_is_not_put_off(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
+        keep(schedule_storage, samples.schedule("a", samples.NOON))
+        twice = [(samples.NOON, STARTED), (samples.NOON, RETRY)]
+
+        moved = [
+            schedule_storage.reschedule(
+                "a", LATER, samples.became("task a", state), instead_of=instead_of
+            )
+            for instead_of, state in twice
+        ]
+
+        assert moved == [True, False]
+        assert schedule_storage.next_due("shop") == LATER
+        assert known(schedule_storage, "task a").state == STARTED
+        again = samples.became("task a", RETRY)
+        assert schedule_storage.reschedule("a", samples.NOON, again, instead_of=LATER)
+
+    def test_two_who_put_off_by_an_hour_at_once_put_off_by_two(
+        self, schedule_storage: ScheduleStorage
+    ) -> None:
+        keep(schedule_storage, samples.schedule("a", samples.NOON))
+        hour = timedelta(hours=1)
+
+        def put_off(_: int) -> None:
+            while True:
+                (schedule,) = schedule_storage.find_schedules(ScheduleQuery(schedule_ids=["a"]))
+                event = samples.became("task a", SCHEDULED)
+                due = schedule.due + hour
+                if schedule_storage.reschedule("a", due, event, instead_of=schedule.due):
+                    return
+
+        with ThreadPoolExecutor(4) as people:
+            list(people.map(put_off, range(4)))
+
+        assert schedule_storage.next_due("shop") == samples.NOON + 4 * hour
 
     def test_what_is_not_waiting_is_not_put_off(self, schedule_storage: ScheduleStorage) -> None:
         keep(schedule_storage, "a")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fullresult.storage import Storage, TaskQuery
 from fullresult.testing import samples
-from fullresult.testing.fixtures import Fixtures, thorough, write
+from fullresult.testing.fixtures import Fixtures, ids, thorough, write
 
 _TEXTS = (
     "",
@@ -239,6 +239,25 @@ class Arguments(Fixtures):
         found = self.matches(storage, args=asked, group_id=group)
         expected = len(asked) <= len(called_with) and all(map(is_part, asked, called_with))
         assert found == expected
+
+    def test_an_argument_is_found_by_its_place(self, storage: Storage) -> None:
+        called = [1, {"city": "Bonn", "geo": [50, 7]}, None, "a"]
+        write(storage, [samples.task("a", args=called), samples.task("none")])
+        write(storage, [samples.task("short", args=[1])])
+        right: list[Any] = [{1: {"city": "Bonn"}}, {"1": {}}, {2: None}, {"3": "a", 0: 1.0}]
+        wrong: list[Any] = [{0: True}, {1: {"city": "Rome"}}, {4: None}, {0: 1, 3: "b"}, {1: []}]
+
+        for asked in right:
+            assert ids(storage.find(TaskQuery(args_at=asked))) == ["a"], asked
+            assert storage.count(TaskQuery(args=[1], args_at=asked)) == 1, asked
+        for asked in wrong:
+            assert storage.count(TaskQuery(args_at=asked)) == 0, asked
+        assert storage.count(TaskQuery(args_at={})) == 3
+
+    @pytest.mark.parametrize("place", ["", "-1", -1, 1.0, True, "1.5", "²", 1000, "a"])
+    def test_only_a_number_from_0_is_a_place(self, place: Any) -> None:
+        with pytest.raises(ValueError, match="is no place; they are 0 to 999"):
+            TaskQuery(args_at={place: 1})
 
     def test_what_storages_do_not_compare_alike_cannot_be_asked(self, storage: Storage) -> None:
         values = ("\x00", "\ud800", float("nan"), float("inf"), object(), 2.0**53, [{"a": -1e308}])

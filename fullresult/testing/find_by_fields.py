@@ -102,6 +102,32 @@ class Finding(Fixtures):
         assert storage.has_index(TaskQuery())
         assert {type(answer) for answer in answers} == {bool}
 
+    def test_exception_is_a_type_or_the_last_part_of_its_name(self, storage: Storage) -> None:
+        types = ["shop.errors.Declined", "Declined", "shop.NotDeclined", "shop.x", "%", "a_b", None]
+        write(
+            storage,
+            [
+                samples.task(str(kind), exception_type=kind, state="FAILURE" if kind else "SUCCESS")
+                for kind in types
+            ],
+        )
+        answers = {
+            "Declined": ["Declined", "shop.errors.Declined"],
+            "errors.Declined": ["shop.errors.Declined"],
+            "shop.errors.Declined": ["shop.errors.Declined"],
+            "declined": [],
+            "clined": [],
+            "x": ["shop.x"],
+            "%": ["%"],
+            "_": [],
+            ".*": [],
+            "": [],
+        }
+
+        for asked, wanted in answers.items():
+            assert self.found(storage, exception=asked) == wanted, asked
+            assert storage.count(TaskQuery(exception=asked)) == len(wanted), asked
+
     @pytest.mark.parametrize(
         "asked", ["SUCCESS", "PENDING", "PROGRESS", ("RETRY", "FAILURE"), {"SUCCESS", "SENT"}, ()]
     )

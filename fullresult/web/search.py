@@ -19,6 +19,8 @@ QUALIFIERS = {
     "queue": "the queue it was sent to",
     "worker": "the worker of its latest run",
     "kwargs": "a keyword argument: kwargs.order_id:42",
+    "args": "a positional argument by its place, from 0: args.0:42",
+    "exception": "the type of its exception: ValueError, shop.errors.Declined, or just Declined",
     "since": "created since: 2h, 1d, 2026-01-31, 2026-01-31T14:00 (UTC)",
     "until": "created before; like since",
     "root": "the whole workflow that this task began",
@@ -28,6 +30,8 @@ QUALIFIERS = {
     "resent": "no, yes or any: yes is what is dealt with, because it was sent again or resolved; of"
     " failures, it is left out without any",
 }
+_ARGUMENTS = ("kwargs", "args")
+_PLAIN = ("name", "queue", "worker", "root", "group", "retry_of", "failure", "exception")
 _FIELDS = {"root": "root_id", "group": "group_id", "failure": "fingerprint"}
 _RESENT = {"no": True, "yes": False, "any": None}
 _QUALIFIED = re.compile(r"-?[A-Za-z_]\w*(?:\.[^\s:\"]+)?:")
@@ -63,8 +67,9 @@ class Search:
         while (at := _skip_space(text, at)) < len(text):
             found = _QUALIFIED.match(text, at)
             qualifier = found[0][:-1] if found else ""
-            if qualifier.lower().startswith("kwargs."):
-                qualifier = "kwargs." + qualifier[7:]
+            before, dot, path = qualifier.partition(".")
+            if dot and before.lower() in _ARGUMENTS:
+                qualifier = f"{before.lower()}.{path}"
             value, at = _value(text, found.end() if found else at, _is_argument(qualifier))
             terms.append(Term(_known(qualifier), _argument(qualifier, value)))
         return cls(tuple(terms))
@@ -84,13 +89,12 @@ class Search:
     def details(self) -> dict[str, Any]:
         """For the audit log: the arguments apart from the rest, so that they can be hidden."""
         rest = Search(tuple(term for term in self.terms if not _is_argument(term.qualifier)))
-        kwargs = self._kwargs()
-        return {"q": str(rest), **({"kwargs": kwargs} if kwargs else {})}
+        return {"q": str(rest), **self._arguments()}
 
     def query(self, now: datetime, **page: Any) -> TaskQuery:
         """The query; *page* are more fields of it. Raises `NotUnderstood`."""
         asked: dict[str, Any] = {}
-        for name in ("name", "queue", "worker", "root", "group", "retry_of", "failure"):
+        for name in _PLAIN:
             if (value := self._one(name)) is not None:
                 asked[_FIELDS.get(name, name)] = value
         for name in ("since", "until"):
@@ -102,8 +106,7 @@ class Search:
             asked["not_state"] = tuple(map(_state, states))
         if texts := self.all(""):
             asked["text"] = " ".join(texts)
-        if kwargs := self._kwargs():
-            asked["kwargs"] = kwargs
+        asked |= self._arguments()
         try:
             return self._dealt_with(TaskQuery(**{**asked, **page}))
         except ValueError as error:
@@ -131,10 +134,15 @@ class Search:
             raise NotUnderstood(f"{qualifier}: stands there twice; a task has one.")
         return values[0] if values else None
 
-    def _kwargs(self) -> dict[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
+        """`kwargs` and `args_at`, as far as they are asked for."""
+        found = {"kwargs": self._below("kwargs"), "args_at": self._below("args")}
+        return {name: value for name, value in found.items() if value}
+
+    def _below(self, part: str) -> dict[str, Any]:
         kwargs: dict[str, Any] = {}
         for term in self.terms:
-            if _is_argument(term.qualifier):
+            if term.qualifier.startswith(f"{part}."):
                 inner = kwargs
                 *path, last = term.qualifier.split(".")[1:]
                 for key in path:
@@ -157,7 +165,7 @@ def _skip_space(text: str, at: int) -> int:
 
 
 def _is_argument(qualifier: str) -> bool:
-    return qualifier.startswith("kwargs.")
+    return qualifier.startswith(("kwargs.", "args."))
 
 
 def _known(qualifier: str) -> str:
@@ -167,13 +175,16 @@ def _known(qualifier: str) -> str:
     if name in ("", "-state") or _is_argument(name):
         if "" in name.split(".")[1:]:
             raise NotUnderstood(f"{name}: an argument has a name.")
+        if name.startswith("args.") and not name.split(".")[1].isdecimal():
+            raise NotUnderstood(f"{name[:40]}: a place is a number from 0, as in args.0:42.")
         return name
-    if name in QUALIFIERS and name != "kwargs":
+    if name in QUALIFIERS and name not in _ARGUMENTS:
         return name
     if name.startswith("-"):
         raise NotUnderstood(f"{name}: only states can be left out, as in -state:SUCCESS.")
-    if name == "kwargs":
-        raise NotUnderstood("kwargs: which one? Write kwargs.order_id:42.")
+    if name in _ARGUMENTS:
+        example = "kwargs.order_id:42" if name == "kwargs" else "args.0:42"
+        raise NotUnderstood(f"{name}: which one? Write {example}.")
     known = ", ".join(QUALIFIERS)
     raise NotUnderstood(
         f"{name[:40]}: is no qualifier; there are {known}. Quotes around it make it a text."

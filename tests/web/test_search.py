@@ -19,7 +19,8 @@ HOUR = timedelta(hours=1)
 def test_every_qualifier_narrows_the_question() -> None:
     text = (
         "state:failure state:REVOKED -state:SUCCESS name:shop.* queue:mail worker:w1@host root:r "
-        'group:g retry_of:o kwargs.order_id:42 since:2h until:1h "timed out"'
+        "group:g retry_of:o kwargs.order_id:42 args.1:ada exception:Declined since:2h until:1h "
+        '"timed out"'
     )
 
     query = Search.read(text).query(NOW)
@@ -29,6 +30,7 @@ def test_every_qualifier_narrows_the_question() -> None:
     assert (query.name, query.queue, query.worker) == ("shop.*", "mail", "w1@host")
     assert (query.root_id, query.group_id, query.retry_of) == ("r", "g", "o")
     assert query.kwargs == {"order_id": 42}
+    assert (query.args_at, query.exception) == ({"1": "ada"}, "Declined")
     assert (query.since, query.until) == (NOW - 2 * HOUR, NOW - HOUR)
     assert query.text == "timed out"
 
@@ -52,6 +54,22 @@ def test_an_argument_is_json_or_a_bare_word(text: str, kwargs: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "args_at"),
+    [
+        ("args.0:1", {"0": 1}),
+        ('args.2:"1" args.0:word', {"2": "1", "0": "word"}),
+        ("args.1.city:Porto args.1.zip:7", {"1": {"city": "Porto", "zip": 7}}),
+        ("ARGS.0:1", {"0": 1}),
+    ],
+)
+def test_an_argument_is_named_by_its_place(text: str, args_at: object) -> None:
+    search = Search.read(text)
+
+    assert search.query(NOW).args_at == args_at
+    assert search.details() == {"q": "", "args_at": args_at}
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("status:FAILURE", "no qualifier"),
@@ -59,6 +77,10 @@ def test_an_argument_is_json_or_a_bare_word(text: str, kwargs: object) -> None:
         ("-name:a", "only states"),
         ("kwargs:a", "which one"),
         ("kwargs..a:1", "has a name"),
+        ("args:a", "args.0:42"),
+        ("args.a:1", "a number from 0"),
+        ("args.1000:1", "0 to 999"),
+        ("args.0:1 args.0.b:2", "inside"),
         ('"open', "not closed"),
         ('"a"b', "a space"),
         ("since:soon", "no date"),
@@ -77,7 +99,7 @@ TERMS = st.one_of(
     st.builds(Term, st.sampled_from(["", "name", "queue", "state", "-state", "since"]), TEXTS),
     st.builds(
         Term,
-        st.sampled_from(["kwargs.a", "kwargs.a.b", "kwargs.été"]),
+        st.sampled_from(["kwargs.a", "kwargs.a.b", "kwargs.été", "args.0", "args.1.b"]),
         st.sampled_from(["1", '"a b"', '{"x": [1, 2]}', "word", "-0.5", "null", ""]),
     ),
 )

@@ -142,10 +142,19 @@ class JournalStorage:
             self._keep(state, Change(events=[event], closed=[schedule_id]))
             return True
 
-    def reschedule(self, schedule_id: str, due: datetime, event: TaskRecord) -> bool:
+    def reschedule(
+        self,
+        schedule_id: str,
+        due: datetime,
+        event: TaskRecord,
+        *,
+        instead_of: datetime | None = None,
+    ) -> bool:
         with self._state() as state:
             schedule = state.schedules.get(schedule_id)
             if schedule is None or schedule.claimed:
+                return False
+            if instead_of is not None and schedule.due != instead_of:
                 return False
             self._keep(state, Change(events=[event], kept=[schedule._replace(due=due)]))
             return True

@@ -31,6 +31,8 @@ FILTERS = (
     Field("until", PAST, "Created before; like `since`."),
     Field("text", text(), "With this text in name, id or exception."),
     Field("args", ARRAY, "With these first positional arguments."),
+    Field("args_at", OBJECT, 'With these positional arguments, by place: `{"1": 42}`.'),
+    Field("exception", text(), "Of this type: `shop.errors.Declined`, or `Declined`."),
     Field("kwargs", OBJECT, "With these keyword arguments, or with dicts that have such items."),
 )
 ALL = Field(

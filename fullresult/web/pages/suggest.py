@@ -50,6 +50,7 @@ def _values(site: Site, records: list[TaskRecord]) -> dict[str, list[str]]:
         "name": _often(r.name for r in records) + sorted(filter(_can_be_typed, registered)),
         "queue": _often(r.queue for r in records) + sorted(filter(_can_be_typed, app.amqp.queues)),
         "worker": _often(r.worker for r in records),
+        "exception": _often(r.exception_type for r in records),
         "kwargs": _often(key for r in records if isinstance(r.kwargs, dict) for key in r.kwargs),
         "state": list(STATES),
         "since": ["15m", "1h", "1d", "7d"],
@@ -90,7 +91,7 @@ def _qualifiers(site: Site, word: str) -> Iterable[tuple[str, str]]:
         return
     for name, about in QUALIFIERS.items():
         if name.startswith(word.lower()):
-            yield f"{name}{'.' if name == 'kwargs' else ':'}", about
+            yield f"{name}{'.' if name in ('kwargs', 'args') else ':'}", about
 
 
 def _fits(value: str, begun: str) -> bool:
