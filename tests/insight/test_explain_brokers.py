@@ -15,7 +15,7 @@ from fullresult.insight.explain.explanation import Explanation
 from fullresult.insight.live import Answer, WorkersNow
 from fullresult.insight.queues import queues_of
 from fullresult.record.stamps import mark_in
-from tests.insight.test_explain_doubts import ANSWER, Said, also, waiting, why, worker
+from tests.insight.test_explain_doubts import ANSWER, MINUTE, Said, also, waiting, why, worker
 from tests.kit import servers
 from tests.kit.explaining import explained, scene_maker
 
@@ -121,6 +121,54 @@ def test_workers_on_another_broker_are_so_for_sure_only_if_it_is_not_this_one(
 
 
 ALIAS = "redis://127.0.0.1:6379/0"
+
+
+def test_what_waits_here_did_not_go_elsewhere(full: FullResult) -> None:
+    """The broker has it in its queue: which one its publisher has needs no guess."""
+    worker(full, "w1", namespace=THEIRS)
+    waiting(full, broker="")
+
+    found = why(full, empty(ready=1, found=True, ahead=0))
+
+    assert (found.verdict, found.confidence) == ("on another broker", "certain")
+    assert found.sentence == f"w1@host lives, but on {THEIRS}; this task waits in celery on {OURS}."
+    waits = also(found, "waits in its queue")
+    assert waits is not None
+    assert "with 0 messages before it" in waits.sentence
+
+
+def test_what_a_worker_took_here_did_not_go_elsewhere(full: FullResult) -> None:
+    worker(full, "w1", namespace=THEIRS)
+    waiting(full)
+
+    found = why(full, empty(taken_at=(full.storage.now() - MINUTE).timestamp()))
+
+    assert found.verdict == "taken and not acknowledged"
+    assert also(found, "on another broker") is None
+
+
+def test_where_a_worker_may_be_on_this_broker_a_task_that_is_here_just_waits(
+    full: FullResult,
+) -> None:
+    worker(full, "w1", namespace=ALIAS)
+    waiting(full)
+
+    found = why(full, empty(ready=1, found=True, ahead=0))
+
+    assert (found.verdict, found.confidence) == ("waits in its queue", "certain")
+    assert also(found, "on another broker") is None
+
+
+def test_two_names_of_one_broker_are_to_be_made_one(full: FullResult) -> None:
+    worker(full, "w1", namespace=ALIAS)
+    waiting(full)
+
+    (advice,) = why(full, empty()).commands
+
+    assert advice == (
+        "if these name one broker, have all name it alike, by broker_url or fullresult_namespace; "
+        "else set broker_url to the same for publishers, workers and this command"
+    )
 
 
 def with_two_names(full: FullResult) -> None:

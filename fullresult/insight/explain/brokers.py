@@ -8,6 +8,7 @@ from fullresult.insight.explain.explanation import Evidence, Finding, names
 from fullresult.insight.fleet import Life
 
 _ADVICE = "set broker_url to the same for publishers, workers and this command"
+_IF_ONE = "if these name one broker, have all name it alike, by broker_url or fullresult_namespace"
 
 
 def published_elsewhere(case: Case) -> Finding | None:
@@ -46,32 +47,43 @@ def elsewhere(case: Case) -> Finding | None:
     """Workers live, and no card of one names this app's broker."""
     if not case.is_waiting or case.alive or not case.living or case.answers:
         return None
-    if case.queue_now is not None and case.queue_now.consumers:
+    queue = case.queue_now
+    if queue is not None and (queue.consumers or queue.taken_at is not None):
         return None
     others = [life for life in case.living if life.card]
     spaces = sorted({life.card.namespace for life in others if life.card})
-    ours = case.settings.namespace
-    to = case.home or ours
-    is_sure = case.home is not None and not any(may_be_one(each, to) for each in spaces)
-    went = f"this task went to {to}" if case.home else _whose(case)
-    doubt = "" if is_sure else _may_be(spaces, to)
+    to = case.settings.namespace if case.broker_has_it else case.home or case.settings.namespace
+    is_known = case.broker_has_it or case.home is not None
+    doubt = _may_be(spaces, to)
+    if case.broker_has_it and doubt:
+        return None
     sentence = (
         f"{_names(others)} {'lives' if len(others) == 1 else 'live'}, but on {names(spaces)}; "
-        f"{went}{doubt}."
+        f"{_where(case, to)}{doubt}."
     )
-    evidence = tuple(map(case.of_card, others))
-    if case.home:
-        evidence = (_of_publisher(case, case.home), *evidence)
+    evidence = [case.of_card(life) for life in others]
+    if case.broker_has_it:
+        evidence.insert(0, case.of_broker(f"found in {case.queue}"))
+    elif case.home:
+        evidence.insert(0, _of_publisher(case, case.home))
     return Finding(
-        "on another broker", sentence, "certain" if is_sure else "possible", evidence, (_ADVICE,)
+        "on another broker",
+        sentence,
+        "certain" if is_known and not doubt else "possible",
+        tuple(evidence),
+        (f"{_IF_ONE}; else {_ADVICE}" if doubt else _ADVICE,),
     )
 
 
-def _whose(case: Case) -> str:
-    ours = case.settings.namespace
+def _where(case: Case, to: str) -> str:
+    """Where the task is, or went."""
+    if case.broker_has_it:
+        return f"this task waits in {case.queue} on {to}"
+    if case.home:
+        return f"this task went to {to}"
     if case.home is None:
-        return f"this app's broker is {ours}, and which one its publisher has is not known"
-    return f"this app's broker is {ours}, and its publisher has another one"
+        return f"this app's broker is {to}, and which one its publisher has is not known"
+    return f"this app's broker is {to}, and its publisher has another one"
 
 
 def _may_be(spaces: list[str], other: str) -> str:

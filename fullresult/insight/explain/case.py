@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -11,7 +11,7 @@ from fullresult.config import Settings, mark_of
 from fullresult.insight.explain.explanation import Confidence, Evidence, Explanation, Finding, at
 from fullresult.insight.explain.reading import Reading
 from fullresult.insight.fleet import Life, in_force, may_be_on
-from fullresult.insight.live import Answer, Now, QueueNow, WorkersNow
+from fullresult.insight.live import Answer, Now, QueueNow
 from fullresult.record import FINISHED, SCHEDULED, SCHEDULED_SENT, TaskRecord
 from fullresult.record.card import Card
 from fullresult.record.schedule import Schedule
@@ -63,6 +63,11 @@ class Case:
         return self.record.date_updated if again else first
 
     @property
+    def is_young(self) -> bool:
+        """True if it was published so lately that its message may be on its way."""
+        return self.published is not None and self.now - self.published < _YOUNG
+
+    @property
     def ready_since(self) -> datetime | None:
         """Since when a worker may begin it: it was given to the broker, and its ETA is over."""
         due = self.record.outcome.stale_from if self.record and self.record.outcome else None
@@ -86,13 +91,23 @@ class Case:
 
     @cached_property
     def alive(self) -> tuple[Life, ...]:
-        """The workers that live and are on this app's broker, as far as their cards say."""
-        return expected(self.lives, self.now, self.settings)
+        """The workers that live and are on this app's broker, as far as their cards say.
+
+        They should answer.
+        """
+        mine = (None, self.settings.namespace)
+        return tuple(
+            life for life in in_force(self.living) if (life.card and life.card.namespace) in mine
+        )
 
     @cached_property
     def perhaps(self) -> tuple[Life, ...]:
         """The workers that live and whose broker may be this app's under another name."""
-        return perhaps(self.lives, self.now, self.settings)
+        return tuple(
+            life
+            for life in in_force(self.living)
+            if life.card and life not in self.alive and self._may_be_here(life)
+        )
 
     @cached_property
     def living(self) -> tuple[Life, ...]:
@@ -106,7 +121,35 @@ class Case:
     @cached_property
     def silent(self) -> tuple[Life, ...]:
         """Of `alive` and `perhaps`, those that did not answer, if they were asked."""
-        return unheard((*self.alive, *self.perhaps), self.live.workers) if self.live else ()
+        if self.live is None:
+            return ()
+        heard = {answer.worker_id or answer.worker for answer in self.answers}
+        return tuple(
+            life
+            for life in (*self.alive, *self.perhaps)
+            if heard.isdisjoint((life.worker.worker_id, life.worker.name))
+        )
+
+    def lost_since(self, when: datetime) -> tuple[Life, ...]:
+        """The workers that may have taken it after *when*, and that are not heard of any more.
+
+        They consumed its queue, as far as is known, and did not tell that they ended: they were
+        killed, or are frozen, or live on without the storage.
+        """
+        here = {life.worker.worker_id for life in in_force(self.living)}
+        return tuple(
+            life
+            for life in self.lives
+            if life.worker.date_stopped is None
+            and life.worker.worker_id not in here
+            and max(life.worker.date_seen + _HEARD, life.worker.alive_until) > when
+            and self._may_be_here(life)
+            and self.could_take(life)
+        )
+
+    def _may_be_here(self, life: Life) -> bool:
+        """True if nothing says that it is on another broker than this app's."""
+        return life.card is None or may_be_on(life.card, self.settings.namespace)
 
     def queues_of(self, life: Life) -> tuple[str, ...]:
         """The queues that a worker consumes: as it answers, else as its card says."""
@@ -195,6 +238,9 @@ class Case:
         return Evidence(f"worker {answer.worker}", when, said)
 
 
+_YOUNG = timedelta(seconds=3)
+_HEARD = timedelta(minutes=1)
+"""Most workers are heard of within this time; one that is frozen may take a message after it."""
 _WAITING = ("PENDING", "RETRY", SCHEDULED_SENT)
 
 
@@ -204,29 +250,6 @@ def is_open(record: TaskRecord | None) -> bool:
         return False
     went_on = record.state == SCHEDULED_SENT and record.outcome and not record.outcome.open
     return not went_on  # under a new id
-
-
-def expected(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[Life, ...]:
-    """The workers that should answer: they live, and on this app's broker as far as is known."""
-    living = in_force(life for life in lives if not life.worker.is_gone(now))
-    mine = (None, settings.namespace)
-    return tuple(life for life in living if (life.card and life.card.namespace) in mine)
-
-
-def perhaps(lives: Iterable[Life], now: datetime, settings: Settings) -> tuple[Life, ...]:
-    """The workers that may be on this app's broker, and that name it otherwise."""
-    ours = settings.namespace
-    living = in_force(life for life in lives if not life.worker.is_gone(now))
-    others = (life for life in living if life.card and life.card.namespace != ours)
-    return tuple(life for life in others if life.card and may_be_on(life.card, ours))
-
-
-def unheard(lives: Iterable[Life], workers: WorkersNow) -> tuple[Life, ...]:
-    """Of *lives*, those from which no answer of ours came."""
-    heard = {answer.worker_id or answer.worker for answer in workers.answers}
-    return tuple(
-        life for life in lives if heard.isdisjoint((life.worker.worker_id, life.worker.name))
-    )
 
 
 def from_epoch(seconds: float) -> datetime:

@@ -213,7 +213,7 @@ def ended(case: Case) -> Finding | None:
     where = f" on {record.worker}" if record.worker else ""
     # Negative where the clocks of two hosts differ.
     ran = max(record.runtime or 0.0, 0.0)
-    after = f", after {span(ran)}" if ran else ""
+    after = f" after {span(ran)}" if ran else ""
     evidence = (case.of_record(record.state, record.date_done),)
     if record.state == SUCCESS:
         return Finding("succeeded", f"It succeeded{where}{when}{after}.", evidence=evidence)

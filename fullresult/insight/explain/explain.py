@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
-from typing import NamedTuple
 
 from fullresult.config import Settings
 from fullresult.insight.explain import (
@@ -19,15 +17,15 @@ from fullresult.insight.explain import (
     waits_in_storage,
     workflow,
 )
-from fullresult.insight.explain.case import Case, expected, is_open, perhaps, unheard
+from fullresult.insight.explain.asked import asked
+from fullresult.insight.explain.case import Case, is_open
 from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.explain.in_time import in_time
 from fullresult.insight.explain.reading import Reading
-from fullresult.insight.fleet import Life, lives_of
-from fullresult.insight.live import Live, Now, WorkersNow
+from fullresult.insight.fleet import lives_of
+from fullresult.insight.live import Live
 from fullresult.insight.overdue import schedules_of
-from fullresult.insight.words import count_of
-from fullresult.record import TaskRecord, encoding
+from fullresult.record import encoding
 from fullresult.storage import Storage, WorkerStorage
 
 Rule = Callable[[Case], Finding | None]
@@ -133,92 +131,17 @@ def _findings(case: Case) -> Iterator[Finding]:
 
 
 def _case(storage: Storage, settings: Settings, task_id: str, live: Live | None) -> Case:
-    now, record = storage.now(), storage.get(task_id)
-    schedules = tuple(schedules_of(storage, task_id))
-    lives = lives_of(storage, now)
-    asked = _Asked(live, record, lives, now, settings)
-    waits = record is None and not schedules
-    answers = asked.ask(task_id) if waits or asked.is_open else None
-    return Case(
+    now = storage.now()
+    case = Case(
         task_id=task_id,
         now=now,
-        record=record,
-        schedules=schedules,
-        lives=lives,
+        record=storage.get(task_id),
+        schedules=tuple(schedules_of(storage, task_id)),
+        lives=lives_of(storage, now),
         keeps_workers=isinstance(storage, WorkerStorage),
-        live=answers,
-        unknown=tuple(asked.not_answered(answers)) if asked.is_open or answers else (),
+        live=None,
+        unknown=(),
         settings=settings,
         reading=Reading(storage, now),
     )
-
-
-class _Asked(NamedTuple):
-    """Who is to be asked about a task."""
-
-    live: Live | None
-    record: TaskRecord | None
-    lives: tuple[Life, ...]
-    now: datetime
-    settings: Settings
-
-    @property
-    def is_open(self) -> bool:
-        """True if something may still be going on with it outside the storage."""
-        return is_open(self.record)
-
-    @property
-    def expected(self) -> tuple[Life, ...]:
-        return expected(self.lives, self.now, self.settings)
-
-    @property
-    def perhaps(self) -> tuple[Life, ...]:
-        return perhaps(self.lives, self.now, self.settings)
-
-    def ask(self, task_id: str) -> Now | None:
-        if self.live is None:
-            return None
-        queue = self.record.queue if self.record else None
-        queues = () if queue is None else (queue,)
-        names = [life.worker.name for life in (*self.expected, *self.perhaps)]
-        return self.live.ask([task_id], names, queues, seek=task_id)
-
-    def not_answered(self, answers: Now | None) -> Iterator[str]:
-        """What could not be asked, and why."""
-        if answers is None:
-            yield "workers: they were not asked"
-            yield "broker: it was not asked"
-            return
-        workers = answers.workers
-        if workers.problem:
-            yield f"workers: {workers.problem}"
-        else:
-            yield from self._silent(workers)
-        for name in workers.strangers:
-            yield f"worker {name}: it has no FullResult, and does not know the question"
-        for name in workers.failed:
-            yield f"worker {name}: it answered with an error, which its log has"
-        for answer in workers.answers:
-            if answer.spooled:
-                files = count_of(answer.spooled, "file")
-                yield f"worker {answer.worker}: {files} of its spool may tell more of the task"
-        for queue in answers.queues:
-            if queue.problem:
-                yield f"queue {queue.name}: {queue.problem}"
-            elif queue.ready is None and queue.exists is None:
-                yield f"queue {queue.name}: this broker does not say what is in it"
-
-    def _silent(self, workers: WorkersNow) -> Iterator[str]:
-        answered = {each.worker for each in workers.answers}
-        for life in unheard(self.expected, workers):
-            name = life.worker.name
-            if name in answered:
-                yield f"worker {name}: of several that live under this name, not all answered"
-            elif name not in (*workers.strangers, *workers.failed):
-                yield f"worker {name}: it lives, and did not answer within 1 s"
-        for life in unheard(self.perhaps, workers):
-            on = life.card.namespace if life.card else ""
-            yield (
-                f"worker {life.worker.name}: it lives, on {on}, which may be this app's broker, "
-                "and did not answer within 1 s"
-            )
+    return asked(case, live)

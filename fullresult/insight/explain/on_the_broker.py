@@ -22,14 +22,10 @@ from fullresult.insight.queues import sentence as left_alone
 from fullresult.insight.words import count_of, span
 from fullresult.record import TaskRecord
 
-_YOUNG = timedelta(seconds=3)
-"""A message that was published less than this ago may be on its way."""
 _DELAYED = "celery_delayed"
 LOST = "lost"
 """The verdict of `lost`."""
 _TWICE_IF_NOT_LOST = "it runs twice, if it is not lost"
-_TWICE_IF_CONSUMED = "it runs twice, if its queue is consumed later: its message is still there"
-_TWICE_IF_THERE = "it runs twice, if a worker has it, or its queue is consumed later"
 
 
 def gone(case: Case) -> Finding | None:
@@ -94,26 +90,59 @@ def not_consumed(case: Case) -> Finding | None:
     if counted:
         evidence.append(case.of_broker(f"{queue} has 0 consumers"))
     commands = [f"celery -A proj control add_consumer {word(queue)}"]
-    is_away = now is not None and now.found is False
+    is_away = now is not None and _is_away(case, now)
     in_doubt = case.live is not None and bool(case.unknown)
     if is_away:
-        sentence += f" Nor is it in {queue}: a worker that is not known may have it, or it is lost."
+        lost = _lost_since(case)
+        who = _one_of(case, lost) if lost else "a worker that is not known"
+        sentence += f" Nor is it in {queue}: {who} may have it, or it is lost."
+        evidence += map(case.of_life, lost[:3])
     dropping = [each.worker for each in case.answers if case.task_id in each.revoked]
     if dropping:
         sentence += f" It was revoked, too, as {names(dropping)} knows."
     elif case.consumed:
         to = f" --queue {word(case.consumed[0])}"
-        is_there = now is not None and bool(now.found or now.ready)
-        but = _TWICE_IF_CONSUMED if is_there else _TWICE_IF_THERE
-        but = _TWICE_IF_NOT_LOST if is_away else but
+        but = _TWICE_IF_NOT_LOST if is_away else f"it runs twice, if {_if_consumed(now)}"
         commands.append(resend(case.task_id, but, to))
     return Finding(
         "nobody consumes its queue",
         sentence,
-        "certain" if counted else "possible" if is_away or in_doubt else "likely",
+        "possible" if is_away else "certain" if counted else "possible" if in_doubt else "likely",
         tuple(evidence),
         tuple(commands),
     )
+
+
+def _is_away(case: Case, queue: QueueNow) -> bool:
+    """True if the broker says that its message does not wait in its queue."""
+    if case.is_young:
+        return False
+    return queue.found is False or (queue.exists is True and queue.ready == 0)
+
+
+def _if_consumed(queue: QueueNow | None) -> str:
+    """What would run it, of a queue that nobody consumes."""
+    later = "its queue is consumed later"
+    if queue is not None and queue.found:
+        return f"{later}: its message is still there"
+    if queue is not None and queue.ready:
+        return f"{later}: its message may be among the {queue.ready:,} there"
+    return f"a worker has it, or {later}"
+
+
+def _lost_since(case: Case) -> tuple[Life, ...]:
+    """The workers that may have taken it since it was published, and are not heard of any more."""
+    since = case.published
+    return () if since is None else case.lost_since(since)
+
+
+def _one_of(case: Case, lives: tuple[Life, ...]) -> str:
+    """`w1@web, last heard of at 14:02:10 UTC`."""
+    last = max(life.worker.date_seen for life in lives)
+    known = sorted({life.worker.name for life in lives})
+    if len(known) == 1:
+        return f"{known[0]}, last heard of at {case.at(last)},"
+    return f"one of {names(known, 3)}, the last heard of at {case.at(last)},"
 
 
 def _who(case: Case) -> str:
@@ -232,15 +261,13 @@ def lost(case: Case) -> Finding | None:
     queue, record = case.queue_now, case.record
     if not case.is_waiting or queue is None or record is None or queue.ready is None:
         return None
-    published = case.published
-    if published is not None and case.now - published < _YOUNG:
-        return None
-    if queue.problem or queue.found or (case.live and case.live.workers.problem):
+    if case.is_young or queue.problem or queue.found or (case.live and case.live.workers.problem):
         return None
     over = _overtaken(case, record)
     if queue.found is None and queue.ready and not over:
         return None
-    evidence = [case.of_broker(_depth(queue))]
+    unheard = _lost_since(case)
+    evidence = [case.of_broker(_depth(queue)), *map(case.of_life, unheard[:3])]
     evidence += [case.of_answer(answer, "does not have it") for answer in case.answers]
     where = "the queue is empty"
     if queue.ready:
@@ -254,13 +281,13 @@ def lost(case: Case) -> Finding | None:
     overtaken = f", a later task of {queue.name} was begun" if over else ""
     doubt = doubt_of(case)
     confidence: Confidence = case.by_exclusion
-    if doubt or not case.answers or _may_be_with_others(case, queue):
+    if doubt or unheard or not case.answers or _may_be_with_others(case, queue):
         confidence = "possible"
     is_likely = confidence == "likely"
     none = "no worker that answers has it" if case.answers else "no worker answers"
     sentence = (
         f"It {'is most likely' if is_likely else 'may be'} lost: {where}{overtaken}, and {none}. "
-        f"{_how_lost(case, queue)}{doubt}."
+        f"{_how_lost(case, queue, unheard)}{doubt}."
     )
     return Finding(
         LOST,
@@ -271,14 +298,20 @@ def lost(case: Case) -> Finding | None:
     )
 
 
-def _how_lost(case: Case, queue: QueueNow) -> str:
+def _how_lost(case: Case, queue: QueueNow, unheard: tuple[Life, ...]) -> str:
     expires = case.record.expires if case.record else None
     if expires and expires <= case.now and queue.exists:
         return (
             f"It expired at {case.at(expires)}: RabbitMQ drops what expires in a queue, and tells "
             "nobody"
         )
-    return f"Then {queue.name} was purged, or the broker was started anew without it"
+    who = "a worker that is not known acknowledged it and"
+    if unheard:
+        who = f"{_one_of(case, unheard)} took it, and is frozen or"
+    return (
+        f"Then {queue.name} was purged, or the broker was started anew without it, or {who} died "
+        "before its start was written"
+    )
 
 
 def _if_lost(case: Case, *, is_likely: bool) -> tuple[str, ...]:
@@ -293,17 +326,9 @@ def _if_lost(case: Case, *, is_likely: bool) -> tuple[str, ...]:
 
 def _may_be_with_others(case: Case, queue: QueueNow) -> bool:
     """True if there are workers that may have it, and that were not asked or did not answer."""
-    if _mute(case):
-        return True
     answering = sum(queue.name in answer.queues for answer in case.answers)
-    if queue.consumers is not None and queue.consumers > answering:
-        return True
-    since = case.published
-    return since is not None and any(
-        life.worker.date_stopped is None and life.worker.date_seen >= since
-        for life in case.lives
-        if life.worker.is_gone(case.now)
-    )
+    is_more = queue.consumers is not None and queue.consumers > answering
+    return is_more or bool(_mute(case))
 
 
 def _depth(queue: QueueNow) -> str:
