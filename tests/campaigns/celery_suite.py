@@ -323,6 +323,8 @@ def _control(
     """The outcomes with Redis of what failed with ours; what passes is run once more with ours."""
     failed = sorted({test for report in reports.values() for test in report.of("failed")})
     control = alone(root, REDIS, failed, options, work)
+    if failed:
+        _show(REDIS, control)
     for name, report in reports.items():
         wrong = [test for test in report.of("failed") if test in control.of("passed")]
         report.outcomes |= alone(root, name, wrong, options, work).outcomes
