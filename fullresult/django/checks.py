@@ -14,8 +14,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from fullresult.config import Settings
 from fullresult.config.reading import READERS
-from fullresult.django.ambient import wrong_outboxes
+from fullresult.django.open_transactions import wrong_outboxes
 from fullresult.django.site import NO_APP, alias_of, app_of_site
+from fullresult.django.staying import take_hold
 from fullresult.storage import StorageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ _OUTBOX_HINT = 'CELERY_FULLRESULT_OUTBOX = "default" has them wait for the commi
 def register() -> None:
     checks.register(check_site, checks.Tags.compatibility)
     checks.register(check_tables, checks.Tags.database)
+    checks.register(begin_tests, checks.Tags.compatibility)
+
+
+def begin_tests(**_: Any) -> list[checks.CheckMessage]:
+    """Say nothing: Django's runner checks the site before the first test."""
+    take_hold()
+    return []
 
 
 def check_site(**_: Any) -> list[checks.CheckMessage]:

@@ -17,7 +17,8 @@ def hold_back(app: Any, must_stay: Callable[[], bool]) -> None:
     Re-sends, bodies of chords, scheduled messages and remote control go past `send_task`.
     """
     real_producer, real_connection = app.producer_or_acquire, app.connection_or_acquire
-    real_new, pooled = app.connection_for_write, _Pooled(app)
+    real_for_write, real_for_read = app.connection_for_write, app.connection_for_read
+    pooled = _Pooled(app)
 
     def producer_or_acquire(producer: Any = None) -> Any:
         if must_stay():
@@ -37,11 +38,15 @@ def hold_back(app: Any, must_stay: Callable[[], bool]) -> None:
         if must_stay():
             pooled.maybe = True
             return no_broker()
-        return real_new(*given, **options)
+        return real_for_write(*given, **options)
+
+    def connection_for_read(*given: Any, **options: Any) -> Any:
+        return no_broker() if must_stay() else real_for_read(*given, **options)
 
     app.producer_or_acquire = app.default_producer = producer_or_acquire
     app.connection_or_acquire = app.default_connection = connection_or_acquire
     app.connection_for_write = connection_for_write
+    app.connection_for_read = connection_for_read
 
 
 def hold_producers(app: Any, must_stay: Callable[[], bool]) -> None:

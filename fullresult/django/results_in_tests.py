@@ -1,13 +1,14 @@
-"""The app's result backend, while tests run whose results must not outlive them."""
+"""Result backends, of the app and of tasks, while tests run whose results must not outlive them."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
 from celery.app import backends
-from celery.backends.base import DisabledBackend, KeyValueStoreBackend
+from celery.backends.base import Backend, DisabledBackend, KeyValueStoreBackend
 
 from fullresult.results.backend import FullResultBackend
 
@@ -38,6 +39,50 @@ def hold_results(
     app._get_backend = get_backend  # noqa: SLF001
 
 
+def hold_own_backends(
+    app: Any, must_stay: Callable[[], bool], owners: Callable[[], Sequence[Any]]
+) -> None:
+    """Have tasks with a `backend` of their own keep in memory what it would be given, likewise.
+
+    So do those that *app* learns of later. The same backend of several tasks stays the same.
+    """
+    tasks = app._tasks  # noqa: SLF001  (the registry; `app.tasks` would make all tasks now)
+    kind: Any = type(tasks)
+    if hasattr(kind, "fullresult_holds"):
+        return
+    held: dict[int, HeldBackend] = {}
+
+    def hold(task: Any) -> None:
+        real = _own_backend(task)
+        if real is None or not _leaves(type(real), str(getattr(real, "backend", ""))):
+            return
+        if id(real) not in held:
+            kept = Kept(owners)
+            held[id(real)] = HeldBackend(
+                must_stay, lambda: real, lambda: KeptResults(kept, app=app), real.thread_safe
+            )
+        task.backend = held[id(real)]
+
+    class Held(kind):
+        fullresult_holds = True
+
+        def __setitem__(self, name: Any, task: Any) -> None:
+            hold(task)
+            super().__setitem__(name, task)
+
+    tasks.__class__ = Held
+    for task in list(tasks.values()):
+        hold(task)
+
+
+def _own_backend(task: Any) -> Any:
+    """The backend that was given to *task*, or to its class; None if it has the app's."""
+    own = getattr(task, "_backend", None)
+    if own is None:
+        own = inspect.getattr_static(task, "backend", None)
+    return own if isinstance(own, Backend) else None
+
+
 def make_anew(app: Any) -> None:
     """Have *app* forget a result backend that it made before tests ran."""
     made = app._backend  # noqa: SLF001
@@ -52,12 +97,17 @@ def leaves(app: Any) -> bool:
         kind = _class_of(app)
     except Exception:  # noqa: BLE001  (it says so when it is made)
         return False
+    cache = str(app.conf.result_backend).partition("+")[2] or str(app.conf.cache_backend)
+    return _leaves(kind, cache)
+
+
+def _leaves(kind: type, cache: str) -> bool:
+    """True of a backend of *kind*; if it is Celery's of caches, *cache* says which."""
     if issubclass(kind, (FullResultBackend, DisabledBackend)):
         return False
     names = [f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__]
     if "celery.backends.cache.CacheBackend" in names:
-        url = str(app.conf.result_backend)
-        return not (url.partition("+")[2] or str(app.conf.cache_backend)).startswith("memory")
+        return not cache.startswith("memory")
     return not any(name.startswith(_OF_DJANGO) for name in names)
 
 

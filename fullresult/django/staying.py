@@ -17,8 +17,13 @@ from django.db import connections
 
 from fullresult.django.captured_calls import capturing
 from fullresult.django.no_broker import NoProducer
+from fullresult.django.open_transactions import transaction_around
 from fullresult.django.pools import hold_back, hold_producers
-from fullresult.django.results_in_tests import hold_results, make_anew
+from fullresult.django.results_in_tests import (
+    hold_own_backends,
+    hold_results,
+    make_anew,
+)
 from fullresult.django.site import alias_of, app_of_site, full_of_site
 from fullresult.scheduling.quiet_backend import quiet_backend
 
@@ -46,9 +51,15 @@ def note_connection(connection: Any, **_: Any) -> None:
         return
     if all(known() is not connection for known in _seen):
         _seen.append(ref(connection))
-    if (app := app_of_site()) is not None:
+    take_hold()
+
+
+def take_hold() -> None:
+    """While tests run, hold what the app and its tasks had made before."""
+    if tests_run() and (app := app_of_site()) is not None:
         make_anew(app)
         hold_producers(app, _must_stay)
+        hold_own_backends(app, _must_stay, _owners)
 
 
 def connections_here() -> list[ref[Any]]:
@@ -130,11 +141,12 @@ def _staying(app: Celery, send_task: Callable[..., Any]) -> Callable[..., Any]:
         captured = capturing.get()
         if captured is None and not stays():
             return send_task(*given, **options)
+        take_hold()
         options = {**dict(zip(_BY_NAME, given[_BY_POSITION:], strict=False)), **options}
         given = given[:_BY_POSITION]
         options["task_id"] = options.get("task_id") or uuid()
         if captured is not None:
-            captured.keep(given, options)
+            captured.keep(given, options, transaction_around(app.fullresult))
         options.pop("connection", None)
         send: Callable[..., Any] = send_task
         if stays() and not _is_recorded():

@@ -11,7 +11,7 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 from django.db import DEFAULT_DB_ALIAS, transaction
 
-from fullresult.django.ambient import open_transaction
+from fullresult.django.open_transactions import open_transaction
 from fullresult.django.site import app_of_site
 
 

@@ -105,6 +105,8 @@ class Outbox(Block, Generic[W]):
         self._writer = writer
         self.at_least_once = at_least_once
         self._autocommit = autocommit
+        self.given: object = None
+        """The connection as the caller named it."""
         self.ids: list[str] = []
         """The ids of the tasks that were published in it, in their order."""
 

@@ -83,9 +83,13 @@ class OutboxPublisher:
         destination = self._destination(database)
         writer = destination.writer(connection)
         how = {"at_least_once": bool(at_least_once), "autocommit": autocommit}
+        box: SyncOutbox | AsyncOutbox
         if is_async(writer):
-            return AsyncOutbox(destination, writer, **how)
-        return SyncOutbox(destination, writer, **how)
+            box = AsyncOutbox(destination, writer, **how)
+        else:
+            box = SyncOutbox(destination, writer, **how)
+        box.given = connection
+        return box
 
     def direct(self) -> Direct:
         """`FullResult.direct`."""

@@ -26,6 +26,7 @@ TESTS = """
 import gc
 import os
 from celery import chain, chord, group
+from celery.app.backends import by_url
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from fullresult.django import captured_tasks
 from fullresult.django.models import TaskRecord
@@ -35,10 +36,45 @@ from proj.celery import app
 from redis import Redis
 
 
+def redis_backend():
+    kind, url = by_url(os.environ["SHOP_RESULTS"])
+    return kind(app=app, url=url)
+
+
+mine = redis_backend()
+
+
+class Base(app.Task):
+    backend = mine
+
+
+@app.task(base=Base, name="in.base")
+def of_its_base(n):
+    return n
+
+
+@app.task(backend=redis_backend(), name="in.its.own")
+def with_a_backend(n):
+    return n
+
+
+@app.task(name="adds")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="adds.all")
+def add_all(numbers):
+    return sum(numbers)
+
+
 def setUpModule():
     \"\"\"The app's pools and its backend are made, of real connections.\"\"\"
     charge.delay(1)
     app.backend.store_result("real", 7, "SUCCESS")
+    with_a_backend.backend.store_result("real too", 7, "SUCCESS")
+    assert with_a_backend.AsyncResult("real too").result == 7
+    assert mine.get("celery-task-meta-real") is not None
     with app.producer_pool.acquire(block=True) as producer:
         assert producer.connection.connected
     with app.pool.acquire(block=True) as connection:
@@ -72,6 +108,28 @@ class Leaving:
     def test_a_result_that_is_stored(self):
         app.backend.store_result("fixed", 7, "SUCCESS")
         assert app.AsyncResult("fixed").result == 7
+
+    def test_tasks_with_a_backend_of_their_own(self):
+        for task in (of_its_base, with_a_backend):
+            result = task.apply((3,))
+            assert task.AsyncResult(result.id).result == 3
+            assert task.delay(4).state == "PENDING"
+            task.update_state("fixed", "GOING", {})
+            assert task.AsyncResult("fixed").state == "GOING"
+
+        @app.task(backend=redis_backend(), name=f"later.{self.id()}")
+        def later(n):
+            return n
+
+        assert later.AsyncResult(later.apply((5,)).id).result == 5
+
+    def test_tasks_with_the_same_backend_share_their_results(self):
+        @app.task(base=Base, name=f"same.{self.id()}")
+        def same(n):
+            return n
+
+        result = same.apply((3,))
+        assert of_its_base.AsyncResult(result.id).result == 3
 
     def test_a_result_of_another_test_is_not_there(self):
         assert app.AsyncResult("fixed").state == "PENDING"
@@ -110,6 +168,19 @@ class InATestCase(Leaving, TestCase):
             tasks.run()
         assert sent.get() == {"paid": order.id}
 
+    def test_the_body_of_a_chord_that_runs_here(self):
+        with captured_tasks() as tasks:
+            sent = chord([add.s(1, 2), chain(add.s(3, 4), add.s(5))], add_all.s()).delay()
+        assert tasks.names == ["adds", "adds"]
+        assert tasks.run() == [3, 7, 12, 15]
+        with captured_tasks() as tasks:
+            chain(add.s(1, 1), group(add.s(1), add.s(2)), add_all.s()).delay()
+            assert tasks.run() == [2, 3, 4, 7]
+        with captured_tasks() as tasks:
+            inner = chord([add.s(1, 1), add.s(2, 2)], add_all.s())
+            chord([inner, add.s(5, 5)], add_all.s()).delay()
+            assert sorted(tasks.run()) == [2, 4, 6, 10, 16]
+
     def test_what_fails_here(self):
         result = fail.apply((3,))
         assert app.AsyncResult(result.id).state == "FAILURE"
@@ -132,6 +203,31 @@ class ZzCaptured(TransactionTestCase):
             app.backend.store_result("here", 1, "SUCCESS")
             assert app.AsyncResult("here").result == 1
 """
+ALONE = """
+import os
+from celery.app.backends import by_url
+from django.test import SimpleTestCase
+from proj.celery import app
+from redis import Redis
+
+kind, url = by_url(os.environ["SHOP_RESULTS"])
+
+
+@app.task(name="alone", backend=kind(app=app, url=url))
+def alone(n):
+    return n
+
+
+def setUpModule():
+    Redis.from_url(os.environ["SHOP_RESULTS"]).config_resetstat()
+
+
+class First(SimpleTestCase):
+    def test_nothing_was_published_before(self):
+        result = alone.apply((3,))
+        assert result.get() == 3
+        assert alone.AsyncResult(result.id).state == "PENDING"
+"""
 # Celery 5.4 unsubscribes for each result that is deleted, whoever made it: it leaves nothing.
 LOOKED_AT = {"hello", "select", "client|setinfo", "client", "config|resetstat", "config", "info"}
 LOOKED_AT |= {"flushall", "dbsize", "ping", "unsubscribe"}
@@ -146,6 +242,22 @@ def test_no_test_that_rolls_back_reaches_them(site: Site, redis_url: str, tmp_pa
     said = site.manage("test", str(tmp_path), env=env).stderr
 
     assert "\nOK" in said
+    assert_untouched(redis_url)
+
+
+def test_so_it_is_if_no_test_has_a_database(site: Site, redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text(SETTINGS)
+    (tmp_path / "test_alone.py").write_text(ALONE)
+    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(tmp_path)))
+    env = {"DJANGO_SETTINGS_MODULE": "elsewhere", "PYTHONPATH": paths, "SHOP_RESULTS": redis_url}
+
+    said = site.manage("test", str(tmp_path), env=env).stderr
+
+    assert "\nOK" in said
+    assert_untouched(redis_url)
+
+
+def assert_untouched(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         asked = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
         assert client.keys() == []

@@ -13,6 +13,7 @@ from celery import chain
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from kombu import Connection
 from orders.models import Order
 from orders.tasks import charge, remind
 from proj.celery import app
@@ -64,6 +65,11 @@ class Rolled(TestCase):
         with app.connection_or_acquire() as broker:
             assert is_no_broker(broker)
 
+    def test_a_connection_to_read_from_leads_nowhere_either(self) -> None:
+        with nothing_sent(), app.connection_for_read() as broker:
+            assert is_no_broker(broker)
+            broker.SimpleQueue("celery").put("x")
+
     def test_cancelling_and_moving_are_rolled_back_too(self) -> None:
         first, second = (remind.apply_async((n,), countdown=60) for n in range(2))
 
@@ -101,7 +107,9 @@ class InOtherThreads(TestCase):
 def received() -> Iterator[list[Any]]:
     """A list; at the end of the block it has the messages that were sent in it."""
     messages: list[Any] = []
-    with app.connection_for_read() as broker:
+    with Connection(  # the app's own leads nowhere in a `TestCase`
+        app.conf.broker_url, transport_options=app.conf.broker_transport_options
+    ) as broker:
         broker.default_channel.queue_declare("celery")
         broker.default_channel.queue_purge("celery")
         yield messages
@@ -246,6 +254,81 @@ class Captured(TestCase):
                 callback()
 
         assert [task.task_id for task in tasks] == [result.id]
+
+
+def _rolled_back(number: int) -> None:
+    with transaction.atomic():
+        charge.delay(number)
+        transaction.set_rollback(True)
+
+
+class CapturedAndRolledBack(TestCase):
+    def test_what_would_have_waited_for_the_commit_is_gone(self) -> None:
+        with captured_tasks() as tasks:
+            charge.delay(1)
+            with transaction.atomic():
+                charge.delay(2)
+                _rolled_back(3)
+            charge.delay(4)
+
+        assert [task.args for task in tasks] == [(1,), (2,), (4,)]
+
+    def test_so_it_is_with_a_block_without_a_savepoint(self) -> None:
+        with captured_tasks() as tasks, transaction.atomic(), transaction.atomic(savepoint=False):
+            charge.delay(1)
+            transaction.set_rollback(True)
+
+        assert not tasks
+
+    def test_what_was_sent_at_once_stays(self) -> None:
+        with captured_tasks() as tasks:
+            with override_settings(CELERY_FULLRESULT_OUTBOX=False):
+                _rolled_back(1)
+            with app.fullresult.direct():
+                _rolled_back(2)
+
+        assert [task.args for task in tasks] == [(1,), (2,)]
+
+    @override_settings(CELERY_FULLRESULT_OUTBOX=False)
+    def test_what_waits_for_on_commit_never_was(self) -> None:
+        with captured_tasks() as tasks, transaction.atomic():
+            charge.delay_on_commit(1)
+            transaction.set_rollback(True)
+
+        assert not tasks
+
+    @override_settings(CELERY_FULLRESULT_OUTBOX=False)
+    def test_an_outbox_of_ones_own_counts_too(self) -> None:
+        with captured_tasks() as tasks:
+            with transaction.atomic(), app.fullresult.outbox("default"):
+                charge.delay(1)
+                transaction.set_rollback(True)
+            with app.fullresult.outbox(connection):
+                charge.delay(2)
+
+        assert [task.args for task in tasks] == [(2,)]
+
+
+class CapturedAndCommitted(TransactionTestCase):
+    def test_what_committed_stays_though_a_later_transaction_is_rolled_back(self) -> None:
+        with captured_tasks() as tasks:
+            with transaction.atomic(), transaction.atomic():
+                charge.delay(1)
+            with transaction.atomic():
+                _rolled_back(2)
+                charge.delay(3)
+            _rolled_back(4)
+
+        assert [task.args for task in tasks] == [(1,), (3,)]
+
+    def test_a_rollback_after_captured_tasks_counts(self) -> None:
+        with transaction.atomic():
+            with captured_tasks() as tasks:
+                charge.delay(1)
+            assert len(tasks) == 1
+            transaction.set_rollback(True)
+
+        assert not tasks
 
 
 class Shims(SimpleTestCase):
