@@ -102,7 +102,7 @@ def fail(full: FullResult, task_id: str, name: str) -> None:
     full.recorder.failed(task_id, name, request, ValueError("no stock"), None)
 
 
-@situation("It does not run, and nothing else is wrong")
+@situation("It does not run, though workers are idle")
 def left_alone(full: FullResult) -> str:
     worker(full)
     return str(full.app.send_task("shop.store", queue="archive").id)
@@ -158,14 +158,14 @@ def not_registered(full: FullResult) -> str:
     return ended(full, FAILURE, MINUTE, name="shop.pay", worker="w1@web", exception_type=kind)
 
 
-@situation("It was never begun, and is revoked")
+@situation("It is REVOKED, and nobody says why")
 def revoked(full: FullResult) -> str:
     task_id = str(full.app.send_task("shop.later", countdown=7200).id)
     full.cancel(task_id, actor="ada")
     return task_id
 
 
-@situation("It expired")
+@situation("It is REVOKED, by `expired`")
 def expired(full: FullResult) -> str:
     published = full.storage.now() - HOUR
     done = published + 63 * SECOND
@@ -234,6 +234,11 @@ def risks(full: FullResult) -> str:
     return ended(full, SUCCESS, MINUTE, name="shop.pay", runtime=70.0)
 
 
+@situation("What will this deploy break?")
+def renamed(full: FullResult) -> str:
+    return sent(full)
+
+
 @situation("Who did something to tasks tonight?")
 def deeds(full: FullResult) -> str:
     return revoked(full)
@@ -252,7 +257,7 @@ def assert_said(row: re.Match[str], full: FullResult, task_id: str) -> None:
 LIVE = {
     "It does not run, the workers are busy",
     "It does not run, and it has a countdown",
-    "It does not run, and a queue was purged",
+    "It does not run, its queue is empty, and no worker runs it",
 }
 
 
@@ -291,7 +296,9 @@ def test_and_so_it_does_of_tasks_that_a_worker_has(redis_url: str, tmp_path: Pat
         assert_said(rows["It does not run, and it has a countdown"], scene.full, held)
         assert_said(rows["It does not run, the workers are busy"], scene.full, taken)
         assert workers.until(lambda: _verdict(scene, purged) == "lost")
-        assert_said(rows["It does not run, and a queue was purged"], scene.full, purged)
+        assert_said(
+            rows["It does not run, its queue is empty, and no worker runs it"], scene.full, purged
+        )
         gate.touch()
 
 

@@ -84,7 +84,7 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
     told = {each.name: each for each in (live.queues(names) if live and names else ())}
     rates = _Rates(recent, now)
     found = [
-        _seen(storage, told.get(name, QueueNow(name)), consumers, waiting.get(name, []), rates)
+        _seen(storage, told.get(name, QueueNow(name)), consumers, waiting.get(name, []), rates, now)
         for name in names
     ]
     found.sort(key=lambda each: (each.problem is None, each.name))
@@ -176,6 +176,7 @@ def _seen(
     consumers: Consumers,
     waiting: list[TaskRecord],
     rates: _Rates,
+    now: datetime,
 ) -> QueueSeen:
     workers = tuple(sorted(consumers.by_queue.get(told.name, ())))
     return QueueSeen(
@@ -185,22 +186,30 @@ def _seen(
         consumers=len(workers) if told.consumers is None else told.consumers,
         workers=workers,
         recorded=len(waiting),
-        oldest=_oldest(storage, told, waiting),
+        oldest=_oldest(storage, told, waiting, now),
         per_minute_in=rates.came.get(told.name, 0.0),
         per_minute_out=rates.went.get(told.name, 0.0),
         problem=_problem(told, consumers, bool(waiting)),
     )
 
 
-def _oldest(storage: Storage, told: QueueNow, waiting: list[TaskRecord]) -> datetime | None:
-    """When the task that waits longest was published: the broker's first, or by the records."""
+def _oldest(
+    storage: Storage, told: QueueNow, waiting: list[TaskRecord], now: datetime
+) -> datetime | None:
+    """Since when the task waits that waits longest: the broker's first, or by the records."""
     if told.ready == 0:
         return None
     if told.oldest_id is not None:
         record = storage.get(told.oldest_id)
         if record is not None:
-            return record.date_published or record.date_created
-    return min((each.date_published or each.date_created for each in waiting), default=None)
+            return min(_since(record), now)
+    return min((when for when in map(_since, waiting) if when <= now), default=None)
+
+
+def _since(record: TaskRecord) -> datetime:
+    """When it was given to the broker last, or its ETA if that is later: until then it is held."""
+    published = record.date_published or record.date_created
+    return published if record.outcome is None else max(published, record.outcome.stale_from)
 
 
 def _problem(told: QueueNow, consumers: Consumers, waits: bool) -> str | None:

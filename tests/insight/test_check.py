@@ -456,6 +456,11 @@ def test_sarif_has_rules_and_places(broken: Celery) -> None:
     assert {rule["id"] for rule in run_["tool"]["driver"]["rules"]} >= {"FR001", "FR009"}
     place = run_["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "tests/insight/test_check.py"
+    (invocation,) = run_["invocations"]
+    assert invocation["executionSuccessful"] is True
+    summary, blind = [each["message"]["text"] for each in invocation["toolExecutionNotifications"]]
+    assert summary == "2 tasks checked: 2 errors, 0 warnings"
+    assert blind.startswith("queues were not checked: ")
 
 
 def test_known_findings_are_accepted(broken: Celery, tmp_path: Path) -> None:

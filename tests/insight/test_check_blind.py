@@ -291,3 +291,7 @@ def test_what_came_with_a_task_commands_neither_github_nor_a_terminal(
     (sarif,) = as_sarif(odd())
     place = json.loads(sarif)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "my%20dir/a%2Cb%3A%3Ac.py"
+
+    (sarif,) = as_sarif(Findings([Finding("FR001", "error", "[a](http://b)\x1b[2J\nc", "", "")]))
+    text = json.loads(sarif)["runs"][0]["results"][0]["message"]["text"]
+    assert text.startswith(r"[a] (http://b)\x1b[2J c: ")

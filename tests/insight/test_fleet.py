@@ -165,6 +165,21 @@ def test_queues_by_the_records_alone(full: FullResult) -> None:
     assert ids(said) == ["archive", "celery"]
 
 
+def test_the_oldest_of_a_queue_waits_since_it_was_due(full: FullResult) -> None:
+    """One whose ETA is ahead is held by a worker, and one that is tried again waits since then."""
+    now = full.storage.now()
+    known: dict[str, Any] = {"queue": "celery", "open": True}
+    ahead = samples.task("ahead", now - 2 * HOUR, state="PENDING", stale_from=now + HOUR, **known)
+    again = samples.task("again", now - HOUR, state="RETRY", stale_from=now - HOUR / 2, **known)
+    full.storage.write([ahead, again])
+
+    (celery,) = full.queues(offline=True).queues
+
+    assert celery.recorded == 2
+    assert celery.oldest is not None
+    assert abs(celery.oldest - (now - HOUR / 2)) < timedelta(milliseconds=1)
+
+
 def test_queues_beyond_the_bound_are_counted(
     full: FullResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,8 @@ def _explained(
 _UNKNOWN = Finding(
     "unknown",
     "No record and no schedule has this id, and none of the open and failed records that were "
-    "looked at names it: its publisher is not recorded, or the record was deleted.",
+    "looked at names it: its publisher is not recorded, or put it into an outbox and has not "
+    "committed, or the record was deleted.",
     "possible",
 )
 

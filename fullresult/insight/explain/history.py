@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import Confidence, Evidence, Finding, names
-from fullresult.insight.words import span
+from fullresult.insight.words import brief, span
 from fullresult.record import Execution, TaskRecord
 from fullresult.record.audit import AuditEntry
 
@@ -146,7 +146,10 @@ def made_by(case: Case) -> Finding | None:
     if record.retry_of:
         sentence += f", to send {record.retry_of} again"
         sender = _sender(case, record.retry_of, record)
-        if sender:
+        replay = case.reading.replay_of(record.retry_of, record.task_id)
+        if replay:
+            sentence += f", by the replay {replay.replay_id} of {brief(replay.actor) or '?'}"
+        elif sender:
             sentence += f" ({sender.actor})"
             evidence.append(Evidence("audit log", sender.at, f"{sender.actor}: {sender.action}"))
     elif record.parent_id and record.parent_id != record.task_id:

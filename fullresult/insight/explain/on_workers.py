@@ -61,9 +61,10 @@ def _reserved(case: Case, answer: Answer, _: Mapping[str, Any]) -> Finding:
         return Finding("about to run", sentence, evidence=evidence)
     runs = [f"{each.name}{_for(each.since, answer)}" for each in answer.running]
     waits = "waits" if answer.reserved_count == 1 else "wait"
-    processes = "its 1 process runs" if size == 1 else f"its {size} processes run"
+    slot = _SLOTS.get(answer.pool, "slot")
+    slots = f"its 1 {slot} runs" if size == 1 else f"its {size} {slot}{_PLURAL.get(slot, 's')} run"
     sentence = (
-        f"{answer.worker} has taken it, and has no process free: {processes} {names(runs, 3)}"
+        f"{answer.worker} has taken it, and has no {slot} free: {slots} {names(runs, 3)}"
         f"; {count_of(answer.reserved_count)} {waits} in it."
     )
     advice = ("set worker_prefetch_multiplier = 1, so that workers take what they can run",)
@@ -90,10 +91,10 @@ _DIVERT = ("set fullresult_schedule_eta = True, so that the storage holds what i
 
 
 def _limited(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
-    before = count_of(has["ahead"])
+    before = f"{count_of(has['ahead'])} of its name {'comes' if has['ahead'] == 1 else 'come'}"
     sentence = (
-        f"{answer.worker} holds it back: {case.name} is limited to {has['rate']}, and {before} of "
-        "its name come before it."
+        f"{answer.worker} holds it back: {case.name} is limited to {has['rate']}, and {before} "
+        "before it."
     )
     said = f"in the bucket of {case.name}, {before} before it"
     commands = (f"celery -A proj control rate_limit {word(case.name)} …",)
@@ -102,6 +103,15 @@ def _limited(case: Case, answer: Answer, has: Mapping[str, Any]) -> Finding:
     )
 
 
+_SLOTS = {
+    "prefork": "process",
+    "solo": "process",
+    "threads": "thread",
+    "gevent": "greenlet",
+    "eventlet": "green thread",
+}
+"""Where a worker of each pool runs a task."""
+_PLURAL = {"process": "es"}
 _DROPPED = ("held until its ETA", "rate limit")
 """Where a worker looks if it was revoked before it goes on."""
 _HOW = {"running": _running, "reserved": _reserved, "eta": _eta, "limited": _limited}

@@ -16,10 +16,12 @@ from fullresult.insight.tally import percentiles
 from fullresult.record import FAILURE, TaskRecord
 from fullresult.record.audit import AuditEntry, AuditQuery
 from fullresult.record.card import options_in
+from fullresult.record.replay import Replay
 from fullresult.record.sample import Sample
 from fullresult.storage import (
     AuditStorage,
     CardStorage,
+    ReplayStorage,
     ScheduleStorage,
     StatisticsStorage,
     Storage,
@@ -129,6 +131,13 @@ class Reading:
 
     def resends(self, task_id: str) -> list[TaskRecord]:
         return self._storage.find(TaskQuery(retry_of=task_id, order="oldest", limit=5))
+
+    def replay_of(self, old_id: str, task_id: str) -> Replay | None:
+        """The replay that sends the task *old_id* again as *task_id*, among the newest 100."""
+        if not isinstance(self._storage, ReplayStorage):
+            return None
+        known = self._storage.find_replays(limit=100)
+        return next((each for each in known if each.new_id(old_id) == task_id), None)
 
     def group(self, group_id: str) -> list[TaskRecord]:
         return self._storage.find(TaskQuery(group_id=group_id, order="oldest", limit=1_000))

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
-from fullresult.insight.words import span
+from fullresult.insight.words import brief, span
+from fullresult.record.replay import HELD
 from fullresult.record.schedule import Schedule
+from fullresult.storage import NOT_YET
 
 _LATE = timedelta(seconds=30)
 """A sweeper that is later than this is taken to be gone."""
@@ -17,6 +19,8 @@ def not_due(case: Case) -> Finding | None:
     first = _first(case)
     if first is None or first.due <= case.now:
         return None
+    if first.due >= NOT_YET:
+        return _held(case, first)
     left = span((first.due - case.now).total_seconds())
     return Finding(
         "not due",
@@ -24,6 +28,23 @@ def not_due(case: Case) -> Finding | None:
         evidence=(_of(case, first),),
         commands=(f"{COMMAND}reschedule {word(case.task_id)} --in …",),
     )
+
+
+def _held(case: Case, first: Schedule) -> Finding:
+    """A replay has taken it, and does not send it yet."""
+    stored = Evidence("schedule", first.date_scheduled, "held, without a time")
+    old_id = case.record.retry_of if case.record else None
+    replay = case.reading.replay_of(old_id, case.task_id) if old_id else None
+    if replay is None:
+        sentence = "It is held in the storage, as by a replay that is paused; which is not known."
+        commands = (f"{COMMAND}replay list",)
+        return Finding("held by a replay", sentence, "likely", (stored,), commands)
+    why = f" ({brief(replay.reason)})" if replay.reason else ""
+    sentence = f"It is held by the replay {replay.replay_id}, which is {replay.state}{why}."
+    told = Evidence(f"replay {replay.replay_id}", case.now, f"{replay.state}{why}")
+    verb = "resume" if replay.state in HELD else "show"
+    commands = (f"{COMMAND}replay {verb} {word(replay.replay_id)}",)
+    return Finding("held by a replay", sentence, evidence=(stored, told), commands=commands)
 
 
 def not_sent(case: Case) -> Finding | None:
