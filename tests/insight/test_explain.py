@@ -20,7 +20,7 @@ from celery.exceptions import NotRegistered
 
 from fullresult import FullResult
 from fullresult.insight.explain.explanation import Explanation, Finding, names
-from fullresult.record import REVOKED
+from fullresult.record import NOT_RUN, REVOKED
 from fullresult.record.audit import AuditEntry
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
@@ -148,7 +148,7 @@ def test_a_step_of_a_chain_that_was_never_published(full: FullResult) -> None:
     assert found.verdict == "never published"
     assert found.sentence.startswith(f"It is shop.step3, step 3 after shop.step0 ({first.id}), ")
     assert "with ValueError: no stock: so it was never published" in found.sentence
-    assert found.commands == (f"celery -A proj fullresult resend {first.id}",)
+    assert found.commands == (f"celery -A proj fullresult resume {first.id}",)
 
 
 def test_a_step_that_a_result_backend_has_fail(full: FullResult) -> None:
@@ -162,6 +162,49 @@ def test_a_step_that_a_result_backend_has_fail(full: FullResult) -> None:
 
     assert found.verdict == "step before it failed"
     assert found.sentence.startswith("Nothing is known of a run of it: a step before it may have")
+
+
+def test_nobody_is_said_to_have_published_a_step_that_never_ran(full: FullResult) -> None:
+    now = full.storage.now()
+    message = samples.message(now, name="shop.ship")
+    never = samples.outcome(NOT_RUN, now, exception_type="celery.exceptions.ChordError")
+    full.storage.write([samples.event("body", now, outcome=never, message=message)])
+
+    found = why(full, "body")
+
+    assert found.sentence == "It never ran: a member of its chord failed."
+    assert found.also == ()
+
+
+def as_is_said(full: FullResult, found: Explanation, task_id: str, how: str) -> None:
+    """The command for a task that failed is *how*, and the plan of that is not refused."""
+    (command,) = (each for each in found.commands if how in each.split())
+    assert command == f"celery -A proj fullresult {how} {task_id}"
+    plan = run(full.app, how, task_id, "--dry-run")
+    assert (plan.exit_code, plan.stderr) == (0, "")
+
+
+def test_what_failed_in_a_workflow_is_run_again_so_that_the_rest_goes_on(
+    full: FullResult,
+) -> None:
+    """Sent again by itself, a member of a chord is not counted, and its body never runs."""
+    steps = [signature(f"shop.step{n}", app=full.app, immutable=True) for n in range(2)]
+    last = chain(*steps, app=full.app).apply_async()
+    fail(full, last.parent.id, "shop.step0")
+
+    as_is_said(full, why(full, last.parent.id), last.parent.id, "resume")
+    as_is_said(full, why(full, last.id), last.parent.id, "resume")
+
+    members = [signature(f"shop.part{n}", app=full.app, immutable=True) for n in range(2)]
+    result = chord(members, app=full.app)(signature("shop.whole", app=full.app))
+    good, bad = (full.find(name=f"shop.part{n}")[0].task_id for n in range(2))
+    ok = request(good, "shop.part0")
+    full.recorder.started(good, "shop.part0", ok)
+    full.recorder.succeeded(ok, "shop.part0", 1, 0.1, ignored=False)
+    fail(full, bad, "shop.part1")
+
+    as_is_said(full, why(full, bad), bad, "heal")
+    as_is_said(full, why(full, result.id), bad, "heal")
 
 
 def test_the_body_of_a_chord_says_what_it_waits_for(full: FullResult) -> None:
@@ -237,7 +280,7 @@ def test_a_chord_inside_a_chord_that_failed_is_named(full: FullResult) -> None:
         r"1 PENDING\. So shop\.inner is not sent, and shop\.outer waits for it\.",
         found.sentence,
     )
-    assert found.commands[0] == f"celery -A proj fullresult resend {first.task_id}"
+    assert found.commands[0] == f"celery -A proj fullresult heal {first.task_id}"
 
 
 def test_an_id_that_a_link_only_has_as_an_argument_is_none_of_its(full: FullResult) -> None:

@@ -255,7 +255,7 @@ def test_the_body_of_a_chord_that_real_workers_run(
         assert found.verdict == "body of a chord"
         failed = f"{ids['scenario.fail']} failed (ValueError: no stock)"
         assert f"waits for 2 of 3 members: {failed}, 1 STARTED" in found.sentence
-        assert f"celery -A proj fullresult resend {ids['scenario.fail']}" in found.commands
+        assert f"celery -A proj fullresult heal {ids['scenario.fail']}" in found.commands
         gate.touch()
 
 
@@ -291,7 +291,7 @@ def test_a_step_that_comes_after_one_that_failed(
         found = explained_either(scene, last.id)
 
     assert "with ValueError: no stock" in found.sentence
-    assert f"celery -A proj fullresult resend {failed}" in found.commands
+    assert f"celery -A proj fullresult resume {failed}" in found.commands
 
 
 def explained_either(scene: Scene, task_id: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import COMMAND, Evidence, Finding, word
+from fullresult.insight.explain.remedy import run_again
 from fullresult.insight.explain.signatures import around, body_in, find, id_of, name_of, options_of
 from fullresult.insight.words import brief, count_of
 from fullresult.record import FINISHED, SUCCESS, TaskRecord
@@ -78,7 +79,7 @@ def waits_for_chord(case: Case, record: TaskRecord, body: Any) -> Finding:
         Evidence("record", each.date_updated, f"{each.task_id}: {each.state}")
         for each in (*failed[:3], *open_[:3])
     )
-    commands = [f"{COMMAND}resend {word(each.task_id)}" for each in failed[:1]]
+    commands = [run_again(each) for each in failed[:1]]
     commands += [f"{COMMAND}explain {word(each.task_id)}" for each in open_[:1]]
     return Finding("body of a chord", sentence, evidence=evidence, commands=tuple(commands))
 

@@ -13,6 +13,7 @@ from fullresult.insight.explain.explanation import (
     resend,
     word,
 )
+from fullresult.insight.explain.remedy import run_again
 from fullresult.insight.fleet import Life
 from fullresult.insight.timeline import waited
 from fullresult.insight.words import brief, count_of, span
@@ -48,7 +49,8 @@ def without_a_start(case: Case) -> Finding | None:
     if record.state != NOT_RUN and (record.state != FAILURE or record.message):
         return None
     failed = _first_failure(case, record)
-    sentence = "It never ran: a step before it failed"
+    what = "a member of its chord" if _is(record, "ChordError") else "a step before it"
+    sentence = f"It never ran: {what} failed"
     if record.state != NOT_RUN and failed is None:
         sentence = (
             "Nothing is known of a run of it: a step before it may have failed, or it was "
@@ -57,7 +59,7 @@ def without_a_start(case: Case) -> Finding | None:
     commands: tuple[str, ...] = ()
     if failed is not None:
         sentence += f", {failed.name} ({failed.task_id}), with {_error(failed)}"
-        commands = (resend(failed.task_id),)
+        commands = (run_again(failed),)
     said = f"{record.state} with {_error(record)}, without a message and without a run"
     return Finding(
         "step before it failed",
@@ -94,7 +96,7 @@ def not_registered(case: Case) -> Finding | None:
             case.of_record(f"FAILURE: {_error(record)}", record.date_done),
             *map(case.of_card, knowing),
         ),
-        commands=(f"{COMMAND}check", resend(case.task_id)),
+        commands=(f"{COMMAND}check", run_again(record)),
     )
 
 
@@ -166,7 +168,7 @@ def revoked(case: Case) -> Finding | None:
         how,
         f"It was {how}{by}{where}{ended}.",
         evidence=tuple(evidence),
-        commands=(resend(case.task_id, "if it should run after all"),),
+        commands=(run_again(record, "if it should run after all"),),
     )
 
 
@@ -187,7 +189,7 @@ def _expired(case: Case, record: TaskRecord) -> Finding:
         "expired",
         f"{sentence}.",
         evidence=(case.of_record(f"REVOKED: {said}", done),),
-        commands=(resend(case.task_id),),
+        commands=(run_again(record),),
     )
 
 
@@ -220,7 +222,7 @@ def ended(case: Case) -> Finding | None:
     if record.state == FAILURE:
         attempt = f"attempt {record.retries + 1}" if record.executions else "it"
         sentence = f"It failed: {attempt}{where} ended{when}{after} with {_error(record)}."
-        commands = (f"{COMMAND}show {word(case.task_id)}", resend(case.task_id))
+        commands = (f"{COMMAND}show {word(case.task_id)}", run_again(record))
         return Finding("failed", sentence, evidence=evidence, commands=commands)
     why = f" ({_error(record)})" if record.exception_type else ""
     then = "has it ignored: it has no result" if record.state == IGNORED else "rejected it"

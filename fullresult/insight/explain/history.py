@@ -8,7 +8,7 @@ from itertools import pairwise
 from fullresult.insight.explain.case import Case
 from fullresult.insight.explain.explanation import Confidence, Evidence, Finding, names
 from fullresult.insight.words import brief, span
-from fullresult.record import Execution, TaskRecord
+from fullresult.record import NOT_RUN, Execution, TaskRecord
 from fullresult.record.audit import AuditEntry
 
 _SCAN = 120.0
@@ -129,7 +129,7 @@ def tried_again(case: Case) -> Finding | None:
 def made_by(case: Case) -> Finding | None:
     """Who made it."""
     record = case.record
-    if record is None or (record.message is None and record.date_published is None):
+    if record is None or not _is_made(record):
         return None
     by = f" by {record.origin}" if record.origin else ""
     if record.date_published is not None:
@@ -144,14 +144,7 @@ def made_by(case: Case) -> Finding | None:
     elif record.periodic:
         sentence += ", by beat"
     if record.retry_of:
-        sentence += f", to send {record.retry_of} again"
-        sender = _sender(case, record.retry_of, record)
-        replay = case.reading.replay_of(record.retry_of, record.task_id)
-        if replay:
-            sentence += f", by the replay {replay.replay_id} of {brief(replay.actor) or '?'}"
-        elif sender:
-            sentence += f" ({sender.actor})"
-            evidence.append(Evidence("audit log", sender.at, f"{sender.actor}: {sender.action}"))
+        sentence += f", to send {record.retry_of} again{_by_whom(case, record, evidence)}"
     elif record.parent_id and record.parent_id != record.task_id:
         parent = case.reading.get(record.parent_id)
         named = f"{parent.name} " if parent and parent.name else ""
@@ -159,3 +152,23 @@ def made_by(case: Case) -> Finding | None:
     if record.root_id and record.root_id not in (record.task_id, record.parent_id):
         sentence += f", in the workflow of {record.root_id}"
     return Finding("made by", f"{sentence}.", evidence=tuple(evidence))
+
+
+def _is_made(record: TaskRecord) -> bool:
+    """True if somebody published it: of a step that never ran, its name is all that is known."""
+    return record.date_published is not None or (
+        record.message is not None and record.state != NOT_RUN
+    )
+
+
+def _by_whom(case: Case, record: TaskRecord, evidence: list[Evidence]) -> str:
+    """Who sent a task again as *record*: a replay, or a person, whose deed becomes evidence."""
+    old_id = record.retry_of or ""
+    replay = case.reading.replay_of(old_id, record.task_id)
+    if replay:
+        return f", by the replay {replay.replay_id} of {brief(replay.actor) or '?'}"
+    sender = _sender(case, old_id, record)
+    if sender is None:
+        return ""
+    evidence.append(Evidence("audit log", sender.at, f"{sender.actor}: {sender.action}"))
+    return f" ({sender.actor})"

@@ -12,9 +12,9 @@ from fullresult.insight.explain.explanation import (
     Confidence,
     Evidence,
     Finding,
-    resend,
     word,
 )
+from fullresult.insight.explain.remedy import run_again
 from fullresult.insight.explain.signatures import body_in, find, list_of, name_of
 from fullresult.record import FAILURE, TaskRecord
 
@@ -57,7 +57,7 @@ def _step(case: Case, record: TaskRecord, embed: Mapping[str, Any]) -> Finding:
             f"It is {name}, {what} {before}, which failed{when} with {error_of(record)}: so it was "
             "never published."
         )
-        commands = (resend(record.task_id),)
+        commands = (run_again(record),)
     else:
         sentence = f"It is {name}, {what} {before}, which is {record.state}: it comes after that."
     said = f"{record.state}, and its links name {case.task_id}"
