@@ -6,17 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any, TypeVar
 
 from celery import Celery, signals, states
 from celery.app.task import Context
 from celery.exceptions import BackendStoreError
-from celery.result import AsyncResult, GroupResult, result_from_tuple
+from celery.result import AsyncResult
 from celery.utils.functional import _regen as regen
 from kombu.serialization import loads
-from kombu.utils.encoding import ensure_bytes
 from kombu.utils.functional import LRUCache
 
 from fullresult.config import without_password
@@ -29,7 +27,7 @@ from fullresult.recording.requests import as_context
 from fullresult.recording.running_tasks import failed
 from fullresult.results import ends, members, never_ran
 from fullresult.results.chords import Chords, Ending, ending_of
-from fullresult.results.getting import WaitingBackend
+from fullresult.results.groups import SavingBackend
 from fullresult.results.meta import (
     Meta,
     NotKept,
@@ -42,7 +40,7 @@ from fullresult.results.meta import (
     state_of,
     stored_of,
 )
-from fullresult.results.returned import JSON, is_plain, values_of
+from fullresult.results.returned import JSON, is_plain, values_in, values_of
 from fullresult.results.shared import OWN, Shared, shared
 from fullresult.results.signatures import end_ids, give_id, group_of, is_group, members_ending
 from fullresult.storage import Refused, StorageError
@@ -60,7 +58,7 @@ _BEGUN = 1000
 """Chords that may be in the making at once, one in the header of another."""
 
 
-class FullResultBackend(WaitingBackend):
+class FullResultBackend(SavingBackend):
     """A result backend whose results are the records.
 
     Its URL is `fullresult://`, for the storage of `fullresult_storage`, or `fullresult+` and the
@@ -116,6 +114,7 @@ class FullResultBackend(WaitingBackend):
             super().mark_as_done(task_id, result, request, store_result, state)
             return
         assert request is not None
+        self.chords.later_ends.keep(request, state, result)
         self.store_result(task_id, result, state, request=request, ending=ending)
         self.on_chord_part_return(request, state, result, ending=ending)
 
@@ -132,6 +131,8 @@ class FullResultBackend(WaitingBackend):
         """Write the failure of a task, and, as Celery does, under the ids of what waits for it."""
         request = as_context(request)
         with failed(request), never_ran.after(task_id, request):
+            if request is not None and request.id == task_id:
+                self.chords.later_ends.keep(request, states.FAILURE, exc)
             super().mark_as_failure(task_id, exc, traceback, request, *more, **options)
 
     def store_result(
@@ -198,24 +199,27 @@ class FullResultBackend(WaitingBackend):
     def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
         """Makes what is to be given back of an encoded result in which nothing is left to hide."""
         children = bounded_children(self.current_task_children(given.request) or ())
-        early = ends.is_early(given.task_id, given.state, given.request)
-        return lambda encoded: self._body(encoded, given.state, children, early=early)
+        own = given.own_request
+        notes: Meta = {}
+        if ends.is_early(given.task_id, given.state, given.request):
+            notes[ends.EARLY] = True
+        elif own is not None and own.chord and (run := members.run_of(own.chord)) > 1:
+            notes[members.RUN] = run
+        return lambda encoded: self._body(encoded, given.state, children, notes)
 
     def _start_body(self, request: Context) -> Payload:
         """The pid and host that Celery keeps of a task that starts."""
         known = {"pid": os.getpid(), "hostname": request.hostname}
         return Payload(self.encode({"result": known}), self.content_type, self.content_encoding)
 
-    def _body(self, result: Any, state: str, children: Any, *, early: bool) -> Payload | None:
+    def _body(self, result: Any, state: str, children: Any, notes: Meta) -> Payload | None:
         """The serialised value; None if the JSON of the record alone gives it back exactly."""
         told_by_record = state == states.SUCCESS and self.content_type == JSON
-        if told_by_record and not children and not early and is_plain(result):
+        if told_by_record and not children and not notes and is_plain(result):
             return None
-        known: Meta = {"result": result, "children": children or None}
+        known: Meta = {"result": result, "children": children or None, **notes}
         if state not in RANK:
             known["status"] = state  # which a task that then wants to be ignored keeps
-        if early:
-            known[ends.EARLY] = True
         data = self.encode(known)
         return Payload(data, self.content_type, self.content_encoding)
 
@@ -248,7 +252,8 @@ class FullResultBackend(WaitingBackend):
             known = {"result": result_of(record, state), "children": children_of(record)}
         else:
             known = {"children": None, **self._decoded(*stored[1:])}
-            known.pop(ends.EARLY, None)
+            for name in (ends.EARLY, members.RUN):
+                known.pop(name, None)
         details = details_of(record, extended=self._here.extended)
         meta: Meta = {"status": state, "task_id": task_id, **details, **known}
         if stored is None and not has_result(record, state):
@@ -273,28 +278,7 @@ class FullResultBackend(WaitingBackend):
         """True for errors after which `result_backend_always_retry` tries again."""
         return isinstance(exc, StorageError) and not isinstance(exc, Refused)
 
-    # ---- groups and chords
-
-    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        value = ensure_bytes(self.encode({"result": result.as_tuple()}))
-        self._here.results.save_group(encoding.key(group_id), value, self.expire_at())
-        return result
-
-    def _restore_group(self, group_id: str) -> Meta | None:
-        value = self._here.results.restore_group(encoding.key(group_id))
-        if value is None:
-            return None
-        meta = self._decoded(value, self.content_type, self.content_encoding)
-        meta["result"] = result_from_tuple(meta["result"], self.app)
-        return meta
-
-    def _delete_group(self, group_id: str) -> None:
-        self._here.results.delete_group(encoding.key(group_id))
-
-    def expire_at(self) -> datetime | None:
-        if not self.expires:
-            return None
-        return datetime.now(timezone.utc) + timedelta(seconds=self.expires)
+    # ---- chords
 
     @cached_property
     def chords(self) -> Chords:
@@ -354,7 +338,7 @@ class FullResultBackend(WaitingBackend):
         with never_ran.body_of_chord(callback):
             told = super().chord_error_from_stack(callback, exc)
             self._fail_ends_of(callback, exc)
-        self.chords.body_failed(callback, self.expire_at())
+        self.chords.body_failed(callback, exc, self.expire_at())
         return told
 
     def _fail_ends_of(self, callback: Any, exc: BaseException | None) -> None:
@@ -379,8 +363,11 @@ class FullResultBackend(WaitingBackend):
         request = as_context(request) or Context()
         if is_group(request):
             for member in members_ending(group_of(request)):
+                self.chords.later_ends.keep(member, state, result)
                 self.chords.member_ended(member, self.expire_at())
         elif request.group and request.id:
+            if ending is None:
+                self.chords.later_ends.keep(request, state, result)
             self.chords.member_ended(request, self.expire_at(), ending)
 
     def count_later(self, count: Count) -> None:
@@ -394,6 +381,11 @@ class FullResultBackend(WaitingBackend):
         if not found.keys() >= {*keys}:
             return None
         return values_of([found[key] for key in keys], self._decoded)
+
+    def successes_in(self, run: int, keys: Sequence[str]) -> dict[str, Any]:
+        """The values of the tasks whose records have the success of this *run* of their chord."""
+        joining = self._here.joining
+        return values_in(run, joining.get_successes(keys) if joining else {}, self._decoded)
 
     def cleanup(self) -> None:
         """Delete what has expired: Celery's `celery.backend_cleanup` calls this once a day."""

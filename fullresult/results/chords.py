@@ -15,14 +15,16 @@ from celery.app.task import Context
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult
-from celery.states import PROPAGATE_STATES
+from celery.states import FAILURE, PROPAGATE_STATES
 
 from fullresult.outage.lines import Count
 from fullresult.record import TaskRecord, encoding
 from fullresult.recording.publishing import recorded_after
 from fullresult.results import bodies, members, signatures
+from fullresult.results.later_ends import KeepingBackend, LaterEnds
 from fullresult.results.later_runs import LaterRuns
 from fullresult.results.meta import Meta
+from fullresult.results.returned import MemberError
 from fullresult.storage import (
     CompleteChord,
     JoiningStorage,
@@ -44,7 +46,7 @@ _CALLED = "errbacks called for "
 """Their list is kept as a group is, under this text and the id of the body that failed."""
 
 
-class ChordBackend(Protocol):
+class ChordBackend(KeepingBackend, Protocol):
     """The members of the result backend that joining a chord uses."""
 
     app: Celery
@@ -122,6 +124,7 @@ class Chords:
         self._results = results
         self._recorder = recorder
         self._later_runs = LaterRuns(results)
+        self.later_ends = LaterEnds(backend, results, recorder)
 
     def text_of(self, callback: Any) -> str:
         """*callback* as it is kept; "" if JSON cannot hold it, or something of it is redacted."""
@@ -268,7 +271,9 @@ class Chords:
         error.__cause__ = cause
         self._backend.chord_error_from_stack(callback, error)
 
-    def body_failed(self, callback: Any, expire_at: datetime | None) -> None:
+    def body_failed(
+        self, callback: Any, error: BaseException | None, expire_at: datetime | None
+    ) -> None:
         """Count the tasks that *callback* would have ended with, if they are members of a chord."""
         called = signatures.errbacks_of(callback)
         for request in signatures.members_ending(callback):
@@ -276,6 +281,7 @@ class Chords:
                 key = _CALLED + encoding.key(request.id)
                 with suppress(StorageError, encoding.Unstorable):
                     self._results.save_group(key, encoding.dumps(called).encode(), expire_at)
+            self.later_ends.keep(request, FAILURE, error)
             self.member_ended(request, expire_at)
 
     def _leave_out_called(self, task_id: str, callback: Any) -> None:
@@ -295,6 +301,7 @@ class Chords:
             try:
                 self._results.close_chord(chord_id, call)
                 self._later_runs.forget(chord_id, callback)
+                self.later_ends.forget(chord_id, members.run_of(callback))
             except StorageError:
                 if pause is None or self._recorder.writer.is_away:
                     return
@@ -306,18 +313,26 @@ class Chords:
 
     def _joined(self, chord_id: str, callback: Any) -> list[Any]:
         """The members' values. Raises `MemberError`, `StorageError`, or Celery's timeout."""
+        run = members.run_of(callback)
         if callback.get(members.SIZE) is None:
             header = self._backend.restore_group(chord_id)
             if header is not None:
-                return members.shaped(header, self._returned(members.ids_in(header)))
+                returned = self._returned(chord_id, run, members.ids_in(header))
+                return members.shaped(header, returned)
         names = self._results.get_members(chord_id)
-        return self._returned(members.in_order(names, members.run_of(callback)))
+        return self._returned(chord_id, run, members.in_order(names, run))
 
-    def _returned(self, task_ids: list[str]) -> list[Any]:
-        keys = [encoding.key(task_id) for task_id in task_ids]
+    def _returned(self, chord_id: str, run: int, task_ids: list[str]) -> list[Any]:
+        keys = {encoding.key(task_id): task_id for task_id in task_ids}
+        if run > 1:
+            known = self.later_ends.values(chord_id, run, keys)
+            left = [task_id for key, task_id in keys.items() if key not in known]
+            waited = dict(zip(left, self._waited_for(left), strict=True)) if left else {}
+            values = {keys[key]: value for key, value in known.items()} | waited
+            return [values[task_id] for task_id in task_ids]
         found = None
         with suppress(StorageError):  # it may answer those who wait
-            found = self._backend.successes_of(keys)
+            found = self._backend.successes_of([*map(encoding.key, task_ids)])
         return self._waited_for(task_ids) if found is None else found
 
     def _waited_for(self, task_ids: list[str]) -> list[Any]:
@@ -356,14 +371,6 @@ class Chords:
             if not self._send_or_fail(chord.chord_id, left, by_mender=True):
                 return
         self._close(chord.chord_id, call, callback)
-
-
-class MemberError(Exception):
-    """A member of a chord failed."""
-
-    def __init__(self, task_id: str, cause: BaseException) -> None:
-        super().__init__(f"Dependency {task_id} raised {cause!r}")
-        self.task_id, self.cause = task_id, cause
 
 
 def _say_uncounted(count: Count, error: Exception) -> None:

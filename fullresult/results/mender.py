@@ -115,7 +115,8 @@ def recount(backend: Any, storage: Storage, results: ResultStorage, lease: float
             return False
         return is_early and not ends.gave_up(storage.get(record.task_id))
 
-    count, counted, now = Recount(results, results, goes_on), 0, storage.now()
+    count = Recount(results, results, goes_on, backend.chords.later_ends)
+    counted, now = 0, storage.now()
     for chord in results.take_quiet_chords(now - timedelta(seconds=lease), _LOOKED_AT):
         try:
             counted += count(chord, backend.expire_at(), backend.chords.mend)

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from fullresult.record import FAILURE, SUCCESS, TaskRecord
 from fullresult.results import members
+from fullresult.results.later_ends import LaterEnds
 from fullresult.storage import CompleteChord, QuietChord, RecountingStorage, ResultStorage
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class Recount:
         results: ResultStorage,
         recounting: RecountingStorage,
         goes_on: Callable[[TaskRecord], bool],
+        later_ends: LaterEnds,
     ) -> None:
         """*goes_on* says of a record that it has an end and its task runs all the same."""
         self._results = results
         self._recounting = recounting
         self._goes_on = goes_on
+        self._later_ends = later_ends
 
     def __call__(
         self,
@@ -66,13 +69,21 @@ class Recount:
         ids = [task_id for task_id in ended if task_id not in known]
         for start in range(0, len(ids), _AT_ONCE):
             for record in self._results.get_results(ids[start : start + _AT_ONCE]):
-                told = members.told_by(record)
-                if told is None or told.member.run != chord.run or not _has_ended(record):
-                    continue
-                if not self._goes_on(record):
-                    yield record, told.size, told.member.name
+                if record.resent is None and (told := self._told(chord, record)) is not None:
+                    yield record, *told
+
+    def _told(self, chord: QuietChord, record: TaskRecord) -> tuple[int | None, str] | None:
+        """The size and the name; None if this run of the member is not known to have ended."""
+        told = members.told_by(record)
+        if told is not None and told.member.run == chord.run and _has_ended(record):
+            return None if self._goes_on(record) else (told.size, told.member.name)
+        if chord.run == 1:
+            return None
+        # The record may have the end of another run, or not say of which run its end is.
+        end = self._later_ends.find(chord.chord_id, chord.run, record.task_id)
+        return None if end is None else (end.size, end.name)
 
 
 def _has_ended(record: TaskRecord) -> bool:
-    """True if this is the end of the member in its chord, and nobody deals with it otherwise."""
-    return record.state in {SUCCESS, FAILURE} and record.resent is None
+    """True if this is the end of the member in its chord."""
+    return record.state in {SUCCESS, FAILURE}

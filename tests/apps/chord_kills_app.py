@@ -41,7 +41,7 @@ def is_wanted(where: str) -> bool:
 
 def kill_once(where: str, callback: Any) -> None:
     """Die here if that is wanted, and none has died here for *callback*."""
-    if is_wanted(where) and (where == "written" or not is_first_of_two(callback)):
+    if is_wanted(where) and not is_first_of_two(callback):
         die(mark_of(callback))
 
 
@@ -104,13 +104,19 @@ def _noted(
     return _done(self, task_id, result, request, *more, **how)
 
 
-def _joins(self: Joining, send: Command, handle: Handle) -> bool | None:
+def _joins_on(self: Joining, send: Command, handle: Handle) -> bool | None:
     for callback in ending:
         kill_once("written", callback)
     return _join_on(self, send, handle)
 
 
-_join_on = Joining.join_on
+def _joins(self: Joining, handle: Handle) -> bool:
+    for callback in ending:
+        kill_once("written", callback)
+    return _join(self, handle)
+
+
+_join_on, _join = Joining.join_on, Joining.join
 _mark_as_done = FullResultBackend.mark_as_done
 _send, _publish = Chords._send_or_fail, bodies.publish
 
@@ -127,6 +133,7 @@ def _killed_around(app: Any, callback: Any, results: list[Any]) -> None:
 
 
 FullResultBackend.mark_as_done = _noted  # type: ignore[method-assign, assignment]
-Joining.join_on = _joins  # type: ignore[method-assign]
+Joining.join_on = _joins_on  # type: ignore[method-assign]
+Joining.join = _joins  # type: ignore[method-assign]
 Chords._send_or_fail = _killed_before  # type: ignore[method-assign]
 bodies.publish = _killed_around

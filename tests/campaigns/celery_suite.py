@@ -102,9 +102,10 @@ def unpack(sdist: Path, directory: Path) -> Path:
         say(f"{file.name}: {taken} guards taken out")
         text = text.replace(_IN_A_HURRY, "timeout=TIMEOUT,")
         file.write_text(text, encoding="utf-8")
-    fixtures = (tests / "conftest.py").read_text(encoding="utf-8")
-    fixtures = fixtures.replace("timeout(timeout=300)", f"timeout(timeout={_PATIENCE})")
-    (tests / "conftest.py").write_text(fixtures, encoding="utf-8")
+    for file in (tests / "conftest.py", *_files(root)):
+        text = file.read_text(encoding="utf-8")
+        text = text.replace("timeout(timeout=300)", f"timeout(timeout={_PATIENCE})")
+        file.write_text(text, encoding="utf-8")
     return root
 
 

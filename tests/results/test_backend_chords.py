@@ -254,6 +254,31 @@ class TestChords(NativeContract):
         assert bodies == [[0, 1, 2, 3, 4]]
         assert result.parent is not None
 
+    @pytest.mark.parametrize("how", ["retried before", "redelivered", "failed"])
+    def test_the_next_run_of_a_frozen_chord_has_its_own_ends(self, app: Celery, how: str) -> None:
+        """Though the records of its members keep the success of the run before."""
+        frozen = chord([app.tasks["contract.member"].s(0)], app.tasks["contract.body"].s())
+        frozen.freeze()
+        frozen.apply_async()
+        (first,) = requests(app)
+        first.retries = int(how == "retried before")
+        app.backend.mark_as_done(first.id, "first", first)
+        bodies = messages(app)
+        result = frozen.apply_async()
+        (second,) = requests(app)
+        second.delivery_info = {"redelivered": how == "redelivered"}
+        if how == "failed":
+            app.backend.mark_as_failure(second.id, ValueError("second"), "tb", second)
+        else:
+            app.backend.mark_as_done(second.id, "second", second)
+        bodies += messages(app)
+
+        values = [json.loads(message.body)[0][0] for message in bodies]
+        assert values == [["first"]] + [["second"]] * (how != "failed")
+        if how == "failed":
+            with pytest.raises(ChordError, match="second"):
+                result.get(timeout=PATIENCE, follow_parents=False)
+
     def test_two_chords_do_not_mix(self, app: Celery) -> None:
         one, two = Header(app, 2), Header(app, 2)
 

@@ -11,15 +11,18 @@ import pytest
 from celery import Celery, chord, group
 from kombu import Producer
 
+from fullresult.config.redaction_rules import read_rules
 from fullresult.recording.message import Call
 from fullresult.recording.publishing import Publish
 from fullresult.recording.recorder import Recorder
+from fullresult.recording.redaction import Redactor
 from fullresult.results import bodies, mender
+from fullresult.results.backend import FullResultBackend
 from fullresult.results.chords import Chords
 from tests.kit import servers, workers
 from tests.kit.backend_contract import current, new_id
 from tests.results.test_backend_chords import requests
-from tests.results.test_chord_mending import made, refuse
+from tests.results.test_chord_mending import made, recount, refuse
 
 
 @pytest.fixture(params=workers.STORAGES)
@@ -185,4 +188,58 @@ def test_what_was_noted_of_a_run_is_forgotten_with_it(
     of_second = {*noted}
     frozen.mend()
 
-    assert (of_first, len(of_second), noted) == (set(), 1, set())
+    assert (of_first, len(of_second), noted) == (set(), 2, set())  # the body and the member
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_member_whose_process_is_killed_as_it_ends_is_counted_in_its_run(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, failed: bool
+) -> None:
+    """From Celery 5.7 on nobody runs it again: the success of the run before is there."""
+    body = app.tasks["contract.body"].s().set(task_id=new_id())
+    frozen = chord([app.tasks["contract.member"].s(0)], body)
+    frozen.freeze()
+    frozen.apply_async()
+    (first,) = requests(app)
+    app.backend.mark_as_done(first.id, "first", first)
+    (body_request,) = requests(app)
+    frozen.apply_async()
+    (second,) = requests(app)
+    end = app.backend.mark_as_failure if failed else app.backend.mark_as_done
+    value = ValueError("second") if failed else "second"
+    with monkeypatch.context() as patch:
+        patch.setattr(FullResultBackend, "store_result", killed)
+        with pytest.raises(Killed):
+            end(second.id, value, request=second)
+
+    counted = [recount(app), recount(app)]
+
+    assert counted == [1, 0]
+    assert body_request.args == [["first"]]
+    assert [request.args for request in requests(app)] == [[["second"]]] * (not failed)
+    if failed:
+        assert "ValueError('second')" in str(app.AsyncResult(body.id).result)
+
+
+def test_the_ends_of_a_later_run_keep_no_more_of_a_result_than_its_record(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.fullresult.parts.recorder.redactor = Redactor(app, read_rules(["card"]))
+    kept: list[bytes] = []
+    save = app.fullresult.storage.save_group
+
+    def save_group(key: str, value: bytes, until: Any) -> None:
+        kept.append(value)
+        save(key, value, until)
+
+    monkeypatch.setattr(app.fullresult.storage, "save_group", save_group)
+    frozen = chord([app.tasks["contract.member"].s(0)], app.tasks["contract.body"].s())
+    frozen.freeze()
+    for _ in range(2):
+        frozen.apply_async()
+        for member in requests(app):
+            app.backend.mark_as_done(member.id, {"card": "4111", "sum": 7}, member)
+
+    ends = [value for value in kept if b"sum" in value]
+    assert len(ends) == 1
+    assert b"4111" not in ends[0]
