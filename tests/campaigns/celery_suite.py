@@ -240,7 +240,7 @@ def _side_by_side(
 
 
 def _collected(root: Path, options: Sequence[str], work: Path) -> list[str]:
-    """The ids of the tests that pytest's *options* select."""
+    """The ids of the tests that pytest's *options* select. Exits if a file cannot be read."""
     files = [str(file.relative_to(root)) for file in _files(root)]
     result = subprocess.run(
         [*_pytest(), "--collect-only", *files, *options],
@@ -250,6 +250,9 @@ def _collected(root: Path, options: Sequence[str], work: Path) -> list[str]:
         text=True,
         check=False,
     )
+    if result.returncode:
+        say(*result.stdout.splitlines()[-_TOLD:], result.stderr)
+        sys.exit("Celery's tests are not collected: see above")
     work.mkdir(exist_ok=True)
     return [line for line in result.stdout.splitlines() if "::" in line and line.startswith("t/")]
 
