@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 def check_signature(app: Celery, record: TaskRecord, args: Any, kwargs: Any) -> None:
     """Raises `TypeError` if the task would not take them; None is what is recorded."""
-    task = app.tasks.get(record.name)
-    header = getattr(task, "__header__", None)
-    if task is None or header is None or not task.typing:
+    if record.name is None or record.name not in app.tasks:
         return
     positional = record.args if args is None else args
     named = record.kwargs if kwargs is None else kwargs
-    header(*positional, **named)
+    check_call(app, record.name, positional, named)
+
+
+def check_call(app: Celery, name: str, args: Any, kwargs: Any) -> None:
+    """Raises `TypeError` if the task called *name*, one of the app, would not take them."""
+    task = app.tasks[name]
+    header = getattr(task, "__header__", None)
+    if header is not None and task.typing:
+        header(*args, **kwargs)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fullresult.actions.audit import Trail
@@ -11,7 +10,16 @@ from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
 from fullresult.actions.errors import NotDone
 from fullresult.insight.fleet import Life, in_force, lives_of
 from fullresult.insight.overdue import schedules_of
-from fullresult.record import FINISHED, SCHEDULED_SENT, STARTED, UNSENT, encoding
+from fullresult.record import (
+    FINISHED,
+    SCHEDULED_SENT,
+    STARTED,
+    UNSENT,
+    ScheduleQuery,
+    TaskQuery,
+    encoding,
+)
+from fullresult.storage import ScheduleStorage
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,6 +36,8 @@ POOLS = ("prefork", "eventlet", "gevent")
 """Those that can end one task. Celery's others cannot, nor can gevent's before Celery 5.5."""
 _WAIT = 2.0
 """Seconds in which workers answer."""
+_AT_ONCE = 100
+"""Tasks that are revoked by one message to the workers."""
 
 
 class CannotStop(NotDone):
@@ -56,7 +66,18 @@ class Stopping:
         done if all living workers have confirmed it. They remember it until they end; a worker
         that starts later runs the task, unless it has a `--statedb`.
         """
-        return self._each("revoke", ids, {}, pace, self._revoke)
+        chosen = list(dict.fromkeys(ids))
+        portions: dict[str, NotDone | None] = {}
+
+        def of_id(task_id: str) -> None:
+            if task_id not in portions:
+                at = chosen.index(task_id)
+                portions.update(self._revoke_some(chosen[at : at + _AT_ONCE]))
+            if (why_not := portions.pop(task_id)) is not None:
+                raise why_not
+
+        trail = Trail(self._storage, self._recorder.redactor, self._actor, "revoke", {})
+        return do_each(((each, each) for each in chosen), of_id, trail, pace)
 
     def terminate(
         self, ids: Iterable[str], signal: Signal = "SIGTERM", pace: Pace = AT_ONCE
@@ -67,70 +88,78 @@ class Stopping:
         """
         if signal not in SIGNALS:
             raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
-        end = partial(self._terminate, signal=signal)
-        return self._each("terminate", ids, {"signal": signal}, pace, end)
 
-    def why_not(self, record: TaskRecord, action: Literal["revoke", "terminate"]) -> str | None:
-        """The reason why it cannot be stopped in this way; None if that can be tried."""
-        try:
-            self._told(record) if action == "revoke" else self._ended_by(record)
-        except CannotStop as error:
-            return str(error)
-        return None
-
-    def _each(
-        self,
-        action: str,
-        ids: Iterable[str],
-        details: Mapping[str, Any],
-        pace: Pace,
-        stop: Callable[[TaskRecord], None],
-    ) -> Report:
         def of_id(task_id: str) -> None:
             record = self._storage.get(encoding.key(task_id))
             if record is None:
                 raise CannotStop(unknown(task_id))
-            stop(record)
+            self._terminate(record, signal)
 
-        trail = Trail(self._storage, self._recorder.redactor, self._actor, action, details)
+        asked = {"signal": signal}
+        trail = Trail(self._storage, self._recorder.redactor, self._actor, "terminate", asked)
         return do_each(((each, each) for each in dict.fromkeys(ids)), of_id, trail, pace)
 
-    def _revoke(self, record: TaskRecord) -> None:
-        workers = self._told(record)
-        # To all: there may be workers that are not known here.
-        silent = _not_in(self._ask(record.task_id, None, len(workers)), workers)
-        if silent:
-            silent = _not_in(self._ask(record.task_id, silent, len(silent)), silent)
-        if silent:
-            raise CannotStop(
-                f"task {record.task_id} may still run: {_names(silent)} did not confirm within "
-                f"{_WAIT:g} s; the other {len(workers) - len(silent)} will drop it"
-            )
+    def why_not(self, record: TaskRecord, action: Literal["revoke", "terminate"]) -> str | None:
+        """The reason why it cannot be stopped in this way; None if that can be tried."""
+        try:
+            if action == "terminate":
+                self._ended_by(record)
+            else:
+                waits = bool(schedules_of(self._storage, record.task_id))
+                _check(record.task_id, record, waits, self._workers())
+        except CannotStop as error:
+            return str(error)
+        return None
 
-    def _told(self, record: TaskRecord) -> list[str]:
-        """The workers that must know that it is revoked."""
-        task = f"task {record.task_id}"
-        if record.state in FINISHED:
-            raise CannotStop(f"{task} has ended: it is {record.state}")
-        if record.state == STARTED:
-            raise CannotStop(f"{task} runs on {record.worker}; terminate ends it")
-        if record.state == SCHEDULED_SENT:
-            raise CannotStop(f"{task} was sent under another id; revoke that one")
-        if schedules_of(self._storage, record.task_id):
-            raise CannotStop(f"{task} waits in the storage, and no worker has it; cancel it")
-        if record.state == UNSENT:
-            raise CannotStop(f"{task} was never sent: the broker refused it")
-        workers = sorted({life.worker.name for life in self._alive()})
-        if not workers:
-            raise CannotStop(
-                f"{task}: no worker is alive that could be told, and one that starts later would "
-                "run it"
-            )
-        return workers
+    def _revoke_some(self, ids: list[str]) -> dict[str, NotDone | None]:
+        """Revoke a portion; of each id the reason why it is not done. The storage is asked once."""
+        keys = [*map(encoding.key, ids)]
+        found = self._storage.find(TaskQuery(task_ids=keys, limit=None))
+        records, waiting = {each.task_id: each for each in found}, self._waiting(keys)
+        workers = self._workers()
+        answers: dict[str, NotDone | None] = {}
+        for task_id, key in zip(ids, keys, strict=True):
+            try:
+                _check(task_id, records.get(key), key in waiting, workers)
+                answers[task_id] = None
+            except CannotStop as error:
+                answers[task_id] = error
+        told = [task_id for task_id in ids if answers[task_id] is None]
+        return {**answers, **(self._tell(told, workers) if told else {})}
+
+    def _waiting(self, ids: list[str]) -> set[str]:
+        """Those of which a schedule waits in the storage."""
+        if not isinstance(self._storage, ScheduleStorage):
+            return set()
+        query = ScheduleQuery(task_ids=ids, limit=None)
+        return {each.task_id for each in self._storage.find_schedules(query)}
+
+    def _tell(self, ids: list[str], workers: list[str]) -> dict[str, NotDone | None]:
+        """Revoke them in one message to all workers: there may be some that are not known here."""
+        try:
+            silent = _not_in(self._ask(ids, None, len(workers)), workers)
+            if silent:
+                silent = _not_in(self._ask(ids, silent, len(silent)), silent)
+        except _BrokerError as error:
+            return {each: _of_broker(each, error) for each in ids}
+        if not silent:
+            return dict.fromkeys(ids)
+        why = (
+            f"may still run: {_names(silent)} did not confirm within {_WAIT:g} s; the other "
+            f"{len(workers) - len(silent)} will drop it"
+        )
+        return {each: CannotStop(f"task {each} {why}") for each in ids}
+
+    def _workers(self) -> list[str]:
+        """The workers that must know that a task is revoked."""
+        return sorted({life.worker.name for life in self._alive()})
 
     def _terminate(self, record: TaskRecord, signal: Signal) -> None:
         worker = self._ended_by(record)
-        answers = self._ask(record.task_id, [worker], 1, terminate=True, signal=signal)
+        try:
+            answers = self._ask([record.task_id], [worker], 1, terminate=True, signal=signal)
+        except _BrokerError as error:
+            raise _of_broker(record.task_id, error) from error
         answer = answers.get(worker)
         if answer is None:
             raise CannotStop(f"task {record.task_id}: {worker} did not answer within {_WAIT:g} s")
@@ -170,12 +199,12 @@ class Stopping:
         ]
 
     def _ask(
-        self, task_id: str, workers: list[str] | None, most: int, **more: Any
+        self, ids: list[str], workers: list[str] | None, most: int, **more: Any
     ) -> dict[str, Mapping[str, Any]]:
-        """The first *most* answers of *workers*, or of all, to a revoke."""
+        """The first *most* answers of *workers*, or of all, to a revoke. Raises `_BrokerError`."""
         try:
             found = self._app.control.revoke(
-                task_id,
+                ids,
                 destination=workers,
                 reply=True,
                 timeout=_WAIT,
@@ -183,14 +212,44 @@ class Stopping:
                 **more,
             )
         except Exception as error:  # of the broker's library
-            said = encoding.safe_str(error)
-            raise NotDone(f"task {task_id}: the broker did not take it: {said}") from error
+            raise _BrokerError(encoding.safe_str(error)) from error
         answers = [each.items() for each in found or () if isinstance(each, dict)]
         return {
             str(name): answer if isinstance(answer, Mapping) else {}
             for each in answers
             for name, answer in each
         }
+
+
+def _check(task_id: str, record: TaskRecord | None, waits: bool, workers: list[str]) -> None:
+    """Raises `CannotStop` if *workers* cannot drop it."""
+    if record is None:
+        raise CannotStop(unknown(task_id))
+    task = f"task {record.task_id}"
+    if record.state in FINISHED:
+        raise CannotStop(f"{task} has ended: it is {record.state}")
+    if record.state == STARTED:
+        raise CannotStop(f"{task} runs on {record.worker}; terminate ends it")
+    if record.state == SCHEDULED_SENT:
+        raise CannotStop(f"{task} was sent under another id; revoke that one")
+    if waits:
+        raise CannotStop(f"{task} waits in the storage, and no worker has it; cancel it")
+    if record.state == UNSENT:
+        raise CannotStop(f"{task} was never sent: the broker refused it")
+    if not workers:
+        raise CannotStop(
+            f"{task}: no worker is alive that could be told, and one that starts later would run it"
+        )
+
+
+class _BrokerError(Exception):
+    """The broker did not take a message for the workers."""
+
+
+def _of_broker(task_id: str, error: _BrokerError) -> NotDone:
+    refused = NotDone(f"task {task_id}: the broker did not take it: {error}")
+    refused.__cause__ = error
+    return refused
 
 
 def _not_in(answers: Mapping[str, Mapping[str, Any]], workers: list[str]) -> list[str]:

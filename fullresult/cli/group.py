@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fullresult.cli.commands.alert import alert
 from fullresult.cli.commands.audit import audit
 from fullresult.cli.commands.cancel import cancel
 from fullresult.cli.commands.check import check
@@ -24,6 +25,7 @@ from fullresult.cli.commands.repro import repro
 from fullresult.cli.commands.reschedule import reschedule
 from fullresult.cli.commands.resend import resend
 from fullresult.cli.commands.scheduled import scheduled
+from fullresult.cli.commands.send import send
 from fullresult.cli.commands.setup import setup
 from fullresult.cli.commands.show import show
 from fullresult.cli.commands.spool import spool
@@ -50,9 +52,9 @@ _SECTIONS = {
     "Stop": ("revoke", "terminate"),
     "Schedule": (
         *("scheduled", "cancel", "reschedule", "release", "resend-scheduled", "sweep"),
-        *("periodic", "trigger"),
+        *("periodic", "trigger", "send"),
     ),
-    "Run": ("web", "setup", "purge", "delete", "import", "spool"),
+    "Run": ("web", "alert", "setup", "purge", "delete", "import", "spool"),
 }
 
 
@@ -63,13 +65,14 @@ _SECTIONS = {
         *(list_, show, explain, count, failures, stale, orphans, resend, delete, purge, setup),
         *(resume, heal, fork, revoke, terminate),
         *(scheduled, cancel, reschedule, stale_scheduled, resend_scheduled, release, sweep),
-        *(periodic, trigger, overview, workers, queues, doctor, audit),
+        *(periodic, trigger, send, overview, workers, queues, doctor, audit),
         import_,
         check,
         repro,
         replay,
         spool,
         web,
+        alert,
     ],
     examples=[
         "list --state FAILURE --since 2h",
@@ -85,5 +88,5 @@ def fullresult() -> None:
 
     Exit codes: 0, it is done. 1, it is not, and one sentence says why. 2, wrong usage. 3, there are
     some: of `failures --fail`, `stale --fail`, `orphans --fail`, `workers --fail`, `queues --fail`,
-    `doctor` and `stale-scheduled`.
+    `alert --once`, `doctor` and `stale-scheduled`.
     """

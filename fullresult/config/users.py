@@ -24,6 +24,8 @@ class Person:
     name: str
     """As it stands in the audit log."""
     role: Role = "reader"
+    deletes: bool = True
+    """False for an operator who may not delete records."""
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -32,6 +34,10 @@ class Person:
     @property
     def may_act(self) -> bool:
         return self.role == "operator"
+
+    @property
+    def may_delete(self) -> bool:
+        return self.may_act and self.deletes
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def person_of(user: Any) -> Person | None:
     if not (user.is_authenticated and user.has_perm("fullresult.view_taskrecord")):
         return None
     may_act = user.has_perm("fullresult.retry_taskrecord")
-    return Person(user.get_username(), "operator" if may_act else "reader")
+    deletes = user.has_perm("fullresult.delete_taskrecord")
+    return Person(user.get_username(), "operator" if may_act else "reader", deletes)
 
 
 def _app() -> Any:

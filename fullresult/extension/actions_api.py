@@ -18,6 +18,7 @@ from fullresult.actions.deeds import Deeds
 from fullresult.actions.missing import WAYS
 from fullresult.actions.replays import Replays
 from fullresult.actions.schedules import utc_of
+from fullresult.actions.sending import Sending
 from fullresult.actions.stopping import CannotStop, Signal, Stopping
 from fullresult.actions.surgery import Surgery
 from fullresult.extension.parts import Parts
@@ -110,6 +111,27 @@ class ActionsAPI:
         SIGINT; `StorageError`.
         """
         _stopped(self.stopping(actor_here("python", actor)).terminate([task_id], signal))
+
+    def send(
+        self,
+        name: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        actor: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Send the task called *name* for a person, with the options of `apply_async`.
+
+        It is in the audit log. Raises `LookupError` for a name that is no task of the app,
+        `TypeError` for arguments that it does not take, and the errors of sending.
+        """
+        return self.sending(actor_here("python", actor)).send(name, args, kwargs, options)
+
+    def sending(self, actor: Actor) -> Sending:
+        """Sends tasks for *actor*: commands and pages send through it."""
+        parts = self.parts
+        return Sending(parts.app, parts.storage, parts.recorder, actor)
 
     def stopping(self, actor: Actor) -> Stopping:
         """Stops tasks for *actor*: commands and pages stop through it."""

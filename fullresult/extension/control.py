@@ -91,9 +91,14 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _cancel_ids(parts: Parts, arguments: Mapping[str, Any]) -> None:
-    schedules = parts.schedules
-    for task_id in _ids(arguments):
-        schedules.cancel(task_id)
+    ids = list(dict.fromkeys(map(encoding.key, _ids(arguments))))
+    if not ids:
+        return
+    # Asked once for all of them, as hardly any waits here.
+    query = ScheduleQuery(task_ids=ids, claimed=False, limit=None)
+    found = parts.schedule_storage.find_schedules(query)
+    for task_id in dict.fromkeys(schedule.task_id for schedule in found):
+        parts.schedules.cancel(task_id)
 
 
 def _cancel_stamped(parts: Parts, arguments: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from fullresult.web.health import Health
 from fullresult.web.pages import (
     audit,
     counts,
+    delete,
     edit,
     failures,
     health,
@@ -40,6 +41,7 @@ from fullresult.web.pages import (
     replays,
     retry,
     scheduled,
+    send,
     stale,
     stale_scheduled,
     stop,
@@ -68,7 +70,7 @@ _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
     counts,
-    *(surgery, stop, workers, queues, replays, why, audit, suggest),
+    *(surgery, stop, delete, send, workers, queues, replays, why, audit, suggest),
     *(login, oidc_pages, health, metrics),
 )
 

@@ -27,12 +27,14 @@ QUALIFIERS = {
     "group": "the members of this group",
     "retry_of": "the re-sends of this task",
     "failure": "in this group of failures",
+    "sort": "newest or oldest first; no index has another order",
     "resent": "no, yes or any: yes is what is dealt with, because it was sent again or resolved; of"
     " failures, it is left out without any",
 }
 _ARGUMENTS = ("kwargs", "args")
 _PLAIN = ("name", "queue", "worker", "root", "group", "retry_of", "failure", "exception")
 _FIELDS = {"root": "root_id", "group": "group_id", "failure": "fingerprint"}
+_ORDERS = ("newest", "oldest")
 _RESENT = {"no": True, "yes": False, "any": None}
 _QUALIFIED = re.compile(r"-?[A-Za-z_]\w*(?:\.[^\s:\"]+)?:")
 _LONGEST = 4000
@@ -107,6 +109,8 @@ class Search:
         if texts := self.all(""):
             asked["text"] = " ".join(texts)
         asked |= self._arguments()
+        if (order := self.sort) is not None:
+            asked["order"] = order
         try:
             return self._dealt_with(TaskQuery(**{**asked, **page}))
         except ValueError as error:
@@ -117,6 +121,17 @@ class Search:
         if resent is None:
             return unresolved_first(query)
         return replace(query, unresolved=_RESENT[resent])
+
+    @property
+    def sort(self) -> str | None:
+        """`newest` or `oldest`. Raises `NotUnderstood`."""
+        value = self._one("sort")
+        if value is not None and value.lower() not in _ORDERS:
+            raise NotUnderstood(
+                f"sort:{value[:40]} would read and sort every task, as no index is in this order; "
+                "there are sort:newest and sort:oldest, by when tasks were created."
+            )
+        return value and value.lower()
 
     @property
     def resent(self) -> str | None:

@@ -108,6 +108,7 @@ class Site:
                 link=Links(request),
                 person=visit.person,
                 may_act=bool(visit.person and visit.person.may_act),
+                may_delete=bool(visit.person and visit.person.may_delete),
                 csrf=visit.csrf,
                 unwritten=visit.unwritten,
                 once=secrets.token_urlsafe(12),

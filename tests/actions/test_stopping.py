@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,10 +12,29 @@ from celery import Celery
 
 from fullresult import CannotStop
 from fullresult.actions import stopping
+from fullresult.actions.audit import Actor
 from fullresult.cli.preview import SHOWN
 from tests.kit import browsing
 from tests.kit.commands import run
 from tests.kit.heartbeats import begun, working
+
+
+class Counted:
+    """Counts the calls of some methods of a storage."""
+
+    def __init__(self, storage: Any, *names: str) -> None:
+        self._storage, self._names, self.number = storage, names, 0
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in self._names:
+            monkeypatch.setattr(self._storage, name, self._counting(getattr(self._storage, name)))
+
+    def _counting(self, method: Any) -> Any:
+        def counting(*given: Any, **more: Any) -> Any:
+            self.number += 1
+            return method(*given, **more)
+
+        return counting
 
 
 @pytest.fixture
@@ -43,6 +63,38 @@ def test_a_worker_that_does_not_confirm_may_still_run_it(
 
     with pytest.raises(CannotStop, match=r"may still run: w1@deaf did not confirm within 0.1 s"):
         app.fullresult.revoke(task_id)
+
+
+def test_a_hundred_are_revoked_by_one_message_and_few_questions(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    ids = [*browsing.charge(app, 100), "?"]
+    (waits,) = browsing.charge(app, countdown=3600)
+    working(app, "w1@deaf", "solo")
+    sent: list[Any] = []
+
+    def broadcast(*given: Any, **more: Any) -> Any:
+        sent.append(given)
+        return told(*given, **more)
+
+    told = app.control.broadcast
+    monkeypatch.setattr(app.control, "broadcast", broadcast)
+    asked = Counted(
+        app.fullresult.storage, "get", "find", "find_schedules", "find_workers", "find_cards"
+    )
+    with monkeypatch.context() as counted:
+        asked.watch(counted)
+        actor = Actor("ada", "python")
+        report = app.fullresult.stopping(actor).revoke([waits, *ids])
+
+    assert [len(report.done), len(report.failed)] == [0, 102]
+    problems = {fate.task_id: fate.problem or "" for fate in report.failed}
+    assert "cancel it" in problems[waits]
+    assert "is recorded" in problems["?"]
+    assert all("did not confirm" in problems[task_id] for task_id in ids[:100])
+    assert len(sent) <= 4  # two portions, each asked twice
+    assert asked.number <= 12, asked.number
 
 
 def test_what_waits_in_the_storage_is_cancelled_instead(app: Celery) -> None:

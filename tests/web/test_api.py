@@ -149,7 +149,11 @@ ACTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "terminate": lambda w: [
         {"ids": w.failed}, {"ids": ["lost"], "signal": "SIGKILL"}, {"ids": ["?"], "signal": "no"},
     ],
-    "delete": lambda _: [{"name": "nobody"}, {}, {"state": ["PENDING"]}],
+    "delete": lambda _: [{"name": "nobody"}, {}, {"state": ["PENDING"]}, {"ids": ["?"]}],
+    "send": lambda _: [
+        {"name": "shop.charge", "args": [1]}, {"name": "shop.chrage"},
+        {"name": "shop.charge", "args": [1, 2, 3]}, {"name": "shop.charge", "priority": 999},
+    ],
     "trigger": lambda _: [{"name": "often"}, {"name": "never"}],
     "operate": lambda w: [
         {"id": "?"}, {"id": w.failed[0], "operation": "fork", "turn": 9},

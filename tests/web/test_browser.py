@@ -225,6 +225,63 @@ def test_one_moves_and_cancels_what_is_scheduled(app: Celery, page: Page) -> Non
     assert app.fullresult.get(task_id).state == "REVOKED"
 
 
+def test_one_deletes_what_one_selects(app: Celery, page: Page) -> None:
+    kept, gone = browsing.failed(app, 2)
+    page.goto("/?q=state:FAILURE")
+
+    page.get_by_role("checkbox", name=gone).check()
+    page.get_by_role("button", name="Delete selected").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete the record of 1 task?")
+    page.get_by_role("button", name="Delete 1 for good").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 record deleted")
+    assert [record.task_id for record in app.fullresult.find()] == [kept]
+
+
+def test_one_sends_a_task_and_is_told_what_is_wrong(app: Celery, page: Page) -> None:
+    page.get_by_role("link", name="Send a task").click()
+    page.get_by_label("Task").fill("shop.charge")
+    page.get_by_label("Positional arguments").fill("[1, 2, 3]")
+    page.get_by_role("button", name="Check and preview").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not take these arguments")
+    page.get_by_label("Positional arguments").fill("[1, 2]")
+    page.get_by_role("button", name="Check and preview").click()
+    page.get_by_role("button", name="Send it").click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("shop.charge")
+    (message,) = browsing.sent(app)
+    assert message["args"] == [1, 2]
+
+
+def test_one_revokes_and_terminates_after_a_question(
+    request: pytest.FixtureRequest, chromium: Browser, tmp_path: Path
+) -> None:
+    with (
+        workers.running("sqlite", request) as scene,
+        browsing.served(create_app(scene.full, token=TOKEN)) as address,
+    ):
+        visit = chromium.new_context(base_url=address)
+        page = visit.new_page()
+        page.goto(f"/?token={TOKEN}")
+        runs = scene.send("wait_for", str(tmp_path / "never"))
+        waits = scene.send("add", 1, 2)
+        scene.eventually(runs, workers.is_started)
+
+        for task_id, link, button in (
+            (waits, "Revoke", "Revoke"),
+            (runs, "Terminate", "End its process"),
+        ):
+            page.goto(f"/task?id={task_id}")
+            page.get_by_role("link", name=link).click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(f"{link} 1 task?")
+            page.get_by_role("button", name=button).click()
+            page.wait_for_url(f"**/task?id={task_id}")
+        visit.close()
+
+        scene.final(runs, "REVOKED")
+        assert scene.final(waits, "REVOKED").start is None
+
+
 def test_one_runs_a_periodic_task_now(app: Celery, page: Page) -> None:
     page.goto("/periodic")
     page.get_by_role("link", name="Run every morning now").click()
@@ -421,7 +478,7 @@ def test_no_page_is_wider_than_the_screen(
     page = screen.new_page()
     page.goto(f"/?token={TOKEN}")
 
-    of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why")]
+    of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why", "delete")]
     lost = ("/stale?older=0s", "/orphans", "/stale-scheduled")
     others = ("overview", "failures", "scheduled", "periodic", "workers", "queues", "audit")
     replay = app.fullresult.replays.create(state="FAILURE", name="after the outage of monday")
@@ -504,7 +561,7 @@ def every_page(app: Celery) -> list[str]:
     scheduled = app.tasks["shop.charge"].apply_async((1,), countdown=3600).id
     record = app.fullresult.get(task_id)
     replay = app.fullresult.replays.create(state="FAILURE", name="after the outage of monday")
-    of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why")]
+    of_one = [f"/{name}?id={task_id}" for name in ("task", "edit", "retry", "why", "delete")]
     of_scheduled = [f"/{name}?id={scheduled}" for name in ("task", "cancel", "reschedule")]
     lost = ("/stale?older=0s", "/orphans", "/stale-scheduled")
     of_replays = ("/replays", f"/replay?id={replay.replay_id}", "/replay-create?q=state:FAILURE")
@@ -512,7 +569,7 @@ def every_page(app: Celery) -> list[str]:
     return [
         *("/", "/?q=state:FAILURE", "/?q=nothing", *of_one, *of_scheduled, *lost, *of_replays),
         *(f"/{name}" for name in others),
-        *(f"/failure?id={record.fingerprint}", "/task?id=unknown"),
+        *(f"/failure?id={record.fingerprint}", "/task?id=unknown", "/send?name=shop.mail"),
     ]
 
 
@@ -615,14 +672,26 @@ def test_each_action_is_done_by_keyboard_alone(app: Celery, page: Page) -> None:
         (f"/replay?id={replay}", "button[value=resume]"),
         ("/replay-create?q=state:FAILURE", "form[action='/replay-create'] button"),
         (f"/failure?id={group}", "button[value=resolve]"),
+        (f"/delete?id={waits[0]}", "form[action='/delete'] button"),
     ):
         pressed(page, path, wanted)
+    page.goto("/send?name=shop.mail")
+    reached(page, "#args")
+    page.keyboard.type('["ada@example.com"]')
+    reached(page, "form[action='/send'] button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Send it")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/task\?id="))
 
-    assert full.get(waits[0]).state == "REVOKED"
+    assert full.get(waits[0]) is None
     (moved,) = (each for each in full.scheduled() if each.task_id == waits[1])
     assert moved.due == due[waits[1]] + timedelta(hours=1)
     done = {(entry.action, entry.outcome) for entry in full.audit_log(limit=None)}
     acts = ("cancel", "reschedule", "resend-scheduled", "trigger", "resend", "replay", "resolve")
+    added = {("delete", "done"), ("send", "done")}
+    assert added <= done
+    done -= added
     assert done == {(act, "done") for act in acts}
     assert len(full.replays.list()) == 2
 

@@ -331,6 +331,8 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
         *("/retry", "/edit", "/cancel", "/reschedule", "/release", "/send-now", "/trigger"),
         *(
             "/revoke",
+            "/delete",
+            "/send",
             "/terminate",
             "/surgery",
             "/failure",

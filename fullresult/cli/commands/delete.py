@@ -10,6 +10,7 @@ import click
 from fullresult.cli import filters
 from fullresult.cli.acting import deeds_of
 from fullresult.cli.help import Command
+from fullresult.cli.ids import whole
 from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
@@ -20,7 +21,10 @@ from fullresult.insight.words import count_of
 _PORTION = 1000
 
 
-@click.command(cls=Command, examples=["delete --state SUCCESS --until '30d ago'"])
+@click.command(
+    cls=Command, examples=["delete --state SUCCESS --until '30d ago'", "delete 3f0c9a4e-…"]
+)
+@click.argument("ids", nargs=-1, metavar="[ID…]", callback=whole)
 @filters.which
 @click.option(
     "--all",
@@ -32,7 +36,13 @@ _PORTION = 1000
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(
-    context: click.Context, /, everything: bool, limit: int | None, yes: bool, **options: Any
+    context: click.Context,
+    /,
+    ids: tuple[str, ...],
+    everything: bool,
+    limit: int | None,
+    yes: bool,
+    **options: Any,
 ) -> None:
     """Delete records, the oldest first, after showing which.
 
@@ -41,9 +51,12 @@ def delete(
     --all.
     """
     full = full_of(context)
-    if not filters.given(options) and not everything:
+    if not ids and not filters.given(options) and not everything:
         raise click.UsageError("say which tasks, or --all to delete every record")
-    asked = filters.query(options, limit=_PORTION, order="oldest")
+    if ids and everything:
+        raise click.UsageError("--all is for every record; these ids are deleted as they are")
+    named = {"task_ids": ids} if ids else {}
+    asked = filters.query(options, limit=_PORTION, order="oldest", **named)
     query = asked if everything else dealt_with_first(asked)
     number = full.count(query) if limit is None else min(full.count(query), limit)
     if not number:

@@ -121,9 +121,13 @@ def _stopping(call: Call) -> Stopping:
 
 
 def _delete(call: Call) -> dict[str, Any]:
-    if not is_narrow(call) and not call.get("all"):
+    if not call.person.may_delete:
+        raise Refused(403, "You may act but not delete records.")
+    ids = call.get("ids")
+    if not ids and not is_narrow(call) and not call.get("all"):
         raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
-    query = query_as_given(call, order="oldest", limit=None)
+    named = {"task_ids": ids} if ids else {}
+    query = query_as_given(call, order="oldest", limit=None, **named)
     query = query if call.get("all") else dealt_with_first(query)
     deleted = deeds_of(call.request, call.person).delete(query, call["limit"])
     return {"deleted": deleted}
@@ -138,6 +142,24 @@ def _trigger(call: Call) -> dict[str, Any]:
     except Exception as error:  # of the broker's library, or of what makes an argument
         if type(error) is LookupError:
             raise
+        problem = encoding.clip(encoding.safe_str(error), _LONGEST)
+        raise Refused(502, f"It was not sent: {problem}") from error
+    return {"task_id": str(result.id)}
+
+
+def _send(call: Call) -> dict[str, Any]:
+    options = {name: call[name] for name in ("queue", "eta", "priority") if name in call.given}
+    sending = call.full.sending(actor_of(call.request, call.person))
+    name, args, kwargs = call["name"], call.get("args") or [], call.get("kwargs") or {}
+    try:
+        sending.check(name, args, kwargs)
+    except TypeError as error:
+        raise Wrong(f"The task does not take these arguments: {error}", "args") from None
+    try:
+        result = sending.send(name, args, kwargs, options)
+    except StorageError:
+        raise
+    except Exception as error:  # of the broker's library
         problem = encoding.clip(encoding.safe_str(error), _LONGEST)
         raise Refused(502, f"It was not sent: {problem}") from error
     return {"task_id": str(result.id)}
@@ -221,6 +243,7 @@ operations = (
     Operation(
         "POST", "delete", "Delete records, the oldest first",
         (
+            Field("ids", text(), "Of these ids, whole.", many=_MOST_IDS),
             *FILTERS,
             Field("all", FLAG, "Also what is not dealt with yet; without a filter, every record."),
             Field("limit", whole(1, _MOST_DELETED), "At most this many.", default=1_000),
@@ -232,6 +255,18 @@ operations = (
         "POST", "trigger", "Send a periodic task now, as beat would",
         (Field("name", text(), "Its name, as /periodic lists it.", required=True),),
         of(task_id=TEXT, unwritten=UNWRITTEN), _trigger, statuses=(404, 502),
+    ),
+    Operation(
+        "POST", "send", "Send a task of the app, in no retry of another",
+        (
+            Field("name", text(), "The task's name.", required=True),
+            Field("args", ARRAY, "Positional arguments."),
+            Field("kwargs", OBJECT, "Keyword arguments."),
+            Field("queue", text(), "The queue; without it, as the app routes it."),
+            _ETA,
+            Field("priority", whole(0, 255), "The priority of the message."),
+        ),
+        of(task_id=TEXT, unwritten=UNWRITTEN), _send, statuses=(404, 502),
     ),
     Operation(
         "POST", "operate", "Have a workflow go on, as /plan shows", (

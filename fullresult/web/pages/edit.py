@@ -92,7 +92,7 @@ def _form(
     site = site_of(request)
     return site.render(
         request, "edit.html", status, record=record, values=values, problems=problems,
-        signature=_signature(site.full.app, record),
+        signature=signature_of(site.full.app, record.name),
         queues=sorted(site.full.app.amqp.queues), unknown=record.args is None,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _read(app: Celery, record: TaskRecord, values: dict[str, str], now: datetime
     problems: dict[str, str] = {}
     args = _argument(record, values["args"], list, problems, "args")
     kwargs = _argument(record, values["kwargs"], dict, problems, "kwargs")
-    options = _options(app, values, now, problems)
+    options = options_of(app, values, now, problems)
     if not problems:
         try:
             check(record, args, kwargs)
@@ -159,9 +159,10 @@ def _argument(
     return encoding.loads(text)
 
 
-def _options(
+def options_of(
     app: Celery, values: dict[str, str], now: datetime, problems: dict[str, str]
 ) -> dict[str, Any]:
+    """The queue, ETA and priority of a form; what is wrong with them is put into *problems*."""
     options: dict[str, Any] = {}
     if queue := values["queue"].strip():
         options["queue"] = queue
@@ -180,9 +181,9 @@ def _options(
     return options
 
 
-def _signature(app: Celery, record: TaskRecord) -> str | None:
+def signature_of(app: Celery, name: str | None) -> str | None:
     """The signature of the task; None if its code is not at hand."""
-    task = app.tasks.get(record.name)
+    task = app.tasks.get(name)
     if task is None:
         return None
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
+from fullresult.actions.audit import is_narrow
 from fullresult.actions.batch import Report
 from fullresult.actions.errors import LeftAlone
 from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
@@ -87,7 +88,10 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     if not text:
         return None
     search = Search.read(text)
-    query = search.query(until).created_before(until)
+    found = search.query(until)
+    if not is_narrow(found):  # it would be every task
+        return None
+    query = found.created_before(until)
     if search.resent is None:
         query = replace(query, unresolved=True)
     return Chosen({}, query, (("q", str(search)), ("until", until.isoformat())))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PAGE = 50
 _LONGEST_ID = 300
 _LONGEST_NUMBER = 12
+_OF_THE_LIST = {"sort", "resent"}
+"""Qualifiers that leave out no task by themselves."""
 _FURTHER = 2.0
 """Seconds for what the page asks for next, if no index answers the search."""
 
@@ -96,7 +98,8 @@ def _context(
         "next": cursor,
         "tabs": list(_tabs(request, search, counts)),
         "qualifiers": QUALIFIERS,
-        "searched": bool(search.terms),
+        "searched": bool({term.qualifier for term in search.terms} - _OF_THE_LIST),
+        "sort": _turned(request, search),
         "rest": None,
         "resent": {},
     }
@@ -115,6 +118,15 @@ def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
         else:
             tabs.append(tab)
     return tabs
+
+
+def _turned(request: Request, search: Search) -> tuple[str, str]:
+    """(address, label) of the same list in the other order."""
+    oldest = "oldest" in search.all("sort")
+    other = search.having("sort", *(() if oldest else ("oldest",)))
+    text = str(other)
+    address = Links(request)("", q=text) if text else f"{Links(request)()}?q="
+    return address, f"{'Oldest' if oldest else 'Newest'} first; turn it round"
 
 
 def _number(text: str | None) -> int:

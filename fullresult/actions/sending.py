@@ -1,0 +1,78 @@
+"""A task of the app, sent by a person: checked against its signature, and written down."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from fullresult.actions.audit import Trail
+from fullresult.actions.signature import check_call
+from fullresult.insight.document import plain
+from fullresult.insight.safe_text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celery import Celery
+    from celery.result import AsyncResult
+
+    from fullresult.actions.audit import Actor
+    from fullresult.recording.recorder import Recorder
+    from fullresult.storage import Storage
+
+_SHOWN = ("queue", "eta", "countdown", "priority", "expires")
+
+
+class Sending:
+    """Sends tasks for one actor. Each is in the audit log, also if it failed.
+
+    The log has no arguments: those are in the task's record, redacted as ever.
+    """
+
+    def __init__(self, app: Celery, storage: Storage, recorder: Recorder, actor: Actor) -> None:
+        self._app = app
+        self._storage = storage
+        self._recorder = recorder
+        self._actor = actor
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks that can be sent, by name: all of the app but Celery's and ours."""
+        ours = ("celery.", "fullresult.")
+        return sorted(name for name in self._app.tasks if not name.startswith(ours))
+
+    def check(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises `LookupError` for a name that is none of `names`.
+
+        Raises `TypeError` for arguments that the task does not take.
+        """
+        names = self.names
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise LookupError(f"no task of this app is called {one_line(name)[:200]!r}{hint}")
+        check_call(self._app, name, args, kwargs)
+
+    def send(
+        self,
+        name: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> AsyncResult[Any]:
+        """Send the task called *name*, as `apply_async` does with *options*.
+
+        Raises as `check`, and what the broker or a serializer raises.
+        """
+        options = options or {}
+        shown = {each: plain(options[each]) for each in _SHOWN if options.get(each) is not None}
+        asked = {"name": plain(name), **shown}
+        trail = Trail(self._storage, self._recorder.redactor, self._actor, "send", asked)
+        try:
+            self.check(name, args, kwargs or {})
+            result = self._app.tasks[name].apply_async(list(args), dict(kwargs or {}), **options)
+        except Exception as error:
+            trail.write_problem((), error)
+            raise
+        trail.write([str(result.id)], {})
+        return result

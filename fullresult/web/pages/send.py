@@ -1,0 +1,105 @@
+"""Send: a task of the app is called by hand, checked and shown before it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route
+
+from fullresult.record import encoding
+from fullresult.web.acting import action, actor_of
+from fullresult.web.pages.edit import options_of, signature_of
+from fullresult.web.site import redirect, site_of, visit_of
+from fullresult.web.trees import tree_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from fullresult.actions.sending import Sending
+    from fullresult.config.users import Person
+    from fullresult.web.forms import Form
+
+_FIELDS = ("name", "args", "kwargs", "queue", "eta", "priority")
+_LONGEST = 1_000
+
+
+def form(request: Request) -> Response:
+    """The form, perhaps with a name in it."""
+    values = dict.fromkeys(_FIELDS, "")
+    values["name"] = request.query_params.get("name", "")[:_LONGEST]
+    return _form(request, values, {})
+
+
+def send(request: Request, form: Form, person: Person) -> Response:
+    """Show what would be sent or, with `send`, send it."""
+    site, values = site_of(request), {name: form.get(name) for name in _FIELDS}
+    sending, problems = _sending(request, person), dict[str, str]()
+    name = values["name"].strip()
+    args = _json(values, "args", list, problems)
+    kwargs = _json(values, "kwargs", dict, problems)
+    options = options_of(site.full.app, values, site.now(), problems)
+    if not problems:
+        try:
+            sending.check(name, args, kwargs)
+        except LookupError as error:
+            problems["name"] = encoding.safe_str(error)
+        except TypeError as error:
+            problems["args"] = f"The task does not take these arguments: {error}"
+    if problems:
+        return _form(request, values, problems, 400)
+    if not form.get("send"):
+        return site.render(
+            request, "send_checked.html", values=values, name=name, args=tree_of(args),
+            kwargs=tree_of(kwargs), options=options,
+        )  # fmt: skip
+    try:
+        new_id = str(sending.send(name, args, kwargs, options).id)
+    except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
+        problem = encoding.clip(encoding.safe_str(error), _LONGEST)
+        return site.error(request, 502, f"It was not sent: {problem}")
+    if site.full.get(new_id) is None:  # Some tasks are never recorded.
+        return redirect(request, "")
+    return redirect(request, "task", {"id": new_id})
+
+
+def _sending(request: Request, person: Person) -> Sending:
+    return site_of(request).full.sending(actor_of(request, person))
+
+
+def _json(values: dict[str, str], name: str, kind: type, problems: dict[str, str]) -> Any:
+    text = values[name].strip()
+    if not text:
+        return kind()
+    try:
+        value = encoding.loads_strict(text)
+    except (ValueError, RecursionError) as error:
+        problems[name] = f"This is no JSON: {error}"
+        return kind()
+    if not isinstance(value, kind):
+        problems[name] = (
+            "It must be a list, such as [1, 2]."
+            if kind is list
+            else 'It must be an object, such as {"order_id": 7}.'
+        )
+        return kind()
+    return encoding.loads(text)
+
+
+def _form(
+    request: Request, values: dict[str, str], problems: dict[str, str], status: int = 200
+) -> Response:
+    site, person = site_of(request), visit_of(request).person
+    assert person is not None  # the guard lets nobody else through
+    app = site.full.app
+    return site.render(
+        request, "send.html", status, values=values, problems=problems,
+        names=_sending(request, person).names, queues=sorted(app.amqp.queues),
+        signature=signature_of(app, values["name"].strip()),
+    )  # fmt: skip
+
+
+routes = [
+    Route("/send", form, methods=["GET"]),
+    Route("/send", action(send), methods=["POST"]),
+]

@@ -1,0 +1,94 @@
+"""A task sent by hand, through every door: checked, sent as asked, in the audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from fullresult.record import SCHEDULED
+from tests.kit import browsing
+from tests.kit.commands import run
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
+        yield app
+
+
+def by_python(app: Celery, args: Any) -> str:
+    return str(app.fullresult.send("shop.charge", args, {"amount": 2.5}).id)
+
+
+def by_command(app: Celery, args: Any) -> str:
+    given = ["--args", json.dumps(args), "--kwargs", '{"amount": 2.5}']
+    result = run(app, "send", "shop.charge", *given)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def by_page(app: Celery, args: Any) -> str:
+    browser = browsing.entered(app)
+    form = browser.get("/send").form("/send")
+    given = json.dumps(args)
+    preview = browser.submit(form, name="shop.charge", args=given, kwargs='{"amount": 2.5}')
+    assert "Send shop.charge ?" in preview.words
+    assert browsing.sent(app) == []
+    return browser.submit(preview.form("/send")).url.partition("/task?id=")[2]
+
+
+@pytest.mark.parametrize("door", [by_python, by_command, by_page])
+def test_a_task_is_sent_and_written_down(app: Celery, door: Any) -> None:
+    task_id = door(app, [7])
+
+    (message,) = browsing.sent(app)
+    assert message == {"id": task_id, "args": [7], "kwargs": {"amount": 2.5}}
+    assert app.fullresult.get(task_id).name == "shop.charge"
+    (entry,) = app.fullresult.audit_log(action="send")
+    assert (entry.task_ids, entry.outcome) == ((task_id,), "done")
+    assert entry.details["name"] == "shop.charge"
+    assert "2.5" not in json.dumps(entry.details)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "said"),
+    [
+        ("shop.chrage", "[1]", "", "did you mean shop.charge?"),
+        ("celery.backend_cleanup", "", "", "no task of this app is called"),
+        ("shop.charge", "[1, 2, 3]", "", "takes from 1 to 2 positional arguments"),
+        ("shop.charge", "[1]", '{"amuont": 2}', "amuont"),
+        ("shop.charge", "{}", "", "a JSON list"),
+        ("shop.charge", "[1]", "[]", "a JSON object"),
+        ("shop.charge", "[1", "", "no JSON"),
+        ("shop.charge", '["<b>\\u202e"]', '{"x": NaN}', "no JSON"),
+    ],
+)
+def test_what_cannot_be_sent_is_said_and_nothing_is(
+    app: Celery, name: str, args: str, kwargs: str, said: str
+) -> None:
+    browser = browsing.entered(app)
+    form = browser.get("/send").form("/send")
+
+    page = browser.submit(form, name=name, args=args, kwargs=kwargs)
+    given = [*(["--args", args] if args else []), *(["--kwargs", kwargs] if kwargs else [])]
+    result = run(app, "send", name, *given)
+
+    assert (page.status, said in page.words) == (400, True), page.words
+    assert result.exit_code in (1, 2)
+    assert said in " ".join(result.output.split()), result.output
+    assert browsing.sent(app) == []
+    assert app.fullresult.count() == 0
+
+
+def test_options_are_those_of_apply_async(app: Celery) -> None:
+    result = run(app, "send", "shop.charge", "--args", "[1]", "--eta", "in 2h", "--queue", "urgent")
+    sent = app.fullresult.get(result.stdout.strip())
+
+    assert (sent.state, sent.queue) == (SCHEDULED, "urgent")
+    refused = run(app, "send", "shop.charge", "--eta", "+1h")
+    assert (refused.exit_code, "say 'in 1h'" in refused.output) == (2, True)

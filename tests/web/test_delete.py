@@ -1,0 +1,160 @@
+"""Deleting on the pages: previewed, confirmed, by the rules of the command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fullresult.config.passwords import hash_password
+from fullresult.web import Person, create_app
+from fullresult.web.pages import delete
+from tests.kit import browsing
+from tests.kit.browsing import Browser, charge, failed, ran
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from celery import Celery
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Celery]:
+    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
+        yield app
+
+
+@pytest.fixture
+def browser(app: Celery) -> Browser:
+    return browsing.entered(app)
+
+
+def succeeded(app: Celery, number: int) -> list[str]:
+    ids = charge(app, number)
+    for task_id in ids:
+        ran(app, task_id, "shop.charge")
+    return ids
+
+
+def test_what_was_selected_is_shown_and_deleted(app: Celery, browser: Browser) -> None:
+    ids = [*failed(app, 2), *succeeded(app, 1)]
+    keys = browsing.keys(browser.get("/?q="))[:2]
+
+    preview = browser.get(f"/delete?key={keys[0]}&key={keys[1]}")
+    nothing_yet = app.fullresult.count()
+    page = browser.submit(preview.form("/delete"))
+
+    assert "Delete the records of 2 tasks?" in preview.words
+    assert nothing_yet == 3
+    assert "2 records deleted" in page.words
+    assert [record.task_id for record in app.fullresult.find()] == [ids[0]]
+    (entry,) = app.fullresult.audit_log(action="delete")
+    assert entry.details["deleted"] == 2
+    assert sorted(entry.details["filters"]["task_ids"]) == sorted(ids[1:])
+
+
+def test_of_failures_only_what_is_dealt_with_is_deleted_unless_one_says_so(
+    app: Celery, browser: Browser
+) -> None:
+    left, again = failed(app, 2)
+    app.fullresult.resend(again)
+
+    nothing = browser.get("/delete?q=name:shop.mail")
+    preview = browser.get("/delete?q=state:FAILURE")
+    browser.submit(preview.form("/delete"))
+
+    assert nothing.status == 404
+    assert "What is not dealt with stays." in preview.words
+    assert app.fullresult.get(again) is None
+    assert app.fullresult.get(left) is not None
+    none_left = browser.get("/delete?q=state:FAILURE")
+    assert (none_left.status, "resent:any finds the others" in none_left.words) == (404, True)
+    browser.submit(browser.get("/delete?q=state:FAILURE+resent:any").form("/delete"))
+    assert app.fullresult.get(left) is None
+
+
+@pytest.mark.parametrize("asked", ["", "?q=", "?q=sort:oldest", "?q=resent:any", "?until=1h"])
+def test_every_record_is_never_deleted_by_a_page(app: Celery, browser: Browser, asked: str) -> None:
+    succeeded(app, 2)
+
+    answer = browser.get(f"/delete{asked}")
+
+    assert (answer.status, "Choose tasks first" in answer.words) == (400, True)
+    form = browser.get("/delete?q=name:shop.charge").form("/delete")
+    form.fields = [(name, "" if name == "q" else value) for name, value in form.fields]
+    assert browser.submit(form).status == 400
+    assert app.fullresult.count() == 2
+
+
+def test_many_are_deleted_in_portions_and_none_that_came_later(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delete, "_AT_ONCE", 2)
+    succeeded(app, 3)
+    preview = browser.get("/delete?q=name:shop.charge")
+    later = succeeded(app, 1)
+
+    page = browser.submit(preview.form("/delete"))
+    rest = browser.submit(page.form("/delete"))
+
+    assert "2 records deleted" in page.words
+    assert "3 records deleted" in rest.words
+    assert rest.forms
+    assert not [f for f in rest.forms if f.action.endswith("/delete")]
+    assert [record.task_id for record in app.fullresult.find()] == later
+
+
+def test_a_reader_deletes_nothing(app: Celery) -> None:
+    (task_id,) = succeeded(app, 1)
+    users = {"bob": {"password": hash_password("p", n=16), "role": "reader"}}
+    browser = Browser(create_app(app.fullresult, users=users))
+    browser.submit(browser.get("/login").form("/login"), name="bob", password="p")
+
+    page = browser.get(f"/delete?id={task_id}")
+
+    assert "You may not delete records." in page.words
+    assert not [form for form in page.forms if form.action.endswith("/delete")]
+    assert "/delete" not in browser.get(f"/task?id={task_id}").text
+    assert browser.post("/delete", {"id": task_id}).status == 403
+    assert app.fullresult.count() == 1
+
+
+def test_an_operator_who_may_not_delete_does_all_else(app: Celery) -> None:
+    (task_id,) = succeeded(app, 1)
+    grace = Person("grace", "operator", deletes=False)
+    pages = create_app(app.fullresult, authenticate=lambda _: grace)
+    browser = Browser(pages)
+    page = browser.get(f"/task?id={task_id}")
+    form = browsing.entered(app).get(f"/delete?id={task_id}").form("/delete")
+    form.fields = [*form.fields, *browser.get(f"/retry?id={task_id}").form("/retry").fields]
+
+    refused = browser.submit(form)
+
+    assert ("Retry…" in page.words, "/delete" in page.text) == (True, False)
+    assert (refused.status, "You may act but not delete" in refused.words) == (403, True)
+    assert app.fullresult.count() == 1
+
+
+def test_a_list_is_turned_round_and_no_other_order_is_taken(app: Celery, browser: Browser) -> None:
+    ids = succeeded(app, 3)
+
+    newest = browser.get("/?q=name:shop.charge")
+    oldest = browser.get("/?q=name:shop.charge+sort:oldest")
+    refused = browser.get("/?q=sort:runtime")
+
+    assert browsing.keys(newest) == ids[::-1]
+    assert browsing.keys(oldest) == ids
+    assert "/?q=sort%3Aoldest+name%3Ashop.charge" in newest.links
+    assert "/?q=name%3Ashop.charge" in oldest.links
+    assert (refused.status, "no index is in this order" in refused.words) == (400, True)
+
+
+def test_all_that_match_is_not_every_task_because_of_its_order(
+    app: Celery, browser: Browser
+) -> None:
+    failed(app)
+
+    for asked in ("sort:oldest", "resent:any"):
+        assert browser.get(f"/retry?q={asked}").status == 400
+        assert "all that match" not in browser.get(f"/?q={asked}").words
