@@ -130,8 +130,20 @@ def test_an_eta_beyond_the_visibility_timeout(full: FullResult) -> None:
 
     found = risks(full)["eta beyond visibility timeout"]
 
-    assert found.sentence.startswith("1 task wait")
+    assert found.sentence.startswith("1 task waits")
     assert any("later" in each for each in found.evidence)
+
+
+def test_an_eta_that_is_over_or_is_near_for_a_retry_is_not_beyond_it(full: FullResult) -> None:
+    worker(full)
+    now = full.storage.now()
+    waits(full, "over", name="shop.mail", queue="celery", eta=now - SECOND)
+    moved = samples.outcome("RETRY", now, open=True, retries=9, stale_from=now + 30 * SECOND)
+    message = samples.message(now, name="shop.mail", queue="celery", eta=now + 30 * SECOND)
+    again = samples.event("again", now - HOUR, outcome=moved, message=message)
+    full.storage.write([replace(again, date_updated=now, date_published=now - HOUR)])
+
+    assert "eta beyond visibility timeout" not in risks(full)
 
 
 def test_a_long_run_without_a_limit(full: FullResult) -> None:
@@ -143,6 +155,25 @@ def test_a_long_run_without_a_limit(full: FullResult) -> None:
     assert found.sentence == ("shop.mail has no time limit, and one of its tasks ran for 9 h 00 m.")
     worker(full, time_limit=36_000.0)
     assert "no time limit" not in risks(full)
+
+
+def test_what_a_worker_that_is_gone_began_does_not_hang(full: FullResult) -> None:
+    worker(full)
+    storage: Any = full.storage
+    now = storage.now()
+    began = now - 3 * HOUR
+    for by, seen in (("w1@a", now), ("gone", began)):
+        if by == "gone":
+            storage.note_worker(Worker("gone", "gone", began, seen, seen))
+        started = samples.outcome(STARTED, began, worker=by, date_started=began)
+        started = started._replace(stamp=f"{started.stamp}@{by}")
+        message = samples.message(began, name=f"shop.of_{by[:2]}", queue="celery")
+        full.storage.write([samples.event(by, began, outcome=started, message=message)])
+
+    found = [each.sentence for each in full.doctor(offline=True).risks]
+
+    assert "shop.of_w1 has no time limit, and one of its tasks has run for 3 h 00 m." in found
+    assert not any("shop.of_go has no time limit" in each for each in found)
 
 
 def test_prefetch_by_the_time_that_tasks_take(full: FullResult) -> None:
@@ -162,7 +193,7 @@ def test_a_chord_that_waits_longer_than_results_are_kept(full: FullResult) -> No
 
     found = risks(full)["chord beyond result_expires"]
 
-    assert found.sentence == "1 member of chords have waited longer than result_expires."
+    assert found.sentence == "1 member of chords has waited longer than result_expires."
     assert any("of the group g waits for 1 h 00 m" in each for each in found.evidence)
 
 
@@ -187,7 +218,7 @@ def test_what_others_published(full: FullResult) -> None:
 
     found = risks(full)["publishers without FullResult"]
 
-    assert found.sentence.startswith("1 task of a week were published by programs without")
+    assert found.sentence.startswith("1 task of a week was published by programs without")
     assert "tasks: shop.pay" in found.evidence
 
 

@@ -89,8 +89,8 @@ def publishers(patient: Patient) -> Iterator[Risk]:
     yield Risk(
         "publishers without FullResult",
         "notable",
-        f"{count_of(len(unrecorded))} of a week were published by programs without FullResult, or "
-        "imported.",
+        f"{count_of(len(unrecorded))} of a week {'was' if len(unrecorded) == 1 else 'were'} "
+        "published by programs without FullResult, or imported.",
         (
             f"of {count_of(len(patient.samples), 'record')} looked at",
             f"tasks: {names(whose)}",

@@ -9,7 +9,7 @@ from fullresult.insight.doctor.patient import Patient
 from fullresult.insight.doctor.risk import Risk
 from fullresult.insight.explain.history import by_timeout
 from fullresult.insight.words import count_of, span
-from fullresult.record import STARTED, Execution, TaskRecord
+from fullresult.record import RETRY, SCHEDULED_SENT, Execution, TaskRecord
 
 _LONG = 3600.0
 """Seconds of a run that should have had a limit."""
@@ -70,7 +70,10 @@ def etas_beyond_timeout(patient: Patient) -> Iterator[Risk]:
     beyond = [
         record
         for record in patient.waiting
-        if record.eta and record.date_published and _ahead(record) > timeout
+        if record.eta
+        and record.eta > patient.now
+        and record.date_published
+        and _ahead(record) > timeout
     ]
     if not beyond:
         return
@@ -78,7 +81,8 @@ def etas_beyond_timeout(patient: Patient) -> Iterator[Risk]:
     yield Risk(
         "eta beyond visibility timeout",
         "serious",
-        f"{count_of(len(beyond))} wait on the broker for an ETA beyond the visibility timeout.",
+        f"{count_of(len(beyond))} {'waits' if len(beyond) == 1 else 'wait'} on the broker for an "
+        "ETA beyond the visibility timeout.",
         (
             f"{furthest.name} ({furthest.task_id}) was sent {span(_ahead(furthest))} ahead",
             f"the visibility timeout is {span(timeout)}",
@@ -90,19 +94,18 @@ def etas_beyond_timeout(patient: Patient) -> Iterator[Risk]:
 
 
 def _ahead(record: TaskRecord) -> float:
+    """Seconds from when it was given to the broker last to its ETA."""
     if record.eta is None:
         return 0.0
-    return (record.eta - (record.date_published or record.date_created)).total_seconds()
+    published = record.date_published or record.date_created
+    given = record.date_updated if record.state in (RETRY, SCHEDULED_SENT) else published
+    return (record.eta - given).total_seconds()
 
 
 def no_time_limit(patient: Patient) -> Iterator[Risk]:
     if not patient.living:
         return
-    running = {
-        sample.name: (patient.now - sample.date_started).total_seconds()
-        for sample in patient.samples
-        if sample.state == STARTED and sample.date_started is not None
-    }
+    running = _running(patient)
     for name in sorted({*patient.runs, *filter(None, running)}):
         ended, still = max(patient.runs.get(name, [0.0])), running.get(name, 0.0)
         longest = max(ended, still)
@@ -110,7 +113,7 @@ def no_time_limit(patient: Patient) -> Iterator[Risk]:
             continue
         usual = patient.of_runs(name)
         than = f"; half of its runs end within {span(usual.p50)}" if usual else ""
-        how = "is STARTED for" if still > ended else "ran for"
+        how = "has run for" if still > ended else "ran for"
         yield Risk(
             "no time limit",
             "notable",
@@ -119,6 +122,19 @@ def no_time_limit(patient: Patient) -> Iterator[Risk]:
             "A task that hangs holds a process of its worker for ever.",
             f"time_limit and soft_time_limit of {name}, or task_time_limit for all",
         )
+
+
+def _running(patient: Patient) -> dict[str | None, float]:
+    """Seconds for which living workers run the oldest task of each name; orphans do not hang."""
+    found: dict[str | None, float] = {}
+    alive = (
+        (each for each in patient.fleet.workers if each.state == "alive") if patient.fleet else ()
+    )
+    for task in (task for each in alive for task in each.running):
+        if task.since is not None:
+            lasts = (patient.now - task.since).total_seconds()
+            found[task.name] = max(found.get(task.name, 0.0), lasts)
+    return found
 
 
 def prefetch(patient: Patient) -> Iterator[Risk]:
@@ -166,7 +182,8 @@ def chords_beyond_expiry(patient: Patient) -> Iterator[Risk]:
     yield Risk(
         "chord beyond result_expires",
         "serious",
-        f"{count_of(len(old), 'member')} of chords have waited longer than result_expires.",
+        f"{count_of(len(old), 'member')} of chords {'has' if len(old) == 1 else 'have'} waited "
+        "longer than result_expires.",
         (
             f"{first.name} ({first.task_id}) of the group {first.group_id} waits for {age}",
             f"result_expires is {span(expires.total_seconds())}",
