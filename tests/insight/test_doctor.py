@@ -1,4 +1,7 @@
-"""The doctor finds risks by their evidence, and none where there is none."""
+"""The doctor finds risks by their evidence, and none where there is none.
+
+Long because each risk has a test or two.
+"""
 
 from __future__ import annotations
 
