@@ -24,7 +24,15 @@ from fullresult.record import Schedule, TaskRecord
 from fullresult.storage import Refused, StorageError, Uncertain
 from fullresult_storage_mongo import records, writing
 from fullresult_storage_mongo.clients import RELAXED, Document, Handle
-from fullresult_storage_mongo.database import Database, again, is_lost, is_refusal, schedules, twice
+from fullresult_storage_mongo.database import (
+    Database,
+    again,
+    is_lost,
+    is_refusal,
+    is_too_large,
+    schedules,
+    twice,
+)
 from fullresult_storage_mongo.records import ARRIVING, CLAIMED, CLOSING, WAITING, parts_of
 
 T = TypeVar("T")
@@ -74,6 +82,33 @@ class Outbox:
                 raise Uncertain(str(error)) from error
             raise
         self._afterwards(arrive)
+
+    def schedule_all(self, some: Sequence[tuple[Schedule, TaskRecord]]) -> None:
+        """`schedule` for each, by few commands; if one of them is refused, one by one."""
+        ids = [schedule.schedule_id for schedule, _ in some]
+
+        def keep(handle: Handle) -> None:
+            kept = []
+            for schedule, event in some:
+                whole = {**records.schedule_document(schedule), **_pending(event)}
+                made = {"$setOnInsert": {**whole, "status": ARRIVING}}
+                kept.append(UpdateOne({"_id": schedule.schedule_id}, made, upsert=True))
+            again(lambda: handle.schedules.bulk_write(kept, ordered=False))
+            writing.merge_all(handle, [event for _, event in some])
+            arrived = {"_id": {"$in": ids}, "status": ARRIVING}
+            # Relaxed: if the write is lost, a sweeper does it again.
+            relaxed = handle.schedules.with_options(write_concern=RELAXED)
+            relaxed.update_many(arrived, {"$set": {"status": WAITING}, **_FREE})
+
+        if not some:
+            return
+        try:
+            self._database.run(keep)
+        except StorageError as error:
+            if not isinstance(error, Refused) and not is_too_large(error.__cause__ or error):
+                raise
+            for schedule, event in some:
+                self.schedule(schedule, event)
 
     def change(
         self,

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import partial
+from itertools import islice
 
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import UpdateOne
 
 from fullresult.record import (
     REPLAY_OVER,
@@ -30,12 +31,22 @@ from fullresult.record import (
 )
 from fullresult.storage import NOT_YET
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.database import Database, again, twice
+from fullresult_storage_mongo.database import Database, again, schedules, twice
+from fullresult_storage_mongo.outbox import Outbox
 from fullresult_storage_mongo.records import ARRIVING, CLAIMED, WAITING, WITHDRAWN
+
+_COUNTED = 1_000
+"""Tasks whose schedules and records are read by one command."""
+_BYTES = 1024 * 1024
+"""Bytes of the bodies of what is taken by one write of each kind; more only of a single task."""
 
 
 class MongoReplays:
     """A `fullresult.storage.ReplayStorage`."""
+
+    _outbox: Outbox
+    _at_once = 100
+    """Tasks that are taken by one write of each kind, at most."""
 
     @abstractmethod
     def _prepared(self) -> Database:
@@ -88,11 +99,11 @@ class MongoReplays:
             return None
         took: list[str] = []
         rest = [*known.get("to_be_due", ())]
-        for each in takings:
-            schedule_id = self._take(replay, each)
-            if schedule_id is not None:
-                took.append(each.task_id)
-                rest.append([schedule_id, each.schedule.due])
+        for some in _portions(takings, self._at_once):
+            ids = self._take(replay, some)
+            mine = [each for each in some if each.task_id in ids]
+            took += [each.task_id for each in mine]
+            rest += [[ids[each.task_id], each.schedule.due] for each in mine]
         whole = {"$set": {**_document(replay), "to_be_due": rest}}
         before = {"_id": replay_id, "version": instead_of}
         if not database.run_once(
@@ -105,26 +116,30 @@ class MongoReplays:
     def finish_taking(self, replay_id: str) -> bool:
         return self._prepared().run(lambda handle: _make_due(handle, replay_id))
 
-    def _take(self, replay: Replay, taking: Taking) -> str | None:
-        """The id of the schedule; None if another replay has the task."""
-        mine = {
-            "replay_id": replay.replay_id,
-            "position": taking.position,
-            "new_id": taking.schedule.task_id,
-            "schedule_id": taking.schedule.schedule_id,
-        }
-        found = self._prepared().run(lambda handle: _first(handle, taking.task_id, mine))
-        if found["replay_id"] != replay.replay_id:
-            return None
-        schedule = taking.schedule._replace(schedule_id=found["schedule_id"], due=NOT_YET)
-        if found["known"]:
-            schedule, is_new = self._anew(taking.task_id, schedule)
-            if not is_new:
-                return schedule.schedule_id  # another call came so far
-        self.schedule(schedule, taking.events[0])
-        if taking.events[1:]:
-            self.write(taking.events[1:])
-        return schedule.schedule_id
+    def _take(self, replay: Replay, takings: Sequence[Taking]) -> dict[str, str]:
+        """The id of the schedule of each task, by the task's, but of those of other replays."""
+        database = self._prepared()
+        kept = database.run(lambda handle: _first(handle, replay.replay_id, takings))
+        before = [each for each, is_new in kept.values() if not is_new]
+        there = database.run(partial(_there, schedule_ids=[each["schedule_id"] for each in before]))
+        ids: dict[str, str] = {}
+        made: list[tuple[Schedule, TaskRecord]] = []
+        marks: list[TaskRecord] = []
+        for each in takings:
+            found, is_new = kept[each.task_id]
+            if found["replay_id"] != replay.replay_id:
+                continue
+            schedule = each.schedule._replace(schedule_id=found["schedule_id"], due=NOT_YET)
+            if not is_new and schedule.schedule_id not in there:
+                schedule, is_new = self._anew(each.task_id, schedule)
+            if is_new:
+                made.append((schedule, each.events[0]))
+            ids[each.task_id] = schedule.schedule_id
+            marks += each.events[1:]  # also of another call, which may have died before them
+        self._outbox.schedule_all(made)
+        if marks:
+            self.write(marks)
+        return ids
 
     def _anew(self, task_id: str, schedule: Schedule) -> tuple[Schedule, bool]:
         """The schedule of a task that another call took, and True if it is to be kept now.
@@ -157,7 +172,14 @@ class MongoReplays:
             asked["position"] = {"$lt": before}
         if limit < 1:
             return []
-        return self._find_replayed(asked, limit)
+        found = self._find_replayed(asked, limit)
+        if len(found) == limit:
+            # What was cut off and done again may stand at one position with others: none is left
+            # out of the next page.
+            last = found[-1].position
+            found = [each for each in found if each.position > last]
+            found += self._find_replayed({**asked, "position": {"$eq": last}}, 0)
+        return found
 
     def _find_replayed(self, asked: Document, limit: int = 1) -> list[Replayed]:
         found = self._prepared().run(
@@ -195,9 +217,6 @@ class MongoReplays:
     @abstractmethod
     def write(self, events: Sequence[TaskRecord]) -> list[str]: ...
 
-    @abstractmethod
-    def schedule(self, schedule: Schedule, event: TaskRecord) -> None: ...
-
 
 def _make_due(handle: Handle, replay_id: str) -> bool:
     """Have be due what its replay was kept with; False if the event of one is not merged yet."""
@@ -220,49 +239,25 @@ def _make_due(handle: Handle, replay_id: str) -> bool:
 
 
 def _counts(handle: Handle, replay_id: str, most: int) -> ReplayCounts:
-    """Two joins, each by the other's key; only what there is of them is told."""
-    schedule = {
-        "from": handle.schedules.name,
-        "localField": "schedule_id",
-        "foreignField": "_id",
-        "pipeline": [
-            {"$match": {"status": {"$in": [WAITING, CLAIMED, ARRIVING]}}},
-            {"$project": {"status": 1}},
-        ],
-        "as": "schedule",
-    }
-    task = {
-        "from": handle.tasks.name,
-        "localField": "new_id",
-        "foreignField": "_id",
-        "pipeline": [{"$project": {"state": 1, "open": 1}}],
-        "as": "task",
-    }
-    kind = {"schedule": {"$first": "$schedule.status"}, "task": {"$first": "$task"}}
-    steps: list[Document] = [
-        {"$match": {"replay_id": {"$eq": replay_id}}},
-        {"$sort": {"position": -1}},
-        {"$limit": most},
-        {"$project": {"schedule_id": 1, "new_id": 1}},
-        {"$lookup": schedule},
-        {"$lookup": task},
-        {"$project": kind},
-        {
-            "$group": {
-                "_id": {"schedule": "$schedule", "state": "$task.state", "open": "$task.open"},
-                "number": {"$sum": 1},
-            }
-        },
-    ]
+    """Some at a time: to join all in one command takes longer than a call may."""
     number: Counter[str] = Counter()
     ended: Counter[str] = Counter()
-    for each in handle.replayed.aggregate(steps):
-        kinds = each["_id"]
-        number["all"] += each["number"]
-        if (status := kinds.get("schedule")) is not None:
-            number[CLAIMED if status == CLAIMED else WAITING] += each["number"]
-        elif kinds.get("open") is False:
-            ended[kinds["state"]] += each["number"]
+    fields = {"_id": 0, "schedule_id": 1, "new_id": 1}
+    mine, order = {"replay_id": {"$eq": replay_id}}, [("position", -1)]
+    taken = iter(handle.replayed.find(mine, fields, sort=order, limit=most))
+    while some := [*islice(taken, _COUNTED)]:
+        ids = [each["schedule_id"] for each in some]
+        kept = {"_id": {"$in": ids}, "status": {"$in": [WAITING, CLAIMED, ARRIVING]}}
+        found = {each["_id"]: each["status"] for each in schedules(handle, kept, ["status"])}
+        number["all"] += len(some)
+        number.update(CLAIMED if each == CLAIMED else WAITING for each in found.values())
+        sent = [each["new_id"] for each in some if each["schedule_id"] not in found]
+        steps: list[Document] = [
+            {"$match": {"_id": {"$in": sent}, "open": False}},
+            {"$group": {"_id": "$state", "number": {"$sum": 1}}},
+        ]
+        for each in handle.results.aggregate(steps):
+            ended[each["_id"]] += each["number"]
     return ReplayCounts(number["all"], number[WAITING], number[CLAIMED], dict(ended))
 
 
@@ -289,19 +284,57 @@ def _is_barred(handle: Handle, schedule: Schedule) -> bool:
     return record is None or record.get("state") in (None, SCHEDULED)
 
 
-def _first(handle: Handle, task_id: str, mine: Document) -> Document:
-    """What is kept of a task that is taken now, unless it was before; `known` says so."""
+def _portions(takings: Sequence[Taking], most: int) -> Iterator[list[Taking]]:
+    """*takings*, up to *most* at a time, and of few bytes: a write must not outlast a call."""
+    some: list[Taking] = []
+    size = 0
+    for each in takings:
+        some.append(each)
+        size += len(each.schedule.body)
+        if len(some) >= most or size >= _BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
-    def take() -> Document:
-        before = handle.replayed.find_one_and_update(
-            {"_id": task_id},
-            {"$setOnInsert": mine},
-            upsert=True,
-            return_document=ReturnDocument.BEFORE,
+
+def _first(
+    handle: Handle, replay_id: str, takings: Sequence[Taking]
+) -> dict[str, tuple[Document, bool]]:
+    """What is kept of each task, by its id, and True if nothing was before."""
+    mine: dict[str, Document] = {
+        each.task_id: {
+            "replay_id": replay_id,
+            "position": each.position,
+            "new_id": each.schedule.task_id,
+            "schedule_id": each.schedule.schedule_id,
+        }
+        for each in takings
+    }
+    kept: dict[str, tuple[Document, bool]] = {}
+    while left := [task_id for task_id in mine if task_id not in kept]:
+        made = [
+            UpdateOne({"_id": task_id}, {"$setOnInsert": mine[task_id]}, upsert=True)
+            for task_id in left
+        ]
+        # What an attempt kept whose answer was lost looks as if it was there before: it is seen to.
+        answer = twice(
+            handle, partial(again, partial(handle.replayed.bulk_write, made, ordered=False))
         )
-        return {**(before or mine), "known": before is not None}
+        new = {left[index] for index in answer.upserted_ids or ()}
+        kept |= {task_id: (mine[task_id], True) for task_id in new}
+        others = {"_id": {"$in": [task_id for task_id in left if task_id not in new]}}
+        found = twice(handle, lambda others=others: [*handle.replayed.find(others)])  # type: ignore[misc]
+        kept |= {each["_id"]: (each, False) for each in found}
+    return kept
 
-    return twice(handle, lambda: again(take))
+
+def _there(handle: Handle, schedule_ids: Sequence[str]) -> set[str]:
+    """Those of the schedules that are there, whatever their status, and no mark instead."""
+    if not schedule_ids:
+        return set()
+    asked = {"_id": {"$in": [*schedule_ids]}, "status": {"$ne": WITHDRAWN}}
+    return {each["_id"] for each in schedules(handle, asked, ["_id"])}
 
 
 def _document(replay: Replay) -> Document:

@@ -11,6 +11,7 @@ from fullresult.insight.document import plain
 from fullresult.insight.failures import Failures
 from fullresult.record import FAILURE, REJECTED, REVOKED, Decision, TaskRecord, encoding
 from fullresult.recording.fingerprint import of_text
+from fullresult.recording.outcomes import is_grouped
 from fullresult.storage import FailureStorage, Grouped, StorageError, TaskQuery
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def _without_group(records: Sequence[TaskRecord]) -> Iterator[Grouped]:
     for record in records:
         outcome = record.outcome
         if outcome is None or outcome.fingerprint is not None:
+            continue
+        if not is_grouped(outcome.state, outcome.exception_message):
             continue
         told = (outcome.exception_type, outcome.exception_message, outcome.traceback)
         group = of_text(record.name, *told)

@@ -128,11 +128,18 @@ class Replays:
         self._actor = actor
         self._events = ScheduleEvents(settings)
 
-    def preview(self, query: TaskQuery, queue: str | None = None) -> Preview:
+    def preview(
+        self,
+        query: TaskQuery,
+        queue: str | None = None,
+        *,
+        all: bool = False,  # noqa: A002  # As `--all` of the command.
+    ) -> Preview:
         """What a replay of *query* would send: counted, and judged by the oldest 500.
 
-        To *queue*, if that is given.
+        To *queue*, if that is given. Without *all*, nothing that is dealt with, as in `create`.
         """
+        query = _unresolved(query, all)
         return previewed(self._app, self._settings, self._storage, self._recorder, query, queue)
 
     def until_now(self, query: TaskQuery) -> TaskQuery:
@@ -170,15 +177,16 @@ class Replays:
         stop_if: Stop | None = None,
         name: str | None = None,
         queue: str | None = None,
+        all: bool = False,  # noqa: A002  # As `--all` of the command.
         **filters: Any,
     ) -> Replay:
         """Begin a replay of what matches now. Sweepers send it, whatever becomes of this process.
 
-        *query*, or its fields as keywords; nothing that is created later is sent. *rate* is in
-        tasks a second. After the first *canary* tasks it waits for their ends. Raises
-        `WrongReplay`.
+        *query*, or its fields as keywords; nothing that is created later is sent, nor, without
+        *all*, what is dealt with, unless the query says itself. *rate* is in tasks a second. After
+        the first *canary* tasks it waits for their ends. Raises `WrongReplay`.
         """
-        asked = _asked(query, filters)
+        asked = _unresolved(_asked(query, filters), all)
         _check(rate, canary, canary_wait)
         if queue is not None:
             self._app.amqp.router.expand_destination({"queue": queue})
@@ -267,21 +275,22 @@ class Replays:
         if replay.state != DONE:
             replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
         cancelled = self._cancel_unsent(replay)
-        revoked: list[str] = []
+        revoked: dict[str, str] = {}
         ran: list[str] = []
         for page in pages_of(self._storage, replay_id):
-            ids = [each.new_id for each in page]
-            for record in self._storage.find(TaskQuery(task_ids=ids, limit=None)):
+            old = {each.new_id: each.task_id for each in page}
+            for record in self._storage.find(TaskQuery(task_ids=[*old], limit=None)):
                 if record.start is None and record.state in _NOT_BEGUN:
-                    revoked.append(record.task_id)
+                    revoked[record.task_id] = old[record.task_id]
                 elif record.start is not None or record.state not in _NEVER_RAN:
                     ran.append(record.task_id)
         if revoked:
-            self._app.control.revoke(revoked)
+            self._app.control.revoke([*revoked])
+            replay_window.give_up(self._storage, replay_id, [*revoked.values()])
         replay = self._move(replay_id, (CANCELLED, DONE), UNDONE)
         counts = {"cancelled": cancelled, "revoked": len(revoked), "ran": len(ran)}
         self._note(replay, "undo", counts)
-        return Undone(cancelled, revoked, ran)
+        return Undone(cancelled, [*revoked], ran)
 
     def _cancel_unsent(self, replay: Replay) -> int:
         cancelled = replay_window.cancel(self._storage, self._events, replay)
@@ -346,6 +355,13 @@ def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
             "empty"
         )
     return found
+
+
+def _unresolved(query: TaskQuery, all: bool) -> TaskQuery:  # noqa: A002
+    """*query* without what is dealt with, if it does not say itself, and not *all* is meant."""
+    if all or query.unresolved is not None:
+        return query
+    return replace(query, unresolved=True)
 
 
 def check_rate(rate: float) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from fullresult.actions.audit import Trail
 from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
 from fullresult.actions.errors import NotDone
+from fullresult.actions.take_back import take_back
 from fullresult.insight.fleet import Life, in_force, lives_of
 from fullresult.insight.overdue import schedules_of
 from fullresult.record import (
@@ -125,7 +126,11 @@ class Stopping:
             except CannotStop as error:
                 answers[task_id] = error
         told = [task_id for task_id in ids if answers[task_id] is None]
-        return {**answers, **(self._tell(told, workers) if told else {})}
+        answers |= self._tell(told, workers) if told else {}
+        for task_id, key in zip(ids, keys, strict=True):
+            if answers[task_id] is None and records[key].retry_of is not None:
+                take_back(self._storage, self._recorder, key)
+        return answers
 
     def _waiting(self, ids: list[str]) -> set[str]:
         """Those of which a schedule waits in the storage."""

@@ -1,4 +1,4 @@
-"""What a cancelled re-send stood for is left to be dealt with again."""
+"""What a re-send stood for that was cancelled or revoked is left to be dealt with again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 
 def take_back(storage: Storage, recorder: Recorder, task_id: str) -> None:
-    """Take back the mark that the task *task_id*, which was cancelled, is sent for another one.
+    """Take back the mark that the task *task_id* is sent for another one, if it did not begin.
 
-    Raises `StorageError`.
+    It was cancelled or revoked. Raises `StorageError`.
     """
     record = storage.get(task_id)
+    if record is not None and record.start is not None:
+        return  # it was faster
     old = storage.get(record.retry_of) if record is not None and record.retry_of else None
     if old is None or record is None or old.resent_as != record.task_id:
         return

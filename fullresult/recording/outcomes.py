@@ -14,7 +14,17 @@ from celery.result import GroupResult
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import ensure_bytes
 
-from fullresult.record import FINISHED, NOT_RUN, RETRY, SUCCESS, Entry, Outcome, Stored, encoding
+from fullresult.record import (
+    FINISHED,
+    NOT_RUN,
+    RETRY,
+    REVOKED,
+    SUCCESS,
+    Entry,
+    Outcome,
+    Stored,
+    encoding,
+)
 from fullresult.record.stamps import Attempt, Moment
 from fullresult.record.states import is_open
 from fullresult.recording.fingerprint import fingerprint
@@ -41,6 +51,8 @@ class Failure(NamedTuple):
 
 MOST_CHILDREN = 5_000
 """Tasks that are kept of those that a task published."""
+EXPIRED = "expired"
+"""Celery's word for why a task was revoked that nobody revoked."""
 NO_RESULT = Result()
 NO_FAILURE = Failure()
 
@@ -190,6 +202,14 @@ def first_children(
     return first(children), max(-left, 0)
 
 
+def is_grouped(state: str | None, message: str | None) -> bool:
+    """True if a task that came to *state* is in a group of failures, if it has an exception.
+
+    What somebody revoked, terminated or cancelled is not; *message* is that of the exception.
+    """
+    return state in FINISHED - {NOT_RUN} and (state != REVOKED or message == EXPIRED)
+
+
 def outcome_of(
     state: str,
     attempt: Attempt,
@@ -218,7 +238,7 @@ def outcome_of(
         *result,
         *failure[:3],
         children,
-        fingerprint=failure.fingerprint if state in FINISHED - {NOT_RUN} else None,
+        fingerprint=failure.fingerprint if is_grouped(state, failure.exception_message) else None,
     )
 
 

@@ -93,10 +93,17 @@ def cancel(
         ]
         ids = {schedule.task_id for schedule in gone}
         if old := [each.task_id for each in page if each.new_id in ids]:
-            storage.give_up_replayed(replay.replay_id, old)
-            _take_back(storage, old)
+            give_up(storage, replay.replay_id, old)
         cancelled += gone
     return cancelled
+
+
+def give_up(storage: ReplayStorage, replay_id: str, task_ids: Sequence[str]) -> None:
+    """Let others send these tasks: what the replay sent or stored for them is not to run."""
+    for begin in range(0, len(task_ids), _PORTION):
+        some = task_ids[begin : begin + _PORTION]
+        storage.give_up_replayed(replay_id, some)
+        _take_back(storage, some)
 
 
 def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:

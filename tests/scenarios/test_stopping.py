@@ -101,3 +101,24 @@ def test_what_runs_is_not_revoked_and_what_has_ended_is_not_stopped(
             stop(task_id)
     refused = [e for e in running.full.audit_log(action="revoke") if e.outcome == "failed"]
     assert task_id in refused[0].task_ids
+
+
+def test_a_failure_whose_re_send_is_revoked_is_to_be_dealt_with_again(
+    running: workers.Scene, tmp_path: Path
+) -> None:
+    failed = running.send("fail", "declined")
+    running.final(failed, "FAILURE")
+    go = tmp_path / "go"
+    first = running.send("wait_for", str(go))
+    running.eventually(first, workers.is_started)
+
+    again = running.full.resend(failed).id
+    is_left = [running.full.count(task_ids=[failed], unresolved=True)]
+    running.full.revoke(again)
+    is_left.append(running.full.count(task_ids=[failed], unresolved=True))
+    go.touch()
+
+    assert is_left == [0, 1]
+    revoked = running.final(again, "REVOKED")
+    assert (revoked.start, revoked.fingerprint) == (None, None)
+    running.final(first, "SUCCESS")

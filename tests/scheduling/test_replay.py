@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, signature
+from celery.app.task import Context
 
 from fullresult import FullResult, TaskQuery
 from fullresult.actions.audit import Actor
@@ -415,7 +416,7 @@ def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
 ) -> None:
     browsing.failed(app, 9)
     first = replays.create(state="FAILURE", rate=2.0)
-    second = replays.create(state="FAILURE", rate=FAST)
+    second = replays.create(state="FAILURE", rate=FAST, all=True)
     taken = govern(governor, replays, first.replay_id).taken
 
     govern(governor, replays, second.replay_id)
@@ -477,6 +478,32 @@ def test_undo_revokes_what_was_sent_and_has_not_begun(
 
     assert (undone.cancelled, undone.ran) == (0, [])
     assert undone.revoked == [replay.new_id(task_id)]
+    # The failure is to be dealt with again, and another replay may, when a worker has dropped it.
+    assert [each.task_id for each in full.find(state="FAILURE", unresolved=True)] == [task_id]
+    dropped = Context({"id": replay.new_id(task_id), "hostname": "w1@host"})
+    full.recorder.revoked(dropped, "shop.charge", "revoked")
+    (group,) = full.failures.find()
+    assert (group.state, group.unresolved) == ("FAILURE", 1)
+    anew = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, anew.replay_id))
+    assert sent(app)[-1] == anew.new_id(task_id)
+
+
+def test_what_is_dealt_with_is_not_chosen_except_with_all(
+    app: Celery, full: FullResult, replays: Replays
+) -> None:
+    dealt_with, *left = browsing.failed(app, 3)
+    full.resend(dealt_with)
+    failed = TaskQuery(state="FAILURE")
+
+    seen = replays.preview(failed)
+    replay, every = replays.create(failed), replays.create(failed, all=True)
+
+    assert (seen.count, replays.preview(failed, all=True).count) == (2, 3)
+    assert [each.task_id for each in full.storage.find(replay.tasks)] == left
+    assert len(full.storage.find(every.tasks)) == 3
+    # A query that says itself is left as it is.
+    assert replays.preview(TaskQuery(state="FAILURE", unresolved=False)).count == 1
 
 
 def test_undo_revokes_what_a_sweeper_is_sending_and_what_was_revoked_did_not_run(
@@ -546,8 +573,8 @@ def test_what_must_not_or_cannot_be_sent_is_left_out_and_counted(
     browsing.ran(app, "member", "shop.charge", ValueError())
     sent(app)
 
-    preview = replays.preview(_everything())
-    replay = replays.create(_everything(), rate=FAST)
+    preview = replays.preview(_everything(), all=True)
+    replay = replays.create(_everything(), rate=FAST, all=True)
     swept(full, is_over(replays, replay.replay_id))
 
     found = replays.get(replay.replay_id)

@@ -18,7 +18,9 @@ from fullresult.record.replay import CANCELLED, PAUSED
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
 from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage import StorageError
 from fullresult.storage.replays import NOT_YET
+from fullresult.testing import samples
 from fullresult.testing.replays import changed, replay, taking
 from fullresult_storage_mongo.storage import MongoStorage
 from tests.kit.mongo import using
@@ -49,6 +51,7 @@ class StandingStill(Sequence[Taking]):
 @pytest.fixture
 def storage(mongodb_url: str) -> Iterator[MongoStorage]:
     with using(mongodb_url, storage_timeout=timedelta(seconds=10)) as storage:
+        storage._at_once = 1  # so that one stands still, or dies, between two
         storage.setup()
         storage.keep_replay(replay(), instead_of=None)
         yield storage
@@ -177,6 +180,76 @@ def test_one_whose_event_is_not_merged_yet_is_waited_for(
     schedules.update_one(mine, {"$set": {"status": "waiting"}})
     assert storage.finish_taking("one")
     assert len(due(storage)) == 1
+
+
+def left_by_the_dead(replays: Any, some: Sequence[Taking]) -> None:
+    """These tasks as who dies leaves them that has kept what it takes, and no schedule."""
+    for each in some:
+        known = {"_id": each.task_id, "replay_id": "one", "position": each.position}
+        made = {"new_id": each.schedule.task_id, "schedule_id": each.schedule.schedule_id}
+        replays.database["fullresult_replayed"].insert_one({**known, **made})
+
+
+def test_many_are_taken_at_once_whatever_others_left_of_them(
+    storage: MongoStorage, replays: Any
+) -> None:
+    storage._at_once = 100
+    mine, others = SOME[:2], taking("other's", 3, "two")
+    storage.keep_replay(replay("two"), instead_of=None)
+    assert storage.take_for_replay(replay("two", version=2), [others], instead_of=1)
+    left_by_the_dead(replays, mine)
+    storage.schedule(mine[0].schedule._replace(due=NOT_YET), mine[0].events[0])  # got this far
+
+    took = take(storage, [*SOME, taking("other's", 3)])
+
+    assert took == ["0", "1", "2"]
+    expected = [each.schedule.task_id for each in (*SOME, others)]
+    assert sorted(due(storage)) == sorted(expected)
+
+
+def test_one_that_is_refused_keeps_none_of_the_others(storage: MongoStorage) -> None:
+    storage._at_once = 100
+    first, second, third = SOME
+    too_large = second.schedule._replace(body=b"x" * 17_000_000)
+
+    with pytest.raises(StorageError):
+        take(storage, [first, second._replace(schedule=too_large), third])
+    took = take(storage, [first, third])
+
+    assert took == ["0", "2"]
+    assert len(due(storage)) == 2
+
+
+def test_what_a_dead_one_did_not_mark_is_marked(storage: MongoStorage) -> None:
+    """It kept the schedule and not that the task was sent again."""
+    storage._at_once = 100
+    old = samples.became("0", "FAILURE", samples.NOON)
+    storage.write([old])
+    assert take(storage) == ["0", "1", "2"]
+    mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
+    assert mark is not None
+
+    marked = SOME[0]._replace(events=(*SOME[0].events, mark))
+    assert take(storage, [marked], since=2) == ["0"]
+
+    found = storage.get("0")
+    assert found is not None
+    assert found.resent_as == SOME[0].schedule.task_id
+
+
+def test_no_page_leaves_out_what_stands_at_one_position_with_others(
+    storage: MongoStorage, replays: Any
+) -> None:
+    """As those that died within a page and did not find it again when it was done anew."""
+    left_by_the_dead(replays, [taking(str(number), number // 3) for number in range(9)])
+
+    found = [each.task_id for page in replay_window.pages_of(storage, "one") for each in page]
+    first = storage.find_replayed("one", limit=1)
+    rest = storage.find_replayed("one", before=first[-1].position, limit=2)
+
+    assert sorted(found) == [str(number) for number in range(9)]
+    assert sorted(each.task_id for each in first) == ["6", "7", "8"]
+    assert sorted(each.task_id for each in rest) == ["3", "4", "5"]
 
 
 def test_of_two_that_find_no_schedule_one_keeps_it_and_the_other_has_that_one_be_due(

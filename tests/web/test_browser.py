@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import chain
+from celery import chain, chord
 from playwright.sync_api import Error, expect, sync_playwright
 
 from fullresult.config.passwords import hash_password
@@ -83,7 +83,7 @@ def _launched(chromium: BrowserType) -> Browser:
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
     with (
         workers.storage(request.param, request, tmp_path) as url,
-        browsing.shop(url, beat_schedule=_PLAN, **_NAMED) as app,
+        browsing.shop(url, beat_schedule=_PLAN, result_backend="fullresult://", **_NAMED) as app,
     ):
         yield app
 
@@ -324,6 +324,48 @@ def test_one_resolves_a_cause_and_finds_it_again(app: Celery, page: Page) -> Non
     expect(page.get_by_text("mended in 4.2")).to_be_visible()
     (found,) = app.fullresult.failures.find(all=True)
     assert found.standing == "resolved"
+
+
+def test_one_mutes_a_cause_and_takes_that_back(app: Celery, page: Page) -> None:
+    (task_id,) = browsing.failed(app)
+    group = app.fullresult.get(task_id).fingerprint
+    page.goto(f"/failure?id={group}")
+    page.get_by_label("Until").fill("in 2d")
+
+    page.get_by_role("button", name="Mute").click()
+    expect(page.get_by_role("button", name="Reopen")).to_be_visible()
+    muted = app.fullresult.failures.get(group)
+    page.get_by_role("button", name="Reopen").click()
+    expect(page.get_by_role("button", name="Mute")).to_be_visible()
+
+    assert muted.standing == "muted"
+    assert muted.decision.until_time is not None
+    assert app.fullresult.failures.get(group).standing == "open"
+
+
+def test_one_begins_a_replay_and_pauses_resumes_cancels_and_undoes_it(
+    app: Celery, page: Page
+) -> None:
+    full = app.fullresult
+    browsing.failed(app, 3)
+    page.goto("/replay-create?q=state:FAILURE")
+    page.get_by_label("Tasks a second").fill("0.5")
+    page.get_by_label("Canary").fill("")
+    page.get_by_role("button", name="Begin the replay").click()
+
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.get_by_text("Cancel…").click()
+    page.get_by_role("button", name="Cancel it").click()
+    page.get_by_text("Undo…").click()
+    page.get_by_role("button", name="Undo it").click()
+    expect(page.get_by_text("Undo…")).to_have_count(0)
+
+    (replay,) = full.replays.list()
+    assert (replay.state, replay.rate) == ("UNDONE", 0.5)
+    did = [entry.details["did"] for entry in full.audit_log(action="replay")]
+    assert did[::-1] == ["create", "pause", "resume", "cancel", "undo"]
 
 
 def test_the_list_lives_and_can_be_paused(app: Celery, page: Page) -> None:
@@ -905,3 +947,39 @@ def test_a_chain_goes_on_from_its_page_and_once_for_two_who_look(app: Celery, pa
     late.get_by_role("button", name="Go on with the chain").click()
     expect(late.get_by_text("Nothing was sent")).to_be_visible()
     assert browsing.sent(app) == []
+
+
+def test_one_heals_a_chord_from_the_page_of_its_member(app: Celery, page: Page) -> None:
+    charge = app.tasks["shop.charge"]
+    result = chord([charge.s(1), charge.s(2)], charge.si(3)).apply_async()
+    bad, good = (str(each.id) for each in result.parent.results)
+    ends = {bad: (FAILURE, {"exception_type": "OSError"}), good: (SUCCESS, {"result": "2"})}
+    for task_id, (state, known) in ends.items():
+        known |= {"date_started": samples.NOON, "worker": "w1@host"}
+        app.fullresult.storage.write([samples.became(task_id, state, **known)])
+    browsing.sent(app)
+    page.goto(f"/task?id={bad}")
+
+    page.get_by_role("link", name="Retry in its chord…").click()
+    expect(page.get_by_text("never ran, and will")).to_have_count(1)
+    page.get_by_role("button", name="Retry in its chord").click()
+    expect(page).to_have_url(re.compile("/task\\?id="))
+
+    (again,) = app.fullresult.find(retry_of=bad)
+    assert again.task_id in {message["id"] for message in browsing.sent(app)}
+
+
+def test_one_forks_a_chain_from_a_step_that_succeeded(app: Celery, page: Page) -> None:
+    charge = app.tasks["shop.charge"]
+    first = str(chain(charge.s(1), charge.s()).apply_async().parent.id)
+    browsing.ran(app, first, "shop.charge")
+    browsing.sent(app)
+    page.goto(f"/task?id={first}")
+
+    page.get_by_role("link", name="Fork from here…").click()
+    page.get_by_role("button", name="Fork from here").click()
+
+    expect(page).not_to_have_url(re.compile("/surgery"))
+    (new,) = (message["id"] for message in browsing.sent(app))
+    assert new != first
+    assert app.fullresult.get(first).state == SUCCESS

@@ -104,13 +104,12 @@ def create(
     """
     if not filters.given(options):
         raise click.UsageError("say which tasks: filters such as --state FAILURE --since 2h")
-    unresolved = None if everything else True
-    query = filters.query(options, order="oldest", unresolved=unresolved)
     replays = _replays(context)
-    query = replays.until_now(query)  # not what is created while the question waits
-    seen = replays.preview(query, to_queue)
+    # Not what is created while the question waits.
+    query = replays.until_now(filters.query(options, order="oldest"))
+    seen = replays.preview(query, to_queue, all=everything)
     if not seen.count:
-        rest = not everything and replays.preview(filters.query(options)).count
+        rest = not everything and replays.preview(query, all=True).count
         which = "All such tasks are dealt with (--all)" if rest else "No such task is recorded"
         say(f"{which}; nothing is sent.", err=True)
         filters.explain_nothing(options)
@@ -133,6 +132,7 @@ def create(
             stop_if=stop_if,
             name=label,
             queue=to_queue,
+            all=everything,
         )
     except (WrongReplay, QueueNotFound) as error:
         raise click.UsageError(str(error)) from error

@@ -75,6 +75,7 @@ def _create(call: Call) -> dict[str, Any]:
             stop_if=stop,
             name=call.get("label"),
             queue=call.get("to_queue"),
+            all=bool(call.get("all")),
         )
     except QueueNotFound as error:
         raise Wrong(f"to_queue: {error}", "to_queue") from None

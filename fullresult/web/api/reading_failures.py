@@ -51,7 +51,8 @@ def _replay(call: Call) -> dict[str, Any]:
 
 
 def _preview(call: Call) -> dict[str, Any]:
-    return preview_document(call.full.replays.preview(query_of_replay(call)), call["rate"])
+    seen = call.full.replays.preview(query_of_replay(call), all=bool(call.get("all")))
+    return preview_document(seen, call["rate"])
 
 
 def _release_or_when(value: Any, now: datetime) -> datetime | str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fullresult.web.api.fields import Wrong
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 
 def query_of_replay(call: Call) -> TaskQuery:
-    """What it sends: without `all`, nothing that is dealt with. Raises `Wrong`."""
+    """What it sends, before `all` is asked. Raises `Wrong`."""
     if not is_narrow(call):
         raise Wrong("Say which tasks: give at least one filter, such as state and since.")
-    query = of_all_pages(query_of(call))
-    return query if call.get("all") else replace(query, unresolved=True)
+    return of_all_pages(query_of(call))

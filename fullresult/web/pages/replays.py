@@ -77,7 +77,7 @@ def preview(request: Request) -> Response:
         query, fields = _search(site, request.query_params)
     except NotUnderstood as error:
         return site.error(request, 400, str(error))
-    seen = site.full.replays.preview(query)
+    seen = site.full.replays.preview(query, all=True)  # the search says what is left out
     return site.render(
         request, "replay_create.html", seen=seen, fields=fields, rate=_RATE,
         kinds=list(seen.kinds.items())[:20], loads=[load.told(_RATE) for load in seen.loads],
@@ -96,6 +96,7 @@ def create(request: Request, form: Form, person: Person) -> Response:
             canary=int(_number(form, "canary") or 0),
             stop_if=_stop(form),
             name=form.get("name").strip()[:200] or None,
+            all=True,
         )
     except (NotUnderstood, WrongReplay, QueueNotFound) as error:
         return site.error(request, 400, str(error))
