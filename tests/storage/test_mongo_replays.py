@@ -252,6 +252,37 @@ def test_no_page_leaves_out_what_stands_at_one_position_with_others(
     assert sorted(each.task_id for each in rest) == ["3", "4", "5"]
 
 
+def test_what_became_of_very_many_is_read_some_at_a_time(
+    storage: MongoStorage, replays: Any
+) -> None:
+    numbers = range(2_500)
+    replays.database["fullresult_replayed"].insert_many(
+        {
+            "_id": str(n),
+            "replay_id": "one",
+            "position": n,
+            "new_id": f"n{n}",
+            "schedule_id": f"s{n}",
+        }
+        for n in numbers
+    )
+    states = ("SUCCESS", "FAILURE", "STARTED", "SUCCESS")
+    replays.database["fullresult_task"].insert_many(
+        {"_id": f"n{n}", "state": states[n % 4], "open": n % 4 == 2} for n in numbers
+    )
+    kept = ({"_id": f"s{n}", "status": "claimed" if n % 2 else "waiting"} for n in range(0, 60, 3))
+    replays.database["fullresult_schedule"].insert_many(kept)
+
+    found = storage.count_replayed("one", 9_999)
+
+    assert found.counted == 2_500
+    assert (found.waiting, found.claimed) == (10, 10)
+    ended = [n for n in numbers if n % 4 != 2 and not (n < 60 and n % 3 == 0)]
+    assert sum(found.ended.values()) == len(ended)
+    assert found.ended["FAILURE"] == sum(n % 4 == 1 for n in ended)
+    assert storage.count_replayed("one", 1_200).counted == 1_200
+
+
 def test_of_two_that_find_no_schedule_one_keeps_it_and_the_other_has_that_one_be_due(
     storage: MongoStorage, replays: Any
 ) -> None:

@@ -953,10 +953,10 @@ def test_one_heals_a_chord_from_the_page_of_its_member(app: Celery, page: Page) 
     charge = app.tasks["shop.charge"]
     result = chord([charge.s(1), charge.s(2)], charge.si(3)).apply_async()
     bad, good = (str(each.id) for each in result.parent.results)
-    ends = {bad: (FAILURE, {"exception_type": "OSError"}), good: (SUCCESS, {"result": "2"})}
-    for task_id, (state, known) in ends.items():
-        known |= {"date_started": samples.NOON, "worker": "w1@host"}
-        app.fullresult.storage.write([samples.became(task_id, state, **known)])
+    known: dict[str, Any] = {"date_started": samples.NOON, "worker": "w1@host"}
+    failed = samples.became(bad, FAILURE, exception_type="OSError", **known)
+    succeeded = samples.became(good, SUCCESS, result="2", result_form="json", **known)
+    app.fullresult.storage.write([failed, succeeded])
     browsing.sent(app)
     page.goto(f"/task?id={bad}")
 
