@@ -175,7 +175,7 @@ class Outbox:
             refused = False
             try:
                 for pending in found["pending"]:
-                    writing.merge_all(handle, [records.record(bson.decode(pending, _OPTIONS))])
+                    writing.merge_all(handle, [of_bytes(pending)])
             except PyMongoError as error:
                 if not is_refusal(error):
                     raise
@@ -230,9 +230,16 @@ def _finish(handle: Handle, schedule_id: str, status: str, *, refused: bool = Fa
 
 
 def _pending(*events: TaskRecord) -> Document:
-    # As bytes, because an update takes keys with a dollar for operators.
-    pending = [bson.encode(records.document(parts_of(event))) for event in events]
-    return {"pending": pending, "pending_since": _now()}
+    return {"pending": [*map(as_bytes, events)], "pending_since": _now()}
+
+
+def as_bytes(event: TaskRecord) -> bytes:
+    """*event* to be kept beside something: an update takes keys with a dollar for operators."""
+    return bson.encode(records.document(parts_of(event)))
+
+
+def of_bytes(pending: bytes) -> TaskRecord:
+    return records.record(bson.decode(pending, _OPTIONS))
 
 
 def _ids(handle: Handle, asked: Document) -> list[str]:

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import islice
 
 from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
 
 from fullresult.record import (
     REPLAY_OVER,
@@ -30,9 +31,10 @@ from fullresult.record import (
     TaskRecord,
 )
 from fullresult.storage import NOT_YET
+from fullresult_storage_mongo import writing
 from fullresult_storage_mongo.clients import Document, Handle
-from fullresult_storage_mongo.database import Database, again, schedules, twice
-from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.database import Database, again, is_refusal, schedules, twice
+from fullresult_storage_mongo.outbox import Outbox, as_bytes, of_bytes
 from fullresult_storage_mongo.records import ARRIVING, CLAIMED, WAITING, WITHDRAWN
 
 _COUNTED = 1_000
@@ -98,13 +100,16 @@ class MongoReplays:
         if known is None or known["version"] != instead_of:
             return None
         took: list[str] = []
-        rest = [*known.get("to_be_due", ())]
+        rest, marks = [*known.get("to_be_due", ())], [*known.get("to_be_marked", ())]
         for some in _portions(takings, self._at_once):
             ids = self._take(replay, some)
             mine = [each for each in some if each.task_id in ids]
             took += [each.task_id for each in mine]
             rest += [[ids[each.task_id], each.schedule.due] for each in mine]
-        whole = {"$set": {**_document(replay), "to_be_due": rest}}
+            # Not before the replay is kept: a page that was cut off would not be found again, if
+            # the filter leaves out what is marked.
+            marks += [as_bytes(event) for each in mine for event in each.events[1:]]
+        whole = {"$set": {**_document(replay), "to_be_due": rest, "to_be_marked": marks}}
         before = {"_id": replay_id, "version": instead_of}
         if not database.run_once(
             lambda handle: handle.replays.update_one(before, whole).matched_count
@@ -114,7 +119,7 @@ class MongoReplays:
         return took
 
     def finish_taking(self, replay_id: str) -> bool:
-        return self._prepared().run(lambda handle: _make_due(handle, replay_id))
+        return self._prepared().run(lambda handle: _finish(handle, replay_id))
 
     def _take(self, replay: Replay, takings: Sequence[Taking]) -> dict[str, str]:
         """The id of the schedule of each task, by the task's, but of those of other replays."""
@@ -124,7 +129,6 @@ class MongoReplays:
         there = database.run(partial(_there, schedule_ids=[each["schedule_id"] for each in before]))
         ids: dict[str, str] = {}
         made: list[tuple[Schedule, TaskRecord]] = []
-        marks: list[TaskRecord] = []
         for each in takings:
             found, is_new = kept[each.task_id]
             if found["replay_id"] != replay.replay_id:
@@ -135,10 +139,7 @@ class MongoReplays:
             if is_new:
                 made.append((schedule, each.events[0]))
             ids[each.task_id] = schedule.schedule_id
-            marks += each.events[1:]  # also of another call, which may have died before them
         self._outbox.schedule_all(made)
-        if marks:
-            self.write(marks)
         return ids
 
     def _anew(self, task_id: str, schedule: Schedule) -> tuple[Schedule, bool]:
@@ -214,16 +215,18 @@ class MongoReplays:
 
         return self._prepared().run_once(forget)
 
-    @abstractmethod
-    def write(self, events: Sequence[TaskRecord]) -> list[str]: ...
 
+def _finish(handle: Handle, replay_id: str) -> bool:
+    """Mark, and have be due, what its replay was kept with.
 
-def _make_due(handle: Handle, replay_id: str) -> bool:
-    """Have be due what its replay was kept with; False if the event of one is not merged yet."""
-    found = handle.replays.find_one({"_id": replay_id}, {"version": 1, "to_be_due": 1})
+    False if the event of one is not merged yet.
+    """
+    fields = {"version": 1, "to_be_due": 1, "to_be_marked": 1}
+    found = handle.replays.find_one({"_id": replay_id}, fields)
     rest = found.get("to_be_due") if found else None
     if not found or not rest:
         return True
+    _mark(handle, found.get("to_be_marked") or ())
     # Not what was held, moved or cancelled since: that is due at another time, or gone.
     updates = [
         UpdateOne({"_id": each, "status": WAITING, "due": NOT_YET}, {"$set": {"due": due}})
@@ -234,8 +237,17 @@ def _make_due(handle: Handle, replay_id: str) -> bool:
     if handle.schedules.find_one(late, {"_id": 1}):
         return False  # whoever keeps it goes on, or a sweeper does
     known = {"_id": replay_id, "version": found["version"]}
-    handle.replays.update_one(known, {"$unset": {"to_be_due": 1}})
+    handle.replays.update_one(known, {"$unset": {"to_be_due": 1, "to_be_marked": 1}})
     return True
+
+
+def _mark(handle: Handle, marks: Sequence[bytes]) -> None:
+    try:
+        writing.merge_all(handle, [*map(of_bytes, marks)])
+    except PyMongoError as error:
+        if not is_refusal(error):
+            raise
+        # What is taken is sent all the same.
 
 
 def _counts(handle: Handle, replay_id: str, most: int) -> ReplayCounts:

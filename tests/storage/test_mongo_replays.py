@@ -22,6 +22,7 @@ from fullresult.storage import StorageError
 from fullresult.storage.replays import NOT_YET
 from fullresult.testing import samples
 from fullresult.testing.replays import changed, replay, taking
+from fullresult_storage_mongo.outbox import as_bytes
 from fullresult_storage_mongo.storage import MongoStorage
 from tests.kit.mongo import using
 
@@ -36,16 +37,17 @@ class Death(Exception):
 class StandingStill(Sequence[Taking]):
     """Takings, before the second of which *meanwhile* happens."""
 
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
+    def __init__(self, meanwhile: Callable[[], object], first: Taking = SOME[0]) -> None:
         self._meanwhile = meanwhile
+        self._some = [first, *SOME[1:]]
 
     def __len__(self) -> int:
-        return len(SOME)
+        return len(self._some)
 
     def __getitem__(self, index: Any) -> Any:
         if index == 1:
             self._meanwhile()
-        return SOME[index]
+        return self._some[index]
 
 
 @pytest.fixture
@@ -220,21 +222,47 @@ def test_one_that_is_refused_keeps_none_of_the_others(storage: MongoStorage) -> 
     assert len(due(storage)) == 2
 
 
-def test_what_a_dead_one_did_not_mark_is_marked(storage: MongoStorage) -> None:
-    """It kept the schedule and not that the task was sent again."""
-    storage._at_once = 100
+def test_a_task_is_marked_when_the_replay_is_kept_and_not_by_who_dies_before(
+    storage: MongoStorage, replays: Any
+) -> None:
+    """What is marked may be left out by the filter, and a page that is done again not find it."""
     old = samples.became("0", "FAILURE", samples.NOON)
     storage.write([old])
-    assert take(storage) == ["0", "1", "2"]
     mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
     assert mark is not None
-
     marked = SOME[0]._replace(events=(*SOME[0].events, mark))
-    assert take(storage, [marked], since=2) == ["0"]
+
+    def resent_as() -> str | None:
+        found = storage.get("0")
+        assert found is not None
+        return found.resent_as
+
+    with pytest.raises(Death):
+        take(storage, StandingStill(die, marked))
+    before = resent_as()
+    took = take(storage, [marked])
+
+    assert (before, took) == (None, ["0"])
+    assert resent_as() == SOME[0].schedule.task_id
+    assert "to_be_marked" not in replays.find_one({"_id": "one"})
+
+
+def test_what_one_did_not_mark_that_died_after_the_replay_was_kept_is_marked_by_another(
+    storage: MongoStorage, replays: Any
+) -> None:
+    old = samples.became("0", "FAILURE", samples.NOON)
+    storage.write([old])
+    mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
+    assert mark is not None
+    cut_off(storage, replays)
+    replays.update_one({"_id": "one"}, {"$set": {"to_be_marked": [as_bytes(mark)]}})
+
+    assert storage.finish_taking("one")
 
     found = storage.get("0")
     assert found is not None
     assert found.resent_as == SOME[0].schedule.task_id
+    assert len(due(storage)) == 3
 
 
 def test_no_page_leaves_out_what_stands_at_one_position_with_others(
