@@ -188,12 +188,13 @@ class Governor:
     def _finish(self, replay: Replay) -> None:
         if not self._storage.finish_taking(replay.replay_id):
             return
-        if not replay_window.waits(self._storage, replay):
+        deep = replay_window.left_behind(self._storage, replay)
+        if not replay_window.waits(self._storage, replay, to_the_first=deep):
             self._move(replay, DONE, "all that match are sent")
-        elif replay_window.holds(self._storage, replay):
+        elif replay_window.holds(self._storage, replay, to_the_first=deep):
             # By somebody who stood still between a pause and a resume of others, or died between
             # a task and the replay, and the filter does not find the task again.
-            replay_window.let_go(self._storage, self._events, replay)
+            replay_window.let_go(self._storage, self._events, replay, to_the_first=deep)
             self._settle(replay.replay_id)
 
     def _settle(self, replay_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 
-from fullresult.record import TaskQuery
+from fullresult.record import TaskQuery, pages
 from fullresult.record.replay import Replay, Replayed
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.scheduling.schedule_events import ScheduleEvents
@@ -31,11 +31,13 @@ def pages_of(storage: ReplayStorage, replay_id: str) -> Iterator[list[Replayed]]
         before = page[-1].position
 
 
-def _last(storage: ReplayStorage, replay: Replay) -> Iterator[list[Replayed]]:
-    """The pages among which all is that was taken and is not sent."""
+def _last(
+    storage: ReplayStorage, replay: Replay, *, to_the_first: bool = False
+) -> Iterator[list[Replayed]]:
+    """The pages among which all is that was taken and is not sent; or all, *to_the_first*."""
     for page in pages_of(storage, replay.replay_id):
         yield page
-        if page[-1].position < replay.taken - _WINDOW:
+        if page[-1].position < replay.taken - _WINDOW and not to_the_first:
             return
 
 
@@ -56,7 +58,9 @@ def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
     return held
 
 
-def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tuple[datetime, int]:
+def let_go(
+    storage: ReplayStorage, events: ScheduleEvents, replay: Replay, *, to_the_first: bool = False
+) -> tuple[datetime, int]:
     """Have what was held, or never came to be due, be due at the replay's rate.
 
     Returns when the next one may be due, and the position of the first that was held, or of the
@@ -64,7 +68,7 @@ def let_go(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> tu
     """
     held: list[Schedule] = []
     first = replay.taken
-    for page in _last(storage, replay):
+    for page in _last(storage, replay, to_the_first=to_the_first):
         some = [each for each in unsent(storage, page) if each.due >= NOT_YET]
         held = [*some, *held]
         if ids := {schedule.task_id for schedule in some}:
@@ -115,16 +119,27 @@ def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
         storage.write(marks)
 
 
-def waits(storage: ReplayStorage, replay: Replay) -> bool:
+def left_behind(storage: ReplayStorage, replay: Replay) -> bool:
+    """True if something of some replay is not due yet.
+
+    It is about to be; or who took it died, or stood still, and the filter does not find it again:
+    that may be long ago.
+    """
+    before = pages.cursor(NOT_YET - timedelta(milliseconds=1), "")
+    asked = ScheduleQuery(namespace=replay.namespace, claimed=False, after=before, limit=1)
+    return any(schedule.due < _HELD for schedule in storage.find_schedules(asked))
+
+
+def waits(storage: ReplayStorage, replay: Replay, *, to_the_first: bool) -> bool:
     """True if something that it took is not sent yet."""
-    return any(unsent(storage, page) for page in _last(storage, replay))
+    return any(unsent(storage, page) for page in _last(storage, replay, to_the_first=to_the_first))
 
 
-def holds(storage: ReplayStorage, replay: Replay) -> bool:
+def holds(storage: ReplayStorage, replay: Replay, *, to_the_first: bool) -> bool:
     """True if something that it took is held, or not due yet."""
     return any(
         schedule.due >= NOT_YET
-        for page in _last(storage, replay)
+        for page in _last(storage, replay, to_the_first=to_the_first)
         for schedule in unsent(storage, page)
     )
 

@@ -67,7 +67,10 @@ class ReplayStorage(ScheduleStorage, Protocol):
     def find_replayed(
         self, replay_id: str, *, before: int | None = None, limit: int
     ) -> list[Replayed]:
-        """What this replay took, the last first; with *before*, of positions below that."""
+        """What this replay took, the last first; with *before*, of positions below that.
+
+        *limit* of them, and those that stand at one position with the last.
+        """
         ...
 
     def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:

@@ -411,6 +411,28 @@ def test_what_was_taken_and_is_not_due_when_all_else_is_sent_is_sent(
     assert len(sent(app)) == 3
 
 
+def test_so_is_what_was_taken_long_before_the_last(
+    app: Celery,
+    full: FullResult,
+    replays: Replays,
+    governor: Governor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replay_window, "_PORTION", 2)
+    monkeypatch.setattr(replay_window, "_WINDOW", 2)
+    browsing.failed(app, 9)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    govern(governor, replays, replay.replay_id)
+    events, storage = ScheduleEvents(full.settings), with_replays(full.storage)
+    first = full.scheduled(limit=1)[0]
+    storage.reschedule(first.schedule_id, NOT_YET, events.moved(first, NOT_YET))
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    assert replays.get(replay.replay_id).state == "DONE"
+    assert len(sent(app)) == 9
+
+
 def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
     app: Celery, full: FullResult, replays: Replays, governor: Governor
 ) -> None:
