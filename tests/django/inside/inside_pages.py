@@ -69,6 +69,26 @@ class Pages(TransactionTestCase):
         assert self.retry(self.client).status_code == 403
         assert app.fullresult.count() == 1
 
+    def test_records_are_deleted_by_djangos_permission_to_delete(self) -> None:
+        user = self.log_in("view_taskrecord", "retry_taskrecord")
+        refused = self.delete()
+
+        user.user_permissions.set(Permission.objects.filter(codename__endswith="_taskrecord"))
+        page = self.client.get("/tasks/delete", {"id": self.sent}).content.decode()
+
+        assert refused == 403
+        assert app.fullresult.count() == 1
+        assert "for good</button>" in page
+        assert self.delete() == 200
+        assert app.fullresult.count() == 0
+
+    def delete(self) -> int:
+        page = self.client.get("/tasks/retry", {"id": self.sent}).content.decode()
+        fields = dict(re.findall(r'name="(csrf|once)" value="([^"]*)"', page))
+        body = urlencode({**fields, "id": self.sent})
+        kind = "application/x-www-form-urlencoded"
+        return self.client.post("/tasks/delete", body, content_type=kind, **OURS).status_code
+
     def test_operators_act_once_and_in_their_name(self) -> None:
         self.log_in("view_taskrecord", "retry_taskrecord")
 
