@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fullresult.importers.row import Row, date, number, state_of, text
-from fullresult.importers.source import Column, Table
+from fullresult.importers.source import Column, Table, decoded
 from fullresult.importers.values import (
+    UNKNOWN,
     Given,
     children_of,
     failed_of,
@@ -36,7 +37,7 @@ class CeleryDatabase(Table):
         row = Row(
             task_id=column["task_id"],
             state=state,
-            changed=date(column["date_done"], self.options.zone),
+            changed=date(column, "date_done", self.options.zone),
             name=text(column.get("name")),
             worker=text(column.get("worker")),
             queue=text(column.get("queue")),
@@ -44,7 +45,7 @@ class CeleryDatabase(Table):
             traceback=column.get("traceback") or None,
             children=children_of(_value(column, "children")),
         )
-        row.args, row.kwargs = given_any(column.get("args")), given_any(column.get("kwargs"))
+        row.args, row.kwargs = _argument(column, "args"), _argument(column, "kwargs")
         stamps = _value(column, "stamps")
         if isinstance(stamps, dict) and isinstance(stamps.get("stamps"), dict):
             row.stamps = stamps["stamps"]
@@ -56,6 +57,9 @@ class CeleryDatabase(Table):
         return row
 
 
+def _argument(column: Column, part: str) -> Given:
+    return decoded(column, part, given_any) or UNKNOWN
+
+
 def _value(column: Column, part: str) -> Any:
-    content = column.get(part)
-    return None if content in (None, b"", "") else from_any(content)
+    return decoded(column, part, from_any)

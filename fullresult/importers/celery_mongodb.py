@@ -11,7 +11,7 @@ from fullresult.config.urls import without_password
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.groups import Group
 from fullresult.importers.row import Row, Unreadable, date, number, state_of, text
-from fullresult.importers.source import UNREADABLE, Options, Read, read_one
+from fullresult.importers.source import UNREADABLE, Options, Read, named, read_one
 from fullresult.importers.values import (
     Given,
     children_of,
@@ -120,7 +120,7 @@ class CeleryMongoDB:
             task_id=task_id,
             state=state,
             position=task_id,
-            changed=date(document.get("date_done"), self._options.zone),
+            changed=date(document, "date_done", self._options.zone),
             name=text(document.get("name")),
             worker=text(document.get("worker")),
             queue=text(document.get("queue")),
@@ -138,7 +138,8 @@ class CeleryMongoDB:
         if isinstance(stamped, list):
             row.stamps = {name: document[name] for name in stamped if name in document}
         content = document.get("result")
-        value = from_any(content) if isinstance(content, (str, bytes)) else content
+        is_encoded = isinstance(content, (str, bytes))
+        value = named("result", from_any, content) if is_encoded else content
         if state in _EXCEPTIONS:
             row.exception_type, row.exception_message = failed_of(value)
         elif value is not None or state == SUCCESS:

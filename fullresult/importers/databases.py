@@ -17,6 +17,7 @@ from fullresult.config.urls import is_escaped, without_password
 from fullresult.importers.errors import CannotImport
 
 _VALUE = re.compile(r"(?<!:):(\w+)")
+_ALL = "SELECT *"
 _PATIENCE = 60
 """Seconds that a statement waits for another's lock."""
 _LOCK = 5_064_719_731
@@ -265,6 +266,12 @@ class Django:
         with _told(self.shown, self._error), self._connection.cursor() as cursor:
             cursor.execute(_psycopg(sql), dict(values))
             names = [column[0] for column in cursor.description]
+            if self._connection.vendor == "sqlite" and sql.lstrip().startswith(_ALL):
+                # Else Django reads what is no date as NULL. With a plus a column has no type.
+                shown = [self._connection.ops.quote_name(name) for name in names]
+                columns = ", ".join(f"+{each} AS {each}" for each in shown)
+                plain = sql.replace(_ALL, f"SELECT {columns}", 1)
+                cursor.execute(_psycopg(plain), dict(values))
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def change(self, sql: str, values: Values) -> int:

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from fullresult.importers.row import Row, date, state_of, text
-from fullresult.importers.source import Column, Table
+from fullresult.importers.source import Column, Table, decoded
 from fullresult.importers.values import (
     UNKNOWN,
     Given,
@@ -40,9 +40,9 @@ class DjangoCeleryResults(Table):
         row = Row(
             task_id=column["task_id"],
             state=state,
-            changed=date(column["date_done"], zone),
-            created=date(column.get("date_created"), zone),
-            started=date(column.get("date_started"), zone),
+            changed=date(column, "date_done", zone),
+            created=date(column, "date_created", zone),
+            started=date(column, "date_started", zone),
             name=text(column.get("task_name")),
             worker=text(column.get("worker")),
             periodic_entry=text(column.get("periodic_task_name")),
@@ -63,12 +63,16 @@ class DjangoCeleryResults(Table):
 
 def _decoded(column: Column, part: str) -> Any:
     """The value of a column that the result serializer wrote."""
-    content = column.get(part)
-    if content in (None, ""):
-        return None
-    if column["content_encoding"] == "binary":
-        data = base64.b64decode(content)
-        return from_pickle(data) if data[:1] == b"\x80" else from_serialised(data)
+    is_binary = column["content_encoding"] == "binary"
+    return decoded(column, part, _of_binary if is_binary else _of_text)
+
+
+def _of_binary(content: str | bytes) -> Any:
+    data = base64.b64decode(content)
+    return from_pickle(data) if data[:1] == b"\x80" else from_serialised(data)
+
+
+def _of_text(content: str | bytes) -> Any:
     return from_serialised(content.encode() if isinstance(content, str) else bytes(content))
 
 

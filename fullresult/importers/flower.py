@@ -94,15 +94,15 @@ class Flower:
         if not isinstance(task_id, str):
             raise Unreadable("its id is no text")
         state = state_of(known.get("state") or PENDING)
-        dates = [date(known.get(each), zone) for each in _DATES]
+        dates = [date(known, each, zone) for each in _DATES]
         parent = text(known.get("parent_id"))
         row = Row(
             task_id=task_id,
             state=state,
-            changed=date(known.get("timestamp"), zone) or max(filter(None, dates), default=None),
-            created=date(known.get("received"), zone),
-            published=date(known.get("sent"), zone),
-            started=date(known.get("started"), zone),
+            changed=date(known, "timestamp", zone) or max(filter(None, dates), default=None),
+            created=date(known, "received", zone),
+            published=date(known, "sent", zone),
+            started=date(known, "started", zone),
             name=text(known.get("name")),
             args=_argument(known.get("args")),
             kwargs=_argument(known.get("kwargs")),
@@ -111,8 +111,8 @@ class Flower:
             runtime=known["runtime"] if isinstance(known.get("runtime"), float) else None,
             exchange=text(known.get("exchange")),
             routing_key=text(known.get("routing_key")),
-            eta=date(known.get("eta"), zone),
-            expires=date(known.get("expires"), zone),
+            eta=date(known, "eta", zone),
+            expires=date(known, "expires", zone),
             root_id=text(known.get("root_id")),
             parent_id=None if parent == task_id else parent,
             children=[encoding.key(c) for c in known.get("children") or () if isinstance(c, str)],

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fullresult.importers.row import Row, Unreadable, date, state_of, text
-from fullresult.importers.source import Column, Read, Table
+from fullresult.importers.source import Column, Read, Table, decoded, named
 from fullresult.importers.values import (
     UNKNOWN,
     Given,
@@ -65,12 +65,12 @@ class FullDbResult(Table):
         row = Row(
             task_id=column["task_id"],
             state=state,
-            changed=date(column["date_done"], zone),
-            created=date(column.get("date_submitted"), zone),
-            published=None if state == SCHEDULED else date(column.get("date_submitted"), zone),
+            changed=date(column, "date_done", zone),
+            created=date(column, "date_submitted", zone),
+            published=None if state == SCHEDULED else date(column, "date_submitted", zone),
             waits_here=mark_of(column) == TAKEN,
-            eta=date(column.get("eta"), zone),
-            expires=date(column.get("expires"), zone),
+            eta=date(column, "eta", zone),
+            expires=date(column, "expires", zone),
             name=text(column["task"]),
             args=_argument(column, "args", list),
             kwargs=_argument(column, "kwargs", dict),
@@ -80,10 +80,11 @@ class FullDbResult(Table):
             traceback=column.get("traceback") or None,
             parent_id=text(self._parents.get(str(column["task_id"]))),
         )
-        meta = from_base64(column["meta"]) if column.get("meta") else None
+        meta = decoded(column, "meta", from_base64)
         if isinstance(meta, dict):
             row.children = children_of(meta.get("children"))
-        value = None if column["result"] is None else from_text(str(column["result"]))
+        content = column["result"]
+        value = None if content is None else named("result", from_text, str(content))
         if state in _EXCEPTIONS:
             row.exception_type, row.exception_message = failed_of(value)
         elif value is not None or state == SUCCESS:

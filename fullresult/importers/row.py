@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -71,22 +72,22 @@ def number(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0  # noqa: PLR2004
 
 
-def date(value: Any, zone: tzinfo) -> datetime | None:
-    """*value* in UTC; a date without a time zone is in *zone*. Raises `Unreadable`."""
+def date(column: Mapping[str, Any], part: str, zone: tzinfo) -> datetime | None:
+    """*part* of a row in UTC; a date without a time zone is in *zone*. Raises `Unreadable`."""
+    value = column.get(part)
     if value is None or value == "":
         return None
     if isinstance(value, (int, float)):
         value = datetime.fromtimestamp(value, zone)
-    if isinstance(value, str):
-        value = _parsed(value)
-    if not isinstance(value, datetime):
-        raise Unreadable(f"no date: {encoding.safe_repr(value)[:100]}")
-    return to_utc(value if value.tzinfo else value.replace(tzinfo=zone))
+    when = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(when, datetime):
+        raise Unreadable(f"its {part} is no date: {encoding.safe_repr(value)[:100]}")
+    return to_utc(when if when.tzinfo else when.replace(tzinfo=zone))
 
 
-def _parsed(value: str) -> datetime:
+def _parsed(value: str) -> datetime | None:
     try:
         # Python 3.10 reads neither a Z nor a fraction of other than 3 or 6 digits.
         return datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
-        raise Unreadable(f"no date: {value[:100]!r}") from None
+        return None

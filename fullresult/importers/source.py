@@ -213,6 +213,20 @@ UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
 """What is raised where a row is not as it should be."""
 
 
+def decoded(column: Column, part: str, decode: Callable[[Any], Any]) -> Any:
+    """What *decode* makes of *part*; None of an empty one. Raises `Unreadable`, which names it."""
+    content = column.get(part)
+    return None if content in (None, b"", "") else named(part, decode, content)
+
+
+def named(part: str, decode: Callable[[Any], Any], content: Any) -> Any:
+    """What *decode* makes of *content*. Raises `Unreadable`, which says that it is *part*."""
+    try:
+        return decode(content)
+    except UNREADABLE as error:
+        raise Unreadable(f"its {part}: {str(error) or type(error).__name__}") from None
+
+
 def read_one(read: Callable[[Any], Row], item: Column, task_id: Any, place: Any) -> Read:
     """The row of *item*, which stands at *place*, or why there is none."""
     try:

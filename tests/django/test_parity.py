@@ -127,6 +127,10 @@ TABLE = [
         f"{_OUTBOX}::test_a_rollback_takes_it_back",
     ),
     Row(
+        "the row of a plain publish is in it, too (its message was out all the same)",
+        f"{_OUTBOX}::test_a_commit_keeps_the_task_with_the_data",
+    ),
+    Row(
         "sweep, at most once",
         "tests/scheduling/test_sweeper.py::test_what_is_due_is_sent_once_and_the_rest_waits",
     ),

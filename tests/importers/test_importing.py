@@ -6,6 +6,7 @@ Long because its sections share the sources, whose tables the real packages writ
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -211,9 +212,22 @@ def test_pickles_of_code_are_named_and_never_loaded(full: FullResult, table: Tab
 
     record = full.get("evil")
     assert (done.new, done.unreadable) == (2, 1)
-    assert "broken pickle" in done.problems["broken"]
+    assert "its result: a broken pickle" in done.problems["broken"]
     assert record is not None
     assert record.result == "<pickled os.system: not read>"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("children", b"\x80\x04\x95"), ("args", b"[1"), ("date_done", "a day")]
+)
+def test_a_row_that_cannot_be_read_names_its_column(
+    full: FullResult, table: Table, column: str, value: Any
+) -> None:
+    table.add("bad", **{column: value})
+
+    done = full.import_records("celery", table.url)
+
+    assert done.problems["bad"].startswith(f"its {column}")
 
 
 def test_what_the_storage_refuses_is_named_and_the_others_go_on(
@@ -412,6 +426,21 @@ def test_the_command_asks_and_says_what_it_did(full: FullResult, table: Table) -
         "1 row read: 1 new, 0 changed, 0 known, 0 left out, 0 unreadable",
         "States: 1 SUCCESS; 1 can be sent again",
     ]
+
+
+def test_the_command_says_once_which_rows_cannot_be_read(
+    full: FullResult, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody logs, Python itself prints warnings."""
+    table.add("bad", result=b"\x80\x04\x95")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    answer = run(full.app, "import", "--from", "celery", table.url, "--yes")
+
+    assert [line for line in answer.stderr.splitlines() if "bad" in line] == [
+        "task bad: its result: a broken pickle: ValueError"
+    ]
+    assert answer.exit_code == 1
 
 
 def test_the_command_prints_json(full: FullResult, table: Table) -> None:

@@ -59,6 +59,27 @@ def test_a_dry_run_says_what_the_import_will(full: FullResult, table: OriginalTa
     assert "2 rows could not be read; 2 tasks that wait there cannot be taken over" in dry.stderr
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "1 task had been claimed there and perhaps sent: it is PENDING, and `stale` lists it."),
+        (2, "2 tasks had been claimed there and perhaps sent: they are PENDING, and `stale` lists"),
+    ],
+)
+def test_what_the_original_had_claimed_is_told(
+    full: FullResult, table: OriginalTable, number: int, said: str
+) -> None:
+    for _ in range(number):
+        table.add_waiting(-HOUR)
+    table.claim_due()
+
+    answer = run(
+        full.app, "import", "--from", "fulldbresult", table.url, "--take-scheduled", "--yes"
+    )
+
+    assert said in answer.stderr
+
+
 def test_a_row_is_counted_once_in_each_number(full: FullResult, table: OriginalTable) -> None:
     bad = table.add_waiting(args="no json")
 

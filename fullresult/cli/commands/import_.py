@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import logging
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,8 +28,11 @@ from fullresult.insight.words import count_of, local
 from fullresult.record import SCHEDULED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fullresult.importers.importing import Imported
 
+_logger = logging.getLogger("fullresult.importers.importing")
 _SHOWN = 20
 """Rows that could not be read, of which the reason is printed."""
 
@@ -115,7 +119,8 @@ def import_(
             _announce(job, total, wish)
             if not (yes or wish.dry_run):
                 click.confirm("Import?", abort=True, err=True)
-            done = _run(job, total)
+            with _told_once(wish):
+                done = _run(job, total)
     except CannotImport as error:
         raise Failure(str(error)) from error
     _report(done, wish, as_json=as_json)
@@ -137,6 +142,23 @@ def _announce(job: Import, total: int, wish: Wish) -> None:
         say(f"Going on where the import of {local(began)} was interrupted.", err=True)
 
 
+@contextmanager
+def _told_once(wish: Wish) -> Iterator[None]:
+    """Rows that cannot be read are logged; where nobody logs, Python prints that, and so do we."""
+    silence = logging.NullHandler()
+    if not (_logger.hasHandlers() or wish.follow):
+        _logger.addHandler(silence)
+    try:
+        yield
+    finally:
+        _logger.removeHandler(silence)
+
+
+def _is_told_meanwhile(wish: Wish) -> bool:
+    """True if Python printed what was logged: who follows is not to wait for the end."""
+    return wish.follow and not _logger.hasHandlers()
+
+
 def _run(job: Import, total: int) -> Imported:
     try:
         with progress(total, "Importing", unit="row") as advance:
@@ -155,7 +177,8 @@ def _report(done: Imported, wish: Wish, *, as_json: bool) -> None:
     else:
         for line in _lines(done, wish):
             say(line)
-    for task_id, why in list(done.problems.items())[:_SHOWN]:
+    shown = [] if _is_told_meanwhile(wish) else list(done.problems.items())[:_SHOWN]
+    for task_id, why in shown:
         say(one_line(f"task {task_id}: {why}"), err=True)
     _say_what_waits(done, wish)
     wrong = []
@@ -180,10 +203,12 @@ def _say_what_waits(done: Imported, wish: Wish) -> None:
             err=True,
         )
     if done.uncertain:
-        become = "become" if wish.dry_run else "are"
+        one = len(done.uncertain) == 1
+        they, them = ("it", "it") if one else ("they", "them")
+        would_be, are = ("becomes", "is") if one else ("become", "are")
         say(
-            f"{count_of(len(done.uncertain))} had been claimed there and perhaps sent: they "
-            f"{become} PENDING, and `stale` lists them.",
+            f"{count_of(len(done.uncertain))} had been claimed there and perhaps sent: {they} "
+            f"{would_be if wish.dry_run else are} PENDING, and `stale` lists {them}.",
             err=True,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timezone
 from io import StringIO
 from pathlib import Path
 from unittest import skipUnless
@@ -18,8 +19,11 @@ from orders.tasks import charge, remind
 from proj.celery import app
 
 from fullresult.django.management.commands.fullresult import Command
+from fullresult.importers.celery_database import CeleryDatabase
 from fullresult.importers.databases import Django
 from fullresult.importers.errors import CannotImport
+from fullresult.importers.row import Row
+from fullresult.importers.source import Broken, Options
 
 
 def said(*arguments: str) -> str:
@@ -105,6 +109,27 @@ class Ours(TestCase):
 
     def test_examples_of_help_can_be_typed(self) -> None:
         assert "  manage.py fullresult list --state" in said("fullresult", "list", "--help")
+
+
+class Importing(TestCase):
+    @skipUnless(connection.vendor == "sqlite", "PostgreSQL keeps no date that is none")
+    def test_a_date_that_is_none_is_told(self) -> None:
+        """Django's own reader has None for it."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE celery_taskmeta (id integer PRIMARY KEY, task_id text, "
+                "status text, result blob, date_done datetime)"
+            )
+            cursor.execute(
+                "INSERT INTO celery_taskmeta VALUES (1, 'bad', 'SUCCESS', 'null', 'a day'), "
+                "(2, 'good', 'SUCCESS', 'null', '2026-01-31 10:00:00.500000')"
+            )
+
+        ((bad, good),) = CeleryDatabase(Django(connection), Options()).pages(None)
+
+        assert bad == Broken("bad", "its date_done is no date: 'a day'")
+        assert isinstance(good, Row)
+        assert good.changed == datetime(2026, 1, 31, 10, 0, 0, 500_000, tzinfo=timezone.utc)
 
 
 class TakingOver(TransactionTestCase):
