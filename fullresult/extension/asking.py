@@ -198,7 +198,11 @@ class Later(Generic[T]):
         self._call, self._answer = call, otherwise
         self._done, self._slot = threading.Event(), self._free
         if self._slot.acquire(blocking=False):
-            begin(threading.Thread(target=self._run, name="fullresult-asking", daemon=True))
+            try:
+                begin(threading.Thread(target=self._run, name="fullresult-asking", daemon=True))
+            except RuntimeError:
+                self._slot.release()
+                raise  # to this caller; the next one tries again
         else:
             self._done.set()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from fullresult.outage.lines import Withdrawal
 from fullresult.record import TaskRecord
-from fullresult.storage import Refused, ScheduleStorage, StorageError
+from fullresult.storage import Refused, ScheduleStorage
 from fullresult.storage.threads import begin
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Withdrawals:
             except Refused as error:
                 logger.error("fullresult: an event was not recorded: %s", error)  # noqa: TRY400
                 return
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001  (else it would run twice)
                 logger.warning(
                     "fullresult: schedule %s is not yet withdrawn: %s", schedule_id, error
                 )

@@ -1,4 +1,4 @@
-"""The campaigns with many publishers and one PostgreSQL server: few connections, and locked tables.
+"""The campaigns with many publishers and one server: few connections, and locked tables.
 
 FULLRESULT_TEST_PUBLISHERS and FULLRESULT_TEST_SECONDS change their size.
 """
@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from celery import Celery
+from pymongo import MongoClient
 
 from fullresult import FullResult
 from tests.kit import servers
@@ -33,7 +35,7 @@ from fullresult import FullResult
 name, url, spool, seconds = sys.argv[1:]
 app = Celery("crowd", broker="memory://", set_as_current=False)
 app.conf.update(
-    fullresult_storage=f"{url}?application_name={name}",
+    fullresult_storage=url + name,
     fullresult_spool_directory=spool,
     fullresult_storage_timeout=5,
     fullresult_auto_setup=False,
@@ -56,8 +58,9 @@ sys.stdin.readline()  # it lives on, idle
 class Publisher:
     def __init__(self, name: str, url: str, directory: Path, seconds: float) -> None:
         spool = str(directory / "spool")
+        named = f"{url}&appName=" if "?" in url else f"{url}?application_name="
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, name, url, spool, str(seconds)],
+            [sys.executable, "-c", PUBLISHER, name, named, spool, str(seconds)],
             cwd=directory,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
@@ -223,3 +226,49 @@ def test_locked_tables_take_one_connection_of_each_process(
     assert written
     assert most
     assert max(most.values()) == 1
+
+
+@pytest.mark.campaign
+def test_a_locked_server_has_one_command_of_each_process(tmp_path: Path) -> None:
+    """MongoDB, as for a backup. Whoever gives up leaves no command running."""
+    if os.environ.get("FULLRESULT_TEST_MONGODB_URL"):
+        pytest.skip("a server that is not ours is not locked")
+    number = int(os.environ.get("FULLRESULT_TEST_PUBLISHERS", "40"))
+    seconds = int(os.environ.get("FULLRESULT_TEST_SECONDS", "60"))
+    most: Counter[str] = Counter()
+    oldest = 0.0
+
+    with (
+        servers.mongodb() as server,
+        servers.mongodb_database(server) as url,
+        full_of(url, tmp_path) as full,
+        publishers(number, url, tmp_path, seconds) as crowd,
+        MongoClient[dict[str, Any]](url) as client,
+    ):
+        for each in crowd:
+            assert each.read() == "ready\n"
+
+        def look() -> None:
+            nonlocal oldest
+            found = client.admin.command("currentOp")["inprog"]
+            ours = [each for each in found if each.get("ns", "").endswith(".fullresult_task")]
+            for name, count in Counter(each.get("appName", "") for each in ours).items():
+                most[name] = max(most[name], count)
+            waited = [each.get("microsecs_running", 0) / 1_000_000 for each in ours]
+            oldest = max(oldest, *waited, 0)
+
+        client.admin.command("fsync", lock=True)
+        try:
+            with again_and_again(look, 0.2):
+                for each in crowd:
+                    each.go()
+                slowest, published = told(crowd)
+        finally:
+            client.admin.command("fsyncUnlock")
+        written = until(lambda: full.count() >= published, 60)
+
+    print(f"slowest publish {slowest:.2f} s, {published} published, oldest {oldest:.1f} s, {most}")  # noqa: T201
+    assert written
+    assert most
+    assert max(most.values()) == 1
+    assert oldest < 15  # its time limit is 4.5 s, on a machine that is idle

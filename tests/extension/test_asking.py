@@ -78,6 +78,26 @@ def test_a_frozen_broker_does_not_collect_threads(
         assert threads() - before <= 2
 
 
+def test_where_no_thread_could_be_started_the_next_question_is_asked_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking.Later, "_free", threading.BoundedSemaphore(2))
+    with closing(Celery(broker="memory://", set_as_current=False)) as app:
+        with monkeypatch.context() as full_up:
+            full_up.setattr(threading.Thread, "start", no_thread)
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="new thread"):
+                    Asking(app).queues(["celery"])
+
+        (queue,) = Asking(app).queues(["celery"])
+
+    assert queue.problem is None
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_answers_of_any_shape_are_survived() -> None:
     odd = {
         "worker_id": "id",

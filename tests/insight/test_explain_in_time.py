@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.insight.explain import in_time
 from fullresult.insight.explain.explain import explain
 from fullresult.insight.explain.explanation import Explanation
 from fullresult.insight.live import Answer, WorkersNow
@@ -58,6 +60,24 @@ def full(tmp_path: Path) -> Iterator[FullResult]:
             database.execute("PRAGMA journal_mode = DELETE")
         with locked(file):
             yield full
+
+
+def test_where_no_thread_could_be_started_the_next_one_is_answered_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_time._Apart, "_free", threading.BoundedSemaphore(2))
+    with recorded(f"sqlite:///{tmp_path}/records.db") as full:
+        with monkeypatch.context() as full_up:
+            full_up.setattr(threading.Thread, "start", no_thread)
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="new thread"):
+                    explain(full.storage, full.settings, "task", None)
+
+        assert explain(full.storage, full.settings, "task", None).known
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def timed(full: FullResult, live: Said | None) -> Explanation:

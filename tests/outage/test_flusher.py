@@ -452,6 +452,26 @@ def test_a_withdrawal_and_its_event_are_kept_before_they_are_tried() -> None:
     assert until(lambda: storage.told == [("withdrawal", "s"), ("event", "a")])
 
 
+def test_an_error_of_any_kind_does_not_end_a_withdrawal(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a spool nobody else knows of it, and the task would run twice."""
+    monkeypatch.setattr("fullresult.scheduling.withdrawals._FIRST_PAUSE", 0.01)
+    errors = [ValueError("a driver's own"), StorageError("away"), OSError("no more files")]
+    real = storage.withdraw
+
+    def withdraw(schedule_id: str) -> None:
+        if errors:
+            raise errors.pop()
+        real(schedule_id)
+
+    monkeypatch.setattr(storage, "withdraw", withdraw)
+
+    Withdrawals(storage, lambda *_: False).withdraw("s", event("a"))  # type: ignore[arg-type]
+
+    assert until(lambda: storage.told == [("withdrawal", "s"), ("event", "a")])
+
+
 def test_what_a_dead_process_could_not_withdraw_is_never_claimed(url: str) -> None:
     full = make_full(url)
     schedule = samples.schedule("s", samples.NOON)

@@ -101,7 +101,11 @@ class _Apart(Generic[T]):
         self._error: BaseException | None = None
         self._done, self._slot = threading.Event(), self._free
         if self._slot.acquire(blocking=False):
-            begin(threading.Thread(target=self._run, name="fullresult-explain", daemon=True))
+            try:
+                begin(threading.Thread(target=self._run, name="fullresult-explain", daemon=True))
+            except RuntimeError:
+                self._slot.release()
+                raise  # to this caller; the next one tries again
 
     def _run(self) -> None:
         try:
