@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 MANY = 100
 """More tasks than these are sent by a replay, if nothing else is said."""
+_OF_ARGUMENTS = frozenset({"args", "args_at", "kwargs", "text"})
 _TRIES = 10
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1_000.0
 _NOT_BEGUN = (PENDING, SCHEDULED_SENT, SCHEDULED)
@@ -188,6 +189,7 @@ class Replays:
         """
         asked = _unresolved(_asked(query, filters), all)
         _check(rate, canary, canary_wait)
+        _check_hides_nothing(asked, self._recorder.redactor)
         if queue is not None:
             self._app.amqp.router.expand_destination({"queue": queue})
         now = self._storage.now()
@@ -371,6 +373,20 @@ def check_rate(rate: float) -> None:
             f"rate must be more than 0, one a day or more, and at most {_MOST_RATE:g}/s, "
             f"not {rate!r}"
         )
+
+
+def _check_hides_nothing(asked: TaskQuery, redactor: Redactor | None) -> None:
+    """A replay is kept with what it looks for."""
+    looked_for = filters_of(asked).get("filters", {})
+    if redactor is None or not looked_for:
+        return
+    shown = redactor.details({"filters": looked_for})["filters"]
+    for name in _OF_ARGUMENTS & looked_for.keys():
+        if not isinstance(shown, Mapping) or shown[name] != looked_for[name]:
+            raise WrongReplay(
+                f"{name} has a value that fullresult_redact hides: a replay would keep it, and no "
+                "record is found by it; leave it out"
+            )
 
 
 def _check(rate: float, canary: int, canary_wait: timedelta) -> None:

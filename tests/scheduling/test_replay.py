@@ -5,6 +5,7 @@ Long because each danger is tried on one app, whose replays the functions here s
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -624,6 +625,26 @@ def _everything() -> Any:
 def test_what_makes_no_sense_is_refused(replays: Replays, wrong: dict[str, Any]) -> None:
     with pytest.raises(WrongReplay, match=next(iter(wrong))):
         replays.create(state="FAILURE", **wrong)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{"kwargs": {"card": "4111111111111111"}}, {"args_at": {0: "x@y.z"}}, {"text": "of x@y.z"}],
+    ids=lambda filters: next(iter(filters)),
+)
+def test_what_redaction_hides_is_not_kept_as_what_a_replay_looks_for(
+    tmp_path: Path, filters: dict[str, Any]
+) -> None:
+    hidden = ["card", re.compile(r"\S+@\S+")]
+    with browsing.shop(f"sqlite:///{tmp_path}/a.db", fullresult_redact=hidden) as app:
+        replays = app.fullresult.replays
+
+        with pytest.raises(WrongReplay, match=f"{next(iter(filters))} has a value that"):
+            replays.create(name="shop.*", **filters)
+        replays.create(name="shop.*", kwargs={"order": 1})
+
+        assert [each.query["kwargs"] for each in replays.list()] == [{"order": 1}]
+        assert len(app.fullresult.audit_log()) == 1
 
 
 def test_all_tasks_must_be_said_and_an_unknown_replay_is_an_error(replays: Replays) -> None:
