@@ -17,6 +17,7 @@ from fullresult.storage import (
     CommitListener,
     Identity,
     OutboxWriter,
+    Reached,
     StorageError,
     TaskQuery,
     find_in_parts,
@@ -82,6 +83,14 @@ class MongoStorage(
 
     def now(self) -> datetime:
         return self._database.run(_now)
+
+    def has_replicas(self) -> bool:
+        """`fullresult.storage.ReplicatedStorage`."""
+        return True
+
+    def reached(self) -> Reached:
+        """By the read preference of the URL; a router of a cluster is no replica."""
+        return self._prepared().run(_reached)
 
     def write(self, events: Sequence[TaskRecord]) -> list[str]:
         database = self._prepared()
@@ -201,6 +210,22 @@ def _now(handle: Handle) -> datetime:
     options = handle.tasks.codec_options  # a command has none of its own
     when: datetime = handle.client.admin.command("hello", codec_options=options)["localTime"]
     return when
+
+
+def _reached(handle: Handle) -> Reached:
+    client, options = handle.client, handle.tasks.codec_options
+    hello = client.admin.command(
+        "hello", read_preference=client.read_preference, codec_options=options
+    )
+    last = hello.get("lastWrite", {})
+    stamp = last.get("opTime", {}).get("ts")
+    return Reached(
+        is_replica=bool(hello.get("secondary")),
+        place=None if stamp is None else stamp.time << 32 | stamp.inc,
+        last=last.get("lastWriteDate"),
+        now=hello["localTime"],
+        family=hello.get("setName"),
+    )
 
 
 def _find(handle: Handle, query: TaskQuery) -> list[TaskRecord]:

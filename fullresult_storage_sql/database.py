@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from fullresult.record import Replay, Schedule, Taking, TaskRecord
-from fullresult.storage import CommitListener, Identity, TaskQuery
+from fullresult.storage import CommitListener, Identity, Reached, TaskQuery
 from fullresult_storage_sql.outbox_channels import Dialect
 from fullresult_storage_sql.outbox_statements import Outlet
 
@@ -178,6 +178,12 @@ class Database(Protocol):
 
     def listener(self, namespace: str) -> CommitListener | None:
         """`OutboxStorage.listener`."""
+        ...
+
+    # Replicas
+
+    def reached(self) -> Reached:
+        """`ReplicatedStorage.reached`."""
         ...
 
     # Results

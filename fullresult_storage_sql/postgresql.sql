@@ -600,6 +600,25 @@ SELECT pg_try_advisory_lock(%s);
 -- Not in sqlite.sql: there, it is the file that tells.
 SELECT pg_advisory_unlock_all();
 
+-- name: reached
+-- How far this server has come. Of what the primary logs, also what no disk has yet; just behind
+-- the header of an empty page of the log is where the last record ended, before that header.
+-- Not in sqlite.sql: a file has no replicas.
+SELECT
+    recovery,
+    CASE WHEN recovery THEN pg_last_wal_replay_lsn() - '0/0' ELSE place - CASE
+        WHEN mod(place, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40
+        WHEN mod(place, current_setting('wal_block_size')::int) = 24 THEN 24
+        ELSE 0
+    END END,
+    CASE WHEN recovery THEN pg_last_xact_replay_timestamp() ELSE clock_timestamp() END,
+    clock_timestamp(),
+    (SELECT system_identifier::text FROM pg_control_system())
+FROM (
+    SELECT recovery, CASE WHEN NOT recovery THEN pg_current_wal_insert_lsn() - '0/0' END AS place
+    FROM pg_is_in_recovery() AS recovery
+) AS here;
+
 -- name: home
 -- The schema in which this connection finds our tables.
 -- Not in sqlite.sql: there, it is the file that tells.

@@ -1,4 +1,4 @@
-"""The schema that has our tables, for a caller's connection may look elsewhere for them."""
+"""Where we are: the schema that has our tables, and how far this server has come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fullresult.storage import Identity
+from fullresult.storage import Identity, Reached
 from fullresult_storage_sql.outbox_channels import Dialect
 from fullresult_storage_sql.outbox_statements import PostgreSQLOutlet, answered, payload_of
 from fullresult_storage_sql.postgresql_listener import PostgreSQLListener
@@ -16,7 +16,7 @@ from fullresult_storage_sql.postgresql_statements import SQL
 
 
 class Home:
-    """The methods of `Database` that are about the outbox."""
+    """The methods of `Database` that are about the outbox, and about replicas."""
 
     dialect: Dialect = "postgresql"
     _home: tuple[PostgreSQLOutlet, Identity] | None = None
@@ -38,6 +38,10 @@ class Home:
             return None
         lock = partial(self._lock_of, namespace)
         return PostgreSQLListener(self._server, payload_of(namespace), lock)
+
+    def reached(self) -> Reached:
+        ((is_replica, place, last, now, family),) = self.ask(SQL["reached"], ())
+        return Reached(is_replica, None if place is None else int(place), last, now, family)
 
     def _lock_of(self, namespace: str) -> int:
         return self.outlet().lock_of(namespace)

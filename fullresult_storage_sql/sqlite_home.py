@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fullresult.storage import CommitListener, Identity, StorageError
+from fullresult.storage import CommitListener, Identity, Reached, StorageError
 from fullresult_storage_sql.connections import Connections
 from fullresult_storage_sql.outbox_channels import Dialect
 from fullresult_storage_sql.outbox_statements import SQLiteOutlet, answered
@@ -43,6 +43,9 @@ class Home:
 
     def listener(self, namespace: str) -> CommitListener:  # noqa: ARG002  (a file does not tell)
         return SQLiteListener(self._connect, self._timeout)
+
+    def reached(self) -> Reached:
+        raise StorageError("a file of SQLite has no replicas")
 
 
 class SQLiteListener:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fullresult.record import TaskRecord, cut, pages
 from fullresult.storage import (
+    Reached,
     StorageError,
     TaskQuery,
     Walked,
@@ -50,6 +51,13 @@ class SqlStorage(
     def missing_file(self) -> str | None:
         """`fullresult.storage.FileStorage`."""
         return self._database.missing_file()
+
+    def has_replicas(self) -> bool:
+        """`fullresult.storage.ReplicatedStorage`."""
+        return self._database.dialect == "postgresql"
+
+    def reached(self) -> Reached:
+        return self._prepared().reached()
 
     def now(self) -> datetime:
         value = self._database.ask(self._database.sql["now"], ())[0][0]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from fullresult.cli.errors import Failure
+from fullresult.cli.terminal import say
 from fullresult.insight.abilities import missing_file
+from fullresult.insight.safe_text import one_line
 
 if TYPE_CHECKING:
     from fullresult.extension import FullResult
+    from fullresult.extension.reading import Reading
 
 
 def full_of(context: click.Context, *, makes_file: bool = False) -> FullResult:
@@ -25,6 +28,14 @@ def full_of(context: click.Context, *, makes_file: bool = False) -> FullResult:
             "your workers; the command setup makes an empty one"
         )
     return full
+
+
+def reading_of(context: click.Context) -> Reading:
+    """The records of that app to look through; says how far they are behind on a replica."""
+    reading = full_of(context).reading
+    if reading.behind is not None:
+        say(one_line(reading.behind.sentence), err=True)
+    return reading
 
 
 def _installed(context: click.Context) -> FullResult:

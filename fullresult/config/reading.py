@@ -173,6 +173,7 @@ def _rules(key: str, value: object) -> tuple[Rule, ...]:
 
 READERS: dict[str, Callable[[str, object], Any]] = {
     "storage": _url,
+    "read_storage": _url,
     "track_publish": _bool,
     "use_json": _bool,
     "force_json": _bool,

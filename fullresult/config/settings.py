@@ -37,6 +37,9 @@ class Settings:
 
     storage: str = field(default="sqlite:///fullresult.db", repr=False)
     """With its password, so it must not be shown."""
+    read_storage: str | None = field(default=None, repr=False)
+    """The URL, with its password, of a replica of the storage; None: all is read from the storage.
+    """
     track_publish: bool = True
     use_json: bool = False
     force_json: bool = False
@@ -127,11 +130,7 @@ class Settings:
                 f"fullresult_{waits} needs fullresult_storage: the default is a file in each "
                 "process's own directory, where a sweeper elsewhere would not find what is due"
             )
-        if same := [n for n, url in given.get("outboxes", {}).items() if url == given["storage"]]:
-            raise ImproperlyConfigured(
-                f"fullresult_outboxes[{same[0]!r}] is fullresult_storage, which has an outbox by "
-                "fullresult_outbox = True: leave it out"
-            )
+        _check_urls(given)
         if app.conf.get("fullresult_spool_directory", DEFAULT_SPOOL) is None:
             given["spool_directory"] = None
             if given.get("write_mode") == "spooled":
@@ -147,6 +146,19 @@ class Settings:
         if not given.get("namespace"):
             given["namespace"] = namespace_of(app)
         return cls(**given)
+
+
+def _check_urls(given: Mapping[str, Any]) -> None:
+    """Raise `ImproperlyConfigured` for a URL that is that of the storage itself."""
+    if same := [n for n, url in given.get("outboxes", {}).items() if url == given["storage"]]:
+        raise ImproperlyConfigured(
+            f"fullresult_outboxes[{same[0]!r}] is fullresult_storage, which has an outbox by "
+            "fullresult_outbox = True: leave it out"
+        )
+    if "read_storage" in given and given["read_storage"] == given.get("storage"):
+        raise ImproperlyConfigured(
+            "fullresult_read_storage is fullresult_storage: name a replica of it, or leave it out"
+        )
 
 
 def _result_expires(app: Celery) -> timedelta | None:

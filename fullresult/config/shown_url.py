@@ -8,7 +8,7 @@ from celery import Celery
 
 from fullresult.config.urls import without_password
 
-_KEYS = ("fullresult_storage", "fullresult_outboxes")
+_KEYS = ("fullresult_storage", "fullresult_read_storage", "fullresult_outboxes")
 
 
 class ShownUrl(str):

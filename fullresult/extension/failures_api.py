@@ -13,13 +13,16 @@ from fullresult.insight.failures import SHOWN, Failure, FailureDetails, Failures
 if TYPE_CHECKING:
     from fullresult.extension.parts import Parts
     from fullresult.record import Decision
+    from fullresult.storage import Storage
 
 
 class FailuresAPI:
     """The groups of failures of one app. Every method raises `StorageError`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, storage: Storage) -> None:
+        """What is asked is of *storage*; what is decided is written to the app's own."""
         self._parts = parts
+        self._storage = storage
 
     def find(
         self,
@@ -90,7 +93,7 @@ class FailuresAPI:
 
     @property
     def _failures(self) -> Failures:
-        return Failures(self._parts.storage)
+        return Failures(self._storage)
 
     def _deeds(self, actor: str | None) -> FailureDeeds:
         parts = self._parts

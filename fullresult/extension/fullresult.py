@@ -15,6 +15,7 @@ from fullresult.extension.actions_api import ActionsAPI
 from fullresult.extension.control import watch_control
 from fullresult.extension.parts import Parts
 from fullresult.extension.questions_api import QuestionsAPI
+from fullresult.extension.reading import Reading
 from fullresult.extension.report import show_no_password
 from fullresult.extension.repro_api import ReproAPI
 from fullresult.extension.send_task import watch
@@ -73,6 +74,15 @@ class FullResult(QuestionsAPI, ActionsAPI, ReproAPI):
     def storage(self) -> Storage:
         """The storage that `fullresult_storage` names. Raises `ImproperlyConfigured`."""
         return self.parts.storage
+
+    @property
+    def reading(self) -> Reading:
+        """`find`, `count`, `count_states`, `statistics`, `overview` and `failures`, on a replica.
+
+        It is that of `fullresult_read_storage`, and the storage without one, or where it cannot be
+        read: `reading.behind` says which, and how far it is behind. Ask anew each time.
+        """
+        return Reading(self.parts)
 
     @property
     def recorder(self) -> Recorder:

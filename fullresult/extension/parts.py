@@ -17,6 +17,7 @@ from fullresult.actions.replay_message import Preparing
 from fullresult.actions.replays import Replays, noted_by
 from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings, without_password
+from fullresult.insight.replica import Replica
 from fullresult.recording.recorder import Recorder
 from fullresult.recording.rehearsal import Rehearsals
 from fullresult.scheduling.carrying_storage import carrying_storage
@@ -30,6 +31,7 @@ from fullresult.scheduling.sweeper import Sweeper
 from fullresult.scheduling.sweepers import Sweepers
 from fullresult.storage import (
     OutboxStorage,
+    ReplicatedStorage,
     ResultStorage,
     ScheduleStorage,
     Storage,
@@ -37,7 +39,7 @@ from fullresult.storage import (
 )
 from fullresult.storage.replays import ReplayStorage, with_replays
 
-_Opening = tuple[tuple[Storage, Recorder], dict[str, ScheduleStorage]]
+_Opening = tuple[tuple[Storage, Recorder], dict[str, ScheduleStorage], Storage | None]
 
 
 def parts_of(app: Any) -> Parts | None:
@@ -60,6 +62,10 @@ class Parts:
         """Changes the settings when they are read."""
         self.other_outboxes: dict[str, ScheduleStorage] = {}
         """The storages that `fullresult_outboxes` names, once the configuration was read."""
+        self.read_storage: Storage | None = None
+        """The replica that `fullresult_read_storage` names, once the configuration was read."""
+        self.replica: Replica | None = None
+        """Says how far it is behind."""
         self._openings: list[_Opening] = []
         self._diverter: Diverter | None = None
         self._outboxes: OutboxPublisher | None = None
@@ -175,6 +181,8 @@ class Parts:
             if recorder.writer.flusher is not None:
                 recorder.writer.flusher.finish()
             storage.close()
+            if self.read_storage is not None:
+                self.read_storage.close()
 
     def check_tables(self) -> None:
         """Raise `StorageError` if the storage's tables are missing or old."""
@@ -188,6 +196,7 @@ class Parts:
         """Close the storage; read the configuration anew when it is next needed."""
         self.close()
         self._openings, self.opened, self.other_outboxes = [], None, {}
+        self.read_storage = self.replica = None
         self._diverter = self._outboxes = None
 
     def _open(self) -> tuple[Storage, Recorder]:
@@ -199,13 +208,15 @@ class Parts:
                 f"fullresult_{key} = True: this storage keeps no schedules; choose another "
                 "fullresult_storage, or leave all tasks to the broker"
             )
+        copy = _replica(storage, settings)
         outboxes = {name: _outbox(name, url, settings) for name, url in settings.outboxes.items()}
         redactor = plugins.redactor(self.app, settings, self._plugins)
         recorder = Recorder(self.app, settings, storage, redactor)
         # If several threads come here at once, the first one's is used. A lock would be held
         # across a fork; appending is one step without one.
-        self._openings.append(((joined(storage, outboxes), recorder), outboxes))
-        first, self.other_outboxes = self._openings[0]
+        self._openings.append(((joined(storage, outboxes), recorder), outboxes, copy))
+        first, self.other_outboxes, self.read_storage = self._openings[0]
+        self.replica = _compared(first[0], self.read_storage)
         self.opened = first  # the last: who sees it sees the outboxes, too
         return first
 
@@ -223,6 +234,36 @@ def _outbox(name: str, url: str, settings: Settings) -> ScheduleStorage:
     raise ImproperlyConfigured(
         f"fullresult_outboxes[{name!r}] = {without_password(url)!r}: this storage has no outbox"
     )
+
+
+def _replica(storage: Storage, settings: Settings) -> Storage | None:
+    """What `fullresult_read_storage` names, a replica of *storage*."""
+    url = settings.read_storage
+    if url is None:
+        return None
+    try:
+        # It gets its tables from the storage.
+        copy = plugins.open_storage(replace(settings, storage=url, auto_setup=False))
+    except ImproperlyConfigured as error:
+        said = str(error).replace("fullresult_storage", "fullresult_read_storage")
+        raise ImproperlyConfigured(said) from error
+    for key, each in (("storage", storage), ("read_storage", copy)):
+        found = _replicated(each)
+        if found is None or not found.has_replicas():
+            raise ImproperlyConfigured(
+                f"fullresult_read_storage = {without_password(url)!r}: what fullresult_{key} names "
+                "has no replicas, as PostgreSQL and MongoDB have; leave fullresult_read_storage out"
+            )
+    return copy
+
+
+def _compared(storage: Storage, copy: Storage | None) -> Replica | None:
+    original, other = _replicated(storage), _replicated(copy)
+    return None if original is None or other is None else Replica(original, other)
+
+
+def _replicated(storage: object) -> ReplicatedStorage | None:
+    return storage if isinstance(storage, ReplicatedStorage) else None
 
 
 def _as_they_are(settings: Settings) -> Settings:

@@ -37,6 +37,7 @@ def patient_of(
         live=None if offline else Asking(parts.app).everybody(),
         periodic=entries,
         periodic_problem=problem,
+        replica=None if parts.replica is None else parts.replica.behind(),
         spool=None if flusher is None else flusher.status(),
     )
 

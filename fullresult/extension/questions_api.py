@@ -9,19 +9,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from fullresult.actions.audit import AuditLog
-from fullresult.extension.failures_api import FailuresAPI
-from fullresult.extension.parts import Parts
+from fullresult.extension.records_api import RecordsAPI, query_of
 from fullresult.insight.dates import length_of
 from fullresult.insight.fleet import Fleet, fleet_of
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
-from fullresult.insight.overview import CAP, Overview, Overviews
 from fullresult.insight.queues import Queues, queues_of
 from fullresult.insight.stale import find_stale
-from fullresult.insight.statistics import Statistics
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.audit import AuditEntry, AuditQuery
-from fullresult.record.filters import PageOfTasks, TaskFilters
+from fullresult.record.filters import TaskFilters
 from fullresult.record.schedule import Schedule, ScheduleQuery
 from fullresult.storage import TaskQuery
 
@@ -37,79 +34,12 @@ if TYPE_CHECKING:
 _A_DAY = timedelta(days=1)
 
 
-class QuestionsAPI:
+class QuestionsAPI(RecordsAPI):
     """Asks about the tasks of one app."""
-
-    parts: Parts
 
     def get(self, task_id: str) -> TaskRecord | None:
         """The record of *task_id*; None if there is none. Raises `StorageError`."""
         return self.parts.storage.get(encoding.key(task_id))
-
-    def find(
-        self, query: TaskQuery | None = None, **filters: Unpack[PageOfTasks]
-    ) -> list[TaskRecord]:
-        """The records that match *query*, or its fields as keywords; newest first.
-
-        Raises `StorageError`; `TypeError` or `ValueError` for wrong filters.
-        """
-        return self.parts.storage.find(query_of(query, filters))
-
-    def count(self, query: TaskQuery | None = None, **filters: Unpack[PageOfTasks]) -> int:
-        """The number of records that match, on all pages of `find`. Raises like it."""
-        return self.parts.storage.count(query_of(query, filters))
-
-    def count_states(
-        self, query: TaskQuery | None = None, *, cap: int = CAP, **filters: Unpack[PageOfTasks]
-    ) -> dict[str, int]:
-        """The number of matching records in each state, counted up to *cap*.
-
-        Where many thousands are open, a number may be of the oldest or the newest 2,500 of them
-        alone. Raises like `find`, and `StorageError` if the storage makes no statistics.
-        """
-        return self._overviews.states(query_of(query, filters), cap).by_state
-
-    def statistics(
-        self,
-        since: datetime | timedelta | str = _A_DAY,
-        until: datetime | None = None,
-        *,
-        buckets: int = 24,
-        seconds: float | None = None,
-    ) -> Statistics:
-        """The outcomes of the tasks that were created in a span of time, cut into *buckets*.
-
-        The span ends *until* (now, by the storage's clock) and begins *since*, a time or a length
-        of time before the end. Every task is counted, 20,000 at a time. With *seconds*, counting
-        ends after about as long, and there are at least so many: `exact` says so. Times are of the
-        newest 5,000 at most. Raises `ValueError` for a span that cannot be cut;
-        `StorageError`.
-        """
-        return self._overviews.statistics(since, until, buckets, seconds)
-
-    def overview(
-        self,
-        since: datetime | timedelta | str = _A_DAY,
-        until: datetime | None = None,
-        *,
-        buckets: int = 24,
-        cap: int = CAP,
-        seconds: float | None = None,
-    ) -> Overview:
-        """`statistics`, the tasks in each state, the late ones, and the delay of sweepers.
-
-        All numbers except those of the statistics stop at *cap*. Raises like `statistics`.
-        """
-        return self._overviews.overview(since, until, buckets, cap, seconds)
-
-    @property
-    def failures(self) -> FailuresAPI:
-        """Failures by their cause, and what is decided about them."""
-        return FailuresAPI(self.parts)
-
-    @property
-    def _overviews(self) -> Overviews:
-        return Overviews(self.parts.settings, self.parts.storage)
 
     def get_stale_tasks(
         self,
@@ -303,20 +233,6 @@ def _schedules(
 ) -> ScheduleQuery:
     tasks = query_of(query, filters) if query or filters else None
     return ScheduleQuery(tasks=tasks, due_until=due_until, claimed=claimed)
-
-
-def query_of(query: TaskQuery | None, filters: Mapping[str, object]) -> TaskQuery:
-    """*query*, or the query with *filters* as its fields.
-
-    Raises `TypeError` if both are given, or if *query* is no query.
-    """
-    if query is None:
-        return TaskQuery(**cast("Any", filters))
-    if not isinstance(query, TaskQuery):
-        raise TypeError(f"give a TaskQuery, or a filter by its name (state={query!r})")
-    if filters:
-        raise TypeError("give a TaskQuery or its fields as keywords, not both")
-    return query
 
 
 def whole_query_of(query: TaskQuery | None, filters: Mapping[str, object]) -> TaskQuery:

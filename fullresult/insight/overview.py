@@ -52,13 +52,20 @@ class Overview:
 class Overviews:
     """Makes overviews of one storage; the work for each has a bound."""
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, replica: Storage | None = None
+    ) -> None:
+        """Statistics and states are of *replica*; what is late is asked of *storage* alone."""
+        counting = storage if replica is None else replica
         self._schedules = storage if isinstance(storage, ScheduleStorage) else None
-        if not isinstance(storage, StatisticsStorage):
+        if not isinstance(storage, StatisticsStorage) or not isinstance(
+            counting, StatisticsStorage
+        ):
             raise StorageError("this storage makes no statistics")
         self._settings = settings
         self._storage: Storage = storage
-        self._counting: StatisticsStorage = storage
+        self._late: StatisticsStorage = storage
+        self._counting: StatisticsStorage = counting
 
     def overview(
         self,
@@ -76,7 +83,7 @@ class Overviews:
         lag = timedelta(0) if first_due is None else max(now - first_due, timedelta(0))
         overdue = ScheduleQuery(due_until=late)
         counts = self.states(TaskQuery(), cap)
-        stale, stale_at_least = count_stale(self._counting, late, cap)
+        stale, stale_at_least = count_stale(self._late, late, cap)
         return Overview(
             at=now,
             statistics=self._statistics(since, until or now, buckets, seconds),
@@ -84,9 +91,9 @@ class Overviews:
             at_least=counts.at_least,
             stale=stale,
             stale_at_least=stale_at_least,
-            stale_scheduled=self._counting.count_capped(overdue, cap) if schedules else 0,
+            stale_scheduled=self._late.count_capped(overdue, cap) if schedules else 0,
             stale_in_outbox=(
-                self._counting.count_capped(replace(overdue, outbox=True), cap) if schedules else 0
+                self._late.count_capped(replace(overdue, outbox=True), cap) if schedules else 0
             ),
             last_sweep=schedules.last_sweep(namespace) if schedules else None,
             sweeper_lag=lag,

@@ -48,6 +48,7 @@ from fullresult.storage.outbox import (
 )
 from fullresult.storage.parts import find_in_parts
 from fullresult.storage.replays import NOT_YET, ReplayStorage
+from fullresult.storage.replicas import Reached, ReplicatedStorage
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
 from fullresult.storage.sockets import is_readable
 from fullresult.storage.threads import ForkGate
@@ -78,9 +79,11 @@ __all__ = [
     "OverlappingStorage",
     "PrefixStorage",
     "QuietChord",
+    "Reached",
     "RecountingStorage",
     "Refused",
     "ReplayStorage",
+    "ReplicatedStorage",
     "RestingListener",
     "ResultStorage",
     "ScheduleStorage",

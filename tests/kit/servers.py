@@ -353,6 +353,26 @@ def mongodb_single_server() -> Iterator[str]:
 
 
 @contextmanager
+def mongodb_pair() -> Iterator[tuple[str, str]]:
+    """A replica set of a primary and a secondary without a vote: the port of each, in URLs."""
+    import pymongo
+
+    stopping = ("--setParameter", "enableTestCommands=1", "--replSet", "rs1")
+    with _mongod(*stopping) as first, _mongod(*stopping) as second:
+        members = [
+            {"_id": 0, "host": f"{HOST}:{first}"},
+            {"_id": 1, "host": f"{HOST}:{second}", "priority": 0, "votes": 0},
+        ]
+        with pymongo.MongoClient[dict[str, Any]](HOST, first, directConnection=True) as client:
+            client.admin.command("replSetInitiate", {"_id": "rs1", "members": members})
+        url = f"mongodb://{HOST}:{first}/?replicaSet=rs1"
+        with pymongo.MongoClient[dict[str, Any]](f"{url}&readPreference=secondary") as client:
+            client.admin.command("ping", read_preference=client.read_preference)
+            client.admin.command("ping")
+        yield url, f"mongodb://{HOST}:{second}/?directConnection=true"
+
+
+@contextmanager
 def _mongod(*options: str) -> Iterator[int]:
     port = free_port()
     with _directory("mongodb") as directory, _running_mongod(directory, port, *options):

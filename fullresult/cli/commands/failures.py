@@ -16,7 +16,7 @@ from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_records, show_rows
 from fullresult.cli.terminal import bold, say
 from fullresult.cli.typed_values import moment, when
-from fullresult.cli.which_app import full_of
+from fullresult.cli.which_app import full_of, reading_of
 from fullresult.insight.document import dumps
 from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import brief, count_of, local
@@ -227,7 +227,9 @@ def failures(
         return
     try:
         began = _A_DAY if since is None else since
-        found = full_of(context).failures.find(
+        # An exit code decides something: no replica may lack what failed just now.
+        asked = full_of(context) if fail else reading_of(context)
+        found = asked.failures.find(
             began, name=name, new_since=new_since, all=everything, limit=limit + 1
         )
     except LookupError as error:

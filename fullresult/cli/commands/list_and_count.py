@@ -11,13 +11,13 @@ from fullresult.cli import filters, limits
 from fullresult.cli.help import Command
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
-from fullresult.cli.which_app import full_of
+from fullresult.cli.which_app import reading_of
 from fullresult.config import without_password
 from fullresult.insight.document import document, dumps
 from fullresult.insight.unresolved import unresolved_first
 
 if TYPE_CHECKING:
-    from fullresult.extension import FullResult
+    from fullresult.extension.reading import Reading
     from fullresult.storage import TaskQuery
 
 
@@ -45,10 +45,11 @@ def list_(context: click.Context, /, as_json: bool, everything: bool, **options:
     state, name, created (UTC), seconds it ran, retries, queue, worker, call, how it ended. With
     --json it is one object: `tasks`, and `next`, the cursor for --after (null at the end).
     """
-    full, limit = full_of(context), options["limit"]
+    limit = options["limit"]
     order = "oldest" if options["oldest_first"] else "newest"
     query = filters.query(options, limit=limit + 1, after=options["after"], order=order)
-    found = full.find(query if everything else unresolved_first(query))
+    reading = reading_of(context)
+    found = reading.find(query if everything else unresolved_first(query))
     records = found[:limit]
     cursor = records[-1].cursor if len(found) > limit else None
     if not records:
@@ -60,15 +61,17 @@ def list_(context: click.Context, /, as_json: bool, everything: bool, **options:
     if cursor:
         limits.say_what_follows(cursor)
     if not records:
-        _say_nothing(full, query, everything)
+        _say_nothing(reading, query, everything)
 
 
-def _say_nothing(full: FullResult, query: TaskQuery, everything: bool) -> None:
+def _say_nothing(reading: Reading, query: TaskQuery, everything: bool) -> None:
     is_narrowed = not everything and query != unresolved_first(query)
-    if is_narrowed and full.find(replace(query, limit=1)):
+    if is_narrowed and reading.find(replace(query, limit=1)):
         say("All such tasks are dealt with; --all lists them.", err=True)
         return
-    say(f"No such task is recorded in {without_password(full.settings.storage)}.", err=True)
+    say(
+        f"No such task is recorded in {without_password(reading.parts.settings.storage)}.", err=True
+    )
 
 
 @click.command(cls=Command, examples=["count --state FAILURE --since '1d ago'"])
@@ -78,7 +81,7 @@ def _say_nothing(full: FullResult, query: TaskQuery, everything: bool) -> None:
 def count(context: click.Context, /, everything: bool, **options: Any) -> None:
     """Count tasks; of those that ended badly, what is not dealt with. --all counts all."""
     query = filters.query(options)
-    number = full_of(context).count(query if everything else unresolved_first(query))
+    number = reading_of(context).count(query if everything else unresolved_first(query))
     if not number:
         filters.explain_nothing(options)
     say(str(number))

@@ -13,7 +13,7 @@ from fullresult.cli.help import Command
 from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.typed_values import when
-from fullresult.cli.which_app import full_of
+from fullresult.cli.which_app import full_of, reading_of
 from fullresult.insight.abilities import abilities_of
 from fullresult.insight.counts import StateCounts
 from fullresult.insight.document import dumps
@@ -59,7 +59,7 @@ def overview(
     """
     full = full_of(context)
     try:
-        found = full.overview(since or timedelta(days=1), until, buckets=buckets)
+        found = reading_of(context).overview(since or timedelta(days=1), until, buckets=buckets)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:

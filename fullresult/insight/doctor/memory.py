@@ -17,6 +17,8 @@ _OLD = timedelta(days=90)
 _LATE = timedelta(seconds=30)
 _SLOW = 0.1
 """Seconds for a question that costs the storage nothing."""
+_BEHIND = 60.0
+"""Seconds."""
 _MINUTE = timedelta(minutes=1)
 
 
@@ -55,6 +57,20 @@ def indexes(patient: Patient) -> Iterator[Risk]:
             "Searches for them read record after record.",
             "celery -A proj fullresult setup",
         )
+
+
+def replica(patient: Patient) -> Iterator[Risk]:
+    found = patient.replica
+    if found is None or (found.is_read and found.seconds is not None and found.seconds < _BEHIND):
+        return
+    yield Risk(
+        "replica is not read" if not found.is_read else "replica is behind",
+        "notable",
+        found.sentence,
+        ("fullresult_read_storage names it",),
+        "Listings weigh on the storage, or lack what is new.",
+        "see to the replica, or leave fullresult_read_storage out",
+    )
 
 
 def sweepers(patient: Patient) -> Iterator[Risk]:
@@ -133,4 +149,4 @@ def health(patient: Patient) -> Iterator[Risk]:
         )
 
 
-RULES = (retention, indexes, sweepers, spool, health)
+RULES = (retention, indexes, replica, sweepers, spool, health)

@@ -21,6 +21,7 @@ from fullresult.storage import CardStorage, StatisticsStorage, Storage, TaskQuer
 
 if TYPE_CHECKING:
     from fullresult.insight.periodic import PeriodicTask
+    from fullresult.insight.replica import Behind
     from fullresult.outage.spool import SpoolStatus
 
 _WEEK = timedelta(days=7)
@@ -52,6 +53,8 @@ class Patient:
     periodic_problem: str | None
     """Why it could not be read."""
     spool: SpoolStatus | None
+    replica: Behind | None = None
+    """How far the replica is behind that listings are read from; None if there is none."""
 
     @cached_property
     def samples(self) -> list[Sample]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fullresult.config.users import Person
     from fullresult.extension import FullResult
+    from fullresult.extension.reading import Reading
     from fullresult.web.api.schemas import Schema
     from fullresult.web.site import Site
 
@@ -32,6 +33,9 @@ ONCE = Field(
     "A text of your own that names this request. The process that acted upon it answers 409 to a "
     "second one by the same person.",
 )
+BEHIND = "FullResult-Behind"
+"""The header of what was read from a replica: the seconds it is behind at most, or `unknown`."""
+_BEHIND = "fullresult.behind"
 _LACKING = {
     "audit": "This storage keeps no audit log.",
     "failures": "This storage does not group failures.",
@@ -64,6 +68,13 @@ class Call:
     @property
     def full(self) -> FullResult:
         return self.site.full
+
+    @property
+    def reading(self) -> Reading:
+        """The records to look through; the answer's header says how far they are behind."""
+        reading = self.full.reading
+        self.request.scope[_BEHIND] = reading.behind
+        return reading
 
     @property
     def person(self) -> Person:
@@ -182,9 +193,17 @@ def _done(operation: Operation, request: Request, body: Any) -> Response:
     if operation.acts:
         answer.document["unwritten"] = visit.unwritten
     if answer.status < 400:  # noqa: PLR2004
-        return json_answer(answer.document, answer.status)
+        return _told(request, json_answer(answer.document, answer.status))
     detail = answer.document.pop("detail")
     return problem(answer.status, detail, answer.document)
+
+
+def _told(request: Request, response: Response) -> Response:
+    behind = request.scope.get(_BEHIND)
+    if behind is not None and behind.is_read:
+        seconds = behind.seconds
+        response.headers[BEHIND] = "unknown" if seconds is None else f"{seconds:.3f}"
+    return response
 
 
 @contextmanager

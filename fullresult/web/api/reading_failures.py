@@ -19,7 +19,7 @@ _A_DAY = timedelta(days=1)
 
 def _failures(call: Call) -> dict[str, Any]:
     most = call["limit"]
-    found = call.full.failures.find(
+    found = call.reading.failures.find(
         call.get("since") or _A_DAY,
         name=call.get("name"),
         new_since=call.get("new_since"),

@@ -50,7 +50,7 @@ _MOST_FOLDED = 200
 
 def _overview(call: Call) -> dict[str, Any]:
     since, until = call.get("since") or _A_DAY, call.get("until")
-    found = call.full.overview(since, until, buckets=call["buckets"], seconds=_SECONDS)
+    found = call.reading.overview(since, until, buckets=call["buckets"], seconds=_SECONDS)
     return overview_document(found)
 
 

@@ -22,7 +22,7 @@ NEXT = or_null(TEXT)
 
 def _tasks(call: Call) -> dict[str, Any]:
     limit = call["limit"]
-    found = look(call.site.full.storage, query_of(call, limit=limit + 1))
+    found = look(call.reading.storage, query_of(call, limit=limit + 1))
     page = found.records[:limit]
     cursor = page[-1].cursor if len(found.records) > limit else found.after
     tasks = [listed(call, document(record)) for record in page]
@@ -39,13 +39,13 @@ def _task(call: Call) -> dict[str, Any]:
 
 
 def _count(call: Call) -> dict[str, Any]:
-    number, at_least = count_up_to(call.full.storage, of_all_pages(query_of(call)))
+    number, at_least = count_up_to(call.reading.storage, of_all_pages(query_of(call)))
     return {"count": number, "at_least": at_least}
 
 
 def _states(call: Call) -> dict[str, Any]:
     rest = bool(call.get("all"))
-    found = count_by_state(call.full.storage, of_all_pages(query_of(call)), rest=rest)
+    found = count_by_state(call.reading.storage, of_all_pages(query_of(call)), rest=rest)
     if not found.by_state:
         raise Refused(
             400,

@@ -32,9 +32,10 @@ def failures(request: Request) -> Response:
     since, name, new_since = (asked.get(key, "").strip() for key in ("since", "name", "new"))
     everything = asked.get("all") is not None
     found, problem = [], None
+    reading = site.full.reading
     try:
         now = site.now()
-        found = site.full.failures.find(
+        found = reading.failures.find(
             past(since or "1d", now),
             name=name or None,
             new_since=_release_or_when(new_since, now),
@@ -45,7 +46,7 @@ def failures(request: Request) -> Response:
     return site.render(
         request, "failures.html", 400 if problem else 200, failures=found, problem=problem,
         since=since or "1d", name=name, new=new_since, everything=everything, spans=_SPANS,
-        most=MOST, shown=SHOWN,
+        most=MOST, shown=SHOWN, behind=reading.behind,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fullresult.insight.fleet import Fleet
     from fullresult.insight.overview import Overview
     from fullresult.insight.queues import Queues, QueueSeen
+    from fullresult.insight.replica import Behind
     from fullresult.insight.statistics import Statistics
     from fullresult.web.site import Site
 
@@ -41,11 +42,14 @@ def metrics(request: Request) -> Response:
     if not site.can.statistics:
         return site.error(request, 501, "This storage makes no statistics.")
     registry = CollectorRegistry()
-    overview = site.full.overview(WINDOW, buckets=10, seconds=_COUNTING)
+    reading = site.full.reading
+    overview = reading.overview(WINDOW, buckets=10, seconds=_COUNTING)
     fleet = site.full.workers(running=False) if site.can.workers else None
     failures = (
-        site.full.failures.find(WINDOW, all=True, limit=_GROUPS * 10) if site.can.failures else []
+        reading.failures.find(WINDOW, all=True, limit=_GROUPS * 10) if site.can.failures else []
     )
+    if reading.behind is not None:
+        registry.register(_OfReplica(reading.behind))
     registry.register(_Collector(overview, fleet, site.full.queues(), failures, _states(site)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -74,6 +78,26 @@ class _Collector:
         yield from _of_queues(self._queues)
         yield _of_failures(self._failures)
         yield from _of_replays(self._replays)
+
+
+class _OfReplica:
+    """The same of the replica."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "fullresult_replica_is_read",
+            "1 if what is counted was read from the replica, 0 if from the storage.",
+            value=int(self._behind.is_read),
+        )
+        if self._behind.seconds is not None:
+            yield GaugeMetricFamily(
+                "fullresult_replica_behind_seconds",
+                "How far the replica is behind, at most.",
+                value=self._behind.seconds,
+            )
 
 
 def _states(site: Site) -> Counter[str]:

@@ -43,7 +43,8 @@ def overview(request: Request) -> Response:
         return site.error(request, 501, "This storage makes no statistics.")
     seconds = _AFTERWARDS if afterwards else _AT_ONCE
     try:
-        found = site.full.overview(past(since, site.now()), buckets=_BUCKETS, seconds=seconds)
+        reading = site.full.reading
+        found = reading.overview(past(since, site.now()), buckets=_BUCKETS, seconds=seconds)
     except ValueError as error:
         return site.error(request, 400, str(error))
     buckets = _buckets(found, name)
@@ -58,7 +59,7 @@ def overview(request: Request) -> Response:
         throughput=charts.throughput(buckets), waits=charts.percentiles(buckets, "wait"),
         runs=charts.percentiles(buckets, "run"), late=found.sweeper_lag > _LATE,
         fleet=site.full.workers(running=False) if site.can.workers else None,
-        stale_after=site.full.settings.stale_after,
+        stale_after=site.full.settings.stale_after, behind=reading.behind,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Seen:
     def values(self, site: Site) -> dict[str, list[str]]:
         with self._lock:
             if time.monotonic() > self._until:
-                self._values = _values(site, site.full.find(limit=_SAMPLE))
+                self._values = _values(site, site.full.reading.find(limit=_SAMPLE))
                 self._until = time.monotonic() + _FRESH
             return self._values
 

@@ -54,14 +54,15 @@ def tasks(request: Request) -> Response:
         only = _the_one(request, search)
         if only is not None and not fragment:
             return redirect(request, "task", {"id": only})
+        reading = site.full.reading
         counts = count_by_state(
-            site.full.storage, _of_all_states(query, search), rest=search.resent is not None
+            reading.storage, _of_all_states(query, search), rest=search.resent is not None
         )
         if not asked and counts.shown(FAILURE) not in (None, "0"):
             search = Search().having("state", FAILURE)
             query = search.query(site.now(), limit=PAGE + 1)
         seconds = _FURTHER if asked.get("further") is not None else 0
-        looked = look(site.full.storage, query, seconds)
+        looked = look(reading.storage, query, seconds)
     except (NotUnderstood, ValueError) as error:
         return site.render(
             request, "tasks.html", 400, **_context(request, Search(), [], None, StateCounts({})),
@@ -71,9 +72,10 @@ def tasks(request: Request) -> Response:
     page = found[:PAGE]
     cursor = page[-1].cursor if len(found) > PAGE else None
     context = {**_context(request, search, page, cursor, counts), "looked": looked}
+    context["behind"] = reading.behind
     if looked.after is not None:
         context["seen"] = _number(asked.get("seen")) + (looked.looked_at or 0)
-    context["resent"] = states_of_resent(site.full.storage, page)
+    context["resent"] = states_of_resent(reading.storage, page)
     if search.resent is None and query.unresolved:
         context["rest"] = str(search.having("resent", "any"))
     template = "tasks_live.html" if fragment else "tasks.html"
