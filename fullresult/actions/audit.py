@@ -32,8 +32,6 @@ _LONGEST_PROBLEM = 1_000
 _PORTION = 100
 """Tasks that are written together. A killed process leaves at most these out of the log."""
 _PAGE = ("limit", "after", "order")
-_WIDE = ("args", "args_at", "kwargs", "not_state")
-"""Filters that leave nothing out if they are empty."""
 _SHOWN = frozenset(
     {"task_id", "queue", "exchange", "routing_key", "priority"}
     | {"countdown", "eta", "expires", "keep_group"}
@@ -196,12 +194,6 @@ def filters_of(query: TaskQuery | None) -> dict[str, Any]:
         if each.name not in _PAGE and getattr(query, each.name) != each.default
     }
     return {"filters": given} if given else {}
-
-
-def is_narrow(query: TaskQuery) -> bool:
-    """True if *query* has a filter that leaves something out."""
-    given = filters_of(query).get("filters", {})
-    return any(value or name not in _WIDE for name, value in given.items())
 
 
 def changes_of(

@@ -305,8 +305,8 @@ class Deeds:
     ) -> int:
         """Delete the records that *query* asks for, at most *limit*. Returns how many.
 
-        With a *limit* and a *portion*, not more than a portion is deleted at once, and *advance*
-        is called with the size of each.
+        With a *limit* and a *portion*, not more than a portion is deleted at once. *advance* is
+        called with the size of each, and the rest is left if it returns False.
         """
         _check_limit(limit)
         trail, deleted = self._trail("delete", filters_of(query)), 0
@@ -316,9 +316,8 @@ class Deeds:
                     replace(query, limit=_smaller(portion, limit, deleted), after=None)
                 )
                 deleted += some
-                if advance is not None:
-                    advance(some)
-                if not some or limit is None or portion is None:
+                goes_on = advance is None or advance(some) is not False
+                if not (goes_on and some) or limit is None or portion is None:
                     break
         finally:
             # Also after Ctrl-C.

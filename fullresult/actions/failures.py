@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fullresult.insight.document import plain
@@ -23,8 +23,21 @@ if TYPE_CHECKING:
     from fullresult.storage import Storage
 
 _LONGEST_NOTE = 2_000
+_LONGEST_MUTE = timedelta(days=3650)
 _PAGE = 500
 _GROUPED = (FAILURE, REVOKED, REJECTED)
+
+
+def check_until(until: datetime, now: datetime) -> None:
+    """Raises `ValueError` if a group cannot be muted until then."""
+    words = until.isoformat(sep=" ", timespec="minutes")
+    if until <= now:
+        raise ValueError(f"{words} is past; say until when, such as in 2h")
+    if until - now > _LONGEST_MUTE:
+        raise ValueError(
+            f"{words} is more than {_LONGEST_MUTE.days:,} days away; say an earlier time, or none "
+            "to mute it for good"
+        )
 
 
 class FailureDeeds:
@@ -62,9 +75,14 @@ class FailureDeeds:
         until: datetime | None = None,
         count: int | None = None,
     ) -> Decision:
-        """Leave the group out of listings *until* a time, or until it fails *count* times more."""
-        if until is not None and until.tzinfo is None:
-            raise ValueError(f"until must be an aware datetime, not {until!r}")
+        """Leave the group out of listings *until* a time, or until it fails *count* times more.
+
+        Raises `ValueError` for a time that is past, or more than ten years away.
+        """
+        if until is not None:
+            if until.tzinfo is None:
+                raise ValueError(f"until must be an aware datetime, not {until!r}")
+            check_until(until, self._storage.now())
         if count is not None and count < 1:
             raise ValueError(f"count must be 1 or more, not {count!r}")
         return self._decide(fingerprint, "muted", note, until, count)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of, is_narrow
+from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
+from fullresult.actions.replay_ends import WHOLE, Part, Undone, Walk
 from fullresult.actions.replay_preview import MOST_COUNTED, Preview, is_swept, previewed
 from fullresult.record import (
     NOT_RUN,
@@ -34,7 +35,6 @@ from fullresult.record.replay import (
     frozen,
 )
 from fullresult.scheduling import replay_window
-from fullresult.scheduling.replay_window import pages_of
 from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage import StorageError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from fullresult.config import Settings
+    from fullresult.record.replay import Replayed
     from fullresult.recording.recorder import Recorder
     from fullresult.recording.redaction import Redactor
     from fullresult.storage import Storage
@@ -97,18 +98,6 @@ class Progress:
     def under_way(self) -> int:
         """Sent and not ended."""
         return max(self.counted - self.waiting - self.claimed - sum(self.ended.values()), 0)
-
-
-@dataclass(frozen=True)
-class Undone:
-    """What undoing a replay came to."""
-
-    cancelled: int
-    """Never sent."""
-    revoked: list[str]
-    """Ids that were sent and had not begun: workers were told to drop them."""
-    ran: list[str]
-    """Ids that began: their effects stay."""
 
 
 class Replays:
@@ -262,40 +251,49 @@ class Replays:
 
         One that was cut off, as by an error of the storage, may be done again.
         """
-        replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
-        cancelled = self._cancel_unsent(replay)
-        self._note(replay, "cancel", {"taken": replay.taken, "cancelled": cancelled})
-        return cancelled
+        return self.cancel_part(replay_id, WHOLE).cancelled
 
-    def undo(self, replay_id: str) -> Undone:
+    def cancel_part(self, replay_id: str, part: Part) -> Undone:
+        """The same, but only *part* of what it took is looked at: nothing more is taken."""
+        replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
+        walk = Walk(self._storage, replay_id, part)
+        cancelled = sum(self._cancel_unsent(replay, page) for page in walk)
+        self._note(replay, "cancel", {"taken": replay.taken, "cancelled": cancelled})
+        return Undone(cancelled, [], [], walk.before)
+
+    def undo(self, replay_id: str, part: Part = WHOLE) -> Undone:
         """Cancel what is not sent, revoke what has not begun, and say what ran.
 
         What ran keeps its effects. Raises `LookupError`, `WrongReplay` if that was done, and the
-        errors of the broker, after which it is not undone, and that may be asked for again.
+        errors of the broker, after which it is not undone, and that may be asked for again. It is
+        `UNDONE` when the last *part* is.
         """
         replay = self.get(replay_id)
         if replay.state != DONE:
             replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
-        cancelled = self._cancel_unsent(replay)
-        revoked: dict[str, str] = {}
-        ran: list[str] = []
-        for page in pages_of(self._storage, replay_id):
-            old = {each.new_id: each.task_id for each in page}
+        cancelled, revoked, ran = 0, list[str](), list[str]()
+        walk = Walk(self._storage, replay_id, part)
+        for page in walk:
+            cancelled += self._cancel_unsent(replay, page)
+            old, waiting = {each.new_id: each.task_id for each in page}, list[str]()
             for record in self._storage.find(TaskQuery(task_ids=[*old], limit=None)):
                 if record.start is None and record.state in _NOT_BEGUN:
-                    revoked[record.task_id] = old[record.task_id]
+                    waiting.append(record.task_id)
                 elif record.start is not None or record.state not in _NEVER_RAN:
                     ran.append(record.task_id)
-        if revoked:
-            self._app.control.revoke([*revoked])
-            replay_window.give_up(self._storage, replay_id, [*revoked.values()])
-        replay = self._move(replay_id, (CANCELLED, DONE), UNDONE)
+            if waiting:
+                self._app.control.revoke(waiting)
+                given_up = [old[new_id] for new_id in waiting]
+                replay_window.give_up(self._storage, replay_id, given_up)
+            revoked += waiting
+        if walk.before is None:
+            replay = self._move(replay_id, (CANCELLED, DONE), UNDONE)
         counts = {"cancelled": cancelled, "revoked": len(revoked), "ran": len(ran)}
         self._note(replay, "undo", counts)
-        return Undone(cancelled, [*revoked], ran)
+        return Undone(cancelled, revoked, ran, walk.before)
 
-    def _cancel_unsent(self, replay: Replay) -> int:
-        cancelled = replay_window.cancel(self._storage, self._events, replay)
+    def _cancel_unsent(self, replay: Replay, page: Sequence[Replayed]) -> int:
+        cancelled = replay_window.cancel_some(self._storage, self._events, replay, page)
         for schedule in cancelled:
             store_revoked(self._app, schedule, "revoked")
         return len(cancelled)
@@ -351,7 +349,7 @@ def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
     if query is not None and filters:
         raise WrongReplay("give a TaskQuery or its fields as keywords, not both")
     found = query if query is not None else TaskQuery(**filters)
-    if not is_narrow(found):
+    if not found.is_narrow:
         raise WrongReplay(
             "this would send every record again: say which tasks, by a filter that is not None or "
             "empty"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.result import AsyncResult
 
-from fullresult.actions.audit import Actor, AuditLog, actor_here, is_narrow
+from fullresult.actions.audit import Actor, AuditLog, actor_here
 from fullresult.actions.batch import Report, would_resend
 from fullresult.actions.bulk import resend_all
 from fullresult.actions.deeds import Deeds
@@ -375,7 +375,7 @@ def _narrow(
 ) -> TaskQuery:
     """The query of an action. Raises `ValueError` if it finds all, and that was not asked for."""
     asked = whole_query_of(query, filters)
-    if not everything and not is_narrow(asked):
+    if not everything and not asked.is_narrow:
         raise ValueError(
             "this would be done to every record: say which tasks, by a filter that is not None or "
             "empty, or give all=True"

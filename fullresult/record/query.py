@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from fullresult.record import pages
 
 _LAST_PLACE = 999
+_PAGE = ("limit", "after", "order")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ class TaskQuery:
     def position(self) -> pages.Position | None:
         """`after` as (date created, task id)."""
         return pages.position(self, "a record")
+
+    @property
+    def is_narrow(self) -> bool:
+        """True if a filter leaves something out: one that is None or empty is none."""
+        given = (getattr(self, each.name) for each in fields(self) if each.name not in _PAGE)
+        return any(value is False or bool(value) for value in given)
 
     def created_before(self, moment: datetime) -> TaskQuery:
         """The same query, of nothing that was created at *moment* or later."""

@@ -23,9 +23,10 @@ _WINDOW = 5_000
 late. What is before those and unsent was put back by a person, or its sweeper."""
 
 
-def pages_of(storage: ReplayStorage, replay_id: str) -> Iterator[list[Replayed]]:
-    """What a replay took, the last first, some at a time."""
-    before = None
+def pages_of(
+    storage: ReplayStorage, replay_id: str, before: int | None = None
+) -> Iterator[list[Replayed]]:
+    """What a replay took, the last first, some at a time; with *before*, before that position."""
     while page := storage.find_replayed(replay_id, before=before, limit=_PORTION):
         yield page
         before = page[-1].position
@@ -88,18 +89,29 @@ def cancel(
     With *due*, only what is due then.
     """
     cancelled: list[Schedule] = []
-    for page in list(pages_of(storage, replay.replay_id)):
-        gone = [
-            schedule
-            for schedule in unsent(storage, page)
-            if due in (None, schedule.due)
-            and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
-        ]
-        ids = {schedule.task_id for schedule in gone}
-        if old := [each.task_id for each in page if each.new_id in ids]:
-            give_up(storage, replay.replay_id, old)
-        cancelled += gone
+    for page in pages_of(storage, replay.replay_id):
+        cancelled += cancel_some(storage, events, replay, page, due)
     return cancelled
+
+
+def cancel_some(
+    storage: ReplayStorage,
+    events: ScheduleEvents,
+    replay: Replay,
+    some: Sequence[Replayed],
+    due: datetime | None = None,
+) -> list[Schedule]:
+    """The same with *some* of what it took."""
+    gone = [
+        schedule
+        for schedule in unsent(storage, some)
+        if due in (None, schedule.due)
+        and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
+    ]
+    ids = {schedule.task_id for schedule in gone}
+    if old := [each.task_id for each in some if each.new_id in ids]:
+        give_up(storage, replay.replay_id, old)
+    return gone
 
 
 def give_up(storage: ReplayStorage, replay_id: str, task_ids: Sequence[str]) -> None:

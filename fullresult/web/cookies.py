@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Literal
 
+from fullresult.web.sessions import LIFE
 from fullresult.web.site import Site, root_of, visit_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ def check_token(request: Request, form: Form) -> bool:
     return bool(known) and hmac.compare_digest(form.get("csrf").encode(), known.encode())
 
 
-def start_session(site: Site, request: Request, answer: Response, kind: str, name: str) -> None:
-    put_cookie(request, answer, SESSION, site.sessions.write(name, kind))
+def start_session(
+    site: Site, request: Request, answer: Response, kind: str, name: str, life: int = LIFE
+) -> None:
+    """*life*: seconds."""
+    put_cookie(request, answer, SESSION, site.sessions.write(name, kind, life=life))
 
 
 def end_session(request: Request, answer: Response) -> None:

@@ -16,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
+from fullresult.config.oidc import is_safe
 from fullresult.config.users import Person
 from fullresult.record import encoding
 
@@ -35,6 +36,7 @@ _LEEWAY = 60
 _AGAIN = 5.0
 """Seconds for which what could not be read is not asked for again."""
 _LARGEST = 1_000_000
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
 _LONGEST_NAME, _MOST_GROUPS = 200, 1_000
 
 
@@ -144,12 +146,28 @@ class Provider:
         return KeySet.import_key_set(keys)
 
     def _endpoint(self, name: str) -> str:
-        found = self._get(f"{self.oidc.issuer.rstrip('/')}/.well-known/openid-configuration")
+        found = self._metadata()
         if found.get("issuer") != self.oidc.issuer:
             raise ProviderError(f"it calls itself {encoding.safe_repr(found.get('issuer'))[:200]}")
         if not isinstance(found.get(name), str):
             raise ProviderError(f"its metadata has no {name}")
-        return str(found[name])
+        address = str(found[name])
+        if not is_safe(address):
+            shown = encoding.safe_repr(address)[:200]
+            raise ProviderError(f"its {name} must be an address with https, not {shown}")
+        return address
+
+    @property
+    def _auth_method(self) -> str:
+        """The way in which the client's secret is given: what is usual, unless it is not taken."""
+        if not self.oidc.client_secret:
+            return "none"
+        taken = self._metadata().get("token_endpoint_auth_methods_supported")
+        is_listed = isinstance(taken, list) and _BASIC not in taken and _POST in taken
+        return _POST if is_listed else _BASIC
+
+    def _metadata(self) -> Mapping[str, Any]:
+        return self._get(f"{self.oidc.issuer.rstrip('/')}/.well-known/openid-configuration")
 
     def _get(self, url: str) -> Mapping[str, Any]:
         """The JSON object at *url*, at most an hour old. Raises `ProviderError`."""
@@ -198,7 +216,7 @@ class Provider:
             scope=self.oidc.scope,
             redirect_uri=redirect_uri,
             code_challenge_method="S256",
-            token_endpoint_auth_method="client_secret_basic" if self.oidc.client_secret else "none",
+            token_endpoint_auth_method=self._auth_method,
         )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fullresult.record.audit import AuditEntry, AuditQuery
 
 LIFE = 12 * 3600
-"""Seconds from the log-in to the end of a session."""
+"""Seconds from the log-in to the end of a session, at most."""
 LOG_OUT = "log-out"
 """The action in the audit log that ends a session in every process."""
 _SEALED = b"sealed\0"
@@ -45,9 +45,9 @@ class Sessions:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def write(self, name: str, kind: str, now: float | None = None) -> str:
-        """The cookie of a new session of *name*, who came in by *kind*."""
-        until = int(now if now is not None else time.time()) + LIFE
+    def write(self, name: str, kind: str, now: float | None = None, life: int = LIFE) -> str:
+        """The cookie of a new session of *name*, who came in by *kind*, for *life* seconds."""
+        until = int(now if now is not None else time.time()) + min(life, LIFE)
         payload = json.dumps([kind, name, until, secrets.token_urlsafe(16)]).encode()
         return f"{_text(payload)}.{_text(self._sign(payload))}"
 

@@ -20,11 +20,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from fullresult.config.passwords import hash_token, new_token
-from fullresult.record import STARTED
+from fullresult.record import STARTED, TaskRecord
 from fullresult.record.card import Card, WorkerCard
 from fullresult.record.worker import Worker
+from fullresult.scheduling import replay_window
 from fullresult.testing import samples
-from fullresult.web import create_app
+from fullresult.web import acting, create_app
+from fullresult.web.api import acting_tasks
 from tests.kit import browsing, workers
 from tests.kit.api import ROOT, Client, Described, told
 from tests.kit.commands import run
@@ -363,6 +365,77 @@ def test_nothing_is_deleted_by_mistake(small: Celery) -> None:
     assert len(ids) == 3
 
 
+def test_a_deletion_ends_when_time_is_up_and_goes_on(
+    small: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "PATIENCE", 0.0)
+    monkeypatch.setattr(acting_tasks, "_PORTION", 2)
+    browsing.failed(small, 3)
+    client = client_of(small)
+
+    answers = [told(client.post("delete", {"all": True})) for _ in range(2)]
+    last = told(client.post("delete", {"all": True}))
+
+    assert [(each["deleted"], each["more"]) for each in answers] == [(2, True), (1, False)]
+    assert (last["deleted"], last["more"]) == (0, False)
+
+
+def test_a_replay_is_undone_part_by_part_when_time_is_up(
+    small: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "PATIENCE", 0.0)
+    monkeypatch.setattr(replay_window, "_PORTION", 2)
+    browsing.failed(small, 5)
+    client = client_of(small)
+    full = small.fullresult
+    replay = full.replays.create(state="FAILURE", rate=1000)
+    sweeper = full.parts.new_sweeper()
+    for _ in range(3):
+        sweeper.sweep()
+    sweeper.close()
+    assert full.replays.get(replay.replay_id).taken == 5
+    body: dict[str, Any] = {"id": replay.replay_id}
+
+    parts = [told(client.post("replays/undo", body))]
+    while parts[-1]["before"] is not None:
+        assert full.replays.get(replay.replay_id).state == "CANCELLED"
+        parts.append(told(client.post("replays/undo", {**body, "before": parts[-1]["before"]})))
+
+    assert len(parts) >= 3
+    again = [each for part in parts for each in (*part["revoked"], *part["ran"])]
+    assert sum(part["cancelled"] for part in parts) + len(again) == 5
+    assert len(set(again)) == len(again)
+    assert full.replays.get(replay.replay_id).state == "UNDONE"
+
+
+def test_the_beginning_of_an_id_is_enough_if_no_other_begins_so(
+    client: Client, app: Celery
+) -> None:
+    now = app.fullresult.storage.now()
+    ids = ("abcd1-x", "abcd2-x", "efgh-x")
+    app.fullresult.storage.write([TaskRecord(each, now, now) for each in ids])
+
+    found = told(client.get("task", {"id": "efgh"}))
+    several = told(client.get("task", {"id": "abcd"}), 400)
+    acted = told(client.post("cancel", {"ids": ["abcd2", "efgh"]}), 409)
+    workflow = told(client.get("tasks", {"root_id": "abcd"}), 400)
+
+    assert found["task_id"] == "efgh-x"
+    assert several["detail"] == "id: several ids begin with 'abcd': abcd1-x, abcd2-x"
+    assert several["field"] == "id"
+    assert [each["task_id"] for each in acted["failed"]] == ["abcd2-x", "efgh-x"]
+    assert workflow["field"] == "root_id"
+
+
+def test_to_take_over_wants_the_turn_that_was_looked_at(small: Celery) -> None:
+    (task_id,) = browsing.failed(small, 1)
+
+    answer = told(client_of(small).post("operate", {"id": task_id, "take_over": True}), 400)
+
+    assert answer["field"] == "turn"
+    assert "GET /plan?take_over=true" in answer["detail"]
+
+
 def test_a_deed_that_is_not_in_the_audit_log_says_so(
     small: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +512,7 @@ def test_a_wrong_query_is_named(
         ("retry", b'{"ids": ["x"], "priority": ' + b"9" * 5000 + b"}", "no JSON"),
         ("reschedule", {"ids": ["x"], "eta": "2h"}, "'2h' is no date"),
         ("failures/mute", {"group": "x", "until": "2h ago"}, "is past"),
+        ("failures/mute", {"group": "x", "until": "2099-01-01"}, "more than 3,650 days away"),
         ("failures/mute", {"group": "x", "count": 0}, "from 1 to"),
         ("replays", {}, "at least one filter"),
         ("replays", {"state": ["FAILURE"], "stop_minimum": 5}, "stop_percent"),

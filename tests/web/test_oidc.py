@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -21,6 +23,7 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
 from fullresult.config.oidc import Oidc, read_oidc
+from fullresult.config.passwords import hash_token, new_token
 from fullresult.web import create_app, oidc
 from fullresult.web.pages.oidc import BEGUN
 from fullresult.web.throttle import Who
@@ -172,6 +175,32 @@ def test_passwords_go_on_beside_it(app: Celery, issuer: str) -> None:
 
     assert "/oidc" in page.links
     assert "carl (reader)" in browser.get("/").words
+
+
+def test_a_session_lasts_as_long_as_is_configured(
+    app: Celery, issuer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the provider says the role anew: it is not kept for 12 hours."""
+    browser = Browser(create_app(app.fullresult, oidc=settings(issuer, session="30m")))
+    log_in(browser, "1")
+    now = time.time()
+
+    monkeypatch.setattr("fullresult.web.sessions.time.time", lambda: now + 29 * 60)
+    assert browser.get("/", follow=False).status == 200
+    monkeypatch.setattr("fullresult.web.sessions.time.time", lambda: now + 31 * 60)
+    assert browser.get("/", follow=False).status == 303
+
+
+def test_nobody_comes_in_under_the_name_of_a_local_user(app: Celery, issuer: str) -> None:
+    users = {"ada@example.com": {"token": hash_token(new_token()), "role": "operator"}}
+    browser = Browser(create_app(app.fullresult, users=users, oidc=settings(issuer)))
+
+    answer = log_in(browser, "1")
+
+    assert answer.status == 403
+    assert "as is a user of fullresult_web_users" in answer.words
+    assert browser.get("/", follow=False).status == 303
+    assert log_in(Browser(browser.app), "2").status == 200
 
 
 # --- what is false
@@ -349,6 +378,88 @@ def test_a_provider_that_does_not_answer_is_a_sentence(app: Celery) -> None:
     assert Browser(create_app(app.fullresult, token="t")).get("/oidc").status == 404
 
 
+class Metadata(BaseHTTPRequestHandler):
+    """A provider that has other metadata than that of *server.known*, and keeps what it is sent."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        self._answer(self.server.metadata)
+
+    def do_POST(self) -> None:
+        size = int(self.headers["content-length"])
+        body = parse_qs(self.rfile.read(size).decode())
+        self.server.sent.append((self.headers.get("authorization"), body))
+        self._answer({"access_token": "x", "token_type": "bearer"})
+
+    def _answer(self, document: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(document).encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def odd() -> Iterator[Any]:
+    with HTTPServer(("127.0.0.1", 0), Metadata) as server:
+        there: Any = server
+        there.issuer = f"http://127.0.0.1:{server.server_port}"
+        there.sent = []
+        there.metadata = {
+            "issuer": there.issuer,
+            "authorization_endpoint": f"{there.issuer}/authorize",
+            "token_endpoint": f"{there.issuer}/token",
+        }
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield there
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("taken", "is_basic"),
+    [
+        (None, True),
+        (["client_secret_post", "client_secret_basic"], True),
+        (["client_secret_post"], False),
+        (["private_key_jwt"], True),
+    ],
+)
+def test_the_secret_is_sent_in_a_way_that_the_provider_takes(
+    odd: Any, taken: list[str] | None, is_basic: bool
+) -> None:
+    if taken is not None:
+        odd.metadata["token_endpoint_auth_methods_supported"] = taken
+    here = oidc.Provider(Oidc(odd.issuer, "pages", "of the pages", readers=frozenset("*")))
+    _, begun = here.begin("http://127.0.0.1/oidc/callback", "")
+
+    with pytest.raises(oidc.ProviderError, match="the answer has no ID token"):
+        here.finish("http://127.0.0.1/oidc/callback", begun, "code")
+
+    ((header, body),) = odd.sent
+    assert (header or "").startswith("Basic ") == is_basic
+    assert body.get("client_secret") == (None if is_basic else ["of the pages"])
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint"])
+@pytest.mark.parametrize("address", ["http://login.example.com/x", "file:///etc/passwd", "x"])
+def test_addresses_of_the_provider_have_https(odd: Any, name: str, address: str) -> None:
+    here = oidc.Provider(Oidc(odd.issuer, "pages", "of the pages", readers=frozenset("*")))
+    _, begun = here.begin("http://127.0.0.1/oidc/callback", "")
+    odd.metadata[name] = address
+    here = oidc.Provider(here.oidc)
+
+    go = partial(here.begin, "http://127.0.0.1/oidc/callback", "")
+    come_back = partial(here.finish, "http://127.0.0.1/oidc/callback", begun, "code")
+
+    with pytest.raises(oidc.ProviderError, match=f"its {name} must be an address with https"):
+        come_back() if name == "token_endpoint" else go()
+
+    assert not odd.sent
+
+
 def test_a_provider_that_fails_is_not_asked_by_each_who_comes() -> None:
     asked: list[str] = []
     now = [0.0]
@@ -392,6 +503,9 @@ def test_it_is_read_from_the_configuration(tmp_path: Path, issuer: str) -> None:
         ({"client_id": 7}, "['client_id'] must be text"),
         ({"operators": [], "readers": []}, "lets nobody in"),
         ({"operators": "ada"}, "['operators'] must be a list of texts"),
+        ({"session": "13h"}, "from 1 minute to 12 hours, not '13h'"),
+        ({"session": 3600}, "must be a timedelta or text such as '1h'"),
+        ({"session": "soon"}, "not 'soon'"),
         ({"colour": "red"}, "has no 'colour'; there are issuer, client_id"),
     ],
 )

@@ -211,9 +211,23 @@ def test_what_cannot_be_sent_is_said_before_and_after_and_the_others_go(
     page = browser.submit(preview.form("/retry"))
 
     assert "cannot be sent:" in preview.words
+    assert "Send 1 task again?" in preview.words
+    assert "Of 3, 2 will not be sent:" in preview.words
+    assert "it is not recorded (1)" in preview.words
     assert "1 of 3 sent again, 2 could not be" in page.words
     assert "its message was not recorded" in page.words
     assert "no task 'unknown' is recorded" in page.words
+
+
+def test_what_cannot_be_sent_at_all_is_not_offered(app: Celery, browser: Browser) -> None:
+    now = app.fullresult.storage.now()
+    app.fullresult.storage.write([TaskRecord(name, now, now) for name in ("bare", "empty")])
+
+    one, both = browser.get("/retry?id=bare"), browser.get("/retry?id=bare&id=empty")
+
+    assert "Send 0 tasks again?" in both.words
+    for page in (one, both):
+        assert not any(form.action.endswith("/retry") for form in page.forms)
 
 
 def test_that_it_was_sent_again_already_is_said(app: Celery, browser: Browser) -> None:

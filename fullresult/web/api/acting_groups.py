@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import QueueNotFound
 
 from fullresult.actions.documents import progress_document, replay_document
+from fullresult.actions.failures import check_until
+from fullresult.actions.replay_ends import Part, Undone
 from fullresult.actions.replays import Replays, Stop, WrongReplay
 from fullresult.insight.dates import moment
 from fullresult.insight.document import plain
-from fullresult.web.acting import actor_of, deeds_of
+from fullresult.web.acting import actor_of, deeds_of, pace
 from fullresult.web.api.acting_tasks import UNWRITTEN
-from fullresult.web.api.fields import PAST, Field, Kind, Wrong, number, shown, text, whole
+from fullresult.web.api.fields import PAST, Field, Kind, Wrong, number, text, whole
 from fullresult.web.api.filters import ALL, FILTERS
 from fullresult.web.api.operation import Call, Operation, Refused
 from fullresult.web.api.reading_failures import GROUP, RATE, REPLAY_ID
 from fullresult.web.api.replay_query import query_of_replay
-from fullresult.web.api.schemas import TEXT, WHOLE, list_of, of, ref
+from fullresult.web.api.schemas import TEXT, WHOLE, list_of, of, or_null, ref
 
 if TYPE_CHECKING:
     from fullresult.record import Decision
     from fullresult.record.replay import Replay
-
-_LATEST = timedelta(days=3650)
 
 
 # --- groups of failures
@@ -52,11 +53,9 @@ def _decided(decision: Decision) -> dict[str, Any]:
 
 
 def _to_come(value: Any, now: datetime) -> datetime:
-    words = str(text(100).read(value, now))
-    until = moment(words, now)
-    if until <= now:
-        raise ValueError(f"{shown(words)} is past; say until when, such as `in 2h`")
-    return min(until, now + _LATEST)
+    until = moment(str(text(100).read(value, now)), now)
+    check_until(until, now)
+    return until
 
 
 # --- replays
@@ -91,14 +90,18 @@ def _resume(call: Call) -> dict[str, Any]:
 
 
 def _cancel(call: Call) -> dict[str, Any]:
-    found: list[int] = []
-    told = _moved(call, lambda replays, replay_id: found.append(replays.cancel(replay_id)))
-    return {**told, "cancelled": found[0]}
+    ended: list[Undone] = []
+    told = _moved(call, lambda replays, each: ended.append(replays.cancel_part(each, _part(call))))
+    return {**told, "cancelled": ended[0].cancelled, "before": ended[0].before}
 
 
 def _undo(call: Call) -> dict[str, Any]:
-    undone = _tried(lambda: _replays(call).undo(call["id"]))
-    return {"cancelled": undone.cancelled, "revoked": undone.revoked, "ran": undone.ran}
+    undone = _tried(lambda: _replays(call).undo(call["id"], _part(call)))
+    return asdict(undone)
+
+
+def _part(call: Call) -> Part:
+    return Part(pace().patience, call.get("before"))
 
 
 def _moved(call: Call, do: Callable[[Replays, str], object]) -> dict[str, Any]:
@@ -122,6 +125,11 @@ def _replays(call: Call) -> Replays:
 _NOTE = Field("note", text(2_000), "Why; others see it.")
 _DECISION = of(decision=ref("Decision"), unwritten=UNWRITTEN)
 _PROGRESS = of(replay=ref("ReplayProgress"), unwritten=UNWRITTEN)
+_BEFORE = Field("before", whole(0, 2**53), "The `before` of the answer to go on with.")
+_IN_PARTS = (
+    "It ends after 4 seconds at the latest, what was taken last being done first. A `before` that "
+    "is not null: not all was done; ask again with it."
+)
 _UNTIL = Kind(text(100).schema, _to_come)
 
 operations = (
@@ -164,14 +172,19 @@ operations = (
         _PROGRESS, _resume, needs="replays", statuses=(404, 409),
     ),
     Operation(
-        "POST", "replays/cancel", "End a replay: what is not sent yet never will be", (REPLAY_ID,),
-        of(replay=ref("ReplayProgress"), cancelled=WHOLE, unwritten=UNWRITTEN), _cancel,
-        needs="replays", statuses=(404, 409),
+        "POST", "replays/cancel", "End a replay: what is not sent yet never will be",
+        (REPLAY_ID, _BEFORE),
+        of(
+            replay=ref("ReplayProgress"), cancelled=WHOLE, before=or_null(WHOLE),
+            unwritten=UNWRITTEN,
+        ), _cancel, about=_IN_PARTS, needs="replays", statuses=(404, 409),
     ),
     Operation(
         "POST", "replays/undo", "Cancel what is not sent, revoke what has not begun, list what ran",
-        (REPLAY_ID,),
-        of(cancelled=WHOLE, revoked=list_of(TEXT), ran=list_of(TEXT), unwritten=UNWRITTEN), _undo,
-        needs="replays", statuses=(404, 409),
+        (REPLAY_ID, _BEFORE),
+        of(
+            cancelled=WHOLE, revoked=list_of(TEXT), ran=list_of(TEXT), before=or_null(WHOLE),
+            unwritten=UNWRITTEN,
+        ), _undo, about=_IN_PARTS, needs="replays", statuses=(404, 409),
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fullresult.actions.errors import CannotResend, NotDone, sending
@@ -24,15 +25,18 @@ from fullresult.web.api.fields import (
     text,
     whole,
 )
-from fullresult.web.api.filters import FILTERS, TASK_ID, is_narrow, query_as_given
+from fullresult.web.api.filters import FILTERS, TASK_ID, query_as_given
 from fullresult.web.api.operation import Answer, Call, Operation, Refused
 from fullresult.web.api.outcome import ABOUT, outcome
 from fullresult.web.api.reading_tasks import OPERATION, TAKE_OVER
+from fullresult.web.api.schemas import FLAG as FLAG_SCHEMA
 from fullresult.web.api.schemas import TEXT, WHOLE, of, or_null, ref
 
 UNWRITTEN = or_null(TEXT)
 _MOST_IDS = 1_000
 _MOST_DELETED = 10_000
+_PORTION = 500
+"""Records that are deleted between two looks at the clock."""
 _CHANGES = ("args", "kwargs", "queue", "eta", "priority")
 _LONGEST = 1_000
 _LAST_TURN = 999_999_999
@@ -124,13 +128,20 @@ def _delete(call: Call) -> dict[str, Any]:
     if not call.person.may_delete:
         raise Refused(403, "You may act but not delete records.")
     ids = call.get("ids")
-    if not ids and not is_narrow(call) and not call.get("all"):
-        raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
     named = {"task_ids": ids} if ids else {}
     query = query_as_given(call, order="oldest", limit=None, **named)
+    if not query.is_narrow and not call.get("all"):
+        raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
     query = query if call.get("all") else dealt_with_first(query)
-    deleted = deeds_of(call.request, call.person).delete(query, call["limit"])
-    return {"deleted": deleted}
+    most, until, sizes = call["limit"], time.monotonic() + (pace().patience or 0), [0]
+
+    def goes_on(some: int) -> bool:
+        sizes.append(some)
+        return time.monotonic() < until
+
+    deleted = deeds_of(call.request, call.person).delete(query, most, _PORTION, goes_on)
+    asked_last = min(_PORTION, most - (deleted - sizes[-1]))
+    return {"deleted": deleted, "more": sizes[-1] >= asked_last}
 
 
 def _trigger(call: Call) -> dict[str, Any]:
@@ -166,10 +177,16 @@ def _send(call: Call) -> dict[str, Any]:
 
 
 def _operate(call: Call) -> dict[str, Any]:
-    actor = actor_of(call.request, call.person)
+    actor, taking_over = actor_of(call.request, call.person), bool(call.get("take_over"))
+    if taking_over and "turn" not in call.given:
+        raise Wrong(
+            "turn is missing: with take_over, give the `turn` that GET /plan?take_over=true "
+            "answers, so that nothing is taken over that was not looked at.",
+            "turn",
+        )
     try:
         surgery = call.full.operating(actor, call["id"], call.get("operation"))
-        result = surgery.run(take_over=bool(call.get("take_over")), turn=call.get("turn"))
+        result = surgery.run(take_over=taking_over, turn=call.get("turn"))
     except StorageError:
         raise
     except Exception as error:  # of the broker's library, too
@@ -183,7 +200,7 @@ def _operate(call: Call) -> dict[str, Any]:
     return {"task_id": str(result.id)}
 
 
-IDS = Field("ids", text(), "The ids of the tasks, whole.", required=True, many=_MOST_IDS)
+IDS = Field("ids", text(), "The tasks.", required=True, many=_MOST_IDS, names_task=True)
 _ETA = Field("eta", MOMENT, "When it is to run: `in 2h`, an ISO date.")
 
 operations = (
@@ -248,8 +265,8 @@ operations = (
             Field("all", FLAG, "Also what is not dealt with yet; without a filter, every record."),
             Field("limit", whole(1, _MOST_DELETED), "At most this many.", default=1_000),
         ),
-        of(deleted=WHOLE, unwritten=UNWRITTEN), _delete,
-        about="Ask again until `deleted` is less than `limit`.",
+        of(deleted=WHOLE, more=FLAG_SCHEMA, unwritten=UNWRITTEN), _delete,
+        about="It ends after 4 seconds at the latest. `more`: there may be others; ask again.",
     ),
     Operation(
         "POST", "trigger", "Send a periodic task now, as beat would",

@@ -58,6 +58,8 @@ class Field:
     """The most values that it may have; 0: it has one, and no list of them."""
     default: Any = None
     """The value if it is not given, as JSON has it."""
+    names_task: bool = False
+    """True if it is the id of a task, of which a beginning that no other has is enough."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -68,6 +70,12 @@ class Field:
             return found
         fewest = {"minItems": 1} if self.required else {}
         return {"type": "array", "items": found, **fewest, "maxItems": self.many}
+
+    @property
+    def told(self) -> str:
+        """What it is, in the OpenAPI document."""
+        short = " Its id, or a beginning of 4 characters or more that no other id has."
+        return f"{self.about}{short if self.names_task else ''}"
 
     def value(self, given: Any, now: datetime) -> Any:
         """The value of what JSON holds. Raises `Wrong`."""

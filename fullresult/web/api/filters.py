@@ -23,9 +23,9 @@ FILTERS = (
     Field("name", text(), "With this name, or a glob like `shop.*`."),
     Field("queue", text(), "Sent to this queue."),
     Field("worker", text(), "Run by this worker, such as `celery@host`."),
-    Field("root_id", text(), "In the workflow that this task began."),
+    Field("root_id", text(), "In the workflow that this task began.", names_task=True),
     Field("group_id", text(), "Members of this group."),
-    Field("retry_of", text(), "Re-sends of this task."),
+    Field("retry_of", text(), "Re-sends of this task.", names_task=True),
     Field("fingerprint", text(), "In this group of failures."),
     Field("since", PAST, "Created since: how long ago (`2h`), or an ISO date, else in UTC."),
     Field("until", PAST, "Created before; like `since`."),
@@ -40,7 +40,7 @@ ALL = Field(
     FLAG,
     "Of tasks that ended badly, also those that are dealt with: sent again since, or resolved.",
 )
-TASK_ID = Field("id", text(), "The id of the task, whole.", required=True)
+TASK_ID = Field("id", text(), "The task.", required=True, names_task=True)
 
 
 def limit(most: int = MOST, usual: int = _USUAL) -> Field:
@@ -66,11 +66,6 @@ def query_as_given(call: Call, **more: Any) -> TaskQuery:
     known = {field.name for field in (*FILTERS, AFTER, ORDER)}
     given = {name: value for name, value in call.given.items() if name in known}
     return TaskQuery(**{**given, **more})
-
-
-def is_narrow(call: Call) -> bool:
-    """True if *call* has a filter that leaves something out: an empty list or object does not."""
-    return any(call.get(field.name) for field in FILTERS)
 
 
 def of_all_pages(query: TaskQuery) -> TaskQuery:

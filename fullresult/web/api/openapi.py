@@ -112,7 +112,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _described(field: Field) -> dict[str, Any]:
-    return {**field.schema, "description": field.about}
+    return {**field.schema, "description": field.told}
 
 
 def _parameter(field: Field) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _parameter(field: Field) -> dict[str, Any]:
         "name": field.name,
         "in": "query",
         "required": field.required,
-        "description": field.about,
+        "description": field.told,
     }
     if field.kind.in_json:
         return {**about, "content": {"application/json": {"schema": field.schema}}}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.concurrency import run_in_threadpool
 
+from fullresult.insight.ids import whole_id
 from fullresult.record import encoding
 from fullresult.web.api.fields import Field, Wrong, read_object, read_query, shown, text
 from fullresult.web.forms import AT_ONCE, read_body
@@ -187,6 +188,7 @@ def _done(operation: Operation, request: Request, body: Any) -> Response:
             name = next(iter(request.query_params))
             raise Wrong(f"{shown(name)} must stand in the body, as all fields of a POST do.")
         given = read_object(operation.every_field, body, now)
+    given = _with_whole_ids(operation, site, given)
     with _once(operation, request, given):
         found = operation.do(Call(request, site, now, given))
     answer = found if isinstance(found, Answer) else Answer(found, 200)
@@ -204,6 +206,21 @@ def _told(request: Request, response: Response) -> Response:
         seconds = behind.seconds
         response.headers[BEHIND] = "unknown" if seconds is None else f"{seconds:.3f}"
     return response
+
+
+def _with_whole_ids(operation: Operation, site: Site, given: dict[str, Any]) -> dict[str, Any]:
+    """*given*, where ids of which only the beginning stands are whole. Raises `Wrong`."""
+    found = dict(given)
+    for name in (field.name for field in operation.fields if field.names_task):
+        value = given.get(name)
+        try:
+            if isinstance(value, tuple):
+                found[name] = tuple(whole_id(site.full.storage, each) for each in value)
+            elif value is not None:
+                found[name] = whole_id(site.full.storage, value)
+        except LookupError as error:
+            raise Wrong(f"{name}: {encoding.safe_str(error)}", name) from None
+    return found
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from fullresult.insight.stale import find_stale
 from fullresult.record.audit import AuditQuery
 from fullresult.web.api.fields import FLAG as YES_OR_NO
 from fullresult.web.api.fields import LENGTH, MOMENT, PAST, Field, text, whole
-from fullresult.web.api.filters import AFTER, FILTERS, is_narrow, limit, query_as_given
+from fullresult.web.api.filters import AFTER, FILTERS, limit, query_as_given
 from fullresult.web.api.hiding import calls_listed, listed, listed_entry
 from fullresult.web.api.operation import Call, Operation, Refused
 from fullresult.web.api.reading_tasks import NEXT, OFFLINE
@@ -62,9 +62,9 @@ def _needing(call: Call) -> dict[str, Any]:
 
 def _scheduled(call: Call) -> dict[str, Any]:
     most = call["limit"]
-    query = query_as_given(call, after=None) if is_narrow(call) else None
+    asked = query_as_given(call, after=None)
     found = call.full.scheduled(
-        query,
+        asked if asked.is_narrow else None,
         due_until=call.get("due_until"),
         claimed=call.get("claimed"),
         limit=most + 1,
@@ -200,7 +200,7 @@ operations = (
         (
             Field("actor", text(), "Done by this person."),
             Field("action", text(), "This action: resend, cancel, delete, trigger, …"),
-            Field("task_id", text(), "Done to this task."),
+            Field("task_id", text(), "Done to this task.", names_task=True),
             Field("since", PAST, "Done since: `2h`, or an ISO date."),
             Field("until", PAST, "Done before; like `since`."),
             limit(), AFTER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fullresult.web.api.fields import Wrong
-from fullresult.web.api.filters import is_narrow, of_all_pages, query_of
+from fullresult.web.api.filters import of_all_pages, query_as_given, query_of
 
 if TYPE_CHECKING:
     from fullresult.storage import TaskQuery
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 def query_of_replay(call: Call) -> TaskQuery:
     """What it sends, before `all` is asked. Raises `Wrong`."""
-    if not is_narrow(call):
+    if not query_as_given(call).is_narrow:
         raise Wrong("Say which tasks: give at least one filter, such as state and since.")
     return of_all_pages(query_of(call))

@@ -95,10 +95,20 @@ async def _let_in(request: Request, provider: Provider, begun: Begun) -> Respons
     except ProviderError as error:
         return _silent(request, error)
     site.returns.forget(who)
+    if site.users.get(person.name) is not None:
+        logger.warning(
+            "fullresult: a login of %r by OIDC: fullresult_web_users has it", person.name
+        )
+        text = (
+            f"You are {person.name}, as is a user of fullresult_web_users: the audit log could not "
+            "tell you apart. Have that user renamed."
+        )
+        return site.error(request, 403, text)
     await run_in_threadpool(deeds_of(request, person).note, "log-in", {"way": "oidc"})
     # A page and no redirect: our cookie is not sent with one that began at another site.
     answer = site.render(request, "welcome.html", to=back_to(request, begun.back), name=person.name)
-    start_session(site, request, answer, f"oidc-{person.role}", person.name)
+    life = provider.oidc.session.total_seconds()
+    start_session(site, request, answer, f"oidc-{person.role}", person.name, int(life))
     return answer
 
 

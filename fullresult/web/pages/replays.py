@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.exceptions import QueueNotFound
 from starlette.routing import Route
 
+from fullresult.actions.replay_ends import Part, Undone
 from fullresult.actions.replays import Stop, WrongReplay
 from fullresult.record.replay import ACTIVE, HELD, UNDONE
-from fullresult.web.acting import action, actor_of
+from fullresult.web.acting import action, actor_of, pace
 from fullresult.web.pages.retry import chosen
 from fullresult.web.search import NotUnderstood
 from fullresult.web.site import needs_schedules, redirect, site_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
     from starlette.responses import Response
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from fullresult.web.site import Site
 
 _RATE = 20.0
+_POSITION = re.compile("[0-9]{1,15}")
 
 
 def replays(request: Request) -> Response:
@@ -46,27 +52,40 @@ def replay(request: Request) -> Response:
     return site.render(
         request, "replay.html", replay=found, progress=deeds.progress(replay_id),
         active=found.state in ACTIVE, held=found.state in HELD, undone=found.state == UNDONE,
+        left=_left(request.query_params),
     )  # fmt: skip
+
+
+def _left(asked: QueryParams) -> dict[str, str] | None:
+    """The fields of a form that goes on with what there was no time for."""
+    left, did = asked.get("left", ""), asked.get("do", "")
+    if did not in ("cancel", "undo") or not _POSITION.fullmatch(left):
+        return None
+    return {"before": left, "do": did}
 
 
 def act(request: Request, form: Form, person: Person) -> Response:
     """Pause, resume, cancel or undo it."""
     site, replay_id = site_of(request), request.query_params.get("id", "")
     deeds = _replays_of(request, person)
-    do = {
+    before, did = form.get("before"), form.get("do")
+    part = Part(pace().patience, int(before) if _POSITION.fullmatch(before) else None)
+    do: Callable[[str], object] | None = {
         "pause": deeds.pause,
         "resume": deeds.resume,
-        "cancel": deeds.cancel,
-        "undo": deeds.undo,
-    }.get(form.get("do"))
+        "cancel": partial(deeds.cancel_part, part=part),
+        "undo": partial(deeds.undo, part=part),
+    }.get(did)
     if do is None:
         return site.error(request, 400, "Nothing was chosen.")
     try:
-        do(replay_id)
+        ended = do(replay_id)
     except LookupError as error:
         return site.error(request, 404, str(error)[:200])
     except WrongReplay as error:
         return site.error(request, 409, str(error))
+    if isinstance(ended, Undone) and ended.before is not None:
+        return redirect(request, "replay", {"id": replay_id, "left": str(ended.before), "do": did})
     return redirect(request, "replay", {"id": replay_id})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 SHOWN = 20
 MOST_IDS = 1000
 _PAGE = 100
+_JUDGED = 500
+"""Tasks that are looked at before it is said how many can be sent."""
+_SPARED = 100
+"""The same of tasks that went missing, each of which is asked for."""
+_REASONS = 5
 _LONGEST_NUMBER = 12
 
 
@@ -138,20 +144,56 @@ def preview(request: Request) -> Response:
     number = which.count(site)
     if _is_for_a_replay(site, which, number) and "at_once" not in request.query_params:
         return redirect(request, "replay-create", dict(which.fields))
-    first = islice(which.records(site), SHOWN)
-    records = [record for _, record in first if record is not None]
+    judged = _judged(site, which)
+    records = judged.records[:SHOWN]
     if not number or not records:
         or_all = ", or all are dealt with" if which.query and which.query.unresolved else ""
         text = f"No such task is recorded{or_all}; nothing can be sent."
         return site.error(request, 404, text)
     return site.render(
         request, "retry.html", number=number, records=records, fields=which.fields,
-        problems={record.task_id: why_not(record) for record in records},
-        spared=_spared(site, which, records), missing=which.way is not None,
+        judged=judged, sends=number - judged.left_out, missing=which.way is not None,
         advice={record.task_id: advice_on(record) for record in records},
         details=_details(site, records[0]) if number == 1 else None, by_search=not which.seen,
         can_replay=site.can.replays,
     )  # fmt: skip
+
+
+class Judged(NamedTuple):
+    """What is known of the first ones before they are sent."""
+
+    records: list[TaskRecord]
+    looked_at: int
+    """Also those of which no record is kept."""
+    problems: dict[str, str]
+    """The reasons why some cannot be sent, by id."""
+    spared: dict[str, str]
+    """The reasons why some will be left alone, by id."""
+
+    @property
+    def left_out(self) -> int:
+        unknown = self.looked_at - len(self.records)
+        return unknown + len(self.problems.keys() | self.spared.keys())
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """(reason, number), the most frequent first."""
+        told = {**self.problems, **self.spared}
+        unknown = {"it is not recorded": self.looked_at - len(self.records)}
+        return (Counter(told.values()) + Counter(unknown)).most_common(_REASONS)
+
+
+def _judged(site: Site, which: Chosen) -> Judged:
+    most = _JUDGED if which.way is None else _SPARED
+    if which.query is None:
+        ids = list(which.seen)[:most]
+        known = {record.task_id: record for record in site.full.find(task_ids=ids, limit=None)}
+        records, looked_at = [known[each] for each in ids if each in known], len(ids)
+    else:
+        records = [record for _, record in islice(which.records(site), most) if record is not None]
+        looked_at = len(records)
+    problems = {record.task_id: why for record in records if (why := why_not(record)) is not None}
+    return Judged(records, looked_at, problems, _spared(site, which, records))
 
 
 def _is_for_a_replay(site: Site, which: Chosen, number: int) -> bool:
