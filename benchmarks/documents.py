@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pymongo
 
-from benchmarks.filling import NEWEST_OPEN, RARE_NAME, RARE_QUEUE, Filled, name_of
+from benchmarks.filling import (
+    CAUSES,
+    EPOCH,
+    KWARGSREPR,
+    NEWEST_OPEN,
+    RARE_NAME,
+    RARE_QUEUE,
+    Filled,
+    name_of,
+)
 from fullresult.record import (
     FAILURE,
     PENDING,
@@ -23,7 +32,7 @@ from fullresult.record.states import is_open
 from fullresult_storage_mongo.records import document, parts_of
 
 if TYPE_CHECKING:
-    pass
+    from datetime import datetime
 
 _BATCH = 2_000
 _DONE = frozenset({SUCCESS, FAILURE, REVOKED})
@@ -32,9 +41,9 @@ _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 _PROPERTIES = '{"delivery_mode": 2, "reply_to": "d286d091-cf2b-3151-b124-c558f838ee58"}'
 
 
-def fill_mongodb(url: str, rows: int) -> Filled:
+def fill_mongodb(url: str, rows: int, start: datetime = EPOCH) -> Filled:
     """Fill the empty collection in the database at *url*, whose indexes are made afterwards."""
-    filled = Filled(rows)
+    filled = Filled(rows, start)
     with pymongo.MongoClient[dict[str, Any]](url, w=1) as client:
         tasks = client.get_default_database()["fullresult_task"]
         indexes = [index for index in tasks.list_indexes() if index["name"] != "_id_"]
@@ -77,6 +86,7 @@ def _record(filled: Filled, i: int) -> TaskRecord:
             exception_message=f"card {i} was declined" if state == FAILURE else None,
             traceback=f"Traceback (most recent call last): {headers}" if state == FAILURE else None,
             children=None,
+            fingerprint=f"1-{1_000_000 + j % CAUSES}" if state == FAILURE else None,
         ),
         message=_message(filled, i, f"00000000020{tail}", name, headers),
         start=Start(f"00000000040{tail}", "celery@host", created) if ran else None,
@@ -133,7 +143,6 @@ def _headers(i: int, h: int, name: str, task_id: str) -> str:
         f'{{"lang": "py", "retries": 0, "task": "{name}", "id": "{task_id}",'
         ' "shadow": null, "eta": null, "expires": null, "group": null, "group_index": null,'
         f' "root_id": "{task_id}", "timelimit": [null, null], "parent_id": null,'
-        f' "argsrepr": "({h},)", "kwargsrepr": "{i} and all the others, as Python'
-        ' writes them, which is about as long as the keyword arguments themselves",'
+        f' "argsrepr": "({h},)", "kwargsrepr": "{i}{KWARGSREPR}",'
         ' "origin": "gen3674@host", "stamps": {}}'
     )

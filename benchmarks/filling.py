@@ -37,6 +37,12 @@ NEWEST_OPEN = 400
 """So many of the newest are not finished."""
 _STALE = 20
 """So many of the others never finished."""
+CAUSES = 300
+"""Groups of failures."""
+KWARGSREPR = (
+    " and all the others, as Python writes them, which is about as long as the keyword arguments"
+    " themselves"
+)
 _CHUNK = 500_000
 
 # PostgreSQL and SQLite run this: what they say differently are functions. `i` counts from 1; `h` is
@@ -48,7 +54,7 @@ INSERT INTO fullresult_task (
     result, result_form, exception_type, exception_message, traceback,
     message_stamp, name, args, kwargs, embed, body, content_type, content_encoding, headers,
     properties, exchange, routing_key, queue, priority, root_id, parent_id, group_id,
-    start_stamp, start_worker, start_date
+    start_stamp, start_worker, start_date, fingerprint
 )
 SELECT
     id, created, created, created,
@@ -71,7 +77,8 @@ SELECT
     CASE WHEN i % 10 = 3 THEN 'root-' || (i / 100) END,
     CASE WHEN i % 20 = 4 THEN 'group-' || (i / 400) END,
     CASE WHEN ran THEN '00000000040' || tail END, CASE WHEN ran THEN 'celery@host' END,
-    CASE WHEN ran THEN created END
+    CASE WHEN ran THEN created END,
+    CASE WHEN state = 'FAILURE' THEN '1-' || (1000000 + j % {causes}) END
 FROM (
     SELECT
         *,
@@ -81,8 +88,7 @@ FROM (
         '{"lang": "py", "retries": 0, "task": "' || name || '", "id": "' || id || '",'
         || ' "shadow": null, "eta": null, "expires": null, "group": null, "group_index": null,'
         || ' "root_id": "' || id || '", "timelimit": [null, null], "parent_id": null,'
-        || ' "argsrepr": "(' || h || ',)", "kwargsrepr": "' || i || ' and all the others, as Python'
-        || ' writes them, which is about as long as the keyword arguments themselves",'
+        || ' "argsrepr": "(' || h || ',)", "kwargsrepr": "' || i || '{kwargsrepr}",'
         || ' "origin": "gen3674@host", "stamps": {}}'
         AS headers
     FROM (
@@ -145,6 +151,8 @@ class Filled:
     """What was filled: *rows* records, the i-th (from 1) with the `order_id` i."""
 
     rows: int
+    start: datetime = EPOCH
+    """When the first was created."""
 
     @property
     def step(self) -> int:
@@ -152,7 +160,7 @@ class Filled:
         return max(int(SPAN.total_seconds() * 1000) // self.rows, 1)
 
     def created(self, i: int) -> datetime:
-        return EPOCH + timedelta(milliseconds=self.step * i)
+        return self.start + timedelta(milliseconds=self.step * i)
 
     @property
     def stale_every(self) -> int:
@@ -177,6 +185,8 @@ class Filled:
             "rows": self.rows,
             "newest_open": NEWEST_OPEN,
             "stale_every": self.stale_every,
+            "causes": CAUSES,
+            "kwargsrepr": KWARGSREPR,
             "first": first,
             "last": min(first + _CHUNK - 1, self.rows),
         }
@@ -186,9 +196,9 @@ class Filled:
         return sql
 
 
-def fill_postgresql(url: str, rows: int) -> Filled:
+def fill_postgresql(url: str, rows: int, start: datetime = EPOCH) -> Filled:
     """Fill the empty table at *url*, whose indexes are made again afterwards."""
-    filled = Filled(rows)
+    filled = Filled(rows, start)
     with psycopg.connect(url, autocommit=True) as connection:
         run = connection.cursor().execute
         definitions = run(
@@ -200,7 +210,7 @@ def fill_postgresql(url: str, rows: int) -> Filled:
             run(f"DROP INDEX {name}")
         run(
             _POSTGRESQL_FUNCTIONS.format(
-                epoch=EPOCH.isoformat(),
+                epoch=filled.start.isoformat(),
                 step=filled.step,
                 names=",".join(_NAMES),
                 count=len(_NAMES),
@@ -216,9 +226,9 @@ def fill_postgresql(url: str, rows: int) -> Filled:
     return filled
 
 
-def fill_sqlite(file: Path, rows: int) -> Filled:
-    """Fill the empty table in *file*."""
-    filled = Filled(rows)
+def fill_sqlite(file: Path, rows: int, start: datetime = EPOCH) -> Filled:
+    """Fill the empty table in *file*, whose indexes are made again afterwards."""
+    filled = Filled(rows, start)
     functions = {
         "as_json": str,
         "as_jsonb": str,
@@ -231,7 +241,16 @@ def fill_sqlite(file: Path, rows: int) -> Filled:
     with closing(sqlite3.connect(file)) as connection:
         for name, function in functions.items():
             connection.create_function(name, 1, function, deterministic=True)
+        definitions = connection.execute(
+            "SELECT name, sql FROM sqlite_schema "
+            "WHERE type = 'index' AND tbl_name = 'fullresult_task' AND sql IS NOT NULL"
+        ).fetchall()
+        connection.execute("PRAGMA cache_size = -500000")
+        for name, _ in definitions:
+            connection.execute(f"DROP INDEX {name}")
         for statement in filled.statements():
             with connection:
                 connection.execute(statement)
+        for _, definition in definitions:
+            connection.execute(definition)
     return filled

@@ -50,7 +50,7 @@ class Preview:
 
     query: TaskQuery
     count: int
-    """The number of tasks that match, no more than `MOST_COUNTED`."""
+    """The number of tasks that match, no more than `most`."""
     looked_at: int
     """The number of those, the oldest, on which the rest is based."""
     left_out: dict[str, int]
@@ -69,6 +69,7 @@ class Preview:
     """Sentences about workers that cannot run them, or run the release that they failed in."""
     advice: list[str] = field(default_factory=list)
     """Sentences about some that are left out, and what does for them."""
+    most: int = MOST_COUNTED
 
     @property
     def is_sampled(self) -> bool:
@@ -83,7 +84,7 @@ class Preview:
     @property
     def at_least(self) -> bool:
         """True if more may match."""
-        return self.count >= MOST_COUNTED
+        return self.count >= self.most
 
     def drains_in(self, rate: float) -> timedelta:
         """The time that all that match take at *rate*, if none is left out."""
@@ -97,13 +98,18 @@ def previewed(
     recorder: Recorder,
     query: TaskQuery,
     queue: str | None,
+    most: int = MOST_COUNTED,
+    looked_at: int = _LOOKED_AT,
 ) -> Preview:
-    """What a replay of *query* would send, to *queue* if that is given."""
+    """What a replay of *query* would send, to *queue* if that is given.
+
+    Counted up to *most*, and judged by the oldest *looked_at*.
+    """
     if isinstance(storage, StatisticsStorage):
-        count = storage.count_capped(query, MOST_COUNTED)
+        count = storage.count_capped(query, most)
     else:
-        count = min(storage.count(query), MOST_COUNTED)
-    page = storage.find(replace(query, order="oldest", limit=_LOOKED_AT, after=None))
+        count = min(storage.count(query), most)
+    page = storage.find(replace(query, order="oldest", limit=looked_at, after=None))
     last = storage.find(replace(query, order="newest", limit=1, after=None))
     preparing = Preparing(app, settings, storage, recorder)
     left_out: Counter[str] = Counter()
@@ -131,6 +137,7 @@ def previewed(
         loads_of(storage, settings, sent, queue),
         warnings_of(storage, settings, sent, queue),
         advice,
+        most,
     )
 
 

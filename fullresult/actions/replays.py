@@ -124,13 +124,15 @@ class Replays:
         queue: str | None = None,
         *,
         all: bool = False,  # noqa: A002  # As `--all` of the command.
+        most: int = MOST_COUNTED,
+        by: int = 500,
     ) -> Preview:
-        """What a replay of *query* would send: counted, and judged by the oldest 500.
+        """What a replay of *query* would send: counted up to *most*, and judged *by* the oldest.
 
         To *queue*, if that is given. Without *all*, nothing that is dealt with, as in `create`.
         """
-        query = _unresolved(query, all)
-        return previewed(self._app, self._settings, self._storage, self._recorder, query, queue)
+        known = (self._app, self._settings, self._storage, self._recorder)
+        return previewed(*known, _unresolved(query, all), queue, most, by)
 
     def until_now(self, query: TaskQuery) -> TaskQuery:
         """*query*, of nothing that is created from now on."""

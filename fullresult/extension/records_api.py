@@ -80,12 +80,14 @@ class RecordsAPI:
         buckets: int = 24,
         cap: int = CAP,
         seconds: float | None = None,
+        looked_at: int = 5_000,
     ) -> Overview:
         """`statistics`, the tasks in each state, the late ones, and the delay of sweepers.
 
-        All numbers except those of the statistics stop at *cap*. Raises like `statistics`.
+        All numbers except those of the statistics stop at *cap*; percentiles are of about
+        *looked_at* tasks. Raises like `statistics`.
         """
-        return self._overviews.overview(since, until, buckets, cap, seconds)
+        return self._overviews.overview(since, until, buckets, cap, seconds, looked_at)
 
     @property
     def failures(self) -> FailuresAPI:

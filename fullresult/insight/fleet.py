@@ -136,17 +136,17 @@ class Fleet:
         return sum(each.orphans for each in (*self.workers, *self.folded))
 
 
-def fleet_of(storage: Storage, *, running: bool = True) -> Fleet:
+def fleet_of(storage: Storage, *, running: bool | None = True) -> Fleet:
     """The workers that *storage* knows. Raises `StorageError`.
 
     Without *running*, the tasks that run are looked for only if a worker went away without a word:
-    where a million tasks wait, that is work.
+    where a million tasks wait, that is work. If it is None, they are not looked for at all.
     """
     if not isinstance(storage, WorkerStorage):
         raise StorageError("this storage does not keep which workers are alive")
     now = storage.now()
     lives = lives_of(storage, now)
-    wanted = running or any(_crashed(each.worker, now) for each in lives)
+    wanted = running or (running is not None and any(_crashed(each.worker, now) for each in lives))
     alive = {each.worker.worker_id for each in lives if not each.worker.is_gone(now)}
     tasks = _running(storage, alive) if lives and wanted else {}
     seen = [_seen(life, now, tasks.get(life.worker.worker_id, ())) for life in lives]

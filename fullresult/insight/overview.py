@@ -11,7 +11,7 @@ from fullresult.insight.census import census
 from fullresult.insight.counts import StateCounts, count_stale, count_states
 from fullresult.insight.dates import length_of
 from fullresult.insight.statistics import Statistics
-from fullresult.insight.tally import edges, shares, statistics
+from fullresult.insight.tally import MOST, edges, shares, statistics
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import ScheduleStorage, StatisticsStorage, Storage, StorageError, TaskQuery
 
@@ -74,6 +74,7 @@ class Overviews:
         buckets: int,
         cap: int,
         seconds: float | None = None,
+        looked_at: int = MOST,
     ) -> Overview:
         now = self._storage.now()
         namespace = self._settings.namespace
@@ -86,7 +87,7 @@ class Overviews:
         stale, stale_at_least = count_stale(self._late, late, cap)
         return Overview(
             at=now,
-            statistics=self._statistics(since, until or now, buckets, seconds),
+            statistics=self._statistics(since, until or now, buckets, seconds, looked_at),
             states=counts.by_state,
             at_least=counts.at_least,
             stale=stale,
@@ -115,13 +116,14 @@ class Overviews:
         until: datetime,
         buckets: int,
         seconds: float | None,
+        looked_at: int = MOST,
     ) -> Statistics:
         if not isinstance(until, datetime):
             raise TypeError(f"until must be an aware datetime, not {until!r}")
         begin = since if isinstance(since, datetime) else until - length_of(since, "since")
         cut = edges(begin, until, buckets)
         counted = census(self._counting, cut, seconds)
-        most = shares(counted)
+        most = shares(counted, looked_at)
         samples = [
             self._counting.sample(span, number)[0] if number else []
             for span, number in zip(pairwise(cut), most, strict=True)

@@ -42,15 +42,15 @@ def edges(since: datetime, until: datetime, buckets: int) -> list[datetime]:
     return [cut(edge) for edge in (*inner, until)]
 
 
-def shares(census: Sequence[Sequence[Alike] | None]) -> list[int]:
-    """The number of tasks of each bucket to look at, so that about `MOST` are looked at in all.
+def shares(census: Sequence[Sequence[Alike] | None], most: int = MOST) -> list[int]:
+    """The number of tasks of each bucket to look at, so that about *most* are looked at in all.
 
     A bucket that was counted gets its part of the tasks; one that was not gets an equal part.
     """
-    equal = max(MOST // max(len(census), 1), FEWEST)
+    equal = max(most // max(len(census), 1), FEWEST)
     sizes = [None if c is None else sum(alike.number for alike in c) for c in census]
     counted = sum(size for size in sizes if size is not None)
-    room = max(MOST - equal * sizes.count(None), 0)
+    room = max(most - equal * sizes.count(None), 0)
     if counted <= room:
         return [equal if size is None else size for size in sizes]
     return [

@@ -493,7 +493,7 @@ def test_the_overview_says_what_may_be_more_until_all_is_counted(
     app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page asks for its fragment at once where the time was too short."""
-    monkeypatch.setattr(overview, "_AT_ONCE", -1)
+    monkeypatch.setattr(overview, "_AT_ONCE", (-1, 500))
     monkeypatch.setattr(tally, "MOST", 100)
     charge(app, 50)
 
@@ -643,6 +643,20 @@ def test_why_is_a_page_and_a_part_of_one(app: Celery, browser: Browser) -> None:
     assert "Why?" in page.words
     assert "What to do celery -A proj fullresult reschedule later" in page.words
     assert browser.get("/why?id=nobody").status == 404
+
+
+def test_the_page_of_queues_waits_for_no_broker(app: Celery, browser: Browser) -> None:
+    """It shows what is recorded, and loads the rest."""
+    charge(app, queue="celery")
+
+    page, part = browser.get("/queues"), browser.get("/queues?part=1")
+
+    assert "By the records alone: ask the broker" in page.words
+    assert 'data-why="/queues?part=1"' in page.text
+    assert "<html" not in part.text
+    for text in (part.text, browser.get("/queues?broker=1").text):
+        assert "data-why" not in text
+        assert "By the records alone" not in text
 
 
 def test_workers_and_orphans_are_on_the_overview(app: Celery, browser: Browser) -> None:

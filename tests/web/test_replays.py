@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from celery import Celery
 
 from fullresult.actions.replays import MANY
 from fullresult.record.replay import ACTIVE
+from fullresult.web.pages import replays
 from tests.kit import browsing
 from tests.kit.browsing import Browser
 
@@ -87,6 +90,25 @@ def test_without_a_search_and_for_an_unknown_id_there_is_a_sentence(browser: Bro
     assert browser.get("/replay-create?id=a").status == 400
     unknown = browser.get("/replay?id=%3Cb%3E")
     assert (unknown.status, "<b>" in unknown.text) == (404, False)
+
+
+def test_of_many_the_first_are_looked_at_and_the_page_loads_the_rest(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "_AT_ONCE", (2, 1))
+    browsing.failed(app, 4)
+
+    page = browser.get("/replay-create?q=state:FAILURE")
+
+    (link,) = re.findall('data-why="([^"]*)"', page.text)
+    part = browser.get(html.unescape(link))
+    assert "Replay 2 tasks or more?" in page.words
+    assert "of the oldest 1" in page.words
+    assert "Replay 4 tasks?" in part.words
+    assert "of the oldest" not in part.words
+    assert "<form" not in part.text
+    browser.submit(page.form("/replay-create"), canary="")
+    assert len(app.fullresult.replays.list()) == 1
 
 
 def test_to_retry_many_is_a_replay_or_at_once_if_one_says_so(app: Celery, browser: Browser) -> None:

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 
 def queues(request: Request) -> Response:
-    """Every queue, those that nobody consumes first."""
-    site = site_of(request)
-    return site.render(request, "queues.html", found=site.full.queues())
+    """Every queue, those that nobody consumes first, by the storage alone.
+
+    The broker may take a second to answer: with `broker` it is asked, and with `part` the answer is
+    without what is around it, for the page to load.
+    """
+    site, asked = site_of(request), request.query_params
+    part, by_broker = asked.get("part") is not None, asked.get("broker") is not None
+    found = site.full.queues(offline=not (part or by_broker))
+    template = "queues_part.html" if part else "queues.html"
+    return site.render(request, template, found=found, by_broker=part or by_broker)
 
 
 routes = [Route("/queues", queues)]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fullresult.web.site import Site
 
 _RATE = 20.0
+_AT_ONCE, _AFTERWARDS = (1_000, 50), (20_000, 500)
+"""Tasks that are counted, and those that are looked at."""
 _POSITION = re.compile("[0-9]{1,15}")
 
 
@@ -70,12 +72,13 @@ def act(request: Request, form: Form, person: Person) -> Response:
     deeds = _replays_of(request, person)
     before, did = form.get("before"), form.get("do")
     part = Part(pace().patience, int(before) if _POSITION.fullmatch(before) else None)
-    do: Callable[[str], object] | None = {
+    known: dict[str, Callable[[str], object]] = {
         "pause": deeds.pause,
         "resume": deeds.resume,
         "cancel": partial(deeds.cancel_part, part=part),
         "undo": partial(deeds.undo, part=part),
-    }.get(did)
+    }
+    do = known.get(did)
     if do is None:
         return site.error(request, 400, "Nothing was chosen.")
     try:
@@ -90,15 +93,21 @@ def act(request: Request, form: Form, person: Person) -> Response:
 
 
 def preview(request: Request) -> Response:
-    """What a replay of a search would send, and a form to begin it."""
-    site = site_of(request)
+    """What a replay of a search would send, and a form to begin it.
+
+    What there is no time for, the page loads next: that `part`, by more tasks.
+    """
+    site, part = site_of(request), request.query_params.get("part") is not None
     try:
         query, fields = _search(site, request.query_params)
     except NotUnderstood as error:
         return site.error(request, 400, str(error))
-    seen = site.full.replays.preview(query, all=True)  # the search says what is left out
+    most, by = _AFTERWARDS if part else _AT_ONCE
+    # The search says what is left out.
+    seen = site.full.replays.preview(query, all=True, most=most, by=by)
     return site.render(
-        request, "replay_create.html", seen=seen, fields=fields, rate=_RATE,
+        request, "replay_seen.html" if part else "replay_create.html",
+        seen=seen, fields=fields, rate=_RATE, more={**dict(fields), "part": "1"},
         kinds=list(seen.kinds.items())[:20], loads=[load.told(_RATE) for load in seen.loads],
         drains=str(seen.drains_in(_RATE)), at_once=dict([*fields, ("at_once", "1")]),
     )  # fmt: skip

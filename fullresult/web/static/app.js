@@ -247,7 +247,7 @@
 
   // The answer may take a second, so the page does not wait for it.
   const explaining = (root) => all("[data-why]", root).forEach(async (box) => {
-    const link = one("p", box);
+    const link = one("[data-until]", box) || one("p", box);
     try {
       const answer = await fetch(box.dataset.why, { credentials: "same-origin" });
       if (answer.redirected || !(answer.ok || answer.status === 404)) return;
