@@ -260,7 +260,7 @@ operations = (
     Operation(
         "POST", "delete", "Delete records, the oldest first",
         (
-            Field("ids", text(), "Of these ids, whole.", many=_MOST_IDS),
+            Field("ids", text(), "These tasks.", many=_MOST_IDS, names_task=True),
             *FILTERS,
             Field("all", FLAG, "Also what is not dealt with yet; without a filter, every record."),
             Field("limit", whole(1, _MOST_DELETED), "At most this many.", default=1_000),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.audit import is_narrow
 from fullresult.insight.dates import past
 from fullresult.insight.unresolved import dealt_with_first
 from fullresult.record import encoding
@@ -65,7 +64,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     found = search.query(until, order="oldest", limit=None)
     if search.resent is None:
         found = replace(found, unresolved=None)
-    if not is_narrow(found):
+    if not found.is_narrow:
         return None
     query = found if search.resent is not None else dealt_with_first(found)
     fields = (("q", str(search)), ("until", until.isoformat()))

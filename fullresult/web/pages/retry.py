@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.actions.audit import is_narrow
 from fullresult.actions.batch import Report
 from fullresult.actions.errors import LeftAlone
 from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
@@ -95,7 +94,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
         return None
     search = Search.read(text)
     found = search.query(until)
-    if not is_narrow(found):  # it would be every task
+    if not found.is_narrow:  # it would be every task
         return None
     query = found.created_before(until)
     if search.resent is None:
