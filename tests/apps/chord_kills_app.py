@@ -112,7 +112,8 @@ def _joins_on(self: Joining, send: Command, handle: Handle) -> bool | None:
 
 def _joins(self: Joining, handle: Handle) -> bool:
     for callback in ending:
-        kill_once("written", callback)
+        if members.run_of(callback) > 1:  # a first run by one line; who adds would add again
+            kill_once("written", callback)
     return _join(self, handle)
 
 
