@@ -193,7 +193,11 @@ def test_a_child_that_is_killed_between_the_end_of_a_member_and_its_count(
         run_on(twice, noted)
         time.sleep(1.5 * bodies.lease(scene.app))
 
-    assert found == {name: expected for name, (_, expected) in SHAPES.items()}, scene.logs()
+    expected = {name: value for name, (_, value) in SHAPES.items()}
+    if late and celery.VERSION < (5, 7):  # those who run again add again
+        for name in GROWING:
+            assert {*found.pop(name)} == {*expected.pop(name)}
+    assert found == expected, scene.logs()
     assert lines(noted) == {**ONCE, "frozen": 2}, scene.logs()
     assert (kills / twice.body.options["task_id"]).exists()
     # Those in headers of others, too.
