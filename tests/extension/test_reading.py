@@ -178,7 +178,7 @@ def test_one_task_what_is_lost_and_all_that_acts_are_of_the_storage_itself(
     assert shown.exit_code == 0
     assert page.status == 200
     assert "behind" not in page.words
-    assert "2 tasks" in preview.words
+    assert "Of 2, 2 will not be sent:" in preview.words
     assert {"new", "newer"} <= set(would.stdout.split())
     assert gate.exit_code == 3
     assert deleted.exit_code == 0
