@@ -163,12 +163,12 @@ class FullResultBackend(SavingBackend):
         except (StorageError, BackendStoreError) as error:
             encoded = self.encode_result(result, state)
             given = self._given(task_id, state, result, encoded, traceback, request)
-            if isinstance(error, Refused) or not self._store_later(given):
+            if isinstance(error, Refused) or not self._store_later(given, request):
                 logger.error("fullresult: the result of task %s is not stored: %s", task_id, error)  # noqa: TRY400
             return result
 
-    def _store_later(self, given: GivenResult) -> bool:
-        return self._here.recorder.result_later(given, self._serialise(given))
+    def _store_later(self, given: GivenResult, request: Context | None) -> bool:
+        return self._here.recorder.result_later(given, self._serialise(given, request))
 
     def _store_result(
         self,
@@ -185,7 +185,7 @@ class FullResultBackend(SavingBackend):
         if not (state == states.STARTED and recorder.has_start(request)):
             given = self._given(task_id, state, raw, result, traceback, request)
             write = None if ending is None else ending.write
-            recorder.result(given, self._serialise(given), write)
+            recorder.result(given, self._serialise(given, request), write)
         return result
 
     def _given(
@@ -196,9 +196,14 @@ class FullResultBackend(SavingBackend):
         request = request if why is None else never_ran.request_of(task_id, request)
         return GivenResult(task_id, state, value, encoded, traceback, request, why)
 
-    def _serialise(self, given: GivenResult) -> Callable[[Any], Payload | None]:
-        """Makes what is to be given back of an encoded result in which nothing is left to hide."""
-        children = bounded_children(self.current_task_children(given.request) or ())
+    def _serialise(
+        self, given: GivenResult, request: Context | None
+    ) -> Callable[[Any], Payload | None]:
+        """Makes what is to be given back of an encoded result in which nothing is left to hide.
+
+        *request* is that of Celery's call: what never ran has the children of who says so.
+        """
+        children = bounded_children(self.current_task_children(request) or ())
         own = given.own_request
         notes: Meta = {}
         if ends.is_early(given.task_id, given.state, given.request):

@@ -66,6 +66,7 @@ SAMPLE = (
     "test_reapplying_frozen_chord_dispatches_body_again",
     "test_add_to_chord",
     "test_add_chord_to_chord",
+    "test_chord_on_error",
     "(test_generator and test_chord)",
     "test_error_propagates_to_chord_from_group",
     "errback_called_by_chord_from",

@@ -14,7 +14,7 @@ from celery import chain, chord, group
 from celery.exceptions import ChordError
 
 from tests.kit.backend_contract import PATIENCE, WITH_WORKERS, scene_on
-from tests.kit.workers import Scene
+from tests.kit.workers import Scene, until
 from tests.results.test_backend_canvas import (
     CASES,
     Case,
@@ -264,3 +264,18 @@ def test_an_errback_is_called_once_for_a_chord_in_a_chord(scene: Scene, tmp_path
     # One child does one thing after the other.
     assert t.double(1).apply_async().get(timeout=PATIENCE) == 2
     assert path.read_text().split() == ["called"]
+
+
+def test_the_body_of_a_chord_that_failed_has_the_errback_among_its_children(scene: Scene) -> None:
+    """It never ran: its children are those of the member that let it fail."""
+    if witness(scene) == "database":
+        pytest.skip("a task of its own polls for the end of the header")
+    t = Tasks(scene)
+
+    result = chord([t.double(1), t.spoil(1)], t.total().on_error(t.tell())).apply_async()
+    with pytest.raises(Exception, match="spoilt 1"):
+        result.get(timeout=PATIENCE)
+
+    assert until(lambda: result.children)
+    (errback,) = result.children[0].children
+    assert errback.get(timeout=PATIENCE) == result.id
