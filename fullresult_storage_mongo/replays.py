@@ -223,16 +223,19 @@ def _finish(handle: Handle, replay_id: str) -> bool:
     """
     fields = {"version": 1, "to_be_due": 1, "to_be_marked": 1}
     found = handle.replays.find_one({"_id": replay_id}, fields)
-    rest = found.get("to_be_due") if found else None
-    if not found or not rest:
+    if not found:
         return True
-    _mark(handle, found.get("to_be_marked") or ())
+    rest, marks = found.get("to_be_due") or (), found.get("to_be_marked") or ()
+    if not rest and not marks:
+        return True
+    _mark(handle, marks)
     # Not what was held, moved or cancelled since: that is due at another time, or gone.
     updates = [
         UpdateOne({"_id": each, "status": WAITING, "due": NOT_YET}, {"$set": {"due": due}})
         for each, due in rest
     ]
-    handle.schedules.bulk_write(updates, ordered=False)
+    if updates:  # else a worker of an older version, which knows no marks, did that
+        handle.schedules.bulk_write(updates, ordered=False)
     late = {"_id": {"$in": [each for each, _ in rest]}, "status": ARRIVING}
     if handle.schedules.find_one(late, {"_id": 1}):
         return False  # whoever keeps it goes on, or a sweeper does

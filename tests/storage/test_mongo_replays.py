@@ -265,6 +265,24 @@ def test_what_one_did_not_mark_that_died_after_the_replay_was_kept_is_marked_by_
     assert len(due(storage)) == 3
 
 
+def test_what_an_older_version_made_due_without_its_marks_is_marked(
+    storage: MongoStorage, replays: Any
+) -> None:
+    old = samples.became("0", "FAILURE", samples.NOON)
+    storage.write([old])
+    mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
+    assert mark is not None
+    take(storage)
+    replays.update_one({"_id": "one"}, {"$set": {"to_be_marked": [as_bytes(mark)]}})
+
+    assert storage.finish_taking("one")
+
+    found = storage.get("0")
+    assert found is not None
+    assert found.resent_as == SOME[0].schedule.task_id
+    assert "to_be_marked" not in replays.find_one({"_id": "one"})
+
+
 def test_no_page_leaves_out_what_stands_at_one_position_with_others(
     storage: MongoStorage, replays: Any
 ) -> None:
