@@ -205,9 +205,9 @@ class JoinedStorage:
         *,
         instead_of: datetime | None = None,
     ) -> bool:
-        return self._change(
-            event, lambda each: each.reschedule(schedule_id, due, event, instead_of=instead_of)
-        )
+        # Where none is given, an adapter that was written for an older version need not know it.
+        how = {} if instead_of is None else {"instead_of": instead_of}
+        return self._change(event, lambda each: each.reschedule(schedule_id, due, event, **how))
 
     def _change(self, event: TaskRecord, change: Callable[[ScheduleStorage], bool]) -> bool:
         if isinstance(self.storage, ScheduleStorage) and change(self.storage):

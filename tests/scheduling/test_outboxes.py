@@ -312,6 +312,27 @@ def test_nothing_is_cancelled_while_its_record_is_away(tmp_path: Path) -> None:
         assert record.state == "REVOKED"
 
 
+def test_an_outbox_whose_adapter_knows_no_time_to_compare_is_still_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = {"shop": f"sqlite:///{tmp_path}/b.db"}
+    with shop(f"sqlite:///{tmp_path}/a.db", fullresult_outboxes=urls) as full:
+        outbox = full.parts.other_outboxes["shop"]
+        due = samples.schedule("s", outbox.now() + timedelta(hours=1))
+        outbox.schedule(due, samples.scheduled(due))
+        move, later = outbox.reschedule, due.due + timedelta(hours=1)
+
+        def older(schedule_id: str, due: Any, event: Any) -> bool:
+            return move(schedule_id, due, event)
+
+        monkeypatch.setattr(outbox, "reschedule", older)
+
+        assert full.reschedule(due.task_id, later)
+
+        (moved,) = full.scheduled()
+        assert moved.due == later
+
+
 class Dying:
     """The records' storage of a sweeper that dies as its record is there."""
 
