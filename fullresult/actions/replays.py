@@ -277,15 +277,15 @@ class Replays:
         walk = Walk(self._storage, replay_id, part)
         for page in walk:
             cancelled += self._cancel_unsent(replay, page)
-            old, waiting = {each.new_id: each.task_id for each in page}, list[str]()
-            for record in self._storage.find(TaskQuery(task_ids=[*old], limit=None)):
+            ids, waiting = [each.new_id for each in page], list[str]()
+            for record in self._storage.find(TaskQuery(task_ids=ids, limit=None)):
                 if record.start is None and record.state in _NOT_BEGUN:
                     waiting.append(record.task_id)
                 elif record.start is not None or record.state not in _NEVER_RAN:
                     ran.append(record.task_id)
             if waiting:
                 self._app.control.revoke(waiting)
-                given_up = [old[new_id] for new_id in waiting]
+                given_up = [each for each in page if each.new_id in waiting]
                 replay_window.give_up(self._storage, replay_id, given_up)
             revoked += waiting
         if walk.before is None:

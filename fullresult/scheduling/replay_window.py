@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
 from fullresult.record import TaskQuery, pages
@@ -109,24 +109,31 @@ def cancel_some(
         and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
     ]
     ids = {schedule.task_id for schedule in gone}
-    if old := [each.task_id for each in some if each.new_id in ids]:
-        give_up(storage, replay.replay_id, old)
+    give_up(storage, replay.replay_id, [each for each in some if each.new_id in ids])
     return gone
 
 
-def give_up(storage: ReplayStorage, replay_id: str, task_ids: Sequence[str]) -> None:
+def give_up(storage: ReplayStorage, replay_id: str, some: Sequence[Replayed]) -> None:
     """Let others send these tasks: what the replay sent or stored for them is not to run."""
-    for begin in range(0, len(task_ids), _PORTION):
-        some = task_ids[begin : begin + _PORTION]
-        storage.give_up_replayed(replay_id, some)
-        _take_back(storage, some)
+    for begin in range(0, len(some), _PORTION):
+        portion = {each.task_id: each.new_id for each in some[begin : begin + _PORTION]}
+        storage.give_up_replayed(replay_id, portion)
+        _take_back(storage, portion)
 
 
-def _take_back(storage: ReplayStorage, task_ids: Sequence[str]) -> None:
-    """Have these records not say that their tasks were sent again."""
+def _take_back(storage: ReplayStorage, new_ids: Mapping[str, str]) -> None:
+    """Have these records not say that their tasks were sent again under *new_ids*.
+
+    Nor may they come to say so: who took them may not have marked them yet. One that somebody sent
+    again since under another id is still dealt with.
+    """
     now = storage.now()
-    records = storage.find(TaskQuery(task_ids=task_ids, limit=None))
-    events = [record.sent_again(None, now) for record in records]
+    records = storage.find(TaskQuery(task_ids=[*new_ids], limit=None))
+    events = [
+        record.sent_again(None, now)
+        for record in records
+        if record.resent_as in (None, new_ids[record.task_id])
+    ]
     if marks := [event for event in events if event is not None]:
         storage.write(marks)
 

@@ -512,6 +512,29 @@ def test_undo_revokes_what_was_sent_and_has_not_begun(
     assert sent(app)[-1] == anew.new_id(task_id)
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_what_somebody_sent_meanwhile_is_dealt_with_though_its_replay_is_undone(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor, is_sent: bool
+) -> None:
+    """Or it would be sent once more."""
+    (task_id,) = browsing.failed(app, 1)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    if is_sent:
+        swept(full, is_over(replays, replay.replay_id))
+    else:
+        govern(governor, replays, replay.replay_id)
+        replays.pause(replay.replay_id)
+    by_a_person = full.resend(task_id).id
+
+    undone = replays.undo(replay.replay_id)
+
+    assert undone.cancelled + len(undone.revoked) == 1
+    found = full.get(task_id)
+    assert found is not None
+    assert found.resent_as == by_a_person
+    assert full.find(state="FAILURE", unresolved=True) == []
+
+
 def test_what_is_dealt_with_is_not_chosen_except_with_all(
     app: Celery, full: FullResult, replays: Replays
 ) -> None:
