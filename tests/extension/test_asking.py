@@ -82,6 +82,7 @@ def test_where_no_thread_could_be_started_the_next_question_is_asked_all_the_sam
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asking.Later, "_free", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(asking, "_PATIENCE", 30.0)
     with closing(Celery(broker="memory://", set_as_current=False)) as app:
         with monkeypatch.context() as full_up:
             full_up.setattr(threading.Thread, "start", no_thread)

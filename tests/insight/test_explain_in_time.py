@@ -66,6 +66,8 @@ def test_where_no_thread_could_be_started_the_next_one_is_answered_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_time._Apart, "_free", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(in_time, "_LATE", 30.0)
+    monkeypatch.setattr(in_time, "_LATEST", 30.0)
     with recorded(f"sqlite:///{tmp_path}/records.db") as full:
         with monkeypatch.context() as full_up:
             full_up.setattr(threading.Thread, "start", no_thread)

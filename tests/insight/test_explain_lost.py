@@ -13,6 +13,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.insight.explain import case
 from fullresult.insight.explain.explanation import at
 from fullresult.insight.live import WorkersNow
 from tests.insight.test_explain_doubts import ANSWER, Said, waiting, why, worker
@@ -171,7 +172,11 @@ def test_a_queue_that_is_empty_has_no_message(full: FullResult) -> None:
     assert found.commands[-1].endswith("  # it runs twice, if it is not lost")
 
 
-def test_a_message_on_its_way_is_not_missed(full: FullResult) -> None:
+def test_a_message_on_its_way_is_not_missed(
+    full: FullResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For three seconds, which may pass here before the question is asked."""
+    monkeypatch.setattr(case, "_YOUNG", 2 * MINUTE)
     worker(full, "w1", queues=("mail",))
     waiting(full, ago=SECOND)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fullresult import CannotStop
+from fullresult.actions import stopping
 from fullresult.config.passwords import hash_token, new_token
 from fullresult.web import create_app
 from tests.kit import browsing, workers
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 TOKEN = new_token()
 USERS = {"robot": {"token": hash_token(TOKEN), "role": "operator"}}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker may need longer than people wait, where the machine has other work."""
+    monkeypatch.setattr(stopping, "_WAIT", 20.0)
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ USERS = {
     "ada": {"password": hash_password(PASSWORD, n=16), "role": "operator"},
     "bob": {"password": hash_password(PASSWORD, n=16), "role": "reader"},
 }
+_PATIENCE = 20_000
+"""Milliseconds that the browser and a page may take where the machine has other work."""
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -60,6 +62,7 @@ def chromium() -> Iterator[Browser]:
     """An installed Chromium or, without one, Playwright's own."""
     with sync_playwright() as playwright:
         browser = _launched(playwright.chromium)
+        expect.set_options(timeout=_PATIENCE)
         yield browser
         browser.close()
 
@@ -106,7 +109,7 @@ def address(app: Celery) -> Iterator[str]:
 def context(chromium: Browser, address: str) -> Iterator[BrowserContext]:
     """A browser without cookies, in which nothing goes wrong unseen, nor leaves this host."""
     context = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(_PATIENCE)
     wrong: list[str] = []
     context.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     context.on("weberror", lambda error: wrong.append(str(error.error)))
