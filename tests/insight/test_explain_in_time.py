@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -28,14 +29,14 @@ ANSWER = Answer("w1@host", "w1", queues=("celery",))
 
 
 @contextmanager
-def recorded(storage: str) -> Iterator[FullResult]:
+def recorded(storage: str, task_id: str = "task") -> Iterator[FullResult]:
     """An app with one task, which waits."""
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.fullresult_storage = storage
     app.conf.fullresult_spool_directory = None
     with closing(FullResult(app)) as full, closing(app):
         full.setup()
-        app.send_task("shop.pay", task_id="task")
+        app.send_task("shop.pay", task_id=task_id)
         yield full
 
 
@@ -124,6 +125,30 @@ def test_the_command_ends_with_1(full: FullResult) -> None:
         assert time.monotonic() - began < BUDGET + patience
         assert said.exit_code == 1
         assert said.stdout.startswith("The storage did not answer within 1.8 s")
+
+
+def test_the_beginning_of_an_id_is_no_unknown_id_where_the_storage_is_slow_for_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_time, "_SOON", 0.05)
+    monkeypatch.setattr(in_time, "_LATE", 30.0)
+    monkeypatch.setattr(in_time, "_LATEST", 30.0)
+    with recorded(f"sqlite:///{tmp_path}/records.db", "1a2db40c-x") as full:
+        storage: Any = full.storage
+        ids_beginning = storage.ids_beginning
+        pauses = [0.3]
+
+        def slow(*given: Any) -> Any:
+            time.sleep(pauses.pop() if pauses else 0)
+            return ids_beginning(*given)
+
+        monkeypatch.setattr(storage, "ids_beginning", slow)
+        said = run(full.app, "explain", "1a2db40c", "--offline")
+        unknown = run(full.app, "explain", "ffffffff", "--offline")
+
+    assert said.exit_code == 0
+    assert "No record" not in said.stdout
+    assert (unknown.exit_code, unknown.stdout.startswith("No record")) == (1, True)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 
 from fullresult import FullResult
+from fullresult.extension import asking
 from fullresult.insight import queues
 from fullresult.insight.needing import needing
 from fullresult.insight.queues import left_alone
@@ -203,7 +204,13 @@ def test_a_worker_without_a_card_might_consume_anything(full: FullResult) -> Non
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_queues_by_the_broker(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_queues_by_the_broker(
+    broker: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "_PATIENCE", 30.0)
     url = request.getfixturevalue(f"{broker}_url")
     storage = f"sqlite:///{tmp_path}/records.db"
     with workers.scene(url, storage, tmp_path, fullresult_heartbeat=0.5) as scene:

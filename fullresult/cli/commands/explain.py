@@ -12,7 +12,8 @@ from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
 from fullresult.insight.document import dumps
-from fullresult.insight.explain.in_time import soon
+from fullresult.insight.explain.explain import UNKNOWN
+from fullresult.insight.explain.in_time import at_last, soon
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import local_exactly
 
@@ -42,7 +43,14 @@ def explain(context: click.Context, /, task_id: str, offline: bool, as_json: boo
 
     Exit code 1: the id is unknown.
     """
-    found = full_of(context).explain(task_id, offline=offline)
+    full = full_of(context)
+    found = full.explain(task_id, offline=offline)
+    if not found.known and found.verdict == UNKNOWN:
+        # Perhaps of the beginning of an id, for which the storage had been too slow.
+        (of_id,) = (each for each in context.command.params if each.name == "task_id")
+        given, task_id = task_id, at_last(lambda: whole(context, of_id, task_id), task_id)
+        if task_id != given:
+            found = full.explain(task_id, offline=offline)
     app = str(context.find_root().params.get("app") or "proj")
     if as_json:
         say(dumps(found.document))

@@ -113,8 +113,10 @@ def _explained(
     return case.explanation(found, known=found[0] is not _UNKNOWN)
 
 
+UNKNOWN = "unknown"
+"""The verdict where nothing is found that has the id."""
 _UNKNOWN = Finding(
-    "unknown",
+    UNKNOWN,
     "No record and no schedule has this id, and none of the open and failed records that were "
     "looked at names it: its publisher is not recorded, or put it into an outbox and has not "
     "committed, or the record was deleted.",

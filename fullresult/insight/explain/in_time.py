@@ -57,8 +57,17 @@ def in_time(
 
 def soon(call: Callable[[], T], otherwise: T) -> T:
     """What *call* answers, or raises; *otherwise* if it takes longer than 0.4 s."""
+    return _by(time.monotonic() + _SOON, call, otherwise)
+
+
+def at_last(call: Callable[[], T], otherwise: T) -> T:
+    """The same, if it takes longer than 1.8 s: for a storage that has just answered."""
+    return _by(time.monotonic() + _LATE, call, otherwise)
+
+
+def _by(until: float, call: Callable[[], T], otherwise: T) -> T:
     apart = _Apart(call)
-    return apart.answer() if apart.is_over_by(time.monotonic() + _SOON) else otherwise
+    return apart.answer() if apart.is_over_by(until) else otherwise
 
 
 def _without(problem: str, settings: Settings, task_id: str, live: Now | None) -> Explanation:
