@@ -15,12 +15,14 @@ from celery import Celery, chain, chord, signature
 from celery.app.task import Context
 
 from fullresult import FullResult
+from fullresult.extension import asking
 from fullresult.record import FAILURE, REVOKED, STARTED, SUCCESS
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
 from fullresult.testing import samples
 from tests.kit import workers
 from tests.kit.commands import run
+from tests.kit.explaining import be_patient
 from tests.kit.workers import Scene
 
 PAGE = Path(__file__).parent.parent / "docs" / "at-3-am.md"
@@ -42,6 +44,12 @@ def situation(symptom: str) -> Callable[[Situation], Situation]:
 
 
 RECORDED: dict[str, Situation] = {}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
+    monkeypatch.setattr(asking, "_PATIENCE", 30.0)
 
 
 @pytest.fixture

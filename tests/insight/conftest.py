@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fullresult.insight.explain import in_time
+from tests.kit.explaining import be_patient
 
 
 @pytest.fixture(autouse=True)
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An explanation waits for a storage where the machine has other work for seconds."""
     if not request.module.__name__.endswith("test_explain_in_time"):
-        monkeypatch.setattr(in_time, "_LATE", 30.0)
-        monkeypatch.setattr(in_time, "_LATEST", 30.0)
+        be_patient(monkeypatch)

@@ -20,6 +20,7 @@ from fullresult.insight.explain.explanation import Explanation
 from fullresult.insight.live import Answer, WorkersNow
 from tests.insight.test_explain_doubts import Said
 from tests.kit.commands import run
+from tests.kit.explaining import be_patient
 from tests.kit.proxy import Delay, proxy
 
 BUDGET = 3.0
@@ -67,8 +68,7 @@ def test_where_no_thread_could_be_started_the_next_one_is_answered_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_time._Apart, "_free", threading.BoundedSemaphore(2))
-    monkeypatch.setattr(in_time, "_LATE", 30.0)
-    monkeypatch.setattr(in_time, "_LATEST", 30.0)
+    be_patient(monkeypatch)
     with recorded(f"sqlite:///{tmp_path}/records.db") as full:
         with monkeypatch.context() as full_up:
             full_up.setattr(threading.Thread, "start", no_thread)
@@ -131,8 +131,7 @@ def test_the_beginning_of_an_id_is_no_unknown_id_where_the_storage_is_slow_for_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_time, "_SOON", 0.05)
-    monkeypatch.setattr(in_time, "_LATE", 30.0)
-    monkeypatch.setattr(in_time, "_LATEST", 30.0)
+    be_patient(monkeypatch)
     with recorded(f"sqlite:///{tmp_path}/records.db", "1a2db40c-x") as full:
         storage: Any = full.storage
         ids_beginning = storage.ids_beginning

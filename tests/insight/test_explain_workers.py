@@ -138,7 +138,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_named_in_two_seconds(
             assert found.confidence == "possible"
             assert found.unknown == ("worker w1@test: it lives, and did not answer within 1 s",)
 
-            found = explained(scene, task_id, "no worker", wait=30)
+            found = explained(scene, task_id, "no worker")
             assert "the last, w1@test, was killed, or cut off" in found.sentence
 
 

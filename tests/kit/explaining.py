@@ -12,12 +12,20 @@ from typing import Any
 
 import pytest
 
+from fullresult.insight.explain import in_time
 from fullresult.insight.explain.explanation import Explanation
 from fullresult.storage import CardStorage
 from tests.kit import workers
 from tests.kit.workers import Scene
 
+_LONG = 30.0
 MakeScene = Callable[..., AbstractContextManager[Scene]]
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have explanations wait for a storage that is slow because the machine has other work."""
+    monkeypatch.setattr(in_time, "_LATE", _LONG)
+    monkeypatch.setattr(in_time, "_LATEST", _LONG)
 
 
 def scene_maker(broker: str, request: pytest.FixtureRequest, directory: Path) -> MakeScene:
@@ -32,9 +40,7 @@ def scene_maker(broker: str, request: pytest.FixtureRequest, directory: Path) ->
     return make
 
 
-def explained(
-    scene: Scene, task_id: str, verdict: str, *, offline: bool = False, wait: float = 10
-) -> Explanation:
+def explained(scene: Scene, task_id: str, verdict: str, *, offline: bool = False) -> Explanation:
     """The explanation, once it has this verdict."""
     found: list[Explanation] = []
 
@@ -42,7 +48,7 @@ def explained(
         found[:] = [scene.full.explain(task_id, offline=offline)]
         return found[0].verdict == verdict
 
-    assert workers.until(is_so, wait), f"{found[0]}\n{scene.logs()}"
+    assert workers.until(is_so), f"{found[0]}\n{scene.logs()}"
     return found[0]
 
 
