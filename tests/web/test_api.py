@@ -412,19 +412,33 @@ def test_the_beginning_of_an_id_is_enough_if_no_other_begins_so(
     client: Client, app: Celery
 ) -> None:
     now = app.fullresult.storage.now()
-    ids = ("abcd1-x", "abcd2-x", "efgh-x")
-    app.fullresult.storage.write([TaskRecord(each, now, now) for each in ids])
+    ends = ("1000-4000-8000-000000000000", "2000-4000-8000-000000000000")
+    one, other, third = f"abcd1234-{ends[0]}", f"abcd1234-{ends[1]}", f"ef012345-{ends[0]}"
+    app.fullresult.storage.write([TaskRecord(each, now, now) for each in (one, other, third)])
 
-    found = told(client.get("task", {"id": "efgh"}))
+    found = told(client.get("task", {"id": "ef01"}))
     several = told(client.get("task", {"id": "abcd"}), 400)
-    acted = told(client.post("cancel", {"ids": ["abcd2", "efgh"]}), 409)
+    acted = told(client.post("cancel", {"ids": ["abcd1234-2", "ef01"]}), 409)
     workflow = told(client.get("tasks", {"root_id": "abcd"}), 400)
 
-    assert found["task_id"] == "efgh-x"
-    assert several["detail"] == "id: several ids begin with 'abcd': abcd1-x, abcd2-x"
+    assert found["task_id"] == third
+    assert several["detail"] == f"id: several ids begin with 'abcd': {one}, {other}"
     assert several["field"] == "id"
-    assert [each["task_id"] for each in acted["failed"]] == ["abcd2-x", "efgh-x"]
+    assert [each["task_id"] for each in acted["failed"]] == [other, third]
     assert workflow["field"] == "root_id"
+
+
+def test_an_id_whose_record_is_gone_is_not_taken_for_a_longer_one(
+    client: Client, app: Celery
+) -> None:
+    now = app.fullresult.storage.now()
+    app.fullresult.storage.write([TaskRecord(each, now, now) for each in ("order-1", "order-12")])
+
+    first, second = (told(client.post("delete", {"ids": ["order-1"]})) for _ in range(2))
+
+    assert (first["deleted"], second["deleted"]) == (1, 0)
+    assert told(client.get("task", {"id": "order-1"}), 404)["status"] == 404
+    assert app.fullresult.get("order-12") is not None
 
 
 def test_to_take_over_wants_the_turn_that_was_looked_at(small: Celery) -> None:

@@ -74,7 +74,7 @@ class Field:
     @property
     def told(self) -> str:
         """What it is, in the OpenAPI document."""
-        short = " Its id, or a beginning of 4 characters or more that no other id has."
+        short = " Its id; of a UUID, a beginning of 4 characters or more that no other id has."
         return f"{self.about}{short if self.names_task else ''}"
 
     def value(self, given: Any, now: datetime) -> Any:

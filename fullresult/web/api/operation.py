@@ -210,14 +210,14 @@ def _told(request: Request, response: Response) -> Response:
 
 def _with_whole_ids(operation: Operation, site: Site, given: dict[str, Any]) -> dict[str, Any]:
     """*given*, where ids of which only the beginning stands are whole. Raises `Wrong`."""
-    found = dict(given)
+    storage, found = site.full.storage, dict(given)
     for name in (field.name for field in operation.fields if field.names_task):
         value = given.get(name)
         try:
             if isinstance(value, tuple):
-                found[name] = tuple(whole_id(site.full.storage, each) for each in value)
+                found[name] = tuple(whole_id(storage, each, of_uuids=True) for each in value)
             elif value is not None:
-                found[name] = whole_id(site.full.storage, value)
+                found[name] = whole_id(storage, value, of_uuids=True)
         except LookupError as error:
             raise Wrong(f"{name}: {encoding.safe_str(error)}", name) from None
     return found
