@@ -10,6 +10,7 @@ from fullresult.insight.needing import MOST, Needing, needing
 from fullresult.insight.queues import queues_of
 from fullresult.insight.safe_text import one_line
 from fullresult.insight.words import count_of
+from fullresult.record.encoding import clip
 from fullresult.storage import StatisticsStorage
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _WORDS = {
     "failures": "{} failed in the last day, not dealt with",
 }
 _NOT_KNOWN = "storage"
+_LONGEST = 2_000
+"""Characters of `text`. Chats refuse more, and names of queues have any length."""
+_LONGEST_SENTENCE = 300
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Alert:
         parts = [*self.began, *(f"over: {each}" for each in self.over)]
         parts += [f"still: {each}" for each in self.goes_on]
         return {
-            "text": f"{app_name}: {' | '.join(parts)}",
+            "text": clip(f"{app_name}: {' | '.join(parts)}", _LONGEST),
             "app": app_name,
             "at": self.at.isoformat(),
             "began": list(self.began),
@@ -88,7 +92,7 @@ def needs(storage: Storage, settings: Settings) -> dict[str, str]:
     if isinstance(storage, StatisticsStorage):
         for queue in queues_of(storage, settings).queues:
             if queue.problem:
-                found[f"queue {queue.name}"] = one_line(queue.problem)
+                found[f"queue {queue.name}"] = clip(one_line(queue.problem), _LONGEST_SENTENCE)
     return found
 
 
@@ -104,4 +108,6 @@ def _counted(name: str, number: int) -> str:
 
 def silent_storage(error: Exception) -> dict[str, str]:
     """The same where the storage does not answer."""
-    return {_NOT_KNOWN: f"the storage does not answer: {str(error)[:300]}"}
+    return {
+        _NOT_KNOWN: f"the storage does not answer: {clip(one_line(str(error)), _LONGEST_SENTENCE)}"
+    }

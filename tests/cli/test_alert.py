@@ -37,6 +37,12 @@ class Hook(BaseHTTPRequestHandler):
         hooked: Any = self.server
         hooked.taken.append(json.loads(body))
         self.send_response(hooked.status)
+        if hooked.status in (301, 302, 303):
+            self.send_header("location", "/elsewhere")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None: ...
@@ -106,6 +112,80 @@ def test_what_could_not_be_told_is_said_without_the_url(app: Celery, hook: Any) 
         assert "secret" not in result.output
     wrong = run(app, "alert", "--webhook", "file:///etc/passwd")
     assert (wrong.exit_code, "https://" in wrong.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "https://ada:secret@chat.example.com/x",
+        "https://chat.example.com:secret/x",
+        "https://chat.example.com/sec ret/secret",
+        "https://chat.example.com/\x1bsecret",
+        "https:///secret",
+    ],
+)
+def test_a_url_that_is_none_is_not_shown(app: Celery, wrong: str) -> None:
+    browsing.failed(app)
+
+    result = run(app, "alert", "--once", "--webhook", wrong)
+
+    assert (result.exit_code, "--webhook: its URL" in result.output) == (2, True), result.output
+    assert "secret" not in result.output
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "mail 'x"])
+def test_a_command_that_is_none_is_wrong_usage(app: Celery, wrong: str) -> None:
+    result = run(app, "alert", "--once", "--command", wrong)
+
+    assert (result.exit_code, "--command" in result.output) == (2, True), result.output
+
+
+def test_a_redirect_is_not_followed_since_the_alert_would_be_lost(app: Celery, hook: Any) -> None:
+    browsing.failed(app)
+    hook.status = 302
+
+    result = run(app, "alert", "--once", "--webhook", f"{url(hook)}\n")
+
+    assert (result.exit_code, "answered 302" in result.output) == (1, True), result.output
+    assert len(hook.taken) == 1
+
+
+def test_a_webhook_that_is_away_keeps_nothing_from_the_command(
+    app: Celery, hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browsing.failed(app)
+    kept, looks = tmp_path / "told.json", list[float]()
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            hook.status = 204
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("fullresult.cli.commands.alert.sleep", sleep)
+    hook.status = 503
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))"
+    program = f'{sys.executable} -c "{code}" {kept}'
+
+    result = run(app, "alert", "--webhook", url(hook), "--command", program)
+
+    assert len(kept.read_text().splitlines()) == 1
+    assert len(hook.taken) == 3
+    assert result.stdout.count("failed in the last day") == 1
+
+
+def test_what_hostile_names_of_queues_say_is_bounded(app: Celery) -> None:
+    for number in range(20):
+        browsing.charge(app, queue=f"q{number}" + "x" * 150)
+    working(app, "w1@here")
+    found = needs(app.fullresult.storage, app.fullresult.settings)
+
+    alert = Alerts().look(NOW, found)
+
+    assert len(found) == 20
+    assert alert is not None
+    assert len(alert.document("shop")["text"]) < 2_100
 
 
 def test_it_looks_again_and_tells_what_changed(

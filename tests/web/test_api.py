@@ -353,6 +353,7 @@ def test_nothing_is_deleted_by_mistake(small: Celery) -> None:
     assert "at least one filter" in told(client.post("delete", {}), 400)["detail"]
     assert told(client.post("delete", {"state": None}), 400)
     assert told(client.post("delete", {"all": False}), 400)
+    assert told(client.post("delete", {"ids": [], "all": True}), 400)["field"] == "ids"
     for name in ("args", "kwargs", "state", "not_state"):
         empty: dict[str, Any] = {name: {} if name == "kwargs" else []}
         for path in ("delete", "replays"):

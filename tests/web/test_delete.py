@@ -74,7 +74,9 @@ def test_of_failures_only_what_is_dealt_with_is_deleted_unless_one_says_so(
     assert app.fullresult.get(left) is None
 
 
-@pytest.mark.parametrize("asked", ["", "?q=", "?q=sort:oldest", "?q=resent:any", "?until=1h"])
+@pytest.mark.parametrize(
+    "asked", ["", "?q=", "?q=sort:oldest", "?q=resent:any", "?q=resent:no", "?until=1h"]
+)
 def test_every_record_is_never_deleted_by_a_page(app: Celery, browser: Browser, asked: str) -> None:
     succeeded(app, 2)
 
@@ -103,6 +105,20 @@ def test_many_are_deleted_in_portions_and_none_that_came_later(
     assert rest.forms
     assert not [f for f in rest.forms if f.action.endswith("/delete")]
     assert [record.task_id for record in app.fullresult.find()] == later
+
+
+def test_no_more_are_deleted_than_were_previewed(app: Celery, browser: Browser) -> None:
+    (first,) = succeeded(app, 1)
+    (meanwhile,) = charge(app, 1)
+    preview = browser.get("/delete?q=state:SUCCESS")
+    ran(app, meanwhile, "shop.charge")
+
+    page = browser.submit(preview.form("/delete"))
+
+    assert "Delete 1 for good" in preview.words
+    assert "1 record deleted" in page.words
+    assert [record.task_id for record in app.fullresult.find()] == [meanwhile]
+    assert app.fullresult.get(first) is None
 
 
 def test_a_reader_deletes_nothing(app: Celery) -> None:
@@ -155,6 +171,6 @@ def test_all_that_match_is_not_every_task_because_of_its_order(
 ) -> None:
     failed(app)
 
-    for asked in ("sort:oldest", "resent:any"):
+    for asked in ("sort:oldest", "resent:any", "resent:no"):
         assert browser.get(f"/retry?q={asked}").status == 400
         assert "all that match" not in browser.get(f"/?q={asked}").words

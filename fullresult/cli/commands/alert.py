@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from http.client import HTTPException
+from functools import partial
+from http.client import HTTPException, InvalidURL
 from time import sleep
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import click
 
@@ -35,6 +38,10 @@ _PATIENCE = 10.0
 """Seconds for a webhook to answer."""
 _LONGEST_RUN = 60.0
 """Seconds for a command to end."""
+
+
+Tell = Callable[[dict[str, Any]], None]
+"""Tells somebody a document. Raises `_NotTold`."""
 
 
 class _NotTold(Exception):
@@ -76,24 +83,52 @@ def alert(
     answer. Each is told when it begins and when it is over, and on the standard output, too. What
     could not be told is tried again at the next look.
     """
-    if webhook and not webhook.startswith(("http://", "https://")):
-        raise click.UsageError("--webhook: its URL begins with https:// or http://")
     if every < timedelta(seconds=1):
         raise click.UsageError("--every: one second at least")
-    full, alerts = full_of(context), Alerts()
+    tells: list[Tell] = [_say]
+    if webhook:
+        tells.append(partial(_post, _checked(webhook.strip())))
+    if program is not None:
+        tells.append(partial(_run, _words_of(program)))
+    full, receivers = full_of(context), [_Receiver(tell) for tell in tells]
     while True:
         found = _needs(full)
-        try:
-            _tell(full, alerts, found, webhook, program)
-        except _NotTold as error:
-            if once:
-                raise Failure(str(error)) from error
-            say(one_line(f"Not told, and tried again in {every}: {error}"), err=True)
+        problems = [why for each in receivers if (why := each.told(full, found)) is not None]
+        if once and problems:
+            raise Failure("; ".join(problems))
+        for why in problems:
+            say(one_line(f"Not told, and tried again in {every}: {why}"), err=True)
         if once:
             if found:
                 limits.fail_over(context, f"{count_of(len(found), 'thing')} to see to", more=False)
             return
         sleep(every.total_seconds())
+
+
+def _checked(url: str) -> str:
+    """*url*, which no message shows: it is a secret of its own."""
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--webhook: its URL begins with https:// or http://")
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or not url.isascii() or not url.isprintable() or " " in url:
+        raise click.UsageError("--webhook: its URL has no host, or what no URL has")
+    if "@" in parts.netloc:
+        raise click.UsageError("--webhook: its URL may have no user name and no password")
+    return url
+
+
+def _words_of(program: str) -> list[str]:
+    try:
+        words = shlex.split(program)
+    except ValueError as error:
+        raise click.UsageError(f"--command: {error}") from None
+    if not words:
+        raise click.UsageError("--command: say which")
+    return words
 
 
 def _needs(full: FullResult) -> dict[str, str]:
@@ -103,41 +138,52 @@ def _needs(full: FullResult) -> dict[str, str]:
         return silent_storage(error)
 
 
-def _tell(
-    full: FullResult,
-    alerts: Alerts,
-    found: dict[str, str],
-    webhook: str | None,
-    program: str | None,
-) -> None:
-    it = alerts.look(datetime.now(timezone.utc), found)
-    if it is None:
-        return
-    document = it.document(full.app.main or "app")
+@dataclass
+class _Receiver:
+    """Who is told; what one of them did not take is told to that one alone again."""
+
+    tell: Tell
+    alerts: Alerts = field(default_factory=Alerts)
+
+    def told(self, full: FullResult, found: dict[str, str]) -> str | None:
+        """Tell what changed; the reason why that was not possible, or None."""
+        it = self.alerts.look(datetime.now(timezone.utc), found)
+        if it is None:
+            return None
+        try:
+            self.tell(it.document(full.app.main or "app"))
+        except _NotTold as error:
+            return str(error)
+        self.alerts.told(found)
+        return None
+
+
+def _say(document: dict[str, Any]) -> None:
     say(one_line(document["text"]))
+
+
+class _Stays(HTTPRedirectHandler):
+    """Follows nothing: behind a redirect a POST becomes a GET, and the alert is lost."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _post(url: str, document: dict[str, Any]) -> None:
     body = json.dumps(document).encode()
-    if webhook:
-        _post(webhook, body)
-    if program:
-        _run(program, body)
-    alerts.told(found)
-
-
-def _post(url: str, body: bytes) -> None:
     request = Request(url, body, {"content-type": "application/json"})  # noqa: S310
     with _said("the webhook"):
         try:
-            urlopen(request, timeout=_PATIENCE).close()  # noqa: S310
+            build_opener(_Stays).open(request, timeout=_PATIENCE).close()
         except HTTPError as error:
             error.close()  # it holds the connection
             raise
 
 
-def _run(program: str, body: bytes) -> None:
+def _run(words: Sequence[str], document: dict[str, Any]) -> None:
+    body = json.dumps(document).encode()
     with _said("the command"):
-        finished = subprocess.run(
-            shlex.split(program), input=body, timeout=_LONGEST_RUN, check=False
-        )
+        finished = subprocess.run(list(words), input=body, timeout=_LONGEST_RUN, check=False)
         if finished.returncode:
             raise _NotTold(f"the command ended with code {finished.returncode}")
 
@@ -147,6 +193,12 @@ def _said(what: str) -> Iterator[None]:
     """Turn what goes wrong into a sentence, without the URL, which is a secret of its own."""
     try:
         yield
-    except (URLError, HTTPException, OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:  # its text has the whole command
+        raise _NotTold(f"{what} did not end within {_LONGEST_RUN:g} s") from error
+    except InvalidURL as error:  # its text has the URL
+        raise _NotTold(f"{what} has a URL that is none") from error
+    except HTTPError as error:
+        raise _NotTold(f"{what} answered {error.code} {safe_str(error.reason)[:200]}") from error
+    except (URLError, HTTPException, OSError, ValueError) as error:
         said: Any = getattr(error, "reason", None) or error
         raise _NotTold(f"{what} did not take it: {safe_str(said)[:200]}") from error

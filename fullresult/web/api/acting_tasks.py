@@ -128,6 +128,8 @@ def _delete(call: Call) -> dict[str, Any]:
     if not call.person.may_delete:
         raise Refused(403, "You may act but not delete records.")
     ids = call.get("ids")
+    if ids == ():
+        raise Wrong("ids is an empty list; give at least one, or leave it out.", "ids")
     named = {"task_ids": ids} if ids else {}
     query = query_as_given(call, order="oldest", limit=None, **named)
     if not query.is_narrow and not call.get("all"):

@@ -64,7 +64,8 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     found = search.query(until, order="oldest", limit=None)
     if search.resent is None:
         found = replace(found, unresolved=None)
-    if not found.is_narrow:
+    # `resent:no` alone would be nearly every record.
+    if not (found.unresolved is False or replace(found, unresolved=None).is_narrow):
         return None
     query = found if search.resent is not None else dealt_with_first(found)
     fields = (("q", str(search)), ("until", until.isoformat()))
@@ -86,13 +87,17 @@ def preview(request: Request) -> Response:
         return site.error(request, 404, f"No such task {of_these}; nothing can be deleted.")
     records = site.full.find(replace(which.query, limit=_SHOWN))
     return site.render(
-        request, "delete.html", number=number, records=records, fields=which.fields,
+        request, "delete.html", number=number, records=records,
+        fields=[*which.fields, ("most", str(number))],
         kept=which.kept, back=Links(request)("", q=which.back) if which.back else Links(request)(),
     )  # fmt: skip
 
 
 def delete(request: Request, form: Form, person: Person) -> Response:
-    """Delete them, many in portions; the page that answers goes on with the rest."""
+    """Delete them, many in portions; the page that answers goes on with the rest.
+
+    Not more than were previewed: others may have come to match since.
+    """
     site = site_of(request)
     if not person.may_delete:
         return site.error(request, 403, "You may act but not delete records.")
@@ -102,9 +107,13 @@ def delete(request: Request, form: Form, person: Person) -> Response:
         return site.error(request, 400, str(error))
     if which is None:
         return site.error(request, 400, "Nothing was chosen.")
-    some = deeds_of(request, person).delete(which.query, _AT_ONCE, _PORTION)
-    deleted = _number(form.get("deleted")) + some
-    rest = [*which.fields, ("deleted", str(deleted))] if some == _AT_ONCE else None
+    before, most = _number(form.get("deleted")), _number(form.get("most"))
+    at_once = min(_AT_ONCE, most - before)
+    if at_once < 1:
+        return site.error(request, 400, "Nothing was chosen.")
+    deleted = before + deeds_of(request, person).delete(which.query, at_once, _PORTION)
+    state = [("most", str(most)), ("deleted", str(deleted))]
+    rest = [*which.fields, *state] if before + _AT_ONCE == deleted < most else None
     return site.render(
         request, "deleted.html", deleted=deleted, fields=rest, back=which.back,
     )  # fmt: skip

@@ -94,7 +94,8 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
         return None
     search = Search.read(text)
     found = search.query(until)
-    if not found.is_narrow:  # it would be every task
+    # Else it would be every task, or nearly, as of `resent:no`.
+    if not (found.unresolved is False or replace(found, unresolved=None).is_narrow):
         return None
     query = found.created_before(until)
     if search.resent is None:
