@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fullresult.actions.audit import Trail
@@ -20,7 +22,7 @@ from fullresult.record import (
     TaskQuery,
     encoding,
 )
-from fullresult.storage import ScheduleStorage
+from fullresult.storage import ScheduleStorage, StorageError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -68,17 +70,26 @@ class Stopping:
         that starts later runs the task, unless it has a `--statedb`.
         """
         chosen = list(dict.fromkeys(ids))
-        portions: dict[str, NotDone | None] = {}
+        answers: dict[str, NotDone | None] = {}
+        until = None if pace.patience is None else time.monotonic() + pace.patience
+
+        def in_portions() -> Iterator[tuple[str, str]]:
+            for at in range(0, len(chosen), _AT_ONCE):
+                # Not within a portion: its tasks are told, and must all be written down.
+                if at and until is not None and time.monotonic() > until:
+                    return
+                some = chosen[at : at + _AT_ONCE]
+                answers.update(self._revoke_some(some))
+                yield from ((each, each) for each in some)
 
         def of_id(task_id: str) -> None:
-            if task_id not in portions:
-                at = chosen.index(task_id)
-                portions.update(self._revoke_some(chosen[at : at + _AT_ONCE]))
-            if (why_not := portions.pop(task_id)) is not None:
+            if (why_not := answers[task_id]) is not None:
                 raise why_not
 
         trail = Trail(self._storage, self._recorder.redactor, self._actor, "revoke", {})
-        return do_each(((each, each) for each in chosen), of_id, trail, pace)
+        report = do_each(in_portions(), of_id, trail, replace(pace, patience=None))
+        report.unfinished = bool(report.left(chosen))
+        return report
 
     def terminate(
         self, ids: Iterable[str], signal: Signal = "SIGTERM", pace: Pace = AT_ONCE
@@ -129,8 +140,18 @@ class Stopping:
         answers |= self._tell(told, workers) if told else {}
         for task_id, key in zip(ids, keys, strict=True):
             if answers[task_id] is None and records[key].retry_of is not None:
-                take_back(self._storage, self._recorder, key)
+                answers[task_id] = self._take_back(key)
         return answers
+
+    def _take_back(self, task_id: str) -> NotDone | None:
+        try:
+            take_back(self._storage, self._recorder, task_id)
+        except StorageError as error:
+            return NotDone(
+                f"task {task_id} is revoked, but what it was sent for still counts as dealt with: "
+                f"{encoding.safe_str(error)}"
+            )
+        return None
 
     def _waiting(self, ids: list[str]) -> set[str]:
         """Those of which a schedule waits in the storage."""

@@ -13,6 +13,7 @@ from celery import Celery
 from fullresult import CannotStop
 from fullresult.actions import stopping
 from fullresult.actions.audit import Actor
+from fullresult.actions.batch import Pace
 from fullresult.cli.preview import SHOWN
 from tests.kit import browsing
 from tests.kit.commands import run
@@ -95,6 +96,23 @@ def test_a_hundred_are_revoked_by_one_message_and_few_questions(
     assert all("did not confirm" in problems[task_id] for task_id in ids[:100])
     assert len(sent) <= 4  # two portions, each asked twice
     assert asked.number <= 12, asked.number
+
+
+def test_a_portion_that_was_told_is_written_down_whole_though_time_is_up(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_WAIT", 0.05)
+    monkeypatch.setattr(stopping, "_AT_ONCE", 2)
+    ids = browsing.charge(app, 4)
+    working(app, "w1@deaf", "solo")
+
+    report = app.fullresult.stopping(Actor("ada", "web")).revoke(ids, Pace(patience=0.0))
+
+    assert [fate.task_id for fate in report.failed] == ids[:2]
+    assert all("may still run" in str(fate.problem) for fate in report.failed)
+    assert (report.unfinished, report.stopped, report.left(ids)) == (True, None, ids[2:])
+    (entry,) = app.fullresult.audit_log(action="revoke")
+    assert sorted(entry.task_ids) == sorted(ids[:2])
 
 
 def test_what_waits_in_the_storage_is_cancelled_instead(app: Celery) -> None:
