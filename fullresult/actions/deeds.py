@@ -322,7 +322,8 @@ class Deeds:
         finally:
             # Also after Ctrl-C.
             if deleted:
-                trail.write([], {"deleted": deleted})
+                ids = set(query.task_ids or ())
+                trail.write(ids if deleted == len(ids) else (), {"deleted": deleted})
         return deleted
 
     def purge(self, advance: Callable[[int], None] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -52,6 +53,7 @@ def test_what_was_selected_is_shown_and_deleted(app: Celery, browser: Browser) -
     (entry,) = app.fullresult.audit_log(action="delete")
     assert entry.details["deleted"] == 2
     assert sorted(entry.details["filters"]["task_ids"]) == sorted(ids[1:])
+    assert app.fullresult.audit_log(action="delete", task_id=ids[1]) == [entry]
 
 
 def test_of_failures_only_what_is_dealt_with_is_deleted_unless_one_says_so(
@@ -163,6 +165,10 @@ def test_a_list_is_turned_round_and_no_other_order_is_taken(app: Celery, browser
     assert browsing.keys(oldest) == ids
     assert "/?q=sort%3Aoldest+name%3Ashop.charge" in newest.links
     assert "/?q=name%3Ashop.charge" in oldest.links
+    assert "/?q=name%3Ashop.charge" in browser.get("/?q=name:shop.charge+sort:OLDEST").links
+    last = app.fullresult.find(order="oldest")[-1].cursor
+    nothing = browser.get(f"/?q=sort:oldest&after={quote(last)}")
+    assert "No newer task matches." in nothing.words
     assert (refused.status, "no index is in this order" in refused.words) == (400, True)
 
 

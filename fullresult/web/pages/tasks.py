@@ -102,6 +102,7 @@ def _context(
         "qualifiers": QUALIFIERS,
         "searched": bool({term.qualifier for term in search.terms} - _OF_THE_LIST),
         "sort": _turned(request, search),
+        "further": "newer" if search.sort == "oldest" else "older",
         "rest": None,
         "resent": {},
     }
@@ -124,7 +125,7 @@ def _tabs(request: Request, search: Search, counts: StateCounts) -> list[Tab]:
 
 def _turned(request: Request, search: Search) -> tuple[str, str]:
     """(address, label) of the same list in the other order."""
-    oldest = "oldest" in search.all("sort")
+    oldest = search.sort == "oldest"
     other = search.having("sort", *(() if oldest else ("oldest",)))
     text = str(other)
     address = Links(request)("", q=text) if text else f"{Links(request)()}?q="
