@@ -9,6 +9,7 @@ from fullresult.actions.audit import Trail
 from fullresult.actions.signature import check_call
 from fullresult.insight.document import plain
 from fullresult.insight.safe_text import one_line
+from fullresult.record import encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fullresult.recording.recorder import Recorder
     from fullresult.storage import Storage
 
+_LONGEST = 500
 _SHOWN = ("queue", "eta", "countdown", "priority", "expires")
 
 
@@ -38,6 +40,19 @@ class Sending:
     @property
     def names(self) -> list[str]:
         """The tasks that can be sent, by name: all of the app but Celery's and ours."""
+        self._import()
+        return self._known()
+
+    def _import(self) -> str:
+        """Import the modules of the app, as a worker does; why that was not possible, if so."""
+        try:
+            self._app.loader.import_default_modules()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a module may do anything)
+            text = one_line(encoding.safe_str(error))[:_LONGEST]
+            return f"; not all of its modules can be imported: {type(error).__name__}: {text}"
+        return ""
+
+    def _known(self) -> list[str]:
         ours = ("celery.", "fullresult.")
         return sorted(name for name in self._app.tasks if not name.startswith(ours))
 
@@ -46,10 +61,10 @@ class Sending:
 
         Raises `TypeError` for arguments that the task does not take.
         """
-        names = self.names
+        problem, names = self._import(), self._known()
         if name not in names:
             near = get_close_matches(name, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else problem
             raise LookupError(f"no task of this app is called {one_line(name)[:200]!r}{hint}")
         check_call(self._app, name, args, kwargs)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery
 
 from fullresult.record import SCHEDULED
+from fullresult.storage import StorageError
 from tests.kit import browsing
 from tests.kit.commands import run
 
@@ -55,6 +59,53 @@ def test_a_task_is_sent_and_written_down(app: Celery, door: Any) -> None:
     assert "2.5" not in json.dumps(entry.details)
 
 
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that no process has imported yet; where it lies."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / f"tasks_{uuid4().hex}.py"
+
+
+@pytest.mark.parametrize("door", ["command", "page"])
+def test_a_task_of_a_module_that_only_workers_have_imported_is_sent(
+    app: Celery, module: Path, door: str
+) -> None:
+    name = f"{module.stem}.add"
+    kept = f"tests_of_{module.stem}"
+    sys.modules[kept] = holder = ModuleType(kept)
+    holder.app = app  # type: ignore[attr-defined]
+    module.write_text(f"from {kept} import app\n@app.task(shared=False)\ndef add(a, b): ...\n")
+    app.conf.include = [module.stem]
+    try:
+        if door == "command":
+            assert run(app, "send", name, "--args", "[1, 2]").exit_code == 0
+        else:
+            browser = browsing.entered(app)
+            page = browser.get(f"/send?name={name}")
+            assert f'<option value="{name}">' in page.text
+            assert f"{name}(a, b)" in page.words
+            preview = browser.submit(page.form("/send"), args="[1, 2]")
+            browser.submit(preview.form("/send"))
+    finally:
+        del sys.modules[kept]
+        sys.modules.pop(module.stem, None)
+
+    (message,) = browsing.sent(app)
+    assert message["args"] == [1, 2]
+
+
+def test_a_module_that_cannot_be_imported_is_named(app: Celery, module: Path) -> None:
+    module.write_text("raise SystemExit('no licence')\n")
+    app.conf.include = [module.stem]
+
+    result = run(app, "send", "other.task")
+    known = run(app, "send", "shop.charge", "--args", "[7]")
+
+    assert (result.exit_code, "SystemExit: no licence" in result.output) == (1, True)
+    assert known.exit_code == 0
+    assert browsing.entered(app).get("/send").status == 200
+
+
 @pytest.mark.parametrize(
     ("name", "args", "kwargs", "said"),
     [
@@ -92,3 +143,24 @@ def test_options_are_those_of_apply_async(app: Celery) -> None:
     assert (sent.state, sent.queue) == (SCHEDULED, "urgent")
     refused = run(app, "send", "shop.charge", "--eta", "+1h")
     assert (refused.exit_code, "say 'in 1h'" in refused.output) == (2, True)
+
+
+@pytest.mark.parametrize("error", [None, StorageError("away")])
+def test_the_page_says_that_a_task_is_sent_whose_record_cannot_be_shown(
+    app: Celery, error: StorageError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = browsing.entered(app)
+    form = browser.get("/send").form("/send")
+    preview = browser.submit(form, name="shop.charge", args="[7]")
+
+    def get(_: str) -> None:
+        if error is not None:
+            raise error
+
+    with monkeypatch.context() as away:
+        away.setattr(app.fullresult.storage, "get", get)
+        page = browser.submit(preview.form("/send"))
+
+    (message,) = browsing.sent(app)
+    assert (page.status, "The task is sent" in page.words) == (200, True), page.words
+    assert message["id"] in page.words

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from fullresult.record import encoding
+from fullresult.storage import StorageError
 from fullresult.web.acting import action, actor_of
 from fullresult.web.pages.edit import options_of, signature_of
 from fullresult.web.site import redirect, site_of, visit_of
@@ -58,8 +59,12 @@ def send(request: Request, form: Form, person: Person) -> Response:
     except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
         problem = encoding.clip(encoding.safe_str(error), _LONGEST)
         return site.error(request, 502, f"It was not sent: {problem}")
-    if site.full.get(new_id) is None:  # Some tasks are never recorded.
-        return redirect(request, "")
+    try:
+        is_recorded = site.full.get(new_id) is not None  # Some tasks never are.
+    except StorageError:  # It is sent all the same.
+        is_recorded = False
+    if not is_recorded:
+        return site.render(request, "sent.html", task_id=new_id)
     return redirect(request, "task", {"id": new_id})
 
 
