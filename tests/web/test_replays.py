@@ -13,9 +13,11 @@ from celery import Celery
 
 from fullresult.actions.replays import MANY
 from fullresult.record.replay import ACTIVE
+from fullresult.scheduling import replay_window
+from fullresult.web import acting
 from fullresult.web.pages import replays
 from tests.kit import browsing
-from tests.kit.browsing import Browser
+from tests.kit.browsing import Browser, Page, SentForm
 
 
 @pytest.fixture
@@ -27,6 +29,10 @@ def app(tmp_path: Path) -> Iterator[Celery]:
 @pytest.fixture
 def browser(app: Celery) -> Browser:
     return browsing.entered(app)
+
+
+def _forms(page: Page) -> list[SentForm]:
+    return [each for each in page.forms if each.action.startswith("/replay?")]
 
 
 def test_a_replay_begins_at_a_search_and_is_steered_from_its_page(
@@ -68,6 +74,33 @@ def test_what_is_sent_is_what_was_shown(app: Celery, browser: Browser) -> None:
     sweeper.close()
 
     assert len(browsing.sent(app)) == 2
+
+
+def test_one_is_undone_part_by_part_and_no_link_says_so_of_one_that_runs(
+    app: Celery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "PATIENCE", 0.0)
+    monkeypatch.setattr(replay_window, "_PORTION", 2)
+    browsing.failed(app, 3)
+    replay = app.fullresult.replays.create(state="FAILURE", rate=1000)
+    sweeper = app.fullresult.parts.new_sweeper()
+    for _ in range(2):
+        sweeper.sweep()
+    sweeper.close()
+    assert app.fullresult.replays.get(replay.replay_id).taken == 3
+
+    page = browser.get(f"/replay?id={replay.replay_id}")
+    page = browser.submit(_forms(page)[0], do="undo")
+    first = page.words
+    while "Go on undoing" in page.words:
+        page = browser.submit(_forms(page)[0], do="undo")
+    browsing.failed(app)
+    running = app.fullresult.replays.create(state="FAILURE", rate=1)
+    forged = browser.get(f"/replay?id={running.replay_id}&left=1&do=undo")
+
+    assert ("Time was up" in first, "Go on undoing" in first) == (True, True)
+    assert ("Time was up" in forged.words, "Go on undoing" in forged.words) == (False, False)
+    assert "It is UNDONE" in page.words
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from fullresult.actions.replay_ends import Part, Undone
 from fullresult.actions.replays import Stop, WrongReplay
-from fullresult.record.replay import ACTIVE, HELD, UNDONE
+from fullresult.record.replay import ACTIVE, CANCELLED, DONE, HELD, UNDONE
 from fullresult.web.acting import action, actor_of, pace
 from fullresult.web.pages.retry import chosen
 from fullresult.web.search import NotUnderstood
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fullresult.actions.replays import Replays
     from fullresult.config.users import Person
+    from fullresult.record.replay import Replay
     from fullresult.storage import TaskQuery
     from fullresult.web.forms import Form
     from fullresult.web.site import Site
@@ -35,6 +36,7 @@ _RATE = 20.0
 _AT_ONCE, _AFTERWARDS = (1_000, 50), (20_000, 500)
 """Tasks that are counted, and those that are looked at."""
 _POSITION = re.compile("[0-9]{1,15}")
+_IN_PARTS = {"cancel": "Go on cancelling", "undo": "Go on undoing"}
 
 
 def replays(request: Request) -> Response:
@@ -54,16 +56,20 @@ def replay(request: Request) -> Response:
     return site.render(
         request, "replay.html", replay=found, progress=deeds.progress(replay_id),
         active=found.state in ACTIVE, held=found.state in HELD, undone=found.state == UNDONE,
-        left=_left(request.query_params),
+        left=_left(request.query_params, found),
     )  # fmt: skip
 
 
-def _left(asked: QueryParams) -> dict[str, str] | None:
-    """The fields of a form that goes on with what there was no time for."""
+def _left(asked: QueryParams, replay: Replay) -> dict[str, str] | None:
+    """The fields of a form that goes on with what there was no time for.
+
+    Only where a part is done: a link alone must not make a running replay look half cancelled.
+    """
     left, did = asked.get("left", ""), asked.get("do", "")
-    if did not in ("cancel", "undo") or not _POSITION.fullmatch(left):
+    began = (CANCELLED,) if did == "cancel" else (CANCELLED, DONE)
+    if did not in _IN_PARTS or not _POSITION.fullmatch(left) or replay.state not in began:
         return None
-    return {"before": left, "do": did}
+    return {"before": left, "do": did, "words": _IN_PARTS[did]}
 
 
 def act(request: Request, form: Form, person: Person) -> Response:
