@@ -18,6 +18,10 @@ _EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
 """Celery's tasks that call another one for each item; True if an item is all its arguments."""
 
 
+_DIGITS = 3
+"""Of the place of an argument."""
+
+
 class RedactedArguments:
     """Applies the rules of one app to arguments. Raises what a rule raises."""
 
@@ -124,14 +128,32 @@ class RedactedArguments:
         if keys == ("kwargs",) and isinstance(value, Mapping):
             return self.in_signatures(self.of_task(None, (), value)[1])
         if keys == ("args",) and isinstance(value, (list, tuple)):
-            paths = self.paths_of(None)
-            named = any(not path[0].isdecimal() for path in paths)
-            return masking.MARK if named else self.in_signatures(self.of_task(None, value, {})[0])
+            return self._in_order(value)
+        if keys == ("args_at",) and isinstance(value, Mapping):
+            return self._by_place(value)
         if isinstance(value, Mapping) and _is_signature(value):
             return self.in_signatures(value)
         if masking.is_container(value):
             return masking.mapped(value, self._in_detail)
         return value if masking.is_plain(value) or not self.paths_of(None) else masking.MARK
+
+    def _in_order(self, args: Any) -> Any:
+        paths = self.paths_of(None)
+        named = any(not path[0].isdecimal() for path in paths)
+        return masking.MARK if named else self.in_signatures(self.of_task(None, args, {})[0])
+
+    def _by_place(self, args: Mapping[Any, Any]) -> Any:
+        """The same of some arguments, each with its place, as `TaskQuery.args_at` has them."""
+        places = [str(key) for key in args]
+        if not all(each.isdecimal() and len(each) <= _DIGITS for each in places):
+            return masking.MARK
+        whole: list[Any] = [None] * (max(map(int, places), default=-1) + 1)
+        for place, value in zip(places, args.values(), strict=True):
+            whole[int(place)] = value
+        hidden = self._in_order(whole)
+        if hidden == masking.MARK:
+            return hidden
+        return {key: hidden[int(place)] for place, key in zip(places, args, strict=True)}
 
     def _find_paths(self, name: str | None) -> frozenset[Path]:
         """The paths for tasks called *name*; all paths if the name is not known."""

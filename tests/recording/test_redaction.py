@@ -702,6 +702,26 @@ def test_the_audit_log_does_not_tell_what_somebody_searched_for(url: str) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("rules", "shown"),
+    [
+        (["pin"], MARK),
+        (["0"], {"0": MARK, "2": 1}),
+        ([CARD], {"0": f"of {MARK}", "2": 1}),
+        (["shop.*:1"], {"0": "of 4111-1111", "2": 1}),
+    ],
+)
+def test_nor_does_it_tell_arguments_that_were_searched_for_by_their_places(
+    url: str, rules: list[Any], shown: Any
+) -> None:
+    with shop(url, rules) as app:
+        app.fullresult.audit("x", actor="ada", details={"args_at": {"0": "of 4111-1111", "2": 1}})
+
+        (entry,) = app.fullresult.audit_log()
+
+    assert entry.details == {"args_at": shown}
+
+
 # --- Real workers
 
 
