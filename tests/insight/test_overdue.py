@@ -111,6 +111,10 @@ def test_what_is_being_sent_cannot_be_chosen_among_the_scheduled(browser: Browse
     assert "/task?id=being-sent" in page.links
 
 
+ALWAYS = ("retry", "edit", "task", "why", "delete")
+"""What the page of each task leads to."""
+
+
 @pytest.mark.parametrize(
     ("task_id", "offered"),
     [
@@ -126,4 +130,4 @@ def test_the_page_of_a_task_offers_only_what_may_be_done(
     links = browser.get(f"/task?id={task_id}").links
 
     pages = [link[1:].partition("?")[0] for link in links if link.endswith(f"?id={task_id}")]
-    assert [page for page in pages if page not in ("retry", "edit", "task", "why")] == offered
+    assert [page for page in pages if page not in ALWAYS] == offered
