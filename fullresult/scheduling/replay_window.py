@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
-from fullresult.record import TaskQuery, pages
+from fullresult.record import REVOKED, TaskQuery, pages
 from fullresult.record.replay import Replay, Replayed
 from fullresult.record.schedule import Schedule, ScheduleQuery
+from fullresult.recording.outcomes import is_grouped
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage.replays import NOT_YET, ReplayStorage
 
@@ -109,8 +110,21 @@ def cancel_some(
         and storage.cancel(schedule.schedule_id, events.ended(schedule, "revoked"))
     ]
     ids = {schedule.task_id for schedule in gone}
+    if due is None:
+        # Who did that before may have been cut off, and have given up none of it.
+        ids |= _revoked(storage, [each.new_id for each in some if each.new_id not in ids])
     give_up(storage, replay.replay_id, [each for each in some if each.new_id in ids])
     return gone
+
+
+def _revoked(storage: ReplayStorage, ids: Sequence[str]) -> set[str]:
+    """Those that somebody cancelled or revoked before they ran."""
+    found = storage.find(TaskQuery(task_ids=ids, state=REVOKED, limit=None)) if ids else []
+    return {
+        record.task_id
+        for record in found
+        if record.start is None and not is_grouped(record.state, record.exception_message)
+    }
 
 
 def give_up(storage: ReplayStorage, replay_id: str, some: Sequence[Replayed]) -> None:

@@ -27,6 +27,7 @@ from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_governor import Governor, LeftOut
 from fullresult.scheduling.schedule_events import ScheduleEvents
+from fullresult.storage import StorageError
 from fullresult.storage.replays import NOT_YET, with_replays
 from tests.kit import browsing, workers
 
@@ -583,6 +584,38 @@ def test_undo_that_the_broker_cut_off_is_done_again(
     assert replays.undo(replay.replay_id).revoked == [replay.new_id(task_id)]
     with pytest.raises(WrongReplay, match="UNDONE"):
         replays.undo(replay.replay_id)
+
+
+@pytest.mark.parametrize("how", ["cancel", "undo"])
+def test_what_was_cancelled_and_not_given_up_by_who_was_cut_off_is_given_up_by_the_next(
+    app: Celery,
+    full: FullResult,
+    replays: Replays,
+    governor: Governor,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """It would count as dealt with for ever, and never run."""
+    ids = browsing.failed(app, 3)
+    replay = replays.create(state="FAILURE", rate=FAST)
+    govern(governor, replays, replay.replay_id)
+    with monkeypatch.context() as away:
+        away.setattr(replay_window, "give_up", _cut_off)
+        with pytest.raises(StorageError, match="away"):
+            replays.cancel(replay.replay_id)
+    assert full.count_scheduled() == 0
+
+    getattr(replays, how)(replay.replay_id)
+
+    left = full.find(state="FAILURE", unresolved=True)
+    assert sorted(each.task_id for each in left) == sorted(ids)
+    anew = replays.create(state="FAILURE", rate=FAST)
+    swept(full, is_over(replays, anew.replay_id))
+    assert sorted(sent(app)) == sorted(map(anew.new_id, ids))
+
+
+def _cut_off(*_: Any) -> None:
+    raise StorageError("the storage is away")
 
 
 def _away(ids: list[str]) -> None:
