@@ -245,7 +245,7 @@ def _replica(storage: Storage, settings: Settings) -> Storage | None:
         # It gets its tables from the storage.
         copy = plugins.open_storage(replace(settings, storage=url, auto_setup=False))
     except ImproperlyConfigured as error:
-        said = str(error).replace("fullresult_storage", "fullresult_read_storage")
+        said = str(error).replace("fullresult_storage", "fullresult_read_storage", 1)
         raise ImproperlyConfigured(said) from error
     for key, each in (("storage", storage), ("read_storage", copy)):
         found = _replicated(each)

@@ -295,6 +295,7 @@ def test_a_secondary_of_mongodb_is_a_replica() -> None:
         (NOBODY, "postgres//x", "fullresult_read_storage = 'postgres//x': it must be a URL"),
         (NOBODY, "oracle://x", "fullresult_read_storage = 'oracle://x': no installed adapter"),
         (NOBODY, "postgresql://u:s3cr3t/x@h/d", "fullresult_read_storage = "),
+        (NOBODY, "oracle://h/fullresult_storage", "'oracle://h/fullresult_storage': no"),
     ],
 )
 def test_a_key_that_cannot_be_right_is_an_error_that_names_it(
