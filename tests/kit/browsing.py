@@ -241,8 +241,17 @@ def charge(app: Celery, number: int = 1, **options: Any) -> list[str]:
     return [task.apply_async((i,), {"amount": i / 2}, **options).id for i in range(number)]
 
 
+def in_turn(app: Celery) -> str:
+    """A call whose record is of a later millisecond than all before: lists know no finer order."""
+    storage = app.fullresult.storage
+    now = storage.now()
+    while storage.now() == now:
+        pass
+    return charge(app)[0]
+
+
 def failed(app: Celery, number: int = 1) -> list[str]:
-    """The same, when a worker has taken and failed them."""
+    """So many calls, when a worker has taken and failed them."""
     ids = charge(app, number)
     for task_id in ids:
         ran(app, task_id, "shop.charge", ValueError("card declined"))

@@ -153,7 +153,7 @@ def test_the_pages_open_with_the_failures_that_nobody_has_dealt_with(
 
 
 def test_the_fragment_for_live_lists_has_only_the_list(app: Celery, browser: Browser) -> None:
-    ids = charge(app, 2)
+    ids = [browsing.in_turn(app) for _ in range(2)]
 
     page = browser.get("/?fragment=1")
 
