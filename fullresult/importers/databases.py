@@ -268,8 +268,9 @@ class Django:
             names = [column[0] for column in cursor.description]
             if self._connection.vendor == "sqlite" and sql.lstrip().startswith(_ALL):
                 # Else Django reads what is no date as NULL. With a plus a column has no type.
-                shown = [self._connection.ops.quote_name(name) for name in names]
-                columns = ", ".join(f"+{each} AS {each}" for each in shown)
+                # The id has none: pages are in its order, which its index has.
+                shown = map(self._connection.ops.quote_name, names)
+                columns = ", ".join(n if n == '"id"' else f"+{n} AS {n}" for n in shown)
                 plain = sql.replace(_ALL, f"SELECT {columns}", 1)
                 cursor.execute(_psycopg(plain), dict(values))
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timezone
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest import skipUnless
 
 import pytest
@@ -130,6 +131,37 @@ class Importing(TestCase):
         assert bad == Broken("bad", "its date_done is no date: 'a day'")
         assert isinstance(good, Row)
         assert good.changed == datetime(2026, 1, 31, 10, 0, 0, 500_000, tzinfo=timezone.utc)
+
+    @skipUnless(connection.vendor == "sqlite", "PostgreSQL asks as others do")
+    def test_a_page_is_read_in_the_order_of_its_index(self) -> None:
+        """To sort what is left for each page would take a million rows to a standstill."""
+        asked: list[tuple[str, Any]] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            asked.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE celery_taskmeta (task_id text, id integer PRIMARY KEY, "
+                "status text, result blob, date_done datetime)"
+            )
+            cursor.execute(
+                "INSERT INTO celery_taskmeta VALUES ('good', 1, 'SUCCESS', 'null', '2026-01-31')"
+            )
+        with connection.execute_wrapper(note):
+            ((row,),) = CeleryDatabase(Django(connection), Options()).pages(None)
+
+        plans = []
+        with connection.cursor() as cursor:
+            for sql, params in asked:
+                if "ORDER BY id" in sql:
+                    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                    plans += cursor.fetchall()
+        assert isinstance(row, Row)
+        assert row.task_id == "good"
+        assert plans
+        assert "TEMP B-TREE" not in repr(plans)
 
 
 class TakingOver(TransactionTestCase):
