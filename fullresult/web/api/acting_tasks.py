@@ -130,7 +130,7 @@ def _delete(call: Call) -> dict[str, Any]:
     ids = call.get("ids")
     if ids == ():
         raise Wrong("ids is an empty list; give at least one, or leave it out.", "ids")
-    named = {"task_ids": ids} if ids else {}
+    named = {"task_ids": _ids(call)} if ids else {}
     query = query_as_given(call, order="oldest", limit=None, **named)
     if not query.is_narrow and not call.get("all"):
         raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
