@@ -39,7 +39,10 @@ class Sending:
 
     @property
     def names(self) -> list[str]:
-        """The tasks that can be sent, by name: all of the app but Celery's and ours."""
+        """The tasks that can be sent, by name: all of the app but Celery's and ours.
+
+        A name that nobody can type, as with a lone surrogate, is none of them.
+        """
         self._import()
         return self._known()
 
@@ -54,7 +57,8 @@ class Sending:
 
     def _known(self) -> list[str]:
         ours = ("celery.", "fullresult.")
-        return sorted(name for name in self._app.tasks if not name.startswith(ours))
+        typed = filter(str.isprintable, self._app.tasks)
+        return sorted(name for name in typed if not name.startswith(ours))
 
     def check(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises `LookupError` for a name that is none of `names`.

@@ -181,10 +181,12 @@ def test_the_box_suggests_qualifiers_and_what_was_seen(app: Celery, browser: Bro
 
 
 def test_no_name_is_suggested_that_cannot_be_typed(app: Celery, browser: Browser) -> None:
-    app.task(charge, name="shop.\ud800")
+    app.task(charge, name="shop.\ud800", shared=False)
+    app.amqp.queues.add("shop\ud800")
 
     assert "\\ud800" not in browser.get("/suggest?word=name:shop").text
     assert browser.get("/suggest?word=name:shop").status == 200
+    assert '<option value="shop.charge">' in browser.get("/send").text
 
 
 # --- one task

@@ -97,9 +97,10 @@ def _form(
     site, person = site_of(request), visit_of(request).person
     assert person is not None  # the guard lets nobody else through
     app = site.full.app
+    queues = sorted(filter(str.isprintable, app.amqp.queues))
     return site.render(
         request, "send.html", status, values=values, problems=problems,
-        names=_sending(request, person).names, queues=sorted(app.amqp.queues),
+        names=_sending(request, person).names, queues=queues,
         signature=signature_of(app, values["name"].strip()),
     )  # fmt: skip
 
