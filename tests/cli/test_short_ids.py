@@ -91,11 +91,35 @@ def test_three_characters_are_no_beginning(app: Celery) -> None:
 def test_a_deed_is_done_to_the_whole_id(app: Celery) -> None:
     later(app, "waits-0001")
 
-    result = run(app, "cancel", "waits-", "--yes")
+    result = run(app, "cancel", "waits-", answer="y\n")
 
     assert result.exit_code == 0
     assert app.fullresult.get("waits-0001").state == "REVOKED"
     assert app.fullresult.audit_log()[0].task_ids == ("waits-0001",)
+
+
+@pytest.mark.parametrize(
+    "command", [["cancel", "--yes"], ["delete", "--yes"], ["reschedule", "--eta", "now"]]
+)
+def test_where_nothing_is_asked_no_id_of_the_users_own_is_completed(
+    app: Celery, command: list[str]
+) -> None:
+    """`order-1`, whose record is gone, is not `order-12`."""
+    later(app, "order-12")
+    due = app.fullresult.scheduled()[0].due
+    last_first = [command[0], "order-1", *command[1:]]
+
+    results = [run(app, *command, "order-1"), run(app, *last_first)]
+
+    assert results[0].exit_code == results[1].exit_code
+    assert app.fullresult.get("order-12").state == "SCHEDULED"
+    assert [each.due for each in app.fullresult.scheduled()] == [due]
+
+
+def test_where_nothing_is_asked_a_uuid_is_completed(app: Celery) -> None:
+    run(app, "delete", "3f0c9", "--yes")
+
+    assert [record.task_id for record in app.fullresult.find()] == [OTHER]
 
 
 def test_the_page_opens_the_task_of_a_beginning(app: Celery) -> None:

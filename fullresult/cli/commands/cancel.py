@@ -17,6 +17,7 @@ from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.overdue import schedules_of, walk
 from fullresult.insight.words import count_of
 from fullresult.record.schedule import Schedule, ScheduleQuery
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("ids", nargs=-1, metavar="[ID]…", callback=whole)
 @filters.which
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the first due first.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_context
 def cancel(
     context: click.Context, /, ids: tuple[str, ...], limit: int | None, yes: bool, **options: Any

@@ -15,6 +15,7 @@ from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.unresolved import dealt_with_first
 from fullresult.insight.words import count_of
 
@@ -33,7 +34,7 @@ _PORTION = 1000
     help="Every task, also what is not dealt with; needs no filter.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_context
 def delete(
     context: click.Context,

@@ -19,6 +19,7 @@ from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length, when_or_length
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.importers.deed import Import, Wish
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.sources import BACKEND, NAMES
@@ -92,7 +93,7 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
     help="End --follow when nothing changed for so long.",
 )
 @click.option("--dry-run", is_flag=True, help="Read and count, and write nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @limits.as_json
 @click.pass_context
 def import_(

@@ -16,6 +16,7 @@ from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.insight.words import count_of, span
 
@@ -43,7 +44,7 @@ def _which(what: str) -> Callable[[Any], Any]:
             type=click.IntRange(min=1),
             help="With --all: at most this many, the first due first.",
         ),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        yes_option,
     )
 
     def add(command: Any) -> Any:

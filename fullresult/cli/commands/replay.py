@@ -23,6 +23,7 @@ from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.document import dumps
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of, local
@@ -78,7 +79,7 @@ def _try(do: Callable[[], T]) -> T:
 @click.option("--label", metavar="TEXT", help="A name for the listing.")
 @click.option("--to-queue", metavar="QUEUE", help="Send them there, not where they were sent.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and begin nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @limits.as_json
 @click.pass_context
 def create(
@@ -237,7 +238,7 @@ def cancel(context: click.Context, /, replay_id: str) -> None:
 
 @click.command(cls=Command, examples=["replay undo 3f0c9a4e1b2d"])
 @click.argument("replay_id", metavar="ID")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_context
 def undo(context: click.Context, /, replay_id: str, yes: bool) -> None:
     """Cancel what is not sent, revoke what has not begun, and list what ran.

@@ -20,6 +20,7 @@ from fullresult.cli.preview import say_imported
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import count_of
 from fullresult.record import TaskRecord, encoding
@@ -47,7 +48,7 @@ _SHOWN = 10
     help="Run nothing; write a test that makes the call.",
 )
 @click.option("--publish", is_flag=True, help="Send what it publishes; without, it is kept back.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_context
 def repro(
     context: click.Context,

@@ -9,7 +9,7 @@ import click
 from fullresult.cli.acting import deeds_of
 from fullresult.cli.errors import Failure
 from fullresult.cli.help import Command
-from fullresult.cli.ids import whole
+from fullresult.cli.ids import whole_unasked
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import due, length
 from fullresult.cli.which_app import full_of
@@ -27,7 +27,7 @@ from fullresult.insight.words import local_exactly
         "reschedule 3f0c9a4e-… --eta +1h",
     ],
 )
-@click.argument("task_id", metavar="ID", callback=whole)
+@click.argument("task_id", metavar="ID", callback=whole_unasked)
 @click.option(
     "--eta",
     type=due,

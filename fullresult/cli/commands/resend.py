@@ -24,6 +24,7 @@ from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
 from fullresult.storage import ReplayStorage
@@ -65,7 +66,7 @@ _SPOKEN_OF: dict[Way, tuple[str, str]] = {
 @click.option("--at-once", is_flag=True, help="Send from here, also what a replay would send.")
 @click.option("--rate", "a_second", type=rate, default="20/s", help="Of a replay; 20/s.")
 @click.option("--dry-run", is_flag=True, help="Show which would be sent, and send nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_context
 def resend(
     context: click.Context,

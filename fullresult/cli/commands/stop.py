@@ -16,6 +16,7 @@ from fullresult.cli.report import Words, act
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.words import count_of
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
     from fullresult.extension import FullResult
 
 _ids = click.argument("ids", nargs=-1, metavar="ID…", callback=whole, required=True)
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command(cls=Command, examples=["revoke 3f0c9a4e-…"])
 @_ids
-@_yes
+@yes_option
 @click.pass_context
 def revoke(context: click.Context, /, ids: tuple[str, ...], yes: bool) -> None:
     """Have workers drop tasks that have not begun.
@@ -54,7 +54,7 @@ def revoke(context: click.Context, /, ids: tuple[str, ...], yes: bool) -> None:
     default="SIGTERM",
     help="Sent to the process in which it runs.",
 )
-@_yes
+@yes_option
 @click.pass_context
 def terminate(context: click.Context, /, ids: tuple[str, ...], signal: Signal, yes: bool) -> None:
     """End tasks that run, with their processes.

@@ -15,6 +15,7 @@ from fullresult.cli.help import Command
 from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
+from fullresult.cli.yes import yes as yes_option
 from fullresult.insight.document import dumps, plain
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
@@ -41,7 +42,7 @@ def _operation(command: Callable[..., None]) -> Callable[..., None]:
             help="Go on although somebody began and has not ended. See that the process is dead "
             "first: the refusal says who it is, where, and the number of the turn.",
         ),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        yes_option,
         click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON."),
         click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing."),
     ):
