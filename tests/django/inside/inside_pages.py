@@ -85,7 +85,7 @@ class Pages(TransactionTestCase):
     def delete(self) -> int:
         page = self.client.get("/tasks/retry", {"id": self.sent}).content.decode()
         fields = dict(re.findall(r'name="(csrf|once)" value="([^"]*)"', page))
-        body = urlencode({**fields, "id": self.sent})
+        body = urlencode({**fields, "id": self.sent, "most": "1"})
         kind = "application/x-www-form-urlencoded"
         return self.client.post("/tasks/delete", body, content_type=kind, **OURS).status_code
 
