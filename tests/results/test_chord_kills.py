@@ -135,7 +135,9 @@ def outcome(result: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", workers.storages("postgresql"))
-@pytest.mark.parametrize("where", ["counted", "joined", "sent"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("counted", marks=pytest.mark.campaign), "joined", "sent"]
+)
 @pytest.mark.parametrize(
     "acknowledged", [pytest.param("early", marks=pytest.mark.campaign), "late"]
 )
@@ -313,7 +315,7 @@ def publish(scene: Scene, copies: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", workers.storages("postgresql"))
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", [pytest.param(False, marks=pytest.mark.campaign), True])
 def test_a_storage_that_is_away_for_ten_seconds_in_the_middle(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, again: bool
 ) -> None:
