@@ -533,7 +533,7 @@ def test_a_countdown_counts_before_an_eta(app: Celery) -> None:
 
     schedule = scheduling.only(app, "one")
     wait = schedule.due - schedule.date_scheduled
-    assert timedelta(0) <= wait - timedelta(seconds=HOUR) < timedelta(seconds=5)
+    assert abs(wait - timedelta(seconds=HOUR)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("countdown", [0.25, 0.0004, 1e6])
