@@ -339,9 +339,13 @@ def _first(
         new = {left[index] for index in answer.upserted_ids or ()}
         kept |= {task_id: (mine[task_id], True) for task_id in new}
         others = {"_id": {"$in": [task_id for task_id in left if task_id not in new]}}
-        found = twice(handle, lambda others=others: [*handle.replayed.find(others)])  # type: ignore[misc]
+        found = twice(handle, partial(_replayed, handle, others))
         kept |= {each["_id"]: (each, False) for each in found}
     return kept
+
+
+def _replayed(handle: Handle, asked: Document) -> list[Document]:
+    return [*handle.replayed.find(asked)]
 
 
 def _there(handle: Handle, schedule_ids: Sequence[str]) -> set[str]:

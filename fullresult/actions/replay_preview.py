@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_COUNTED = 100_000
 """A preview counts no further, nor is more of what was taken looked at."""
-_LOOKED_AT = 500
+LOOKED_AT = 500
 _ADVICE = 5
 
 
@@ -99,7 +99,7 @@ def previewed(
     query: TaskQuery,
     queue: str | None,
     most: int = MOST_COUNTED,
-    looked_at: int = _LOOKED_AT,
+    looked_at: int = LOOKED_AT,
 ) -> Preview:
     """What a replay of *query* would send, to *queue* if that is given.
 

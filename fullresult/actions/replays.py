@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
 from fullresult.actions.replay_ends import WHOLE, Part, Undone, Walk
-from fullresult.actions.replay_preview import MOST_COUNTED, Preview, is_swept, previewed
+from fullresult.actions.replay_preview import LOOKED_AT, MOST_COUNTED, Preview, is_swept, previewed
 from fullresult.record import (
     NOT_RUN,
     PENDING,
@@ -125,7 +125,7 @@ class Replays:
         *,
         all: bool = False,  # noqa: A002  # As `--all` of the command.
         most: int = MOST_COUNTED,
-        by: int = 500,
+        by: int = LOOKED_AT,
     ) -> Preview:
         """What a replay of *query* would send: counted up to *most*, and judged *by* the oldest.
 

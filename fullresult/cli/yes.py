@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 # Eager: how ids are read depends on it, which may stand before it.
-yes = click.option("--yes", is_flag=True, is_eager=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, is_eager=True, help="Do not ask.")
 
 
 def asks(context: click.Context) -> bool:

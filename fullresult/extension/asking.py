@@ -17,7 +17,7 @@ from kombu import Connection
 from fullresult.extension.asking_queues import ask_queues
 from fullresult.insight.live import COMMAND, Answer, Now, QueueNow, WorkersNow
 from fullresult.record.encoding import safe_str
-from fullresult.storage.threads import begin
+from fullresult.storage.threads import begin_in
 
 T = TypeVar("T")
 
@@ -197,13 +197,8 @@ class Later(Generic[T]):
     def __init__(self, call: Callable[[], T], otherwise: T) -> None:
         self._call, self._answer = call, otherwise
         self._done, self._slot = threading.Event(), self._free
-        if self._slot.acquire(blocking=False):
-            try:
-                begin(threading.Thread(target=self._run, name="fullresult-asking", daemon=True))
-            except RuntimeError:
-                self._slot.release()
-                raise  # to this caller; the next one tries again
-        else:
+        thread = threading.Thread(target=self._run, name="fullresult-asking", daemon=True)
+        if not begin_in(self._slot, thread):
             self._done.set()
 
     def _run(self) -> None:

@@ -11,6 +11,7 @@ from fullresult.extension.failures_api import FailuresAPI
 from fullresult.extension.parts import Parts
 from fullresult.insight.overview import CAP, Overview, Overviews
 from fullresult.insight.statistics import Statistics
+from fullresult.insight.tally import MOST
 from fullresult.record import TaskRecord
 from fullresult.record.filters import PageOfTasks
 from fullresult.storage import Storage, TaskQuery
@@ -80,7 +81,7 @@ class RecordsAPI:
         buckets: int = 24,
         cap: int = CAP,
         seconds: float | None = None,
-        looked_at: int = 5_000,
+        looked_at: int = MOST,
     ) -> Overview:
         """`statistics`, the tasks in each state, the late ones, and the delay of sweepers.
 

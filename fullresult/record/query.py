@@ -112,7 +112,7 @@ class TaskQuery:
         """(place, argument) of *args* and *args_at*. Raises `ValueError` for what is no place."""
         return [
             *enumerate(self.args or ()),
-            *((_place(k), v) for k, v in (self.args_at or {}).items()),
+            *((place_of(k), v) for k, v in (self.args_at or {}).items()),
         ]
 
     @property
@@ -136,8 +136,8 @@ class TaskQuery:
         return self.name is not None and not set(self.name).isdisjoint("*?[")
 
 
-def _place(key: object) -> int:
-    """The place that *key* names; from JSON it is a text."""
+def place_of(key: object) -> int:
+    """The place of an argument that *key* names; from JSON it is a text. Raises `ValueError`."""
     text = key if isinstance(key, str) else str(key) if type(key) is int else ""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_LAST_PLACE))):
         raise ValueError(f"TaskQuery.args_at: {key!r} is no place; they are 0 to {_LAST_PLACE}")

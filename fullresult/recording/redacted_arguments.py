@@ -12,14 +12,11 @@ from celery import Celery
 
 from fullresult.config.redaction_rules import Path, PathRule, Redact
 from fullresult.record import encoding
+from fullresult.record.query import place_of
 from fullresult.recording import masking
 
 _EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
 """Celery's tasks that call another one for each item; True if an item is all its arguments."""
-
-
-_DIGITS = 3
-"""Of the place of an argument."""
 
 
 class RedactedArguments:
@@ -144,16 +141,17 @@ class RedactedArguments:
 
     def _by_place(self, args: Mapping[Any, Any]) -> Any:
         """The same of some arguments, each with its place, as `TaskQuery.args_at` has them."""
-        places = [str(key) for key in args]
-        if not all(each.isdecimal() and len(each) <= _DIGITS for each in places):
+        try:
+            places = [place_of(key) for key in args]
+        except ValueError:
             return masking.MARK
-        whole: list[Any] = [None] * (max(map(int, places), default=-1) + 1)
+        whole: list[Any] = [None] * (max(places, default=-1) + 1)
         for place, value in zip(places, args.values(), strict=True):
-            whole[int(place)] = value
+            whole[place] = value
         hidden = self._in_order(whole)
         if hidden == masking.MARK:
             return hidden
-        return {key: hidden[int(place)] for place, key in zip(places, args, strict=True)}
+        return {key: hidden[place] for place, key in zip(places, args, strict=True)}
 
     def _find_paths(self, name: str | None) -> frozenset[Path]:
         """The paths for tasks called *name*; all paths if the name is not known."""

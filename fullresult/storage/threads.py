@@ -62,6 +62,21 @@ def begin(thread: threading.Thread) -> None:
     thread.start()
 
 
+def begin_in(slot: threading.Semaphore, thread: threading.Thread) -> bool:
+    """`begin` *thread*, which gives *slot* back at its end; False if there is no room.
+
+    A thread that could not be started takes no room from the next one.
+    """
+    if not slot.acquire(blocking=False):
+        return False
+    try:
+        begin(thread)
+    except RuntimeError:
+        slot.release()
+        raise
+    return True
+
+
 class Stop:
     """Ends or wakes a thread. Like `threading.Event`, but safe in a handler of a signal.
 

@@ -31,6 +31,7 @@ class Bounds(NamedTuple):
 KNOWN = Bounds(4 * 1024 * 1024, 20_000, 120.0)
 STRANGER = Bounds(16 * 1024, 20, 10.0)
 """For people who have not logged in: a name and a password."""
+_LONGEST_NUMBER = 12
 AT_ONCE = 64 * 1024
 """Bytes up to which the event loop parses a body; parsing more would keep others waiting."""
 
@@ -53,6 +54,11 @@ class Form:
     def pairs(self, *names: str) -> list[tuple[str, str]]:
         """The fields with one of *names*, to be sent once more."""
         return [(key, value) for key, value in self._pairs if key in names]
+
+
+def number_of(text: str | None) -> int:
+    """The number that a field or a link has; 0 of anything else."""
+    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 def key_of(task_id: str) -> str:

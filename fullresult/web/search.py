@@ -44,6 +44,19 @@ class NotUnderstood(ValueError):
     """The text is no search; the message says why."""
 
 
+def until_of(text: str, now: datetime) -> datetime:
+    """The time before which tasks were created, for a deed that makes new ones; else *now*."""
+    try:
+        return dates.past(text, now) if text else now
+    except ValueError as error:
+        raise NotUnderstood(str(error)) from None
+
+
+def is_of_some(query: TaskQuery) -> bool:
+    """False if a deed would be done to every record, or to nearly all, as of `resent:no`."""
+    return query.unresolved is False or replace(query, unresolved=None).is_narrow
+
+
 class Term(NamedTuple):
     """One condition."""
 

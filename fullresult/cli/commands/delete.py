@@ -15,7 +15,7 @@ from fullresult.cli.preview import preview
 from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.unresolved import dealt_with_first
 from fullresult.insight.words import count_of
 

@@ -19,7 +19,7 @@ from fullresult.cli.progress import progress
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length, when_or_length
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.importers.deed import Import, Wish
 from fullresult.importers.errors import CannotImport
 from fullresult.importers.sources import BACKEND, NAMES

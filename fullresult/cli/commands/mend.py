@@ -16,7 +16,7 @@ from fullresult.cli.preview import SHOWN, preview_schedules
 from fullresult.cli.report import Words, act
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.overdue import Overdue, schedules_of
 from fullresult.insight.words import count_of, span
 

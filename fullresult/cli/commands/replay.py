@@ -23,7 +23,7 @@ from fullresult.cli.table import Column, bounded, show_rows
 from fullresult.cli.terminal import say
 from fullresult.cli.typed_values import length
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.document import dumps
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of, local

@@ -20,7 +20,7 @@ from fullresult.cli.preview import say_imported
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.safe_text import lines, one_line, safe
 from fullresult.insight.words import count_of
 from fullresult.record import TaskRecord, encoding

@@ -24,7 +24,7 @@ from fullresult.cli.schedule_table import show_schedules
 from fullresult.cli.table import STALE_COLUMNS, show_records
 from fullresult.cli.terminal import is_terminal, say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of
 from fullresult.storage import ReplayStorage

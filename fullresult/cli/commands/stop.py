@@ -16,7 +16,7 @@ from fullresult.cli.report import Words, act
 from fullresult.cli.table import show_records
 from fullresult.cli.terminal import say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.words import count_of
 
 if TYPE_CHECKING:

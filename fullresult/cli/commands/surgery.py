@@ -15,7 +15,7 @@ from fullresult.cli.help import Command
 from fullresult.cli.ids import whole
 from fullresult.cli.terminal import bold, dim, say
 from fullresult.cli.which_app import full_of
-from fullresult.cli.yes import yes as yes_option
+from fullresult.cli.yes import yes_option
 from fullresult.insight.document import dumps, plain
 from fullresult.insight.safe_text import one_line, safe
 from fullresult.insight.words import count_of

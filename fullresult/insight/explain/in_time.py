@@ -15,7 +15,7 @@ from fullresult.insight.explain.explanation import Explanation, Finding
 from fullresult.insight.explain.reading import Reading
 from fullresult.insight.live import Live, Now
 from fullresult.storage import Storage
-from fullresult.storage.threads import begin
+from fullresult.storage.threads import begin_in
 
 T = TypeVar("T")
 
@@ -109,12 +109,10 @@ class _Apart(Generic[T]):
         self._answer: T | None = None
         self._error: BaseException | None = None
         self._done, self._slot = threading.Event(), self._free
-        if self._slot.acquire(blocking=False):
-            try:
-                begin(threading.Thread(target=self._run, name="fullresult-explain", daemon=True))
-            except RuntimeError:
-                self._slot.release()
-                raise  # to this caller; the next one tries again
+        begin_in(
+            self._slot,
+            threading.Thread(target=self._run, name="fullresult-explain", daemon=True),
+        )
 
     def _run(self) -> None:
         try:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from fullresult.insight.dates import past
 from fullresult.insight.unresolved import dealt_with_first
 from fullresult.record import encoding
 from fullresult.storage import TaskQuery
 from fullresult.web.acting import action, deeds_of
-from fullresult.web.forms import ids_of, key_of
-from fullresult.web.search import NotUnderstood, Search
+from fullresult.web.forms import ids_of, key_of, number_of
+from fullresult.web.search import NotUnderstood, Search, is_of_some, until_of
 from fullresult.web.site import Links, Site, site_of
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ _MOST_IDS = 1_000
 _AT_ONCE = 10_000
 """Records that one request deletes at most; the next one takes what is left."""
 _PORTION = 1_000
-_LONGEST_NUMBER = 12
 
 
 class Chosen(NamedTuple):
@@ -57,15 +55,11 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
         query = TaskQuery(task_ids=[*map(encoding.key, ids)], order="oldest", limit=None)
         return Chosen(query, fields, "")
     search = Search.read((asked.get("q") or "").strip())
-    try:
-        until = past(text, site.now()) if (text := asked.get("until") or "") else site.now()
-    except ValueError as error:
-        raise NotUnderstood(str(error)) from None
+    until = until_of(asked.get("until") or "", site.now())
     found = search.query(until, order="oldest", limit=None)
     if search.resent is None:
         found = replace(found, unresolved=None)
-    # `resent:no` alone would be nearly every record.
-    if not (found.unresolved is False or replace(found, unresolved=None).is_narrow):
+    if not is_of_some(found):
         return None
     query = found if search.resent is not None else dealt_with_first(found)
     fields = (("q", str(search)), ("until", until.isoformat()))
@@ -107,7 +101,7 @@ def delete(request: Request, form: Form, person: Person) -> Response:
         return site.error(request, 400, str(error))
     if which is None:
         return site.error(request, 400, "Nothing was chosen.")
-    before, most = _number(form.get("deleted")), _number(form.get("most"))
+    before, most = number_of(form.get("deleted")), number_of(form.get("most"))
     at_once = min(_AT_ONCE, most - before)
     if at_once < 1:
         return site.error(request, 400, "Nothing was chosen.")
@@ -117,10 +111,6 @@ def delete(request: Request, form: Form, person: Person) -> Response:
     return site.render(
         request, "deleted.html", deleted=deleted, fields=rest, back=which.back,
     )  # fmt: skip
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 routes = [

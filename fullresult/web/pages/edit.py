@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +10,10 @@ from starlette.routing import Route
 from fullresult.actions.errors import CannotResend, NotDone, sending
 from fullresult.actions.resend import check
 from fullresult.actions.signature import check_signature
-from fullresult.insight.dates import moment
 from fullresult.record import encoding
 from fullresult.recording import masking
 from fullresult.web.acting import action, deeds_of
+from fullresult.web.call_form import json_of, options_of, queues_of, signature_of
 from fullresult.web.site import redirect, site_of
 from fullresult.web.trees import tree_of, written
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from fullresult.web.forms import Form
 
 _FIELDS = ("args", "kwargs", "queue", "eta", "priority")
-_HIGHEST_PRIORITY = 255
-_DIGITS = len(str(_HIGHEST_PRIORITY))
 
 
 class Changed(NamedTuple):
@@ -93,7 +90,7 @@ def _form(
     return site.render(
         request, "edit.html", status, record=record, values=values, problems=problems,
         signature=signature_of(site.full.app, record.name),
-        queues=sorted(site.full.app.amqp.queues), unknown=record.args is None,
+        queues=queues_of(site.full.app), unknown=record.args is None,
     )  # fmt: skip
 
 
@@ -142,54 +139,10 @@ def _argument(
         return None
     if text.replace("\r\n", "\n").strip() == shown:
         return None
-    try:
-        value = encoding.loads_strict(text)
-    except (ValueError, RecursionError) as error:
-        problems[name] = f"This is no JSON: {error}"
-        return None
-    if not isinstance(value, kind):
-        problems[name] = (
-            "It must be a list, such as [1, 2]."
-            if kind is list
-            else 'It must be an object, such as {"order_id": 7}.'
-        )
-        return None
-    if shown and value == json.loads(shown):
+    value = json_of(text, kind, name, problems)
+    if value is None or (shown and value == json.loads(shown)):
         return None
     return encoding.loads(text)
-
-
-def options_of(
-    app: Celery, values: dict[str, str], now: datetime, problems: dict[str, str]
-) -> dict[str, Any]:
-    """The queue, ETA and priority of a form; what is wrong with them is put into *problems*."""
-    options: dict[str, Any] = {}
-    if queue := values["queue"].strip():
-        options["queue"] = queue
-        if not app.conf.task_create_missing_queues and queue not in app.amqp.queues:
-            problems["queue"] = "The app has no queue of this name."
-    if eta := values["eta"].strip():
-        try:
-            options["eta"] = moment(eta, now)
-        except ValueError as error:
-            problems["eta"] = str(error)
-    if priority := values["priority"].strip():
-        if priority.isdecimal() and len(priority) <= _DIGITS and int(priority) <= _HIGHEST_PRIORITY:
-            options["priority"] = int(priority)
-        else:
-            problems["priority"] = f"A whole number from 0 to {_HIGHEST_PRIORITY}."
-    return options
-
-
-def signature_of(app: Celery, name: str | None) -> str | None:
-    """The signature of the task; None if its code is not at hand."""
-    task = app.tasks.get(name)
-    if task is None:
-        return None
-    try:
-        return str(inspect.signature(task.run))
-    except (TypeError, ValueError):
-        return None
 
 
 routes = [

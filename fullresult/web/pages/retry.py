@@ -13,14 +13,14 @@ from starlette.routing import Route
 from fullresult.actions.batch import Report
 from fullresult.actions.errors import LeftAlone
 from fullresult.actions.missing import WAYS, Sparing, Way, seen_as
-from fullresult.insight.dates import length, past
+from fullresult.insight.dates import length
 from fullresult.insight.stale import stale_query
 from fullresult.insight.surgery.advice import advice_on
 from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import action, deeds_of, pace
-from fullresult.web.forms import key_of, seen_of
+from fullresult.web.forms import key_of, number_of, seen_of
 from fullresult.web.pages.task import why_not
-from fullresult.web.search import NotUnderstood, Search
+from fullresult.web.search import NotUnderstood, Search, is_of_some, until_of
 from fullresult.web.site import Site, redirect, site_of
 from fullresult.web.trees import tree_of
 
@@ -44,7 +44,6 @@ _JUDGED = 500
 _SPARED = 100
 """The same of tasks that went missing, each of which is asked for."""
 _REASONS = 5
-_LONGEST_NUMBER = 12
 
 
 class Chosen(NamedTuple):
@@ -86,7 +85,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     """The tasks of `id`s, `stale`, or `q`, created until `until`. Raises `NotUnderstood`."""
     if seen := seen_of(asked):
         return _by_id(seen, asked.get("missing") or "")
-    until = _until(site, asked.get("until") or "")
+    until = until_of(asked.get("until") or "", site.now())
     if age := asked.get("stale"):
         return _stale(age, until)
     text = (asked.get("q") or "").strip()
@@ -94,8 +93,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
         return None
     search = Search.read(text)
     found = search.query(until)
-    # Else it would be every task, or nearly, as of `resent:no`.
-    if not (found.unresolved is False or replace(found, unresolved=None).is_narrow):
+    if not is_of_some(found):
         return None
     query = found.created_before(until)
     if search.resent is None:
@@ -113,14 +111,6 @@ def _by_id(seen: Mapping[str, str | None], missing: str) -> Chosen:
 
 def _key(task_id: str, seen: str | None) -> str:
     return key_of(task_id) if seen is None else f"{key_of(task_id)} {seen}"
-
-
-def _until(site: Site, text: str) -> datetime:
-    """The time until which tasks were created: re-sends make new records, which must not match."""
-    try:
-        return past(text, site.now()) if text else site.now()
-    except ValueError as error:
-        raise NotUnderstood(str(error)) from None
 
 
 def _stale(age: str, until: datetime) -> Chosen:
@@ -238,7 +228,7 @@ def send(request: Request, form: Form, person: Person) -> Response:
         return site.error(request, 400, str(error))
     if which is None:
         return site.error(request, 400, "Nothing was chosen.")
-    total = _number(form.get("total")) or which.count(site)
+    total = number_of(form.get("total")) or which.count(site)
     cursors: list[str] = []
     report = _send(request, form, person, which, cursors)
     if total == 1 and report.done and report.done[0].new_id:
@@ -269,9 +259,9 @@ def _send(
 def _report(
     request: Request, form: Form, which: Chosen, report: Report, total: int, cursors: list[str]
 ) -> Response:
-    sent = _number(form.get("sent")) + len(report.done)
-    spared = _number(form.get("spared")) + len(report.spared)
-    failed = _number(form.get("failed")) + len(report.failed)
+    sent = number_of(form.get("sent")) + len(report.done)
+    spared = number_of(form.get("spared")) + len(report.spared)
+    failed = number_of(form.get("failed")) + len(report.failed)
     if which.query is None:
         rest = _left(which, report)
     else:
@@ -294,10 +284,6 @@ def _left(which: Chosen, report: Report) -> list[tuple[str, str]]:
         return []
     keys = [("key", _key(task_id, which.seen[task_id])) for task_id in left]
     return [*keys, *(field for field in which.fields if field[0] != "key")]
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 routes = [

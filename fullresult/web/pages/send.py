@@ -9,7 +9,7 @@ from starlette.routing import Route
 from fullresult.record import encoding
 from fullresult.storage import StorageError
 from fullresult.web.acting import action, actor_of
-from fullresult.web.pages.edit import options_of, signature_of
+from fullresult.web.call_form import json_of, options_of, queues_of, signature_of
 from fullresult.web.site import redirect, site_of, visit_of
 from fullresult.web.trees import tree_of
 
@@ -76,17 +76,7 @@ def _json(values: dict[str, str], name: str, kind: type, problems: dict[str, str
     text = values[name].strip()
     if not text:
         return kind()
-    try:
-        value = encoding.loads_strict(text)
-    except (ValueError, RecursionError) as error:
-        problems[name] = f"This is no JSON: {error}"
-        return kind()
-    if not isinstance(value, kind):
-        problems[name] = (
-            "It must be a list, such as [1, 2]."
-            if kind is list
-            else 'It must be an object, such as {"order_id": 7}.'
-        )
+    if json_of(text, kind, name, problems) is None:
         return kind()
     return encoding.loads(text)
 
@@ -97,10 +87,9 @@ def _form(
     site, person = site_of(request), visit_of(request).person
     assert person is not None  # the guard lets nobody else through
     app = site.full.app
-    queues = sorted(filter(str.isprintable, app.amqp.queues))
     return site.render(
         request, "send.html", status, values=values, problems=problems,
-        names=_sending(request, person).names, queues=queues,
+        names=_sending(request, person).names, queues=queues_of(app),
         signature=signature_of(app, values["name"].strip()),
     )  # fmt: skip
 

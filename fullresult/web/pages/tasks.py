@@ -12,6 +12,7 @@ from fullresult.insight.counts import StateCounts, count_by_state
 from fullresult.insight.ids import SHORT, whole_id
 from fullresult.insight.search import look
 from fullresult.record import FAILURE, STATES
+from fullresult.web.forms import number_of
 from fullresult.web.search import QUALIFIERS, NotUnderstood, Search
 from fullresult.web.site import Links, redirect, site_of
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PAGE = 50
 _LONGEST_ID = 300
-_LONGEST_NUMBER = 12
 _OF_THE_LIST = {"sort", "resent"}
 """Qualifiers that leave out no task by themselves."""
 _FURTHER = 2.0
@@ -74,7 +74,7 @@ def tasks(request: Request) -> Response:
     context = {**_context(request, search, page, cursor, counts), "looked": looked}
     context["behind"] = reading.behind
     if looked.after is not None:
-        context["seen"] = _number(asked.get("seen")) + (looked.looked_at or 0)
+        context["seen"] = number_of(asked.get("seen")) + (looked.looked_at or 0)
     context["resent"] = states_of_resent(reading.storage, page)
     if search.resent is None and query.unresolved:
         context["rest"] = str(search.having("resent", "any"))
@@ -130,10 +130,6 @@ def _turned(request: Request, search: Search) -> tuple[str, str]:
     text = str(other)
     address = Links(request)("", q=text) if text else f"{Links(request)()}?q="
     return address, f"{'Oldest' if oldest else 'Newest'} first; turn it round"
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 def _the_one(request: Request, search: Search) -> str | None:
