@@ -233,25 +233,24 @@ LOOKED_AT = {"hello", "select", "client|setinfo", "client", "config|resetstat", 
 LOOKED_AT |= {"flushall", "dbsize", "ping", "unsubscribe"}
 
 
-def test_no_test_that_rolls_back_reaches_them(site: Site, redis_url: str, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere.py").write_text(SETTINGS)
-    (tmp_path / "test_leaving.py").write_text(TESTS)
-    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(tmp_path)))
+def ran_by_django(tests: str, site: Site, redis_url: str, directory: Path) -> str:
+    """What Django's runner says of *tests*, which have their results at *redis_url*."""
+    (directory / "elsewhere.py").write_text(SETTINGS)
+    (directory / "test_them.py").write_text(tests)
+    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(directory)))
     env = {"DJANGO_SETTINGS_MODULE": "elsewhere", "PYTHONPATH": paths, "SHOP_RESULTS": redis_url}
+    return site.manage("test", str(directory), env=env).stderr
 
-    said = site.manage("test", str(tmp_path), env=env).stderr
+
+def test_no_test_that_rolls_back_reaches_them(site: Site, redis_url: str, tmp_path: Path) -> None:
+    said = ran_by_django(TESTS, site, redis_url, tmp_path)
 
     assert "\nOK" in said
     assert_untouched(redis_url)
 
 
 def test_so_it_is_if_no_test_has_a_database(site: Site, redis_url: str, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere.py").write_text(SETTINGS)
-    (tmp_path / "test_alone.py").write_text(ALONE)
-    paths = os.pathsep.join((site.env()["PYTHONPATH"], str(tmp_path)))
-    env = {"DJANGO_SETTINGS_MODULE": "elsewhere", "PYTHONPATH": paths, "SHOP_RESULTS": redis_url}
-
-    said = site.manage("test", str(tmp_path), env=env).stderr
+    said = ran_by_django(ALONE, site, redis_url, tmp_path)
 
     assert "\nOK" in said
     assert_untouched(redis_url)

@@ -1,4 +1,4 @@
-"""What the tests of what the records say have in common."""
+"""Tests of explanations are patient, but for those of the time that one takes."""
 
 from __future__ import annotations
 

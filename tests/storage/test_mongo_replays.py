@@ -13,7 +13,7 @@ import pymongo
 import pytest
 
 from fullresult.config.settings import Settings
-from fullresult.record import Replay, Schedule, Taking
+from fullresult.record import Replay, Schedule, Taking, TaskRecord
 from fullresult.record.replay import CANCELLED, PAUSED
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
@@ -222,64 +222,61 @@ def test_one_that_is_refused_keeps_none_of_the_others(storage: MongoStorage) -> 
     assert len(due(storage)) == 2
 
 
-def test_a_task_is_marked_when_the_replay_is_kept_and_not_by_who_dies_before(
-    storage: MongoStorage, replays: Any
-) -> None:
-    """What is marked may be left out by the filter, and a page that is done again not find it."""
+def mark_of_failed(storage: MongoStorage) -> TaskRecord:
+    """The event that marks the first of them, which has failed, as sent again."""
     old = samples.became("0", "FAILURE", samples.NOON)
     storage.write([old])
     mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
     assert mark is not None
-    marked = SOME[0]._replace(events=(*SOME[0].events, mark))
+    return mark
 
-    def resent_as() -> str | None:
-        found = storage.get("0")
-        assert found is not None
-        return found.resent_as
+
+def resent_as(storage: MongoStorage) -> str | None:
+    found = storage.get("0")
+    assert found is not None
+    return found.resent_as
+
+
+def test_a_task_is_marked_when_the_replay_is_kept_and_not_by_who_dies_before(
+    storage: MongoStorage, replays: Any
+) -> None:
+    """What is marked may be left out by the filter, and a page that is done again not find it."""
+    mark = mark_of_failed(storage)
+    marked = SOME[0]._replace(events=(*SOME[0].events, mark))
 
     with pytest.raises(Death):
         take(storage, StandingStill(die, marked))
-    before = resent_as()
+    before = resent_as(storage)
     took = take(storage, [marked])
 
     assert (before, took) == (None, ["0"])
-    assert resent_as() == SOME[0].schedule.task_id
+    assert resent_as(storage) == SOME[0].schedule.task_id
     assert "to_be_marked" not in replays.find_one({"_id": "one"})
 
 
 def test_what_one_did_not_mark_that_died_after_the_replay_was_kept_is_marked_by_another(
     storage: MongoStorage, replays: Any
 ) -> None:
-    old = samples.became("0", "FAILURE", samples.NOON)
-    storage.write([old])
-    mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
-    assert mark is not None
+    mark = mark_of_failed(storage)
     cut_off(storage, replays)
     replays.update_one({"_id": "one"}, {"$set": {"to_be_marked": [as_bytes(mark)]}})
 
     assert storage.finish_taking("one")
 
-    found = storage.get("0")
-    assert found is not None
-    assert found.resent_as == SOME[0].schedule.task_id
+    assert resent_as(storage) == SOME[0].schedule.task_id
     assert len(due(storage)) == 3
 
 
 def test_what_an_older_version_made_due_without_its_marks_is_marked(
     storage: MongoStorage, replays: Any
 ) -> None:
-    old = samples.became("0", "FAILURE", samples.NOON)
-    storage.write([old])
-    mark = old.sent_again(SOME[0].schedule.task_id, samples.NOON)
-    assert mark is not None
+    mark = mark_of_failed(storage)
     take(storage)
     replays.update_one({"_id": "one"}, {"$set": {"to_be_marked": [as_bytes(mark)]}})
 
     assert storage.finish_taking("one")
 
-    found = storage.get("0")
-    assert found is not None
-    assert found.resent_as == SOME[0].schedule.task_id
+    assert resent_as(storage) == SOME[0].schedule.task_id
     assert "to_be_marked" not in replays.find_one({"_id": "one"})
 
 

@@ -14,21 +14,7 @@ from tests.kit import browsing
 from tests.kit.browsing import Browser, charge, failed, ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from celery import Celery
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
-@pytest.fixture
-def browser(app: Celery) -> Browser:
-    return browsing.entered(app)
 
 
 def succeeded(app: Celery, number: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -17,17 +16,6 @@ from tests.kit import browsing
 from tests.kit.browsing import Browser
 
 EVIL = "<script>alert(1)</script>\x1b[2J"
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
-@pytest.fixture
-def browser(app: Celery) -> Browser:
-    return browsing.entered(app)
 
 
 def group_of(app: Celery, task_id: str) -> str:

@@ -53,12 +53,6 @@ def _without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
 def settings(issuer: str, **more: Any) -> dict[str, Any]:
     return {
         "issuer": issuer,

@@ -32,24 +32,12 @@ from tests.kit.browsing import Browser, charge
 from tests.kit.scheduling import overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from celery import Celery
 
 HOUR = timedelta(hours=1)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\x1b[2J\u202egnp\x00"
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
-@pytest.fixture
-def browser(app: Celery) -> Browser:
-    return browsing.entered(app)
 
 
 def rows(text: str) -> list[str]:

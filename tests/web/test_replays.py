@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +16,6 @@ from fullresult.web import acting
 from fullresult.web.pages import replays
 from tests.kit import browsing
 from tests.kit.browsing import Browser, Page, SentForm
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'records.db'}") as app:
-        yield app
-
-
-@pytest.fixture
-def browser(app: Celery) -> Browser:
-    return browsing.entered(app)
 
 
 def _forms(page: Page) -> list[SentForm]:

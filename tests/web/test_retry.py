@@ -21,21 +21,10 @@ from tests.kit.browsing import Browser, charge, failed
 from tests.kit.scheduling import left_claimed, only
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from celery import Celery
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
-@pytest.fixture
-def browser(app: Celery) -> Browser:
-    return browsing.entered(app)
 
 
 # --- retry

@@ -48,12 +48,6 @@ FORM = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Celery]:
-    with browsing.shop(f"sqlite:///{tmp_path / 'memory.db'}") as app:
-        yield app
-
-
-@pytest.fixture
 def app_with_secret(tmp_path: Path) -> Iterator[Celery]:
     url = f"sqlite:///{tmp_path / 'memory.db'}"
     with browsing.shop(url, fullresult_web_secret=SECRET) as app:
