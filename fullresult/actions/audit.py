@@ -9,6 +9,7 @@ import pwd
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -182,6 +183,16 @@ class Trail:
     def write_problem(self, task_ids: Iterable[str], error: BaseException) -> None:
         """Write one entry that says why the action failed."""
         self.write(task_ids, {"problem": problem_of(error)}, "failed")
+
+    def broken_off(self, deleted: int, error: BaseException) -> None:
+        """Write how many records were deleted before *error*, or that none was."""
+        why = problem_of(error)
+        if deleted:
+            self.write([], {"deleted": deleted, **({"problem": why} if why else {})})
+        elif isinstance(error, Exception) and self._log is not None:
+            details = {**self._details, "problem": why}
+            with suppress(StorageError):  # Nothing was done, and that is said anyway.
+                self._log.write(self._action, self._actor.name, (), details, "failed")
 
 
 def filters_of(query: TaskQuery | None) -> dict[str, Any]:

@@ -319,11 +319,12 @@ class Deeds:
                 goes_on = advance is None or advance(some) is not False
                 if not (goes_on and some) or limit is None or portion is None:
                     break
-        finally:
-            # Also after Ctrl-C.
-            if deleted:
-                ids = set(query.task_ids or ())
-                trail.write(ids if deleted == len(ids) else (), {"deleted": deleted})
+        except BaseException as error:  # also Ctrl-C
+            trail.broken_off(deleted, error)
+            raise
+        if deleted:
+            ids = set(query.task_ids or ())
+            trail.write(ids if deleted == len(ids) else (), {"deleted": deleted})
         return deleted
 
     def purge(self, advance: Callable[[int], None] | None = None) -> int:
@@ -338,10 +339,8 @@ class Deeds:
 
         try:
             purging.purge(self._storage, count, audit_kept=self._settings.audit_retention)
-        except BaseException:
-            # Also after Ctrl-C.
-            if deleted:
-                trail.write([], {"deleted": deleted})
+        except BaseException as error:  # also Ctrl-C
+            trail.broken_off(deleted, error)
             raise
         trail.write([], {"deleted": deleted})
         return deleted

@@ -353,8 +353,8 @@ def _asked(query: TaskQuery | None, filters: Mapping[str, Any]) -> TaskQuery:
     found = query if query is not None else TaskQuery(**filters)
     if not found.is_narrow:
         raise WrongReplay(
-            "this would send every record again: say which tasks, by a filter that is not None or "
-            "empty"
+            "this would send every record again, or nearly every one: say which tasks, by a filter "
+            "that is not None or empty, and not only by what it leaves out"
         )
     return found
 

@@ -25,6 +25,10 @@ _LONGEST = 500
 _SHOWN = ("queue", "eta", "countdown", "priority", "expires")
 
 
+class WrongCall(TypeError):
+    """The task does not take these arguments."""
+
+
 class Sending:
     """Sends tasks for one actor. Each is in the audit log, also if it failed.
 
@@ -63,14 +67,17 @@ class Sending:
     def check(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises `LookupError` for a name that is none of `names`.
 
-        Raises `TypeError` for arguments that the task does not take.
+        Raises `WrongCall` for arguments that the task does not take.
         """
         problem, names = self._import(), self._known()
         if name not in names:
             near = get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]}?" if near else problem
             raise LookupError(f"no task of this app is called {one_line(name)[:200]!r}{hint}")
-        check_call(self._app, name, args, kwargs)
+        try:
+            check_call(self._app, name, args, kwargs)
+        except TypeError as error:
+            raise WrongCall(encoding.safe_str(error)) from error
 
     def send(
         self,

@@ -164,15 +164,20 @@ class Stopping:
         """Revoke them in one message to all workers: there may be some that are not known here."""
         try:
             silent = _not_in(self._ask(ids, None, len(workers)), workers)
+        except _BrokerError as error:
+            return {each: _of_broker(each, error) for each in ids}
+        broken = ""
+        try:
             if silent:
                 silent = _not_in(self._ask(ids, silent, len(silent)), silent)
         except _BrokerError as error:
-            return {each: _of_broker(each, error) for each in ids}
+            broken = f", and the broker did not take a second message to them ({error})"
         if not silent:
             return dict.fromkeys(ids)
+        others = len(workers) - len(silent)
         why = (
-            f"may still run: {_names(silent)} did not confirm within {_WAIT:g} s; the other "
-            f"{len(workers) - len(silent)} will drop it"
+            f"may still run: {_names(silent)} did not confirm within {_WAIT:g} s{broken}; the "
+            f"other {others} will drop it"
         )
         return {each: CannotStop(f"task {each} {why}") for each in ids}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -26,6 +27,8 @@ class Person:
     role: Role = "reader"
     deletes: bool = True
     """False for an operator who may not delete records."""
+    sends: bool = True
+    """False for an operator who may not send any task of the app, but recorded ones again."""
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -38,6 +41,10 @@ class Person:
     @property
     def may_delete(self) -> bool:
         return self.may_act and self.deletes
+
+    @property
+    def may_send(self) -> bool:
+        return self.may_act and self.sends
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class Users:
         user = self._users.get(name)
         return user.person if user else None
 
+    def like(self, name: str) -> str | None:
+        """The name of a user that people read as *name*: case and Unicode's forms aside."""
+        return next((each for each in self._users if _read(each) == _read(name)), None)
+
     def by_password(self, name: str, password: str) -> Person | None:
         """The person *name*, if the password is right. An unknown name takes as long."""
         user = self._users.get(name)
@@ -91,6 +102,12 @@ class Users:
         """Changes with any of their passwords. No secret: the configuration has the hashes."""
         parts = (f"{name}:{user.password}" for name, user in sorted(self._users.items()))
         return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def _read(name: str) -> str:
+    """*name* in one form for all that look alike to Unicode: in any case, composed or not."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded).strip()
 
 
 def read_users(key: str, value: object) -> dict[str, User]:

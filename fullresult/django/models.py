@@ -88,6 +88,7 @@ class TaskRecord(models.Model):
         default_permissions = ("view", "delete")
         permissions = (
             ("retry_taskrecord", "Can send tasks again, send scheduled ones now, and release them"),
+            ("send_taskrecord", "Can send any task of the app, with arguments of their own"),
             ("cancel_taskrecord", "Can cancel and reschedule tasks"),
             ("trigger_taskrecord", "Can send periodic tasks"),
         )

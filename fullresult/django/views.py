@@ -58,7 +58,8 @@ def person_of(user: Any) -> Person | None:
         return None
     may_act = user.has_perm("fullresult.retry_taskrecord")
     deletes = user.has_perm("fullresult.delete_taskrecord")
-    return Person(user.get_username(), "operator" if may_act else "reader", deletes)
+    sends = user.has_perm("fullresult.send_taskrecord")
+    return Person(user.get_username(), "operator" if may_act else "reader", deletes, sends)
 
 
 def _app() -> Any:

@@ -377,7 +377,7 @@ def _narrow(
     asked = whole_query_of(query, filters)
     if not everything and not asked.is_narrow:
         raise ValueError(
-            "this would be done to every record: say which tasks, by a filter that is not None or "
-            "empty, or give all=True"
+            "this would be done to every record, or nearly every one: say which tasks, by a filter "
+            "that is not None or empty, and not only by what it leaves out, or give all=True"
         )
     return asked

@@ -28,6 +28,9 @@ _NOT_KNOWN = "storage"
 _LONGEST = 2_000
 """Characters of `text`. Chats refuse more, and names of queues have any length."""
 _LONGEST_SENTENCE = 300
+_OF_CHATS = str.maketrans("@<>", "\uff20\u2039\u203a")
+"""Slack obeys `<!channel>` and `<@U012>`, Mattermost and Discord `@all` and `@everyone`, wherever
+they stand. These look alike, and no chat obeys them."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,28 @@ class Alert:
     """The sentences that were told, of what needs nobody any more."""
 
     def document(self, app_name: str) -> dict[str, Any]:
-        """As JSON. `text` is for chats, which take a webhook with a field of this name."""
-        parts = [*self.began, *(f"over: {each}" for each in self.over)]
-        parts += [f"still: {each}" for each in self.goes_on]
+        """As JSON. `text` is for chats, which take a webhook with a field of this name.
+
+        No name in it pings people in a chat, as `<!channel>` and `@here` do.
+        """
+        began, goes_on, over = (
+            [*map(_quiet, some)] for some in (self.began, self.goes_on, self.over)
+        )
+        parts = [*began, *(f"over: {each}" for each in over)]
+        parts += [f"still: {each}" for each in goes_on]
+        name = _quiet(app_name)
         return {
-            "text": clip(f"{app_name}: {' | '.join(parts)}", _LONGEST),
-            "app": app_name,
+            "text": clip(f"{name}: {' | '.join(parts)}", _LONGEST),
+            "app": name,
             "at": self.at.isoformat(),
-            "began": list(self.began),
-            "goes_on": list(self.goes_on),
-            "over": list(self.over),
+            "began": began,
+            "goes_on": goes_on,
+            "over": over,
         }
+
+
+def _quiet(text: str) -> str:
+    return text.translate(_OF_CHATS)
 
 
 class Alerts:

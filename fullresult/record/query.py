@@ -122,9 +122,13 @@ class TaskQuery:
 
     @property
     def is_narrow(self) -> bool:
-        """True if a filter leaves something out: one that is None or empty is none."""
-        given = (getattr(self, each.name) for each in fields(self) if each.name not in _PAGE)
-        return any(value is False or bool(value) for value in given)
+        """True if a filter says which records are meant: one that is None or empty does not.
+
+        Nor does what leaves out a few: `not_state`, `open=False`, `unresolved=True`.
+        """
+        no_choice = {*_PAGE, "not_state", "open", "unresolved"}
+        given = (getattr(self, each.name) for each in fields(self) if each.name not in no_choice)
+        return any(map(bool, given)) or self.open is True or self.unresolved is False
 
     def created_before(self, moment: datetime) -> TaskQuery:
         """The same query, of nothing that was created at *moment* or later."""

@@ -52,11 +52,6 @@ def until_of(text: str, now: datetime) -> datetime:
         raise NotUnderstood(str(error)) from None
 
 
-def is_of_some(query: TaskQuery) -> bool:
-    """False if a deed would be done to every record, or to nearly all, as of `resent:no`."""
-    return query.unresolved is False or replace(query, unresolved=None).is_narrow
-
-
 class Term(NamedTuple):
     """One condition."""
 

@@ -109,6 +109,7 @@ class Site:
                 person=visit.person,
                 may_act=bool(visit.person and visit.person.may_act),
                 may_delete=bool(visit.person and visit.person.may_delete),
+                may_send=bool(visit.person and visit.person.may_send),
                 csrf=visit.csrf,
                 unwritten=visit.unwritten,
                 once=secrets.token_urlsafe(12),

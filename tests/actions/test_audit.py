@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,26 @@ def test_a_purge_that_is_interrupted_tells_how_many_it_deleted(full: FullResult)
 
     assert full.get("old") is None
     assert (only(full).action, only(full).details["deleted"]) == ("purge", 1)
+
+
+def test_a_deletion_that_fails_before_the_first_record_is_written_down(
+    app: Celery, full: FullResult
+) -> None:
+    """As where the database's role may write to the log, and delete nothing."""
+    app.send_task("shop.pay", task_id="a")
+    with closing(sqlite3.connect(full.settings.storage.removeprefix("sqlite:///"))) as database:
+        database.execute(
+            "CREATE TRIGGER kept BEFORE DELETE ON fullresult_task BEGIN"
+            " SELECT RAISE(ABORT, 'nothing may be deleted'); END"
+        )
+
+    with pytest.raises(StorageError, match="nothing may be deleted"):
+        full.delete(name="shop.pay")
+
+    entry = only(full)
+    assert (entry.action, entry.outcome, entry.task_ids) == ("delete", "failed", ())
+    assert "nothing may be deleted" in entry.details["problem"]
+    assert full.get("a") is not None
 
 
 def test_trigger_tells_the_task_it_sent_and_the_entry(app: Celery, full: FullResult) -> None:

@@ -13,9 +13,12 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
+from fullresult.config.passwords import hash_token, new_token
 from fullresult.record import SCHEDULED
 from fullresult.storage import StorageError
+from fullresult.web import create_app
 from tests.kit import browsing
+from tests.kit.api import Client
 from tests.kit.commands import run
 
 
@@ -134,6 +137,31 @@ def test_what_cannot_be_sent_is_said_and_nothing_is(
     assert said in " ".join(result.output.split()), result.output
     assert browsing.sent(app) == []
     assert app.fullresult.count() == 0
+
+
+@pytest.mark.parametrize("name", ["shop.chrage", "shop.charge"])
+def test_what_is_refused_is_written_down_whatever_the_door(app: Celery, name: str) -> None:
+    """Also where the page that asked was changed after it was checked."""
+    browser = browsing.entered(app)
+    form = browser.get("/send").form("/send")
+    confirmed = browser.submit(form, name="shop.charge", args="[1]").form("/send")
+    refused = browser.submit(confirmed, name=name, args="[1, 2, 3]")
+    form = browser.get("/send").form("/send")
+    browser.submit(form, name=name, args="[1, 2, 3]")  # A preview is no deed.
+    run(app, "send", name, "--args", "[1, 2, 3]")
+    token = new_token()
+    robot = {"robot": {"token": hash_token(token), "role": "operator"}}
+    client = Client.with_token(create_app(app.fullresult, users=robot), token)
+    answer = client.post("send", {"name": name, "args": [1, 2, 3]})
+
+    assert refused.status == 400
+    assert answer.status == (404 if name == "shop.chrage" else 400)
+    log = app.fullresult.audit_log(action="send")
+    assert [(each.outcome, each.details["by"]) for each in log[::-1]] == [
+        *(("failed", "web"), ("failed", "command line"), ("failed", "web"))
+    ]
+    assert all(each.details["problem"] for each in log)
+    assert browsing.sent(app) == []
 
 
 def test_options_are_those_of_apply_async(app: Celery) -> None:

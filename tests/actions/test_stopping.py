@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from fullresult import CannotStop
 from fullresult.actions import stopping
@@ -64,6 +65,36 @@ def test_a_worker_that_does_not_confirm_may_still_run_it(
 
     with pytest.raises(CannotStop, match=r"may still run: w1@deaf did not confirm within 0.1 s"):
         app.fullresult.revoke(task_id)
+
+
+def test_what_some_workers_were_told_is_said_where_the_broker_breaks_in_between(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first message went to all; the second, to those that were silent, did not."""
+    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    (task_id,) = browsing.charge(app)
+    for name in ("w1@here", "w2@deaf"):
+        working(app, name, "solo")
+    told: list[Any] = []
+
+    def broadcast(*_: Any, **more: Any) -> Any:
+        told.append(more["destination"])
+        if len(told) == 2:
+            raise OperationalError("no route to host")
+        return [{"w1@here": {"ok": "tasks flagged as revoked"}}]
+
+    monkeypatch.setattr(app.control, "broadcast", broadcast)
+
+    report = app.fullresult.stopping(Actor("ada", "python")).revoke([task_id])
+
+    (fate,) = report.failed
+    assert told == [None, ["w2@deaf"]]
+    assert fate.problem == (
+        f"task {task_id} may still run: w2@deaf did not confirm within 0.1 s, and the broker did "
+        "not take a second message to them (no route to host); the other 1 will drop it"
+    )
+    (entry,) = app.fullresult.audit_log(action="revoke")
+    assert (entry.outcome, entry.task_ids) == ("failed", (task_id,))
 
 
 def test_a_hundred_are_revoked_by_one_message_and_few_questions(

@@ -188,6 +188,20 @@ def test_what_hostile_names_of_queues_say_is_bounded(app: Celery) -> None:
     assert len(alert.document("shop")["text"]) < 2_100
 
 
+def test_a_name_of_a_queue_pings_nobody(app: Celery, hook: Any) -> None:
+    """Not in the text, nor in a sentence: a workflow may show that one alone."""
+    for name in ("<!channel>", "a @all b", "<@U012AB3CD>", "x@everyone"):
+        browsing.charge(app, queue=name)
+    working(app, "w1@here")
+
+    run(app, "alert", "--once", "--webhook", url(hook))
+
+    (told,) = hook.taken
+    assert len(told["began"]) == 4
+    assert "channel" in told["text"]
+    assert set("@<>").isdisjoint(json.dumps(told, ensure_ascii=False))
+
+
 def test_it_looks_again_and_tells_what_changed(
     app: Celery, hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ app.fullresult.reschedule(reminded.id, "60s ago")
 print(charged.id, reminded.id)
 """
 pytestmark = pytest.mark.timeout(500)
-_ACTS = "cancel_taskrecord delete_taskrecord retry_taskrecord trigger_taskrecord"
+_ACTS = "cancel_taskrecord delete_taskrecord retry_taskrecord send_taskrecord trigger_taskrecord"
 INSIDE = (str(ROOT / "tests/django/inside"), "-t", str(ROOT), "--pattern", "inside_*.py")
 
 

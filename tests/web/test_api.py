@@ -358,6 +358,9 @@ def test_nothing_is_deleted_by_mistake(small: Celery) -> None:
         empty: dict[str, Any] = {name: {} if name == "kwargs" else []}
         for path in ("delete", "replays"):
             assert "at least one filter" in told(client.post(path, empty), 400)["detail"]
+    for path in ("delete", "replays"):
+        nearly_all = client.post(path, {"not_state": ["SUCCESS"]})
+        assert "at least one filter" in told(nearly_all, 400)["detail"]
     assert told(client.post("delete", {"state": ["FAILURE"], "limit": 2}))["deleted"] == 0
     body = {"state": ["FAILURE"], "limit": 2, "all": True}
     assert told(client.post("delete", body))["deleted"] == 2

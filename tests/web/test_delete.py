@@ -64,7 +64,11 @@ def test_of_failures_only_what_is_dealt_with_is_deleted_unless_one_says_so(
 
 
 @pytest.mark.parametrize(
-    "asked", ["", "?q=", "?q=sort:oldest", "?q=resent:any", "?q=resent:no", "?until=1h"]
+    "asked",
+    [
+        *("", "?q=", "?q=sort:oldest", "?q=resent:any", "?q=resent:no", "?until=1h"),
+        *("?q=-state:FAILURE", "?q=-state:FAILURE+resent:no"),
+    ],
 )
 def test_every_record_is_never_deleted_by_a_page(app: Celery, browser: Browser, asked: str) -> None:
     succeeded(app, 2)
@@ -141,6 +145,23 @@ def test_an_operator_who_may_not_delete_does_all_else(app: Celery) -> None:
     assert app.fullresult.count() == 1
 
 
+def test_an_operator_who_may_not_send_sends_again(app: Celery) -> None:
+    (task_id,) = failed(app)
+    grace = Person("grace", "operator", sends=False)
+    browser = Browser(create_app(app.fullresult, authenticate=lambda _: grace))
+    page = browser.get("/send")
+    form = browsing.entered(app).get("/send").form("/send")
+    form.fields = [*form.fields, *browser.get(f"/retry?id={task_id}").form("/retry").fields]
+
+    refused = browser.submit(form, name="shop.charge", args="[1]")
+
+    assert "/send" not in browser.get("/").text
+    assert ("You may not send" in page.words, page.forms) == (True, [])
+    assert (refused.status, "You may act but not send" in refused.words) == (403, True)
+    browser.submit(browser.get(f"/retry?id={task_id}").form("/retry"))
+    assert len(browsing.sent(app)) == 1
+
+
 def test_a_list_is_turned_round_and_no_other_order_is_taken(app: Celery, browser: Browser) -> None:
     ids = [browsing.in_turn(app) for _ in range(3)]
 
@@ -164,6 +185,6 @@ def test_all_that_match_is_not_every_task_because_of_its_order(
 ) -> None:
     failed(app)
 
-    for asked in ("sort:oldest", "resent:any", "resent:no"):
+    for asked in ("sort:oldest", "resent:any", "resent:no", "-state:SUCCESS"):
         assert browser.get(f"/retry?q={asked}").status == 400
         assert "all that match" not in browser.get(f"/?q={asked}").words

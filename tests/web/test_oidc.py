@@ -197,6 +197,16 @@ def test_nobody_comes_in_under_the_name_of_a_local_user(app: Celery, issuer: str
     assert log_in(Browser(browser.app), "2").status == 200
 
 
+@pytest.mark.parametrize("like", ["ADA@Example.com", "\uff41da@example.com", " ada@example.com"])
+def test_nor_under_one_that_people_read_as_the_same(app: Celery, issuer: str, like: str) -> None:
+    users = {like: {"token": hash_token(new_token()), "role": "operator"}}
+    browser = Browser(create_app(app.fullresult, users=users, oidc=settings(issuer)))
+
+    answer = log_in(browser, "1")
+
+    assert (answer.status, "as is a user of" in answer.words) == (403, True)
+
+
 # --- what is false
 
 

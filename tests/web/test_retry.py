@@ -208,6 +208,16 @@ def test_what_cannot_be_sent_is_said_before_and_after_and_the_others_go(
     assert "no task 'unknown' is recorded" in page.words
 
 
+def test_equal_reasons_are_counted_together(app: Celery, browser: Browser) -> None:
+    (good,) = failed(app)
+    now = app.fullresult.storage.now()
+    app.fullresult.storage.write([TaskRecord(f"bare{n}", now, now) for n in range(7)])
+
+    preview = browser.get(f"/retry?id={good}&" + "&".join(f"id=bare{n}" for n in range(7)))
+
+    assert "Of 8, 7 will not be sent: its message was not recorded (7)" in preview.words
+
+
 def test_what_cannot_be_sent_at_all_is_not_offered(app: Celery, browser: Browser) -> None:
     now = app.fullresult.storage.now()
     app.fullresult.storage.write([TaskRecord(name, now, now) for name in ("bare", "empty")])

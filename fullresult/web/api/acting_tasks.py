@@ -7,6 +7,7 @@ from typing import Any
 
 from fullresult.actions.errors import CannotResend, NotDone, sending
 from fullresult.actions.missing import Way
+from fullresult.actions.sending import WrongCall
 from fullresult.actions.signature import check_signature
 from fullresult.actions.stopping import POOLS, SIGNALS, Stopping
 from fullresult.insight.unresolved import dealt_with_first
@@ -133,7 +134,10 @@ def _delete(call: Call) -> dict[str, Any]:
     named = {"task_ids": _ids(call)} if ids else {}
     query = query_as_given(call, order="oldest", limit=None, **named)
     if not query.is_narrow and not call.get("all"):
-        raise Wrong("Say which tasks: give at least one filter, or all=true for every record.")
+        raise Wrong(
+            "Say which tasks: give at least one filter, and not only not_state, or all=true for "
+            "every record."
+        )
     query = query if call.get("all") else dealt_with_first(query)
     most, until, sizes = call["limit"], time.monotonic() + (pace().patience or 0), [0]
 
@@ -161,18 +165,20 @@ def _trigger(call: Call) -> dict[str, Any]:
 
 
 def _send(call: Call) -> dict[str, Any]:
+    if not call.person.may_send:
+        raise Refused(403, "You may act but not send a task of your choice.")
     options = {name: call[name] for name in ("queue", "eta", "priority") if name in call.given}
     sending = call.full.sending(actor_of(call.request, call.person))
     name, args, kwargs = call["name"], call.get("args") or [], call.get("kwargs") or {}
     try:
-        sending.check(name, args, kwargs)
-    except TypeError as error:
-        raise Wrong(f"The task does not take these arguments: {error}", "args") from None
-    try:
         result = sending.send(name, args, kwargs, options)
     except StorageError:
         raise
+    except WrongCall as error:
+        raise Wrong(f"The task does not take these arguments: {error}", "args") from None
     except Exception as error:  # of the broker's library
+        if type(error) is LookupError:
+            raise
         problem = encoding.clip(encoding.safe_str(error), _LONGEST)
         raise Refused(502, f"It was not sent: {problem}") from error
     return {"task_id": str(result.id)}

@@ -22,6 +22,7 @@ from fullresult.insight.needing import Needing, needing
 from fullresult.insight.orphans import Orphans
 from fullresult.insight.overdue import Overdue
 from fullresult.insight.stale import find_stale
+from fullresult.record import TaskQuery
 from fullresult.record.audit import AuditQuery
 from fullresult.web.api.fields import FLAG as YES_OR_NO
 from fullresult.web.api.fields import LENGTH, MOMENT, PAST, Field, text, whole
@@ -64,7 +65,7 @@ def _scheduled(call: Call) -> dict[str, Any]:
     most = call["limit"]
     asked = query_as_given(call, after=None)
     found = call.full.scheduled(
-        asked if asked.is_narrow else None,
+        None if asked == TaskQuery() else asked,
         due_until=call.get("due_until"),
         claimed=call.get("claimed"),
         limit=most + 1,

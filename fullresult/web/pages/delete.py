@@ -12,7 +12,7 @@ from fullresult.record import encoding
 from fullresult.storage import TaskQuery
 from fullresult.web.acting import action, deeds_of
 from fullresult.web.forms import ids_of, key_of, number_of
-from fullresult.web.search import NotUnderstood, Search, is_of_some, until_of
+from fullresult.web.search import NotUnderstood, Search, until_of
 from fullresult.web.site import Links, Site, site_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
     found = search.query(until, order="oldest", limit=None)
     if search.resent is None:
         found = replace(found, unresolved=None)
-    if not is_of_some(found):
+    if not found.is_narrow:
         return None
     query = found if search.resent is not None else dealt_with_first(found)
     fields = (("q", str(search)), ("until", until.isoformat()))

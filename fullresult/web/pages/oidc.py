@@ -95,10 +95,9 @@ async def _let_in(request: Request, provider: Provider, begun: Begun) -> Respons
     except ProviderError as error:
         return _silent(request, error)
     site.returns.forget(who)
-    if site.users.get(person.name) is not None:
-        logger.warning(
-            "fullresult: a login of %r by OIDC: fullresult_web_users has it", person.name
-        )
+    if (other := site.users.like(person.name)) is not None:
+        both = (person.name, other)
+        logger.warning("fullresult: a login of %r by OIDC: fullresult_web_users has %r", *both)
         text = (
             f"You are {person.name}, as is a user of fullresult_web_users: the audit log could not "
             "tell you apart. Have that user renamed."

@@ -20,7 +20,7 @@ from fullresult.record import TaskRecord, pages
 from fullresult.web.acting import action, deeds_of, pace
 from fullresult.web.forms import key_of, number_of, seen_of
 from fullresult.web.pages.task import why_not
-from fullresult.web.search import NotUnderstood, Search, is_of_some, until_of
+from fullresult.web.search import NotUnderstood, Search, until_of
 from fullresult.web.site import Site, redirect, site_of
 from fullresult.web.trees import tree_of
 
@@ -93,7 +93,7 @@ def chosen(site: Site, asked: QueryParams | Form) -> Chosen | None:
         return None
     search = Search.read(text)
     found = search.query(until)
-    if not is_of_some(found):
+    if not found.is_narrow:
         return None
     query = found.created_before(until)
     if search.resent is None:
@@ -169,8 +169,14 @@ class Judged(NamedTuple):
     def reasons(self) -> list[tuple[str, int]]:
         """(reason, number), the most frequent first."""
         told = {**self.problems, **self.spared}
+        # Each names its task, which would make each another one.
+        alike = (_of_it(task_id, why) for task_id, why in told.items())
         unknown = {"it is not recorded": self.looked_at - len(self.records)}
-        return (Counter(told.values()) + Counter(unknown)).most_common(_REASONS)
+        return (Counter(alike) + Counter(unknown)).most_common(_REASONS)
+
+
+def _of_it(task_id: str, why: str) -> str:
+    return why.removeprefix(f"task {task_id}: ").replace(f"task {task_id}", "it")
 
 
 def _judged(site: Site, which: Chosen) -> Judged:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
+from fullresult.actions.sending import WrongCall
 from fullresult.record import encoding
 from fullresult.storage import StorageError
 from fullresult.web.acting import action, actor_of
@@ -35,36 +36,43 @@ def form(request: Request) -> Response:
 def send(request: Request, form: Form, person: Person) -> Response:
     """Show what would be sent or, with `send`, send it."""
     site, values = site_of(request), {name: form.get(name) for name in _FIELDS}
-    sending, problems = _sending(request, person), dict[str, str]()
+    if not person.may_send:
+        return site.error(request, 403, "You may act but not send a task of your choice.")
+    problems: dict[str, str] = {}
     name = values["name"].strip()
     args = _json(values, "args", list, problems)
     kwargs = _json(values, "kwargs", dict, problems)
     options = options_of(site.full.app, values, site.now(), problems)
-    if not problems:
-        try:
-            sending.check(name, args, kwargs)
-        except LookupError as error:
-            problems["name"] = encoding.safe_str(error)
-        except TypeError as error:
-            problems["args"] = f"The task does not take these arguments: {error}"
-    if problems:
-        return _form(request, values, problems, 400)
-    if not form.get("send"):
-        return site.render(
-            request, "send_checked.html", values=values, name=name, args=tree_of(args),
-            kwargs=tree_of(kwargs), options=options,
-        )  # fmt: skip
+    sending, new_id = _sending(request, person), ""
     try:
-        new_id = str(sending.send(name, args, kwargs, options).id)
+        if not problems and form.get("send"):
+            new_id = str(sending.send(name, args, kwargs, options).id)
+        elif not problems:
+            sending.check(name, args, kwargs)
+    except WrongCall as error:
+        problems["args"] = f"The task does not take these arguments: {error}"
     except Exception as error:  # noqa: BLE001  (a broker's library may raise anything)
         problem = encoding.clip(encoding.safe_str(error), _LONGEST)
-        return site.error(request, 502, f"It was not sent: {problem}")
+        if type(error) is not LookupError:
+            return site.error(request, 502, f"It was not sent: {problem}")
+        problems["name"] = problem
+    if problems:
+        return _form(request, values, problems, 400)
+    if new_id:
+        return _sent(request, new_id)
+    return site.render(
+        request, "send_checked.html", values=values, name=name, args=tree_of(args),
+        kwargs=tree_of(kwargs), options=options,
+    )  # fmt: skip
+
+
+def _sent(request: Request, new_id: str) -> Response:
     try:
-        is_recorded = site.full.get(new_id) is not None  # Some tasks never are.
+        is_recorded = site_of(request).full.get(new_id) is not None  # Some tasks never are.
     except StorageError:  # It is sent all the same.
         is_recorded = False
     if not is_recorded:
-        return site.render(request, "sent.html", task_id=new_id)
+        return site_of(request).render(request, "sent.html", task_id=new_id)
     return redirect(request, "task", {"id": new_id})
 
 

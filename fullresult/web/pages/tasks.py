@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PAGE = 50
 _LONGEST_ID = 300
-_OF_THE_LIST = {"sort", "resent"}
-"""Qualifiers that leave out no task by themselves."""
+_OF_THE_LIST = {"sort", "resent", "-state"}
+"""Qualifiers that leave out no task by themselves, or only a few."""
 _FURTHER = 2.0
 """Seconds for what the page asks for next, if no index answers the search."""
 

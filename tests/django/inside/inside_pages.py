@@ -82,6 +82,15 @@ class Pages(TransactionTestCase):
         assert self.delete() == 200
         assert app.fullresult.count() == 0
 
+    def test_any_task_is_sent_by_a_permission_of_its_own(self) -> None:
+        user = self.log_in("view_taskrecord", "retry_taskrecord")
+        without = self.client.get("/tasks/send").content.decode()
+
+        user.user_permissions.set(Permission.objects.filter(codename__endswith="_taskrecord"))
+        with_it = self.client.get("/tasks/send").content.decode()
+
+        assert ("Check and preview" in without, "Check and preview" in with_it) == (False, True)
+
     def delete(self) -> int:
         page = self.client.get("/tasks/retry", {"id": self.sent}).content.decode()
         fields = dict(re.findall(r'name="(csrf|once)" value="([^"]*)"', page))
