@@ -7,7 +7,8 @@ MongoDB's commands name `_id`, PostgreSQL's statements find the rows of `fullres
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,14 +16,30 @@ import psycopg
 import pymongo
 import pytest
 
-from fullresult.record import FAILURE, PENDING, STARTED, SUCCESS, TaskQuery
+from fullresult.record import (
+    FAILURE,
+    PENDING,
+    REVOKED,
+    SCHEDULED,
+    STARTED,
+    SUCCESS,
+    TaskQuery,
+)
 from fullresult.testing import samples
+from fullresult_storage_sql.postgresql_statements import SQL
 from tests.kit import workers
 from tests.kit.lives import living
+from tests.kit.outbox import KINDS, publish, shop, stored
 from tests.kit.wire import Statement, Wire, listening
 
 HASHED = ("fullresult_task", "fullresult_execution")
 """The tables that a cluster would spread by the id of their task."""
+OF_MANY = {
+    *("ids_beginning", "page_of_rare", "page_by_walk_then_index", "page_by_walk_then_names"),
+    *("count", "tally", "edge", "shapes", "count_alike", "sample", "lock_expired"),
+    *("of_tasks", "find_ended_members", "count_replayed_ends", "find_failures", "set_fingerprints"),
+}
+"""The statements of listings, searches, purges and repairs, which ask all shards."""
 _OF_DRIVERS = ("BEGIN", "COMMIT", "SET", "SELECT set_config", "SELECT current_setting")
 
 
@@ -66,7 +83,51 @@ def wait(storage: Any) -> None:
     storage.schedule(waiting, samples.scheduled(waiting))
 
 
-HOT: dict[str, Callable[[Any], None]] = {"write": write, "ask": ask, "join": join, "wait": wait}
+def count(storage: Any) -> None:
+    """A chord that grows, from its publishing until its body is sent."""
+    storage.begin_chord("a chord", None, "its body", None)
+    storage.set_chord_size("a chord", 2, None)
+    storage.add_to_chord("a chord", "c", None)
+    for member in ("a", "b", "c"):
+        storage.join_chord("a chord", member, None, None, call=f"by {member}")
+    storage.get_members("a chord")
+    storage.close_chord("a chord", "by c")
+
+
+def move(storage: Any) -> None:
+    """What becomes of tasks that are to run later; which are due is a sweeper's question."""
+    some = [samples.schedule(name) for name in ("sent", "cancelled", "moved", "withdrawn")]
+    for each in some:
+        storage.schedule(each, samples.scheduled(each))
+    first, second, third, _ = some
+    storage.cancel("cancelled", samples.became(second.task_id, REVOKED, samples.after(1)))
+    later = samples.became(third.task_id, SCHEDULED, samples.after(1))
+    storage.reschedule("moved", samples.after(3_600_000), later)
+    storage.withdraw("withdrawn")
+    storage.take_over("sent", "a claim", samples.after(1), instead_of=None)
+    storage.mark_sent("a claim", ["sent"], [samples.became(first.task_id, PENDING)])
+
+
+def prune(storage: Any) -> None:
+    """A task that is retried so often that its oldest runs are not kept."""
+    end = samples.entry(FAILURE, retries=1_000)
+    storage.write([samples.event("d", outcome=samples.outcome(FAILURE), entries=(end,))])
+
+
+def forget(storage: Any) -> None:
+    storage.forget("a")
+
+
+HOT: dict[str, Callable[[Any], None]] = {
+    "write": write,
+    "ask": ask,
+    "join": join,
+    "wait": wait,
+    "count": count,
+    "move": move,
+    "prune": prune,
+    "forget": forget,
+}
 
 
 @pytest.mark.parametrize("name", HOT)
@@ -89,8 +150,28 @@ def test_postgresql_finds_rows_by_the_ids_of_tasks(name: str, postgresql_url: st
 
         HOT[name](full.storage)
 
-        assert any(table in each.text for each in wire.statements for table in HASHED)
+        assert wire.statements
         assert not elsewhere(wire, postgresql_url)
+
+
+def test_every_statement_about_tasks_is_of_their_life_or_asks_all_shards(
+    postgresql_url: str,
+) -> None:
+    """A statement that is new must be sent by one of `HOT`, or be named."""
+    about = {name for name, text in SQL.items() if any(table in text for table in HASHED)}
+    with (
+        listening(postgresql_url) as (wire, through),
+        living(through, _nothing, fullresult_outbox=True) as (_, full),
+        psycopg.connect(through) as connection,
+    ):
+        for do in HOT.values():
+            do(full.storage)
+        with full.outbox(connection):
+            publish(full, 1)
+
+        sent = {each.text for each in wire.statements}
+
+    assert {name for name in about if not _is_sent(SQL[name], sent)} == OF_MANY
 
 
 @pytest.mark.parametrize("kind", ["mongodb", "postgresql"])
@@ -108,6 +189,28 @@ def test_a_task_is_published_and_run_by_its_id(
 
         assert len(wire.statements) >= 1
         assert not elsewhere(wire, url)
+
+
+@pytest.mark.parametrize("kind", ["pymongo", "psycopg"])
+def test_tasks_enter_an_outbox_by_their_ids(kind: str, request: pytest.FixtureRequest) -> None:
+    database, connect = KINDS[kind]
+    url = request.getfixturevalue(f"{database}_url")
+    with (
+        listening(url) as (wire, through),
+        shop(through) as full,
+        connect(through) as caller,
+    ):
+        caller.begin()
+        with full.outbox(caller.connection):  # asks if it is the storage's database
+            publish(full, 1)
+        wire.clear()
+        with full.outbox(caller.connection):
+            some = [publish(full, number) for number in (2, 3)]
+        caller.commit()
+
+        assert any("fullresult_task" in f"{each.text} {each.document}" for each in wire.statements)
+        assert not elsewhere(wire, url)
+        assert {*some} < {*stored(full)}
 
 
 @pytest.mark.parametrize("kind", ["mongodb", "postgresql"])
@@ -139,11 +242,14 @@ def elsewhere(wire: Wire, url: str) -> list[str]:
 
 _PARTS = {"update": ("updates", "q"), "delete": ("deletes", "q")}
 _FILTERS = {"find": "filter", "findAndModify": "query", "count": "query"}
+_WITHOUT_DOCUMENTS = ("commitTransaction",)
 _OF_SESSIONS = ("lsid", "txnNumber", "writeConcern", "maxTimeMS")
 
 
 def _of_mongodb(statement: Statement, explain: Callable[..., Any]) -> Iterator[str]:
     document = statement.document
+    if statement.text in _WITHOUT_DOCUMENTS:
+        return
     if statement.text == "insert":
         filters = document["documents"]
     elif statement.text in _PARTS:
@@ -174,6 +280,12 @@ def _stages(plan: dict[str, Any]) -> set[str]:
 
 
 # --- PostgreSQL
+
+
+def _is_sent(template: str, texts: Iterable[str]) -> bool:
+    """True if all of the statement is in a text, but for what is put into it."""
+    parts = [part.strip() for part in re.split(r"%s|\{[^}]*\}|\n", template)]
+    return any(all(part in text for part in parts) for text in texts)
 
 
 def _of_postgresql(text: str, connection: psycopg.Connection) -> Iterator[str]:
