@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
@@ -22,6 +22,7 @@ from pymongo.errors import PyMongoError
 
 from fullresult.record import (
     REPLAY_OVER,
+    REVOKED,
     SCHEDULED,
     Replay,
     ReplayCounts,
@@ -39,6 +40,10 @@ from fullresult_storage_mongo.records import ARRIVING, CLAIMED, WAITING, WITHDRA
 
 _COUNTED = 1_000
 """Tasks whose schedules and records are read by one command."""
+_NAMES = ("namespace", "state", "date_created", "version", "about")
+_KNOWN = dict.fromkeys(_NAMES, 1)
+"""What is read of a replay: not what is to be due or marked of its last page, which may be long."""
+_REST: Document = {"version": 1, "to_be_due": 1, "to_be_marked": 1}
 _BYTES = 1024 * 1024
 """Bytes of the bodies of what is taken by one write of each kind; more only of a single task."""
 
@@ -87,7 +92,7 @@ class MongoReplays:
             asked["state"] = {"$in": [*states]}
         order = [("date_created", -1), ("_id", -1)]
         found = self._prepared().run(
-            lambda handle: [*handle.replays.find(asked, sort=order, limit=limit)]
+            lambda handle: [*handle.replays.find(asked, _KNOWN, sort=order, limit=limit)]
         )
         return [_replay(each) for each in found]
 
@@ -96,7 +101,7 @@ class MongoReplays:
     ) -> list[str] | None:
         # What was taken before the cursor is kept is found again; nothing is left out.
         database, replay_id = self._prepared(), replay.replay_id
-        known = database.run(lambda handle: handle.replays.find_one({"_id": replay_id}))
+        known = database.run(lambda handle: handle.replays.find_one({"_id": replay_id}, _REST))
         if known is None or known["version"] != instead_of:
             return None
         took: list[str] = []
@@ -125,13 +130,16 @@ class MongoReplays:
         """The id of the schedule of each task, by the task's, but of those of other replays."""
         database = self._prepared()
         kept = database.run(lambda handle: _first(handle, replay.replay_id, takings))
+        # A page that is done again schedules none that a person has cancelled since.
+        new = [each["new_id"] for each, is_new in kept.values() if is_new]
+        gone = database.run(partial(_revoked, ids=new))
         before = [each for each, is_new in kept.values() if not is_new]
         there = database.run(partial(_there, schedule_ids=[each["schedule_id"] for each in before]))
         ids: dict[str, str] = {}
         made: list[tuple[Schedule, TaskRecord]] = []
         for each in takings:
             found, is_new = kept[each.task_id]
-            if found["replay_id"] != replay.replay_id:
+            if found["replay_id"] != replay.replay_id or found["new_id"] in gone:
                 continue
             schedule = each.schedule._replace(schedule_id=found["schedule_id"], due=NOT_YET)
             if not is_new and schedule.schedule_id not in there:
@@ -139,6 +147,14 @@ class MongoReplays:
             if is_new:
                 made.append((schedule, each.events[0]))
             ids[each.task_id] = schedule.schedule_id
+        if gone:
+            self.give_up_replayed(
+                {
+                    task_id: each["new_id"]
+                    for task_id, (each, _) in kept.items()
+                    if each["new_id"] in gone
+                }
+            )
         self._outbox.schedule_all(made)
         return ids
 
@@ -196,8 +212,9 @@ class MongoReplays:
             return ReplayCounts(0, 0, 0, {})
         return self._prepared().read(lambda handle: _counts(handle, replay_id, most))
 
-    def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:
-        mine: Document = {"_id": {"$in": [*task_ids]}, "replay_id": {"$eq": replay_id}}
+    def give_up_replayed(self, new_ids: Mapping[str, str]) -> None:
+        # A new id is of one task, and of one replay.
+        mine: Document = {"_id": {"$in": [*new_ids]}, "new_id": {"$in": [*new_ids.values()]}}
         self._prepared().run(lambda handle: handle.replayed.delete_many(mine))
 
     def forget_replays(self, until: datetime, limit: int) -> int:
@@ -221,8 +238,7 @@ def _finish(handle: Handle, replay_id: str) -> bool:
 
     False if the event of one is not merged yet.
     """
-    fields = {"version": 1, "to_be_due": 1, "to_be_marked": 1}
-    found = handle.replays.find_one({"_id": replay_id}, fields)
+    found = handle.replays.find_one({"_id": replay_id}, _REST)
     if not found:
         return True
     rest, marks = found.get("to_be_due") or (), found.get("to_be_marked") or ()
@@ -348,6 +364,13 @@ def _replayed(handle: Handle, asked: Document) -> list[Document]:
     return [*handle.replayed.find(asked)]
 
 
+def _revoked(handle: Handle, ids: Sequence[str]) -> set[str]:
+    if not ids:
+        return set()
+    asked = {"_id": {"$in": [*ids]}, "state": REVOKED}
+    return {each["_id"] for each in handle.results.find(asked, {"_id": 1})}
+
+
 def _there(handle: Handle, schedule_ids: Sequence[str]) -> set[str]:
     """Those of the schedules that are there, whatever their status, and no mark instead."""
     if not schedule_ids:
@@ -367,5 +390,4 @@ def _document(replay: Replay) -> Document:
 
 
 def _replay(found: Document) -> Replay:
-    names = ("namespace", "state", "date_created", "version", "about")
-    return Replay.of(found["_id"], *(found[name] for name in names))
+    return Replay.of(found["_id"], *(found[name] for name in _NAMES))

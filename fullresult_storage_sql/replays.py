@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -72,11 +72,13 @@ class SqlReplays(Prepared):
         found = database.ask(database.sql["replayed"], [replay_id, below, limit])
         return [Replayed(*row) for row in found]
 
-    def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:
+    def give_up_replayed(self, new_ids: Mapping[str, str]) -> None:
         database = self._prepared()
-        of_tasks = database.sql["any_of_many"].format(column="task_id")
-        sql = database.sql["give_up_replayed"].format(of_tasks=of_tasks)
-        database.change(sql, [replay_id, database.many(task_ids)])
+        of_tasks, of_new = (
+            database.sql["any_of_many"].format(column=column) for column in ("task_id", "new_id")
+        )
+        sql = database.sql["give_up_replayed"].format(of_tasks=of_tasks, of_new=of_new)
+        database.change(sql, [database.many(new_ids), database.many(new_ids.values())])
 
     def forget_replays(self, until: datetime, limit: int) -> int:
         database, old = self._prepared(), [rows.date_text(until), max(limit, 0)]

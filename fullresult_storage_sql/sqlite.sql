@@ -912,8 +912,8 @@ WHERE NOT t.open
 GROUP BY t.state;
 
 -- name: give_up_replayed
--- Forget that a replay took some tasks.
-DELETE FROM fullresult_replayed WHERE replay_id = ? AND {of_tasks} RETURNING task_id;
+-- Forget that a replay took some tasks. A new id is of one task, and of one replay.
+DELETE FROM fullresult_replayed WHERE {of_tasks} AND {of_new} RETURNING task_id;
 
 -- name: forget_replayed
 -- Delete some of what was taken by replays that are over and were created before a time.

@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fullresult.actions.audit import Actor, AuditLog, Trail, filters_of
-from fullresult.actions.replay_ends import WHOLE, Part, Undone, Walk
+from fullresult.actions.replay_ends import WHOLE, Ends, Part, Undone, Walk, after_part
 from fullresult.actions.replay_preview import LOOKED_AT, MOST_COUNTED, Preview, is_swept, previewed
-from fullresult.record import (
-    NOT_RUN,
-    PENDING,
-    REVOKED,
-    SCHEDULED,
-    SCHEDULED_SENT,
-    UNSENT,
-    TaskQuery,
-    encoding,
-)
+from fullresult.record import TaskQuery, encoding
 from fullresult.record.replay import (
     ACTIVE,
     CANARY,
@@ -35,7 +26,6 @@ from fullresult.record.replay import (
     frozen,
 )
 from fullresult.scheduling import replay_window
-from fullresult.scheduling.revoked_results import store_revoked
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage import StorageError
 
@@ -43,7 +33,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from fullresult.config import Settings
-    from fullresult.record.replay import Replayed
     from fullresult.recording.recorder import Recorder
     from fullresult.recording.redaction import Redactor
     from fullresult.storage import Storage
@@ -54,9 +43,6 @@ MANY = 100
 _OF_ARGUMENTS = frozenset({"args", "args_at", "kwargs", "text"})
 _TRIES = 10
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1_000.0
-_NOT_BEGUN = (PENDING, SCHEDULED_SENT, SCHEDULED)
-"""The last are those that a sweeper has claimed: they are sent at this moment, or were."""
-_NEVER_RAN = (REVOKED, UNSENT, NOT_RUN)
 
 
 class WrongReplay(ValueError):
@@ -117,6 +103,7 @@ class Replays:
         self._recorder = recorder
         self._actor = actor
         self._events = ScheduleEvents(settings)
+        self._ends = Ends(app, settings, storage)
 
     def preview(
         self,
@@ -258,47 +245,38 @@ class Replays:
     def cancel_part(self, replay_id: str, part: Part) -> Undone:
         """The same, but only *part* of what it took is looked at: nothing more is taken."""
         replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
-        walk = Walk(self._storage, replay_id, part)
-        cancelled = sum(self._cancel_unsent(replay, page) for page in walk)
-        self._note(replay, "cancel", {"taken": replay.taken, "cancelled": cancelled})
-        return Undone(cancelled, [], [], walk.before)
+        walk = Walk(self._storage, replay, "cancel", part)
+        ended = self._ends.cancel(walk)
+        self._keep_part(replay_id, walk, ended)
+        self._note(replay, "cancel", {"taken": replay.taken, "cancelled": ended.cancelled})
+        return ended
 
     def undo(self, replay_id: str, part: Part = WHOLE) -> Undone:
         """Cancel what is not sent, revoke what has not begun, and say what ran.
 
         What ran keeps its effects. Raises `LookupError`, `WrongReplay` if that was done, and the
-        errors of the broker, after which it is not undone, and that may be asked for again. It is
-        `UNDONE` when the last *part* is.
+        errors of the broker. After these, and if some may still run, it is not undone, and that may
+        be asked for again. It is `UNDONE` when the last *part* is.
         """
         replay = self.get(replay_id)
         if replay.state != DONE:
             replay = self._move(replay_id, (*ACTIVE, *HELD, CANCELLED), CANCELLED)
-        cancelled, revoked, ran = 0, list[str](), list[str]()
-        walk = Walk(self._storage, replay_id, part)
-        for page in walk:
-            cancelled += self._cancel_unsent(replay, page)
-            ids, waiting = [each.new_id for each in page], list[str]()
-            for record in self._storage.find(TaskQuery(task_ids=ids, limit=None)):
-                if record.start is None and record.state in _NOT_BEGUN:
-                    waiting.append(record.task_id)
-                elif record.start is not None or record.state not in _NEVER_RAN:
-                    ran.append(record.task_id)
-            if waiting:
-                self._app.control.revoke(waiting)
-                given_up = [each for each in page if each.new_id in waiting]
-                replay_window.give_up(self._storage, replay_id, given_up)
-            revoked += waiting
-        if walk.before is None:
-            replay = self._move(replay_id, (CANCELLED, DONE), UNDONE)
-        counts = {"cancelled": cancelled, "revoked": len(revoked), "ran": len(ran)}
-        self._note(replay, "undo", counts)
-        return Undone(cancelled, revoked, ran, walk.before)
+        walk = Walk(self._storage, replay, "undo", part)
+        undone = self._ends.undo(walk)
+        self._keep_part(replay_id, walk, undone)
+        counts = {"cancelled": undone.cancelled, "revoked": len(undone.revoked)}
+        more = {"may_run": len(undone.may_run)} if undone.may_run else {}
+        self._note(replay, "undo", {**counts, "ran": len(undone.ran), **more})
+        return undone
 
-    def _cancel_unsent(self, replay: Replay, page: Sequence[Replayed]) -> int:
-        cancelled = replay_window.cancel_some(self._storage, self._events, replay, page)
-        for schedule in cancelled:
-            store_revoked(self._app, schedule, "revoked")
-        return len(cancelled)
+    def _keep_part(self, replay_id: str, walk: Walk, part: Undone) -> None:
+        for _ in range(_TRIES):
+            replay = self.get(replay_id)
+            after = after_part(replay, walk, part, self._actor.name)
+            is_known = after == replay or replay.state == UNDONE  # by somebody else meanwhile
+            if is_known or self._storage.keep_replay(after, instead_of=replay.version):
+                return
+        raise _too_fast(replay_id)
 
     def _move(self, replay_id: str, states: Sequence[str], state: str, **changes: Any) -> Replay:
         for _ in range(_TRIES):
@@ -313,12 +291,16 @@ class Replays:
             )
             if self._storage.keep_replay(moved, instead_of=replay.version):
                 return moved
-        raise WrongReplay(f"replay {replay_id} changes too fast; try again")
+        raise _too_fast(replay_id)
 
     def _note(self, replay: Replay, verb: str, details: Mapping[str, Any]) -> None:
         known = {"replay": replay.replay_id, "did": verb, **details}
         trail = Trail(self._storage, self._recorder.redactor, self._actor, "replay", known)
         trail.write([], {})
+
+
+def _too_fast(replay_id: str) -> WrongReplay:
+    return WrongReplay(f"replay {replay_id} changes too fast; try again")
 
 
 def _is_of_canary(replay: Replay) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+from fullresult.actions import told_workers
 from fullresult.actions.audit import Trail
 from fullresult.actions.batch import AT_ONCE, Pace, Report, do_each, unknown
 from fullresult.actions.errors import NotDone
 from fullresult.actions.take_back import take_back
-from fullresult.insight.fleet import Life, in_force, lives_of
+from fullresult.actions.told_workers import BrokerError, ToldWorkers, names_of
 from fullresult.insight.overdue import schedules_of
 from fullresult.record import (
     FINISHED,
@@ -37,8 +38,6 @@ Signal = Literal["SIGTERM", "SIGKILL", "SIGINT"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 POOLS = ("prefork", "eventlet", "gevent")
 """Those that can end one task. Celery's others cannot, nor can gevent's before Celery 5.5."""
-_WAIT = 2.0
-"""Seconds in which workers answer."""
 _AT_ONCE = 100
 """Tasks that are revoked by one message to the workers."""
 
@@ -56,8 +55,7 @@ class Stopping:
     def __init__(
         self, app: Celery, settings: Settings, storage: Storage, recorder: Recorder, actor: Actor
     ) -> None:
-        self._app = app
-        self._settings = settings
+        self._workers = ToldWorkers(app, settings, storage)
         self._storage = storage
         self._recorder = recorder
         self._actor = actor
@@ -118,7 +116,7 @@ class Stopping:
                 self._ended_by(record)
             else:
                 waits = bool(schedules_of(self._storage, record.task_id))
-                _check(record.task_id, record, waits, self._workers())
+                _check(record.task_id, record, waits, self._workers.names())
         except CannotStop as error:
             return str(error)
         return None
@@ -128,7 +126,7 @@ class Stopping:
         keys = [*map(encoding.key, ids)]
         found = self._storage.find(TaskQuery(task_ids=keys, limit=None))
         records, waiting = {each.task_id: each for each in found}, self._waiting(keys)
-        workers = self._workers()
+        workers = self._workers.names()
         answers: dict[str, NotDone | None] = {}
         for task_id, key in zip(ids, keys, strict=True):
             try:
@@ -161,39 +159,32 @@ class Stopping:
         return {each.task_id for each in self._storage.find_schedules(query)}
 
     def _tell(self, ids: list[str], workers: list[str]) -> dict[str, NotDone | None]:
-        """Revoke them in one message to all workers: there may be some that are not known here."""
         try:
-            silent = _not_in(self._ask(ids, None, len(workers)), workers)
-        except _BrokerError as error:
+            silent, broken = self._workers.revoke(ids, workers)
+        except BrokerError as error:
             return {each: _of_broker(each, error) for each in ids}
-        broken = ""
-        try:
-            if silent:
-                silent = _not_in(self._ask(ids, silent, len(silent)), silent)
-        except _BrokerError as error:
-            broken = f", and the broker did not take a second message to them ({error})"
         if not silent:
             return dict.fromkeys(ids)
         others = len(workers) - len(silent)
         why = (
-            f"may still run: {_names(silent)} did not confirm within {_WAIT:g} s{broken}; the "
-            f"other {others} will drop it"
+            f"may still run: {names_of(silent)} did not confirm within {told_workers.WAIT:g} s"
+            f"{broken}; the other {others} will drop it"
         )
         return {each: CannotStop(f"task {each} {why}") for each in ids}
-
-    def _workers(self) -> list[str]:
-        """The workers that must know that a task is revoked."""
-        return sorted({life.worker.name for life in self._alive()})
 
     def _terminate(self, record: TaskRecord, signal: Signal) -> None:
         worker = self._ended_by(record)
         try:
-            answers = self._ask([record.task_id], [worker], 1, terminate=True, signal=signal)
-        except _BrokerError as error:
+            answers = self._workers.ask(
+                [record.task_id], [worker], 1, terminate=True, signal=signal
+            )
+        except BrokerError as error:
             raise _of_broker(record.task_id, error) from error
         answer = answers.get(worker)
         if answer is None:
-            raise CannotStop(f"task {record.task_id}: {worker} did not answer within {_WAIT:g} s")
+            raise CannotStop(
+                f"task {record.task_id}: {worker} did not answer within {told_workers.WAIT:g} s"
+            )
         if "ok" not in answer:
             said = encoding.clip(encoding.safe_str(answer.get("error", answer)), 300)
             raise CannotStop(f"task {record.task_id}: {worker} cannot end it: {said}")
@@ -208,7 +199,7 @@ class Stopping:
         task = f"task {record.task_id}"
         if record.state != STARTED or record.worker is None:
             raise CannotStop(f"{task} does not run: it is {record.state}")
-        found = [life for life in self._alive() if life.worker.name == record.worker]
+        found = [life for life in self._workers.alive() if life.worker.name == record.worker]
         if not found:
             raise CannotStop(f"{task}: its worker {record.worker} is gone; see orphans")
         pool = found[0].card.pool if found[0].card else ""
@@ -218,38 +209,6 @@ class Stopping:
                 f"that can are {', '.join(POOLS)}"
             )
         return record.worker
-
-    def _alive(self) -> list[Life]:
-        now, ours = self._storage.now(), self._settings.namespace
-        lives = in_force(lives_of(self._storage, now, gone=0))
-        return [
-            life
-            for life in lives
-            if not life.worker.is_gone(now)
-            and (life.card is None or life.card.namespace in ("", ours))
-        ]
-
-    def _ask(
-        self, ids: list[str], workers: list[str] | None, most: int, **more: Any
-    ) -> dict[str, Mapping[str, Any]]:
-        """The first *most* answers of *workers*, or of all, to a revoke. Raises `_BrokerError`."""
-        try:
-            found = self._app.control.revoke(
-                ids,
-                destination=workers,
-                reply=True,
-                timeout=_WAIT,
-                limit=most,
-                **more,
-            )
-        except Exception as error:  # of the broker's library
-            raise _BrokerError(encoding.safe_str(error)) from error
-        answers = [each.items() for each in found or () if isinstance(each, dict)]
-        return {
-            str(name): answer if isinstance(answer, Mapping) else {}
-            for each in answers
-            for name, answer in each
-        }
 
 
 def _check(task_id: str, record: TaskRecord | None, waits: bool, workers: list[str]) -> None:
@@ -261,7 +220,7 @@ def _check(task_id: str, record: TaskRecord | None, waits: bool, workers: list[s
         raise CannotStop(f"{task} has ended: it is {record.state}")
     if record.state == STARTED:
         raise CannotStop(f"{task} runs on {record.worker}; terminate ends it")
-    if record.state == SCHEDULED_SENT:
+    if record.state == SCHEDULED_SENT and _has_another_id(record):
         raise CannotStop(f"{task} was sent under another id; revoke that one")
     if waits:
         raise CannotStop(f"{task} waits in the storage, and no worker has it; cancel it")
@@ -273,21 +232,11 @@ def _check(task_id: str, record: TaskRecord | None, waits: bool, workers: list[s
         )
 
 
-class _BrokerError(Exception):
-    """The broker did not take a message for the workers."""
+def _has_another_id(record: TaskRecord) -> bool:
+    return '"new_task_id"' in ((record.outcome and record.outcome.result) or "")
 
 
-def _of_broker(task_id: str, error: _BrokerError) -> NotDone:
+def _of_broker(task_id: str, error: BrokerError) -> NotDone:
     refused = NotDone(f"task {task_id}: the broker did not take it: {error}")
     refused.__cause__ = error
     return refused
-
-
-def _not_in(answers: Mapping[str, Mapping[str, Any]], workers: list[str]) -> list[str]:
-    """Those of *workers* that have not confirmed."""
-    return [name for name in workers if "ok" not in answers.get(name, {})]
-
-
-def _names(workers: list[str]) -> str:
-    shown = ", ".join(workers[:3])
-    return shown if len(workers) <= 3 else f"{shown} and {len(workers) - 3} more"  # noqa: PLR2004

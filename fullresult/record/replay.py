@@ -67,6 +67,10 @@ class Replay:
     """When the last of the canary was taken."""
     watched_from: int = 0
     """The position of the first task whose end counts: of those before it, a person knew."""
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """By `cancel` and `undo`, the position before which a part that ran out of time left tasks."""
+    may_run: int = 0
+    """The number of tasks that an undo could not revoke, as not all workers confirmed it."""
 
     @property
     def about(self) -> str:

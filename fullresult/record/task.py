@@ -24,7 +24,7 @@ from fullresult.record.parts import (
     Start,
     Stored,
 )
-from fullresult.record.resent import mark, new_id_in
+from fullresult.record.resent import earlier_id_in, mark, new_id_in
 from fullresult.record.states import PENDING, SCHEDULED, SCHEDULED_SENT, UNSENT
 
 
@@ -258,13 +258,19 @@ class TaskRecord:
         """
         if self.outcome is None:
             return None
-        again = mark(self.outcome.stamp, at, new_id)
+        before = self.resent_before or self.resent_as
+        again = mark(self.outcome.stamp, at, new_id, None if before == new_id else before)
         return TaskRecord(self.task_id, self.date_created, self.date_updated, resent=again)
 
     @property
     def resent_as(self) -> str | None:
         """The id of the task that was sent last in place of this one, as it stands now."""
         return None if self.resent is None else new_id_in(self.resent)
+
+    @property
+    def resent_before(self) -> str | None:
+        """The id of the first task that was sent in place of this one, if there was one before."""
+        return None if self.resent is None else earlier_id_in(self.resent)
 
     @property
     def fingerprint(self) -> str | None:

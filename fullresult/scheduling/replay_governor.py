@@ -188,13 +188,13 @@ class Governor:
     def _finish(self, replay: Replay) -> None:
         if not self._storage.finish_taking(replay.replay_id):
             return
-        deep = replay_window.left_behind(self._storage, replay)
-        if not replay_window.waits(self._storage, replay, to_the_first=deep):
+        strays = replay_window.strays_of(self._storage, replay)
+        if not strays and not replay_window.waits(self._storage, replay):
             self._move(replay, DONE, "all that match are sent")
-        elif replay_window.holds(self._storage, replay, to_the_first=deep):
+        elif strays or replay_window.holds(self._storage, replay):
             # By somebody who stood still between a pause and a resume of others, or died between
             # a task and the replay, and the filter does not find the task again.
-            replay_window.let_go(self._storage, self._events, replay, to_the_first=deep)
+            replay_window.let_go(self._storage, self._events, replay, strays)
             self._settle(replay.replay_id)
 
     def _settle(self, replay_id: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 
-from fullresult.record import REVOKED, TaskQuery, pages
+from fullresult.record import TaskQuery, pages
 from fullresult.record.replay import Replay, Replayed
 from fullresult.record.schedule import Schedule, ScheduleQuery
-from fullresult.recording.outcomes import is_grouped
+from fullresult.scheduling import taken_back
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage.replays import NOT_YET, ReplayStorage
 
@@ -19,6 +19,8 @@ MOST = 500
 _HELD = datetime(9000, 1, 1, tzinfo=timezone.utc)
 """Schedules of replays that are paused are due then."""
 _PORTION = 500
+_MOST_STRAYS = 10
+"""Portions of what is not due yet that are looked at for what is a replay's own."""
 _WINDOW = 5_000
 """Of what it took last, more than can be unsent: two seconds at the greatest rate, and what is
 late. What is before those and unsent was put back by a person, or its sweeper."""
@@ -33,13 +35,11 @@ def pages_of(
         before = page[-1].position
 
 
-def _last(
-    storage: ReplayStorage, replay: Replay, *, to_the_first: bool = False
-) -> Iterator[list[Replayed]]:
-    """The pages among which all is that was taken and is not sent; or all, *to_the_first*."""
+def _last(storage: ReplayStorage, replay: Replay) -> Iterator[list[Replayed]]:
+    """The pages among which all is that was taken and is not sent, but for strays."""
     for page in pages_of(storage, replay.replay_id):
         yield page
-        if page[-1].position < replay.taken - _WINDOW and not to_the_first:
+        if page[-1].position < replay.taken - _WINDOW:
             return
 
 
@@ -61,22 +61,27 @@ def hold(storage: ReplayStorage, events: ScheduleEvents, replay: Replay) -> int:
 
 
 def let_go(
-    storage: ReplayStorage, events: ScheduleEvents, replay: Replay, *, to_the_first: bool = False
+    storage: ReplayStorage,
+    events: ScheduleEvents,
+    replay: Replay,
+    strays: Sequence[Schedule] = (),
 ) -> tuple[datetime, int]:
-    """Have what was held, or never came to be due, be due at the replay's rate.
+    """Have what was held, or never came to be due, be due at the replay's rate: *strays* first.
 
     Returns when the next one may be due, and the position of the first that was held, or of the
     next one.
     """
     held: list[Schedule] = []
     first = replay.taken
-    for page in _last(storage, replay, to_the_first=to_the_first):
-        some = [each for each in unsent(storage, page) if each.due >= NOT_YET]
+    known = {each.schedule_id for each in strays}
+    for page in _last(storage, replay):
+        waiting = (each for each in unsent(storage, page) if each.due >= NOT_YET)
+        some = [each for each in waiting if each.schedule_id not in known]
         held = [*some, *held]
         if ids := {schedule.task_id for schedule in some}:
             first = min(each.position for each in page if each.new_id in ids)
     due, step = storage.now(), timedelta(seconds=1 / replay.rate)
-    for schedule in held:
+    for schedule in (*strays, *held):
         storage.reschedule(schedule.schedule_id, due, events.moved(schedule, due))
         due += step
     return due, first
@@ -91,14 +96,13 @@ def cancel(
     """
     cancelled: list[Schedule] = []
     for page in pages_of(storage, replay.replay_id):
-        cancelled += cancel_some(storage, events, replay, page, due)
+        cancelled += cancel_some(storage, events, page, due)
     return cancelled
 
 
 def cancel_some(
     storage: ReplayStorage,
     events: ScheduleEvents,
-    replay: Replay,
     some: Sequence[Replayed],
     due: datetime | None = None,
 ) -> list[Schedule]:
@@ -112,67 +116,64 @@ def cancel_some(
     ids = {schedule.task_id for schedule in gone}
     if due is None:
         # Who did that before may have been cut off, and have given up none of it.
-        ids |= _revoked(storage, [each.new_id for each in some if each.new_id not in ids])
-    give_up(storage, replay.replay_id, [each for each in some if each.new_id in ids])
+        others = [each.new_id for each in some if each.new_id not in ids]
+        ids |= taken_back.never_ran(storage, others)
+    give_up(storage, [each for each in some if each.new_id in ids])
     return gone
 
 
-def _revoked(storage: ReplayStorage, ids: Sequence[str]) -> set[str]:
-    """Those that somebody cancelled or revoked before they ran."""
-    found = storage.find(TaskQuery(task_ids=ids, state=REVOKED, limit=None)) if ids else []
-    return {
-        record.task_id
-        for record in found
-        if record.start is None and not is_grouped(record.state, record.exception_message)
-    }
-
-
-def give_up(storage: ReplayStorage, replay_id: str, some: Sequence[Replayed]) -> None:
-    """Let others send these tasks: what the replay sent or stored for them is not to run."""
+def give_up(storage: ReplayStorage, some: Sequence[Replayed]) -> None:
+    """Let others send these tasks: what a replay sent or stored for them is not to run."""
     for begin in range(0, len(some), _PORTION):
-        portion = {each.task_id: each.new_id for each in some[begin : begin + _PORTION]}
-        storage.give_up_replayed(replay_id, portion)
-        _take_back(storage, portion)
+        new_ids = {each.task_id: each.new_id for each in some[begin : begin + _PORTION]}
+        taken_back.give_up(storage, new_ids)
+        olds = storage.find(TaskQuery(task_ids=[*new_ids], limit=None))
+        if marks := taken_back.marks_of(storage, olds, new_ids, storage.now()):
+            storage.write(marks)
 
 
-def _take_back(storage: ReplayStorage, new_ids: Mapping[str, str]) -> None:
-    """Have these records not say that their tasks were sent again under *new_ids*.
+def strays_of(storage: ReplayStorage, replay: Replay) -> list[Schedule]:
+    """What it took, however long ago, that is not due yet, the first 500.
 
-    Nor may they come to say so: who took them may not have marked them yet. One that somebody sent
-    again since under another id is still dealt with.
+    It is about to be; or who took it died, or stood still, and the filter does not find it again.
+    Of other replays, some may be left for ever, as of one that was cancelled: few are looked at.
     """
-    now = storage.now()
-    records = storage.find(TaskQuery(task_ids=[*new_ids], limit=None))
-    events = [
-        record.sent_again(None, now)
+    found: list[Schedule] = []
+    after = pages.cursor(NOT_YET - timedelta(milliseconds=1), "")
+    for _ in range(_MOST_STRAYS):
+        asked = ScheduleQuery(
+            namespace=replay.namespace, claimed=False, after=after, limit=_PORTION
+        )
+        page = storage.find_schedules(asked)
+        some = [each for each in page if each.due < _HELD]
+        found += _own(storage, replay, some)
+        if found or len(some) < _PORTION:
+            break
+        after = some[-1].cursor
+    return found
+
+
+def _own(storage: ReplayStorage, replay: Replay, some: Sequence[Schedule]) -> list[Schedule]:
+    ids = [each.task_id for each in some]
+    records = storage.find(TaskQuery(task_ids=ids, limit=None)) if ids else []
+    own = {
+        record.task_id
         for record in records
-        if record.resent_as in (None, new_ids[record.task_id])
-    ]
-    if marks := [event for event in events if event is not None]:
-        storage.write(marks)
+        if record.retry_of is not None and replay.new_id(record.retry_of) == record.task_id
+    }
+    return [each for each in some if each.task_id in own]
 
 
-def left_behind(storage: ReplayStorage, replay: Replay) -> bool:
-    """True if something of some replay is not due yet.
-
-    It is about to be; or who took it died, or stood still, and the filter does not find it again:
-    that may be long ago.
-    """
-    before = pages.cursor(NOT_YET - timedelta(milliseconds=1), "")
-    asked = ScheduleQuery(namespace=replay.namespace, claimed=False, after=before, limit=1)
-    return any(schedule.due < _HELD for schedule in storage.find_schedules(asked))
-
-
-def waits(storage: ReplayStorage, replay: Replay, *, to_the_first: bool) -> bool:
+def waits(storage: ReplayStorage, replay: Replay) -> bool:
     """True if something that it took is not sent yet."""
-    return any(unsent(storage, page) for page in _last(storage, replay, to_the_first=to_the_first))
+    return any(unsent(storage, page) for page in _last(storage, replay))
 
 
-def holds(storage: ReplayStorage, replay: Replay, *, to_the_first: bool) -> bool:
+def holds(storage: ReplayStorage, replay: Replay) -> bool:
     """True if something that it took is held, or not due yet."""
     return any(
         schedule.due >= NOT_YET
-        for page in _last(storage, replay, to_the_first=to_the_first)
+        for page in _last(storage, replay)
         for schedule in unsent(storage, page)
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
 
@@ -73,8 +73,11 @@ class ReplayStorage(ScheduleStorage, Protocol):
         """
         ...
 
-    def give_up_replayed(self, replay_id: str, task_ids: Collection[str]) -> None:
-        """Forget that this replay took these tasks: another may."""
+    def give_up_replayed(self, new_ids: Mapping[str, str]) -> None:
+        """Forget that a replay took these tasks, if it sends them under these new ids.
+
+        By the tasks' own ids. Another replay may take them.
+        """
         ...
 
     def forget_replays(self, until: datetime, limit: int) -> int:

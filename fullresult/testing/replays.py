@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[ReplayStorage], object]] = {
     "count_replayed": lambda storage: storage.count_replayed("one", 9),
     "find_replayed": lambda storage: storage.find_replayed("one", limit=1),
     "forget_replays": lambda storage: storage.forget_replays(samples.NOON, 1),
-    "give_up_replayed": lambda storage: storage.give_up_replayed("one", ["a"]),
+    "give_up_replayed": lambda storage: storage.give_up_replayed({"a": "b"}),
 }
 
 
@@ -151,8 +151,10 @@ class Replaying(Fixtures):
         assert took is not None
         assert list(took) == ["b"]
         assert replays.get(mine[0].schedule.task_id) is None
-        replays.give_up_replayed("two", ["a"])
-        replays.give_up_replayed("one", ["a", "b"])
+        first, second = replay("one"), replay("two")
+        replays.give_up_replayed({"a": second.new_id("a")})
+        assert [each.task_id for each in replays.find_replayed("one", limit=9)] == ["a"]
+        replays.give_up_replayed({each: first.new_id(each) for each in ("a", "b")})
         assert [each.task_id for each in replays.find_replayed("two", limit=9)] == ["b"]
         again = replays.take_for_replay(replay("two", version=3), mine[:1], instead_of=2)
         assert again is not None

@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from fullresult import CannotStop
-from fullresult.actions import stopping
+from fullresult.actions import stopping, told_workers
 from fullresult.actions.audit import Actor
 from fullresult.actions.batch import Pace
 from fullresult.cli.preview import SHOWN
@@ -59,7 +59,7 @@ def test_without_a_living_worker_nobody_can_be_told(app: Celery) -> None:
 def test_a_worker_that_does_not_confirm_may_still_run_it(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    monkeypatch.setattr(told_workers, "WAIT", 0.1)
     (task_id,) = browsing.charge(app)
     working(app, "w1@deaf", "solo")
 
@@ -71,7 +71,7 @@ def test_what_some_workers_were_told_is_said_where_the_broker_breaks_in_between(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first message went to all; the second, to those that were silent, did not."""
-    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    monkeypatch.setattr(told_workers, "WAIT", 0.1)
     (task_id,) = browsing.charge(app)
     for name in ("w1@here", "w2@deaf"):
         working(app, name, "solo")
@@ -100,7 +100,7 @@ def test_what_some_workers_were_told_is_said_where_the_broker_breaks_in_between(
 def test_a_hundred_are_revoked_by_one_message_and_few_questions(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "_WAIT", 0.1)
+    monkeypatch.setattr(told_workers, "WAIT", 0.1)
     ids = [*browsing.charge(app, 100), "?"]
     (waits,) = browsing.charge(app, countdown=3600)
     working(app, "w1@deaf", "solo")
@@ -132,7 +132,7 @@ def test_a_hundred_are_revoked_by_one_message_and_few_questions(
 def test_a_portion_that_was_told_is_written_down_whole_though_time_is_up(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "_WAIT", 0.05)
+    monkeypatch.setattr(told_workers, "WAIT", 0.05)
     monkeypatch.setattr(stopping, "_AT_ONCE", 2)
     ids = browsing.charge(app, 4)
     working(app, "w1@deaf", "solo")

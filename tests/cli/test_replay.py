@@ -17,6 +17,7 @@ from fullresult.cli.replay_preview import rate
 from fullresult.record.replay import ACTIVE
 from tests.kit import browsing
 from tests.kit.commands import ids, run
+from tests.kit.heartbeats import confirming
 
 
 @pytest.fixture
@@ -121,8 +122,12 @@ def test_undo_asks_and_prints_what_ran(app: Celery) -> None:
     browsing.ran(app, ran, "shop.charge")
 
     assert run(app, "replay", "undo", replay_id, answer="n\n").exit_code == 1
-    undone = run(app, "replay", "undo", replay_id, "--yes")
+    nobody = run(app, "replay", "undo", replay_id, "--yes")
+    with confirming(app):
+        undone = run(app, "replay", "undo", replay_id, "--yes")
 
+    assert (nobody.exit_code, nobody.stdout) == (1, f"{ran}\n")
+    assert "1 task may still run: no worker is alive; undo it again" in nobody.stderr
     assert undone.stdout == f"{ran}\n"
     assert undone.stderr == "Cancelled 0, revoked 1, ran 1:\n"
 

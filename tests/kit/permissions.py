@@ -224,7 +224,7 @@ def replay(full: FullResult) -> None:
         taken.schedule_id, samples.LATEST, events.moved(schedule, samples.LATEST)
     )
     assert storage.cancel(taken.schedule_id, events.ended(schedule, "revoked"))
-    storage.give_up_replayed(known.replay_id, [old])
+    storage.give_up_replayed({old: known.new_id(old)})
 
 
 def purge(full: FullResult) -> None:

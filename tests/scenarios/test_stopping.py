@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fullresult import CannotStop
-from fullresult.actions import stopping
+from fullresult.actions import told_workers
 from fullresult.config.passwords import hash_token, new_token
 from fullresult.web import create_app
 from tests.kit import browsing, workers
@@ -24,7 +24,7 @@ USERS = {"robot": {"token": hash_token(TOKEN), "role": "operator"}}
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker may need longer than people wait, where the machine has other work."""
-    monkeypatch.setattr(stopping, "_WAIT", 20.0)
+    monkeypatch.setattr(told_workers, "WAIT", 20.0)
 
 
 @pytest.fixture

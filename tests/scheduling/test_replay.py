@@ -6,8 +6,7 @@ Long because each danger is tried on one app, whose replays the functions here s
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -16,7 +15,6 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, signature
-from celery.app.task import Context
 
 from fullresult import FullResult, TaskQuery
 from fullresult.actions.audit import Actor
@@ -27,12 +25,9 @@ from fullresult.record.schedule import ScheduleQuery
 from fullresult.scheduling import replay_window
 from fullresult.scheduling.replay_governor import Governor, LeftOut
 from fullresult.scheduling.schedule_events import ScheduleEvents
-from fullresult.storage import StorageError
 from fullresult.storage.replays import NOT_YET, with_replays
 from tests.kit import browsing, workers
-
-FAST = 1_000.0
-"""Tasks a second: all that a test has are due at once."""
+from tests.kit.replaying import FAST, govern, govern_and_send, is_over, sent, swept
 
 
 @pytest.fixture(params=workers.storages("sqlite", "postgresql", "mongodb"))
@@ -57,30 +52,6 @@ def governor(full: FullResult) -> Governor:
     found = full.parts._governor()
     assert found is not None
     return found
-
-
-def govern(governor: Governor, replays: Replays, replay_id: str) -> Replay:
-    """One step of an active replay; what it is then."""
-    governor.govern(replays.get(replay_id))
-    return replays.get(replay_id)
-
-
-def swept(full: FullResult, until: Callable[[], bool]) -> None:
-    """Sweep until that is so, as workers would."""
-    sweeper, end = full.parts.new_sweeper(), time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < end
-        sweeper.sweep()
-    sweeper.close()
-
-
-def is_over(replays: Replays, replay_id: str) -> Callable[[], bool]:
-    return lambda: replays.get(replay_id).state not in ACTIVE
-
-
-def sent(app: Celery) -> list[str]:
-    """The ids of the messages that the broker got since."""
-    return [str(message["id"]) for message in browsing.sent(app)]
 
 
 def again(full: FullResult, task_id: str) -> list[str]:
@@ -184,15 +155,6 @@ def test_a_canary_is_judged_by_all_of_it_in_whatever_order_they_end(
     for task_id in ids[1:]:
         browsing.ran(app, task_id, "shop.charge")
     assert govern(governor, replays, replay.replay_id).state == "RUNNING"
-
-
-def govern_and_send(
-    app: Celery, full: FullResult, governor: Governor, replays: Replays, replay_id: str
-) -> list[str]:
-    """The ids of what it takes in one step."""
-    govern(governor, replays, replay_id)
-    swept(full, lambda: full.count_scheduled() == 0)
-    return sent(app)
 
 
 def test_what_it_sent_itself_is_not_sent_by_it_again(
@@ -435,6 +397,31 @@ def test_so_is_what_was_taken_long_before_the_last(
     assert len(sent(app)) == 9
 
 
+def test_what_another_left_that_was_cancelled_is_neither_waited_for_nor_sent(
+    app: Celery, full: FullResult, replays: Replays, governor: Governor
+) -> None:
+    """Nor does every step look through all that was taken, for as long as that is there."""
+    browsing.failed(app, 2)
+    other = replays.create(state="FAILURE", rate=FAST)
+    govern(governor, replays, other.replay_id)
+    events, storage = ScheduleEvents(full.settings), with_replays(full.storage)
+    for each in full.scheduled(limit=None):
+        storage.reschedule(each.schedule_id, NOT_YET, events.moved(each, NOT_YET))
+    cancelled = replays.get(other.replay_id)
+    gone = replace(cancelled, state="CANCELLED", version=cancelled.version + 1)
+    assert storage.keep_replay(gone, instead_of=cancelled.version)
+    browsing.failed(app, 3)
+    replay = replays.create(state="FAILURE", rate=FAST)
+
+    swept(full, is_over(replays, replay.replay_id))
+
+    found = replays.get(replay.replay_id)
+    assert (found.state, found.taken) == ("DONE", 3)
+    assert replay_window.strays_of(storage, found) == []
+    assert len(replay_window.strays_of(storage, gone)) == 2
+    assert len(sent(app)) == 3
+
+
 def test_a_second_replay_of_the_same_leaves_out_what_the_first_took(
     app: Celery, full: FullResult, replays: Replays, governor: Governor
 ) -> None:
@@ -467,75 +454,6 @@ def test_a_task_that_the_same_replay_took_is_no_reason_to_leave_it_out(
         prepare(other, record, now, 0)
 
 
-def test_undo_cancels_what_is_not_sent_and_says_what_ran(
-    app: Celery, full: FullResult, replays: Replays, governor: Governor
-) -> None:
-    ids = browsing.failed(app, 5)
-    replay = replays.create(state="FAILURE", rate=0.5)
-    govern(governor, replays, replay.replay_id)
-    swept(full, lambda: replays.progress(replay.replay_id).under_way == 1)
-    (ran,) = sent(app)
-    browsing.ran(app, ran, "shop.charge")
-    waiting = replays.progress(replay.replay_id).waiting
-
-    undone = replays.undo(replay.replay_id)
-
-    assert (undone.cancelled, undone.revoked, undone.ran) == (waiting, [], [ran])
-    assert replays.get(replay.replay_id).state == "UNDONE"
-    # What was cancelled may be sent by another; what ran is not.
-    anew = replays.create(state="FAILURE", rate=FAST)
-    swept(full, is_over(replays, anew.replay_id))
-    assert replays.get(anew.replay_id).taken == 4
-    assert sorted(sent(app)) == sorted(
-        anew.new_id(each) for each in ids if replay.new_id(each) != ran
-    )
-
-
-def test_undo_revokes_what_was_sent_and_has_not_begun(
-    app: Celery, full: FullResult, replays: Replays
-) -> None:
-    (task_id,) = browsing.failed(app, 1)
-    replay = replays.create(state="FAILURE", rate=FAST)
-    swept(full, is_over(replays, replay.replay_id))
-
-    undone = replays.undo(replay.replay_id)
-
-    assert (undone.cancelled, undone.ran) == (0, [])
-    assert undone.revoked == [replay.new_id(task_id)]
-    # The failure is to be dealt with again, and another replay may, when a worker has dropped it.
-    assert [each.task_id for each in full.find(state="FAILURE", unresolved=True)] == [task_id]
-    dropped = Context({"id": replay.new_id(task_id), "hostname": "w1@host"})
-    full.recorder.revoked(dropped, "shop.charge", "revoked")
-    (group,) = full.failures.find()
-    assert (group.state, group.unresolved) == ("FAILURE", 1)
-    anew = replays.create(state="FAILURE", rate=FAST)
-    swept(full, is_over(replays, anew.replay_id))
-    assert sent(app)[-1] == anew.new_id(task_id)
-
-
-@pytest.mark.parametrize("is_sent", [True, False])
-def test_what_somebody_sent_meanwhile_is_dealt_with_though_its_replay_is_undone(
-    app: Celery, full: FullResult, replays: Replays, governor: Governor, is_sent: bool
-) -> None:
-    """Or it would be sent once more."""
-    (task_id,) = browsing.failed(app, 1)
-    replay = replays.create(state="FAILURE", rate=FAST)
-    if is_sent:
-        swept(full, is_over(replays, replay.replay_id))
-    else:
-        govern(governor, replays, replay.replay_id)
-        replays.pause(replay.replay_id)
-    by_a_person = full.resend(task_id).id
-
-    undone = replays.undo(replay.replay_id)
-
-    assert undone.cancelled + len(undone.revoked) == 1
-    found = full.get(task_id)
-    assert found is not None
-    assert found.resent_as == by_a_person
-    assert full.find(state="FAILURE", unresolved=True) == []
-
-
 def test_what_is_dealt_with_is_not_chosen_except_with_all(
     app: Celery, full: FullResult, replays: Replays
 ) -> None:
@@ -551,90 +469,6 @@ def test_what_is_dealt_with_is_not_chosen_except_with_all(
     assert len(full.storage.find(every.tasks)) == 3
     # A query that says itself is left as it is.
     assert replays.preview(TaskQuery(state="FAILURE", unresolved=False)).count == 1
-
-
-def test_undo_revokes_what_a_sweeper_is_sending_and_what_was_revoked_did_not_run(
-    app: Celery, full: FullResult, replays: Replays, governor: Governor
-) -> None:
-    browsing.failed(app, 3)
-    replay = replays.create(state="FAILURE", rate=FAST)
-    govern(governor, replays, replay.replay_id)
-    storage, first = full.parts.schedule_storage, full.scheduled(limit=1)[0]
-    assert full.cancel(first.task_id)
-    soon = full.storage.now() + timedelta(minutes=1)
-    (claimed,) = storage.claim_due(full.settings.namespace, soon, "a sweeper", 1)
-
-    undone = replays.undo(replay.replay_id)
-
-    assert (undone.cancelled, undone.revoked, undone.ran) == (1, [claimed.task_id], [])
-
-
-def test_undo_that_the_broker_cut_off_is_done_again(
-    app: Celery, full: FullResult, replays: Replays, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (task_id,) = browsing.failed(app, 1)
-    replay = replays.create(state="FAILURE", rate=FAST)
-    swept(full, is_over(replays, replay.replay_id))
-
-    with monkeypatch.context() as away:
-        away.setattr(app.control, "revoke", _away)
-        with pytest.raises(OSError, match="away"):
-            replays.undo(replay.replay_id)
-
-    assert replays.undo(replay.replay_id).revoked == [replay.new_id(task_id)]
-    with pytest.raises(WrongReplay, match="UNDONE"):
-        replays.undo(replay.replay_id)
-
-
-@pytest.mark.parametrize("how", ["cancel", "undo"])
-def test_what_was_cancelled_and_not_given_up_by_who_was_cut_off_is_given_up_by_the_next(
-    app: Celery,
-    full: FullResult,
-    replays: Replays,
-    governor: Governor,
-    monkeypatch: pytest.MonkeyPatch,
-    how: str,
-) -> None:
-    """It would count as dealt with for ever, and never run."""
-    ids = browsing.failed(app, 3)
-    replay = replays.create(state="FAILURE", rate=FAST)
-    govern(governor, replays, replay.replay_id)
-    with monkeypatch.context() as away:
-        away.setattr(replay_window, "give_up", _cut_off)
-        with pytest.raises(StorageError, match="away"):
-            replays.cancel(replay.replay_id)
-    assert full.count_scheduled() == 0
-
-    getattr(replays, how)(replay.replay_id)
-
-    left = full.find(state="FAILURE", unresolved=True)
-    assert sorted(each.task_id for each in left) == sorted(ids)
-    anew = replays.create(state="FAILURE", rate=FAST)
-    swept(full, is_over(replays, anew.replay_id))
-    assert sorted(sent(app)) == sorted(map(anew.new_id, ids))
-
-
-def _cut_off(*_: Any) -> None:
-    raise StorageError("the storage is away")
-
-
-def _away(ids: list[str]) -> None:
-    raise OSError(f"the broker is away from {len(ids)}")
-
-
-def test_a_cancelled_replay_sends_nothing_more(
-    app: Celery, full: FullResult, replays: Replays, governor: Governor
-) -> None:
-    browsing.failed(app, 5)
-    replay = replays.create(state="FAILURE", rate=1.0)
-    taken = govern(governor, replays, replay.replay_id).taken
-
-    assert replays.cancel(replay.replay_id) == taken
-
-    assert full.count_scheduled() == 0
-    assert full.count(state="REVOKED") == taken
-    with pytest.raises(WrongReplay, match="CANCELLED"):
-        replays.resume(replay.replay_id)
 
 
 def test_what_must_not_or_cannot_be_sent_is_left_out_and_counted(

@@ -127,6 +127,40 @@ def test_who_dies_within_a_page_leaves_nothing_that_is_due(storage: MongoStorage
     assert len(due(storage)) == 3
 
 
+def test_what_a_person_cancelled_before_its_page_is_done_again_is_not_sent(
+    storage: MongoStorage,
+) -> None:
+    """And is left to other replays, though the one that took it died meanwhile."""
+    with pytest.raises(Death):
+        take(storage, StandingStill(die))
+    (first,) = waiting(storage)
+    assert storage.cancel(first.schedule_id, EVENTS.ended(first, "revoked"))
+    storage.give_up_replayed({"0": first.task_id})
+
+    took = take(storage)
+
+    assert took == ["1", "2"]
+    assert sorted(due(storage)) == sorted(each.schedule.task_id for each in SOME[1:])
+    assert {each.task_id for each in storage.find_replayed("one", limit=9)} == {"1", "2"}
+
+
+def test_a_page_that_is_long_is_not_read_with_every_list_of_replays(
+    storage: MongoStorage, replays: Any
+) -> None:
+    replays.update_one({"_id": "one"}, {"$set": {"to_be_marked": [b"x" * 100_000]}})
+    database = storage._prepared()
+    asked = database.run(lambda handle: handle.replays.database)
+    storage.find_replays()
+    asked.command("profile", 2)
+    try:
+        storage.find_replays()
+    finally:
+        asked.command("profile", 0)
+
+    (found,) = asked["system.profile"].find({"command.find": "fullresult_replay"})
+    assert found["responseLength"] < 10_000
+
+
 def cut_off(storage: MongoStorage, replays: Any) -> None:
     """Leave everything as who dies after the replay is kept."""
     take(storage)

@@ -16,6 +16,7 @@ from fullresult.web import acting
 from fullresult.web.pages import replays
 from tests.kit import browsing
 from tests.kit.browsing import Browser, Page, SentForm
+from tests.kit.heartbeats import confirming
 
 
 def _forms(page: Page) -> list[SentForm]:
@@ -76,11 +77,12 @@ def test_one_is_undone_part_by_part_and_no_link_says_so_of_one_that_runs(
     sweeper.close()
     assert app.fullresult.replays.get(replay.replay_id).taken == 3
 
-    page = browser.get(f"/replay?id={replay.replay_id}")
-    page = browser.submit(_forms(page)[0], do="undo")
-    first = page.words
-    while "Go on undoing" in page.words:
+    with confirming(app):
+        page = browser.get(f"/replay?id={replay.replay_id}")
         page = browser.submit(_forms(page)[0], do="undo")
+        first = page.words
+        while "Go on undoing" in page.words:
+            page = browser.submit(_forms(page)[0], do="undo")
     browsing.failed(app)
     running = app.fullresult.replays.create(state="FAILURE", rate=1)
     forged = browser.get(f"/replay?id={running.replay_id}&left=1&do=undo")

@@ -243,7 +243,8 @@ def cancel(context: click.Context, /, replay_id: str) -> None:
 def undo(context: click.Context, /, replay_id: str, yes: bool) -> None:
     """Cancel what is not sent, revoke what has not begun, and list what ran.
 
-    Effects of what ran stay. Prints the ids of what ran.
+    Effects of what ran stay. Prints the ids of what ran. If some may still run, as not all workers
+    have confirmed to drop them, it exits with 1, and may be asked for again.
     """
     replays = _replays(context)
     _try(lambda: replays.get(replay_id))
@@ -255,6 +256,8 @@ def undo(context: click.Context, /, replay_id: str, yes: bool) -> None:
     say(f"Cancelled {undone.cancelled:,}, revoked {revoked:,}, ran {ran:,}:", err=True)
     for task_id in undone.ran:
         say(safe(task_id))
+    if undone.why_not is not None:
+        raise Failure(f"{undone.why_not}; undo it again to revoke them")
 
 
 def _fields(replay: Replay) -> Sequence[str]:

@@ -183,8 +183,8 @@ operations = (
         "POST", "replays/undo", "Cancel what is not sent, revoke what has not begun, list what ran",
         (REPLAY_ID, _BEFORE),
         of(
-            cancelled=WHOLE, revoked=list_of(TEXT), ran=list_of(TEXT), before=or_null(WHOLE),
-            unwritten=UNWRITTEN,
+            cancelled=WHOLE, revoked=list_of(TEXT), ran=list_of(TEXT), may_run=list_of(TEXT),
+            silent=list_of(TEXT), before=or_null(WHOLE), unwritten=UNWRITTEN,
         ), _undo, about=_IN_PARTS, needs="replays", statuses=(404, 409),
     ),
 )  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import QueueNotFound
 from starlette.routing import Route
 
-from fullresult.actions.replay_ends import Part, Undone
+from fullresult.actions.replay_ends import Part
 from fullresult.actions.replays import Stop, WrongReplay
-from fullresult.record.replay import ACTIVE, CANCELLED, DONE, HELD, UNDONE
+from fullresult.record.replay import ACTIVE, HELD, UNDONE
 from fullresult.web.acting import action, actor_of, pace
 from fullresult.web.pages.retry import chosen
 from fullresult.web.search import NotUnderstood
@@ -36,7 +36,7 @@ _RATE = 20.0
 _AT_ONCE, _AFTERWARDS = (1_000, 50), (20_000, 500)
 """Tasks that are counted, and those that are looked at."""
 _POSITION = re.compile("[0-9]{1,15}")
-_IN_PARTS = {"cancel": "Go on cancelling", "undo": "Go on undoing"}
+_IN_PARTS = {"undo": "Go on undoing", "cancel": "Go on cancelling"}
 
 
 def replays(request: Request) -> Response:
@@ -56,20 +56,18 @@ def replay(request: Request) -> Response:
     return site.render(
         request, "replay.html", replay=found, progress=deeds.progress(replay_id),
         active=found.state in ACTIVE, held=found.state in HELD, undone=found.state == UNDONE,
-        left=_left(request.query_params, found),
+        left=_left(found),
     )  # fmt: skip
 
 
-def _left(asked: QueryParams, replay: Replay) -> dict[str, str] | None:
-    """The fields of a form that goes on with what there was no time for.
-
-    Only where a part is done: a link alone must not make a running replay look half cancelled.
-    """
-    left, did = asked.get("left", ""), asked.get("do", "")
-    began = (CANCELLED,) if did == "cancel" else (CANCELLED, DONE)
-    if did not in _IN_PARTS or not _POSITION.fullmatch(left) or replay.state not in began:
+def _left(replay: Replay) -> dict[str, Any] | None:
+    """The fields of a form that goes on with what there was no time for."""
+    if replay.state == UNDONE:
         return None
-    return {"before": left, "do": did, "words": _IN_PARTS[did]}
+    for did, words in _IN_PARTS.items():
+        if did in replay.ended:
+            return {"before": replay.ended[did], "do": did, "words": words}
+    return None
 
 
 def act(request: Request, form: Form, person: Person) -> Response:
@@ -88,13 +86,11 @@ def act(request: Request, form: Form, person: Person) -> Response:
     if do is None:
         return site.error(request, 400, "Nothing was chosen.")
     try:
-        ended = do(replay_id)
+        do(replay_id)
     except LookupError as error:
         return site.error(request, 404, str(error)[:200])
     except WrongReplay as error:
         return site.error(request, 409, str(error))
-    if isinstance(ended, Undone) and ended.before is not None:
-        return redirect(request, "replay", {"id": replay_id, "left": str(ended.before), "do": did})
     return redirect(request, "replay", {"id": replay_id})
 
 
