@@ -28,6 +28,8 @@ from benchmarks.contenders import (
 )
 
 Round: TypeAlias = Mapping[str, Run]
+Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""A header, and rows of the same length."""
 
 _MEASURES: dict[str, Callable[[Run], float]] = {
     "publisher wall": lambda run: run.publisher.wall,
@@ -82,9 +84,15 @@ _BESIDE_REDIS = tuple(
 
 
 def report(rounds: Sequence[Round]) -> str:
-    """All tables; every figure is a median over the rounds, with the quartiles."""
+    """All tables, as text."""
+    found = tables(rounds)
+    return "\n\n".join(f"{title}\n{_text(*table)}" for title, table in found.items())
+
+
+def tables(rounds: Sequence[Round]) -> dict[str, Table]:
+    """By title; every figure is a median over the rounds, with the quartiles."""
     added = [_added(round_) for round_ in rounds]
-    sections = {
+    return {
         "Milliseconds per task without recording": _costs(rounds, [NONE.name]),
         "Milliseconds added per task; the bare drivers' own": _costs(added, added[0]),
         "Promises: ours, as a share of what theirs adds": _promises(added),
@@ -101,7 +109,6 @@ def report(rounds: Sequence[Round]) -> str:
             ("worker wall", "worker CPU", "all CPU"),
         ),
     }
-    return "\n\n".join(f"{title}\n{table}" for title, table in sections.items())
 
 
 def _added(round_: Round) -> Round:
@@ -113,32 +120,32 @@ def _added(round_: Round) -> Round:
     }
 
 
-def _costs(rounds: Sequence[Round], names: Iterable[str]) -> str:
+def _costs(rounds: Sequence[Round], names: Iterable[str]) -> Table:
     rows = [
         [name, *(_spread([value(r[name]) for r in rounds]) for value in _MEASURES.values())]
         for name in names
     ]
-    return _table(["", *_MEASURES], rows)
+    return ["", *_MEASURES], rows
 
 
-def _promises(added: Sequence[Round]) -> str:
+def _promises(added: Sequence[Round]) -> Table:
     rows = []
     for promise in _of_those(added, PROMISES):
         shares = _ratios(added, promise.measure, promise.ours, promise.theirs)
         sides = [promise.measure, promise.ours, promise.theirs]
         rows.append([*sides, _spread(shares), str(promise.limit), promise.verdict(shares)])
-    return _table(["", "ours", "theirs", "share", "at most", "verdict"], rows)
+    return ["", "ours", "theirs", "share", "at most", "verdict"], rows
 
 
 def _distances(
     added: Sequence[Round], pairs: Sequence[tuple[str, str]], measures: Sequence[str]
-) -> str:
+) -> Table:
     rows = [
         [f"{ours} / {theirs}", *(_spread(_ratios(added, name, ours, theirs)) for name in measures)]
         for ours, theirs in pairs
         if {ours, theirs} <= {*added[0]}
     ]
-    return _table(["", *measures], rows)
+    return ["", *measures], rows
 
 
 def _of_those(added: Sequence[Round], promises: Iterable[Promise]) -> list[Promise]:
@@ -159,7 +166,7 @@ def _spread(values: list[float]) -> str:
     return f"{median(values):.2f} ({lower:.2f}..{upper:.2f})"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -54,6 +54,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "http-api": "HTTP API",
         "recording": "What is recorded",
         "databases": "Databases",
+        "performance": "Performance",
         "scale": "Scale",
         "permissions": "Permissions",
         "outages": "Outages",

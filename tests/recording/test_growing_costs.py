@@ -2,6 +2,7 @@
 
 Statements, round trips, bytes and pages do not depend on the machine, as times do, but on the
 version of the server: with another one than the file was written with, nothing is compared.
+So it is with instructions of our code, which are those of Python's own machine, and its version.
 `FULLRESULT_RENEW_COSTS=1 pytest tests/recording/test_growing_costs.py` writes that file anew.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ import pytest
 
 from fullresult import FullResult
 from tests.kit import workers
+from tests.kit.instructions import RELIABLE, counting
 from tests.kit.lives import Life, living
 from tests.kit.meters import Meter, Use, metered
 
@@ -30,6 +33,7 @@ TOLERANCE = 0.03
 NEWEST = (5, 7)
 """The version of Celery that the file was written with."""
 EXACT = ("statements", "round trips", "pages")
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 WARM_UP = 5
 TASKS = 25
 BATCHES = 3
@@ -142,6 +146,19 @@ def live(life: Life, tasks: int) -> None:
         life.run()
 
 
+def instructions(meter: Meter) -> Costs:
+    """What each step runs of our own code; what it calls in C, as JSON is made, is one of them."""
+    with counting() as read:
+        steps = Steps(read)
+        with living(meter.url, steps.note) as (life, full):
+            live(life, WARM_UP)
+            steps.forget()
+            live(life, TASKS)
+
+            assert full.count(state="SUCCESS") == WARM_UP + TASKS
+    return steps.medians()
+
+
 MEASURES = {"direct": direct, "spooled": spooled}
 
 
@@ -159,6 +176,20 @@ def test_a_task_costs_its_storage_no_more_than_before(mode: str, kind: str, mete
     assert differences(costs[mode], found) == [], (
         f"{told}. {versions}, with Celery {celery.__version__}."
     )
+
+
+@pytest.mark.skipif(not RELIABLE, reason="this Python does not tell of all instructions")
+@pytest.mark.skipif(celery.VERSION < NEWEST, reason="older ones tell less of a task")
+def test_a_task_runs_no_more_instructions_than_before(kind: str, meter: Meter) -> None:
+    found = instructions(meter)
+
+    if os.environ.get(RENEW):
+        renew(kind, f"Python {PYTHON}", meter.server, found)
+    known = json.loads(COSTS.read_text(encoding="utf-8"))[kind].get(f"Python {PYTHON}")
+    if known is None:
+        pytest.skip(f"{COSTS.name} has no instructions of Python {PYTHON}")
+    told = f"{RENEW}=1 python -m pytest {Path(__file__).name}, on each Python that it has"
+    assert differences(known, found) == [], f"If it is meant, renew {COSTS.name}: {told}"
 
 
 def is_of(known: str, found: str) -> bool:
