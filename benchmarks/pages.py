@@ -36,6 +36,7 @@ from benchmarks.surroundings import surround
 from fullresult import FullResult
 from fullresult.config.passwords import hash_token, new_token
 from fullresult.record import STATES
+from fullresult.record.dates import cut
 from fullresult.web import create_app
 from fullresult.web.pages.overview import SPANS
 from tests.kit import servers
@@ -97,7 +98,7 @@ def _filled(kind: str, url: str, rows: int) -> tuple[Celery, Filled]:
     full: FullResult = app.fullresult
     full.setup()
     full.close()
-    start = datetime.now(timezone.utc) - SPAN
+    start = cut(datetime.now(timezone.utc) - SPAN)
     if kind == "sqlite":
         filled = fill_sqlite(Path(url.removeprefix("sqlite:///")), rows, start)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ OPEN = "fullresult_task_open"
 """SQLite's own; on PostgreSQL, what is open is a bucket."""
 NAME = "fullresult_task_name"
 ARGUMENTS = "fullresult_task_small_arguments"
+_ALL = "SELECT 1 FROM fullresult_task"
 LARGE_ARGUMENTS = "fullresult_task_large_arguments"
 
 
@@ -252,6 +254,24 @@ def test_an_index_answers_for_arguments_on_postgresql(
     assert ARGUMENTS in plan
     assert LARGE_ARGUMENTS in plan
     assert not reads_the_table(plan)
+
+
+def test_the_planner_knows_that_few_arguments_are_large(postgresql: SqlStorage) -> None:
+    """It would take a third of them for large, and read a table of ten million for the few."""
+    database: Any = postgresql._database
+    either = database.sql["small_or_large"].split("\nOR ")
+
+    small, large = (database.ask(f"EXPLAIN {_ALL} AS t WHERE {each}", [])[0][0] for each in either)
+
+    assert rows_of(small) > 0.9 * ROWS
+    assert rows_of(large) < 0.01 * ROWS
+
+
+def rows_of(plan: str) -> int:
+    """The number of rows that the planner expects."""
+    found = re.search(r"rows=(\d+)", plan)
+    assert found, plan
+    return int(found[1])
 
 
 def test_large_arguments_are_found_and_in_no_index(postgresql_url: str) -> None:
