@@ -143,10 +143,3 @@ def names(handle: Handle, chord_id: str) -> list[str]:
         for segment in handle.segments.find(_of(chord["birth"]), {"members": 1}):
             known.update(dict.fromkeys(segment["members"]))
     return [*known]
-
-
-def forget(handle: Handle, chord_id: str) -> None:
-    """Delete the chord and its segments."""
-    found = handle.chords.find_one_and_delete({"_id": chord_id}, {"birth": 1})
-    if found is not None and "birth" in found:
-        handle.segments.delete_many(_of(found["birth"]))

@@ -113,6 +113,13 @@ def close(handle: Handle, chord_id: str, call: str) -> None:
     handle.chords.update_one({"_id": chord_id, "last_call": call}, done)
 
 
+def forget(handle: Handle, chord_id: str) -> None:
+    """`ResultStorage.forget_chord`."""
+    counts = {"joined": 0, "size": 0, "added": 0, "left": 0}
+    ended = {"$set": {**counts, "last_call": "", "open": False, "body": ""}}
+    handle.chords.update_one({"_id": chord_id}, {**ended, "$unset": {"look_at": ""}})
+
+
 def take_complete(handle: Handle, before: datetime, call: str, limit: int) -> list[CompleteChord]:
     """`ResultStorage.take_complete_chords`."""
     taken = []

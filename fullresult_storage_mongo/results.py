@@ -31,7 +31,7 @@ _WITHOUT_MESSAGES = {
 
 
 class MongoResults:
-    """A `fullresult.storage.ResultStorage`, `JoiningStorage` and `RecountingStorage`."""
+    """`ResultStorage`, `JoiningStorage`, `RecountingStorage` and `GroupsStorage`."""
 
     @abstractmethod
     def _prepared(self) -> Database:
@@ -76,8 +76,17 @@ class MongoResults:
         found = self._prepared().run(lambda handle: handle.groups.find_one({"_id": group_id}))
         return bytes(found["value"]) if found else None
 
+    def restore_groups(self, group_ids: Collection[str]) -> dict[str, bytes]:
+        asked = _ids(group_ids)
+        found = self._prepared().run(lambda handle: [*handle.groups.find(asked)])
+        return {document["_id"]: bytes(document["value"]) for document in found}
+
     def delete_group(self, group_id: str) -> None:
         self._prepared().run(lambda handle: handle.groups.delete_one({"_id": group_id}))
+
+    def delete_groups(self, group_ids: Collection[str]) -> None:
+        asked = _ids(group_ids)
+        self._prepared().run(lambda handle: handle.groups.delete_many(asked))
 
     def begin_chord(
         self, chord_id: str, size: int | None, body: str, expire_at: datetime | None
@@ -153,7 +162,11 @@ class MongoResults:
         )
 
     def forget_chord(self, chord_id: str) -> None:
-        self._prepared().run(lambda handle: chord_members.forget(handle, chord_id))
+        self._prepared().run(lambda handle: chords.forget(handle, chord_id))
+
+
+def _ids(ids: Collection[str]) -> Document:
+    return {"_id": {"$in": [*ids]}}
 
 
 def _found(handle: Handle, ids: list[str], asked: Document, fields: Document) -> list[Document]:

@@ -216,8 +216,6 @@ class Database(Protocol):
         """`ResultStorage.add_to_chord`."""
         ...
 
-    def forget_chord(self, chord_id: str) -> None:
-        """`ResultStorage.forget_chord`."""
         ...
 
     def forget_audit(self, until: str, limit: int) -> int:

@@ -343,15 +343,6 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
     def add_to_chord(self, chord_id: str, added: str, expires: str | None) -> None:
         self.keep(self.sql["add_to_chord"], [chord_id, added, expires])
 
-    def forget_chord(self, chord_id: str) -> None:
-        def all_of_it(session: Session) -> None:
-            with session.transaction():
-                session.execute(self.sql["forget_chord"], [chord_id], prepare=False)
-                session.execute(self.sql["forget_members"], [[chord_id]], prepare=False)
-                session.execute(self.sql["forget_bodies"], [[chord_id]], prepare=False)
-
-        self._server.run(all_of_it)
-
     def close(self) -> None:
         self._server.connections.close()
 

@@ -836,9 +836,17 @@ RETURNING 1;
 -- A saved group's value.
 SELECT value FROM fullresult_group WHERE group_id = %s;
 
+-- name: restore_groups
+-- The values of many saved groups.
+SELECT group_id, value FROM fullresult_group WHERE group_id = ANY(%s);
+
 -- name: delete_group
 -- Delete a saved group.
 DELETE FROM fullresult_group WHERE group_id = %s RETURNING 1;
+
+-- name: delete_groups
+-- Delete many saved groups.
+DELETE FROM fullresult_group WHERE group_id = ANY(%s) RETURNING 1;
 
 -- name: joining
 -- A part of `join_chord` and `write_and_join`: adds a member to a chord and counts it. A member
@@ -1001,12 +1009,14 @@ SELECT t.task_id FROM fullresult_task AS t
 WHERE t.group_id = %s AND t.state IN ('SUCCESS', 'FAILURE');
 
 -- name: forget_chord
--- Delete a chord's count, before `forget_members` in one transaction: who adds a member meanwhile
--- begins at one.
-DELETE FROM fullresult_chord WHERE chord_id = %s RETURNING chord_id;
+-- End a run of a chord: it is complete, and no call is the one that completed it.
+UPDATE fullresult_chord
+SET joined = 0, size = 0, added = 0, last_call = '', completed = NULL, look_at = NULL
+WHERE chord_id = %s
+RETURNING 1;
 
 -- name: forget_members
--- Delete the members of chords that were forgotten or have expired.
+-- Delete the members of chords that have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id = ANY(%s);
 
 -- name: forget_bodies

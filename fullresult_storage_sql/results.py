@@ -14,7 +14,7 @@ from fullresult_storage_sql.prepared import Prepared
 
 
 class SqlResults(Prepared):
-    """A `fullresult.storage.ResultStorage`, `JoiningStorage` and `RecountingStorage`."""
+    """`ResultStorage`, `JoiningStorage`, `RecountingStorage` and `GroupsStorage`."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
         return [rows.record(row) for row in self._prepared().get_results(task_ids)]
@@ -44,9 +44,18 @@ class SqlResults(Prepared):
         found = database.keep(database.sql["restore_group"], [group_id])
         return bytes(found[0][0]) if found else None
 
+    def restore_groups(self, group_ids: Collection[str]) -> dict[str, bytes]:
+        database = self._prepared()
+        found = database.keep(database.sql["restore_groups"], [database.many(group_ids)])
+        return {group_id: bytes(value) for group_id, value in found}
+
     def delete_group(self, group_id: str) -> None:
         database = self._prepared()
         database.keep(database.sql["delete_group"], [group_id])
+
+    def delete_groups(self, group_ids: Collection[str]) -> None:
+        database = self._prepared()
+        database.keep(database.sql["delete_groups"], [database.many(group_ids)])
 
     def begin_chord(
         self, chord_id: str, size: int | None, body: str, expire_at: datetime | None
@@ -113,7 +122,9 @@ class SqlResults(Prepared):
         return [task_id for (task_id,) in found]
 
     def forget_chord(self, chord_id: str) -> None:
-        self._prepared().forget_chord(chord_id)
+        database = self._prepared()
+        database.keep(database.sql["forget_chord"], [chord_id])
+        database.keep(database.sql["forget_bodies"], [database.many([chord_id])])
 
     def delete_expired_results(self, now: datetime, limit: int) -> bool:
         return self._prepared().delete_expired_results(now, limit)

@@ -314,16 +314,6 @@ class SQLite(Conditions, Home, TakesForReplays):
 
         self._run(add)
 
-    def forget_chord(self, chord_id: str) -> None:
-        def all_of_it(session: Session) -> None:
-            session.wait_for_disk(self._synchronous or "FULL")
-            with transaction(session):
-                session.execute(self.sql["forget_chord"], [chord_id])
-                session.execute(self.sql["forget_members"], [self.many([chord_id])])
-                session.execute(self.sql["forget_bodies"], [self.many([chord_id])])
-
-        self._run(all_of_it)
-
     def migrate(self, *, patient: bool) -> None:
         # SQLite waits for a lock no longer than the timeout, whoever asks.
         if not patient:

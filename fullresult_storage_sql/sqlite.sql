@@ -659,9 +659,17 @@ RETURNING 1;
 -- A saved group's value.
 SELECT value FROM fullresult_group WHERE group_id = ?;
 
+-- name: restore_groups
+-- The values of many saved groups.
+SELECT group_id, value FROM fullresult_group WHERE group_id IN (SELECT value FROM json_each(?));
+
 -- name: delete_group
 -- Delete a saved group.
 DELETE FROM fullresult_group WHERE group_id = ? RETURNING 1;
+
+-- name: delete_groups
+-- Delete many saved groups.
+DELETE FROM fullresult_group WHERE group_id IN (SELECT value FROM json_each(?)) RETURNING 1;
 
 -- name: add_member
 -- Add a member to a chord: no row if it was known.
@@ -804,11 +812,14 @@ SELECT t.task_id FROM fullresult_task AS t
 WHERE t.group_id = ? AND t.state IN ('SUCCESS', 'FAILURE');
 
 -- name: forget_chord
--- Delete a chord's count.
-DELETE FROM fullresult_chord WHERE chord_id = ? RETURNING chord_id;
+-- End a run of a chord: it is complete, and no call is the one that completed it.
+UPDATE fullresult_chord
+SET joined = 0, size = 0, added = 0, last_call = '', completed = NULL, look_at = NULL
+WHERE chord_id = ?
+RETURNING 1;
 
 -- name: forget_members
--- Delete the members of chords that were forgotten or have expired.
+-- Delete the members of chords that have expired.
 DELETE FROM fullresult_chord_member WHERE chord_id IN (SELECT value FROM json_each(?));
 
 -- name: forget_bodies

@@ -52,6 +52,8 @@ class Count(NamedTuple):
     """The name of the call that counts it, the same each time the call is repeated."""
     callback: str
     """The body of the chord, as kombu's JSON."""
+    end: bytes | None = None
+    """What is to be kept of its end before it is counted, if anything is."""
 
 
 Frame = TaskRecord | Withdrawal | Count
@@ -148,7 +150,8 @@ def _restored(values: list[Any], dates: tuple[int, ...], bodies: tuple[int, ...]
         if place < len(values):  # a field added later may be missing
             values[place] = _date(values[place])
     for place in bodies:
-        values[place] = None if values[place] is None else b64decode(values[place], validate=True)
+        if place < len(values) and values[place] is not None:
+            values[place] = b64decode(values[place], validate=True)
     return values
 
 
@@ -173,9 +176,10 @@ _DATES_OF_START = _places(Start, "date_started")
 _BODY_OF_STORED = _places(Stored, "body")
 _DATES_OF_ENTRY = _places(Entry, "date_started", "date_done")
 _DATES_OF_COUNT = _places(Count, "expire_at")
+_BODY_OF_COUNT = _places(Count, "end")
 
 _READERS: dict[bytes, Callable[[list[Any]], Frame]] = {
     _EVENT: _event,
     _WITHDRAWAL: lambda values: Withdrawal(_text(values[0])),
-    _COUNT: lambda values: _part(Count, values, dates=_DATES_OF_COUNT),
+    _COUNT: lambda values: _part(Count, values, dates=_DATES_OF_COUNT, bodies=_BODY_OF_COUNT),
 }

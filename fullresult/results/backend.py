@@ -114,7 +114,10 @@ class FullResultBackend(SavingBackend):
             super().mark_as_done(task_id, result, request, store_result, state)
             return
         assert request is not None
-        self.chords.later_ends.keep(request, state, result)
+        if self.chords.later_ends.keep(request, state, result) is not None:
+            # What is not kept yet must not be counted by the write.
+            super().mark_as_done(task_id, result, request, store_result, state)
+            return
         self.store_result(task_id, result, state, request=request, ending=ending)
         self.on_chord_part_return(request, state, result, ending=ending)
 
@@ -368,12 +371,11 @@ class FullResultBackend(SavingBackend):
         request = as_context(request) or Context()
         if is_group(request):
             for member in members_ending(group_of(request)):
-                self.chords.later_ends.keep(member, state, result)
-                self.chords.member_ended(member, self.expire_at())
+                end = self.chords.later_ends.keep(member, state, result)
+                self.chords.member_ended(member, self.expire_at(), end=end)
         elif request.group and request.id:
-            if ending is None:
-                self.chords.later_ends.keep(request, state, result)
-            self.chords.member_ended(request, self.expire_at(), ending)
+            end = None if ending else self.chords.later_ends.keep(request, state, result)
+            self.chords.member_ended(request, self.expire_at(), ending, end)
 
     def count_later(self, count: Count) -> None:
         """Count a member of a chord that waited in the spool. Raises `StorageError`."""

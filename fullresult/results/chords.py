@@ -145,12 +145,16 @@ class Chords:
     # ---- counting
 
     def member_ended(
-        self, request: Context, expire_at: datetime | None, ending: Ending | None = None
+        self,
+        request: Context,
+        expire_at: datetime | None,
+        ending: Ending | None = None,
+        end: bytes | None = None,
     ) -> None:
         """Count the member of a chord whose *request* this is; if it is the last, send the body.
 
-        What is kept of the chord stays until *expire_at*: a member that comes a second time must
-        find that it was counted.
+        *end* is what `LaterEnds.keep` returned. What is kept of the chord stays until *expire_at*:
+        a member that comes a second time must find that it was counted.
         """
         if ending is not None and ending.is_last is False:
             return
@@ -161,6 +165,7 @@ class Chords:
             expire_at,
             uuid4().hex if ending is None else ending.call,
             self.text_of(request.chord),
+            end,
         )
         if (ending is not None and ending.is_last) or self._is_last(count):
             callback = maybe_signature(request.chord, app=self._backend.app)
@@ -191,6 +196,8 @@ class Chords:
 
     def _join(self, count: Count) -> bool:
         known = count.chord_id, count.member, count.size, count.expire_at
+        if count.end is not None:
+            self.later_ends.save(count.chord_id, count.member, count.end, count.expire_at)
         # The same call each time: an answer that was lost is given again.
         return self._results.join_chord(*known, call=count.call)
 
@@ -281,8 +288,8 @@ class Chords:
                 key = _CALLED + encoding.key(request.id)
                 with suppress(StorageError, encoding.Unstorable):
                     self._results.save_group(key, encoding.dumps(called).encode(), expire_at)
-            self.later_ends.keep(request, FAILURE, error)
-            self.member_ended(request, expire_at)
+            end = self.later_ends.keep(request, FAILURE, error)
+            self.member_ended(request, expire_at, end=end)
 
     def _leave_out_called(self, task_id: str, callback: Any) -> None:
         """Call no errback a second time that a chord in the header has called.
@@ -325,11 +332,9 @@ class Chords:
     def _returned(self, chord_id: str, run: int, task_ids: list[str]) -> list[Any]:
         keys = {encoding.key(task_id): task_id for task_id in task_ids}
         if run > 1:
-            known = self.later_ends.values(chord_id, run, keys)
-            left = [task_id for key, task_id in keys.items() if key not in known]
-            waited = dict(zip(left, self._waited_for(left), strict=True)) if left else {}
-            values = {keys[key]: value for key, value in known.items()} | waited
-            return [values[task_id] for task_id in task_ids]
+            values = self.later_ends.values(chord_id, run, keys)
+            known = dict(zip(keys.values(), values, strict=True))
+            return [known[task_id] for task_id in task_ids]
         found = None
         with suppress(StorageError):  # it may answer those who wait
             found = self._backend.successes_of([*map(encoding.key, task_ids)])

@@ -26,26 +26,25 @@ class SavingBackend(WaitingBackend):
             return None
         return datetime.now(timezone.utc) + timedelta(seconds=self.expires)
 
-    def keep(self, key: str, known: Meta) -> None:
-        """Keep *known*. Raises `StorageError`, or kombu's `EncodeError`."""
-        value = ensure_bytes(self.encode(known))
-        self._here.results.save_group(key, value, self.expire_at())
+    def as_kept(self, known: Meta) -> bytes:
+        """*known*, serialised. Raises kombu's `EncodeError`."""
+        return ensure_bytes(self.encode(known))  # type: ignore[no-any-return]
 
-    def kept(self, key: str) -> Meta | None:
-        """What was kept under *key*. Raises `StorageError`."""
-        value = self._here.results.restore_group(key)
-        if value is None:
-            return None
+    def from_kept(self, value: bytes) -> Meta:
+        """What `as_kept` serialised."""
         return self._decoded(value, self.content_type, self.content_encoding)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        self.keep(encoding.key(group_id), {"result": result.as_tuple()})
+        value = self.as_kept({"result": result.as_tuple()})
+        self._here.results.save_group(encoding.key(group_id), value, self.expire_at())
         return result
 
     def _restore_group(self, group_id: str) -> Meta | None:
-        meta = self.kept(encoding.key(group_id))
-        if meta is not None:
-            meta["result"] = result_from_tuple(meta["result"], self.app)
+        value = self._here.results.restore_group(encoding.key(group_id))
+        if value is None:
+            return None
+        meta = self.from_kept(value)
+        meta["result"] = result_from_tuple(meta["result"], self.app)
         return meta
 
     def _delete_group(self, group_id: Any) -> None:

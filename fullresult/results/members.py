@@ -98,17 +98,18 @@ def name_of_added(task_id: str) -> str:
 
 def in_order(names: Iterable[str], run: int) -> list[str]:
     """The task ids of the members of a run, in the order of the header."""
-    members = (_member(name) for name in names if not name.startswith(_ADDED))
+    members = (named(name) for name in names if not name.startswith(_ADDED))
     return [member.task_id for member in sorted(members, key=_order) if member.run == run]
 
 
 def ids_of(names: Iterable[str], run: int) -> set[str]:
     """The task ids of the members of a run."""
-    members = (_member(name) for name in names if not name.startswith(_ADDED))
+    members = (named(name) for name in names if not name.startswith(_ADDED))
     return {member.task_id for member in members if member.run == run}
 
 
-def _member(name: str) -> Member:
+def named(name: str) -> Member:
+    """The member of this `Member.name`."""
     run, place, task_id = name.split(":", 2)
     return Member(int(run), int(place) if place else None, task_id)
 

@@ -68,20 +68,21 @@ class Recount:
         known = members.ids_of(self._results.get_members(chord.chord_id), chord.run)
         ids = [task_id for task_id in ended if task_id not in known]
         for start in range(0, len(ids), _AT_ONCE):
-            for record in self._results.get_results(ids[start : start + _AT_ONCE]):
-                if record.resent is None and (told := self._told(chord, record)) is not None:
+            some = ids[start : start + _AT_ONCE]
+            ends = self._later_ends.find(chord.chord_id, chord.run, some) if chord.run > 1 else {}
+            # The record may have the end of another run, or not say of which run its end is.
+            for record in self._results.get_results(some if chord.run == 1 else [*ends]):
+                end = ends.get(record.task_id)
+                told = self._told(record) if end is None else (end.size, end.name)
+                if record.resent is None and told is not None:
                     yield record, *told
 
-    def _told(self, chord: QuietChord, record: TaskRecord) -> tuple[int | None, str] | None:
-        """The size and the name; None if this run of the member is not known to have ended."""
+    def _told(self, record: TaskRecord) -> tuple[int | None, str] | None:
+        """The size and the name; None if the first run of the member is not known to have ended."""
         told = members.told_by(record)
-        if told is not None and told.member.run == chord.run and _has_ended(record):
-            return None if self._goes_on(record) else (told.size, told.member.name)
-        if chord.run == 1:
+        if told is None or told.member.run != 1 or not _has_ended(record) or self._goes_on(record):
             return None
-        # The record may have the end of another run, or not say of which run its end is.
-        end = self._later_ends.find(chord.chord_id, chord.run, record.task_id)
-        return None if end is None else (end.size, end.name)
+        return told.size, told.member.name
 
 
 def _has_ended(record: TaskRecord) -> bool:

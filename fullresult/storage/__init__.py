@@ -1,7 +1,7 @@
 """The contract between the core and its storages, and all that an adapter's author needs."""
 
 from fullresult.record import TaskQuery
-from fullresult.storage.chords import QuietChord, RecountingStorage
+from fullresult.storage.chords import GroupsStorage, QuietChord, RecountingStorage
 from fullresult.storage.contract import Storage
 from fullresult.storage.durability import may_wait
 from fullresult.storage.errors import InLine, NoRoom, Refused, StorageError, Uncertain
@@ -68,6 +68,7 @@ __all__ = [
     "FileStorage",
     "ForkGate",
     "Grouped",
+    "GroupsStorage",
     "Identity",
     "InLine",
     "IndexedStorage",

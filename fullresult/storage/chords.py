@@ -1,7 +1,8 @@
-"""The optional part of the contract that finds chords whose members ended and were not counted."""
+"""The optional parts of the contract for chords: of many members, and of members not counted."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -34,4 +35,17 @@ class RecountingStorage(Protocol):
 
         It costs what reading the tasks of this group costs, however many others there are.
         """
+        ...
+
+
+@runtime_checkable
+class GroupsStorage(Protocol):
+    """Optional, for a `ResultStorage`: reads and deletes what is kept for many groups at once."""
+
+    def restore_groups(self, group_ids: Collection[str]) -> dict[str, bytes]:
+        """The value kept for each of these groups; those for which there is none are left out."""
+        ...
+
+    def delete_groups(self, group_ids: Collection[str]) -> None:
+        """Delete what is kept for these groups, if anything is."""
         ...

@@ -193,7 +193,7 @@ class ResultStorage(Protocol):
         ...
 
     def forget_chord(self, chord_id: str) -> None:
-        """Delete what is known of the members of this chord, if anything is."""
+        """End the run of this chord, as if it were complete and closed; its members stay known."""
         ...
 
     def delete_expired_results(self, now: datetime, limit: int) -> bool:

@@ -254,16 +254,27 @@ class Chords(Fixtures):
         taken = results.take_complete_chords(storage.now() + LATER, "x", 9)
         assert [chord.chord_id for chord in taken] == ["a"]
 
-    def test_a_chord_that_was_forgotten_has_neither_size_nor_body(
-        self, storage: Storage, results: ResultStorage
+    @pytest.mark.parametrize("size", [1, 2, None])
+    def test_the_run_of_a_chord_that_was_forgotten_is_over(
+        self, storage: Storage, results: ResultStorage, size: int | None
     ) -> None:
-        results.begin_chord("a", 1, BODY, None)
-        results.join_chord("a", "1", None, None)
+        """Who comes late counts neither in it nor, if it was known, in the next one."""
+        results.begin_chord("a", size, BODY, None)
+        results.join_chord("a", "1", None, None, call="x")
+        results.add_to_chord("a", "+1", None)
 
         results.forget_chord("a")
 
-        assert results.get_members("a") == []
+        late = [results.join_chord("a", member, 1, None, call="x") for member in "12"]
+        results.add_to_chord("a", "+2", None)
+        results.set_chord_size("a", 3, None)
+        assert late == [False, False]
         assert results.take_complete_chords(storage.now() + LATER, "x", 9) == []
-        assert results.join_chord("a", "1", 1, None)
+        assert results.begin_chord("a", 1, "next", None) == 2
+        assert [results.join_chord("a", member, None, None) for member in "123"] == [
+            False,
+            False,
+            True,
+        ]
         taken = results.take_complete_chords(storage.now() + LATER, "x", 9)
-        assert taken == [CompleteChord("a", 1, "")]
+        assert taken == [CompleteChord("a", 2, "next")]

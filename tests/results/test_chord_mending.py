@@ -40,13 +40,14 @@ def app(tmp_path: Path) -> Iterator[Celery]:
     app.close()
 
 
-def made(broker: str, directory: Path, storage: str | None = None) -> Celery:
+def made(broker: str, directory: Path, storage: str | None = None, **settings: Any) -> Celery:
     app = Celery("chords", broker=broker, backend=OWN, set_as_current=False)
     # A queue of its own: all brokers in memory are one.
     app.conf.task_default_queue = new_id()
     app.conf.fullresult_storage = storage or f"sqlite:///{directory}/tasks.db"
     app.conf.fullresult_spool_directory = None
     app.conf.task_publish_retry = False
+    app.conf.update(settings)
     FullResult(app).setup()
     app.task(name="contract.member")(echo)
     app.task(name="contract.body")(echo)

@@ -166,7 +166,7 @@ def test_what_was_noted_of_a_run_is_forgotten_with_it(
 ) -> None:
     frozen = Frozen(app, app.tasks["contract.body"].s().set(task_id=new_id()))
     storage = app.fullresult.storage
-    save, delete = storage.save_group, storage.delete_group
+    save, delete, delete_many = storage.save_group, storage.delete_group, storage.delete_groups
     noted: set[str] = set()
 
     def save_group(key: str, *known: Any) -> None:
@@ -177,8 +177,13 @@ def test_what_was_noted_of_a_run_is_forgotten_with_it(
         noted.discard(key)
         delete(key)
 
+    def delete_groups(keys: list[str]) -> None:
+        noted.difference_update(keys)
+        delete_many(keys)
+
     monkeypatch.setattr(storage, "save_group", save_group)
     monkeypatch.setattr(storage, "delete_group", delete_group)
+    monkeypatch.setattr(storage, "delete_groups", delete_groups)
     frozen.run()
     of_first = {*noted}
     with monkeypatch.context() as patch:

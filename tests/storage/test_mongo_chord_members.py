@@ -132,7 +132,7 @@ def test_members_that_a_killed_process_had_begun_to_move_are_moved_by_the_next(
 
 
 @pytest.mark.usefixtures("short")
-def test_a_chord_that_was_forgotten_has_no_member_of_before(storage: MongoStorage) -> None:
+def test_a_chord_whose_document_is_gone_has_no_member_of_before(storage: MongoStorage) -> None:
     """Not even where a segment of it was left behind."""
     for member in "12345":
         storage.join_chord("a", member, 9, None)
@@ -141,8 +141,19 @@ def test_a_chord_that_was_forgotten_has_no_member_of_before(storage: MongoStorag
     answers = [storage.join_chord("a", member, 5, None) for member in "12345"]
 
     assert answers == [False] * 4 + [True]
+
+
+@pytest.mark.usefixtures("short")
+def test_members_of_a_run_that_was_forgotten_stay_known(storage: MongoStorage) -> None:
+    """Those in segments, too."""
+    for member in "12345":
+        storage.join_chord("a", member, 9, None)
+
     storage.forget_chord("a")
-    assert run(storage, lambda handle: handle.segments.count_documents({})) == 1
+
+    assert storage.begin_chord("a", 2, "", None) == 2
+    answers = [storage.join_chord("a", member, None, None) for member in "12345678"]
+    assert answers == [False] * 6 + [True, False]
 
 
 @pytest.mark.usefixtures("short")

@@ -175,7 +175,7 @@ def test_joining_a_chord_updates_one_row_in_place(
     assert in_place > 290
 
 
-def test_who_joins_a_chord_that_is_being_forgotten_begins_it_anew(
+def test_who_joins_a_chord_that_is_being_forgotten_is_not_counted(
     storage: SqlStorage, session: psycopg.Connection[Any]
 ) -> None:
     for member in "12":
@@ -186,11 +186,12 @@ def test_who_joins_a_chord_that_is_being_forgotten_begins_it_anew(
             session.execute(_SQL["forget_chord"], ["a"])
             joining = thread.submit(storage.join_chord, "a", "3", 2, None)
             until(lambda: is_waiting(session))
-            session.execute(_SQL["forget_members"], [["a"]])
         joined = joining.result(10)
 
     assert not joined
-    assert storage.join_chord("a", "1", 2, None)
+    assert storage.begin_chord("a", 2, "", None) == 2
+    answers = [storage.join_chord("a", member, None, None) for member in "3145"]
+    assert answers == [False, False, False, True]
 
 
 class TestLostAnswers(LostAnswers):
