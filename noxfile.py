@@ -41,8 +41,8 @@ def tests(session: nox.Session) -> None:
     # Of a few tests a coverage says nothing.
     named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     coverage = () if named else ("--cov", "--cov-report=term", "--durations=25")
-    # Tests mostly wait. A file's tests stay together: some share a worker.
-    side_by_side = ("--numprocesses=4", "--dist=loadfile")
+    # Tests mostly wait. A file's tests stay together, as some share a worker, in conftest's order.
+    side_by_side = ("--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
     session.run(
         *("python", "-m", "pytest", *side_by_side),
         *coverage,
