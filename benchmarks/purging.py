@@ -34,7 +34,7 @@ _BORDER = 0.5
 """Seconds of a window that are left out, at either end of it."""
 _CHUNK = 1_000_000
 
-# Finished records as a task with small arguments leaves them. The older half has expired.
+# Finished records as a task with small arguments leaves them. The first so many have expired.
 _FILL = """
 INSERT INTO fullresult_task (
     task_id, date_created, date_updated, date_published,
@@ -90,7 +90,7 @@ def main() -> int:
         stack.callback(storage.close)
         storage.setup()
         print(f"filling {options.rows:,} records ...", file=sys.stderr)
-        _fill(url, options.rows)
+        fill(url, options.rows, expired=options.rows // 2)
         print(f"PostgreSQL, {options.rows:,} records, half of them expired", flush=True)
         kept, deleted = _measure(url, options)
         if options.seconds is not None:
@@ -102,7 +102,7 @@ def main() -> int:
 
 def _measure(url: str, options: argparse.Namespace) -> tuple[bool, int]:
     """Whether the promise is kept, and how many records were deleted."""
-    with closing(_Writers(url, options.writers)) as writers:
+    with closing(Writers(url, options.writers)) as writers:
         alone, beside, purged = _in_turns(url, writers, options.window, options.seconds)
     lost = 1 - median(b / a for a, b in zip(alone.throughput, beside.throughput, strict=False))
     kept = lost <= PROMISED
@@ -125,7 +125,7 @@ def _hurry(storage: Storage, number: int) -> int:
     return total
 
 
-def _fill(url: str, rows: int) -> None:
+def fill(url: str, rows: int, *, expired: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         run = connection.cursor().execute
         run("SET synchronous_commit = off; SET maintenance_work_mem = '1GB'")
@@ -137,7 +137,7 @@ def _fill(url: str, rows: int) -> None:
             run(f"DROP INDEX {name}")
         for first in range(1, rows + 1, _CHUNK):
             last = min(first + _CHUNK - 1, rows)
-            run(_FILL, {"first": first, "last": last, "rows": rows, "expired": rows // 2})
+            run(_FILL, {"first": first, "last": last, "rows": rows, "expired": expired})
         for _, definition in definitions:
             run(definition)
         run("VACUUM (ANALYZE) fullresult_task")
@@ -145,7 +145,7 @@ def _fill(url: str, rows: int) -> None:
 
 
 def _in_turns(
-    url: str, writers: _Writers, window: float, seconds: float | None
+    url: str, writers: Writers, window: float, seconds: float | None
 ) -> tuple[Seen, Seen, _Purge]:
     """Windows without and with the purge, in turns until it is through, or it is time."""
     purging = _Purge(url)
@@ -222,7 +222,7 @@ class _Purge:
             self._since = self._last = time.monotonic()
 
 
-class _Writers:
+class Writers:
     """Processes that write one task after the other, until they are told to stop."""
 
     def __init__(self, url: str, number: int) -> None:

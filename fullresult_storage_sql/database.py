@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from fullresult.record import Replay, Schedule, Taking, TaskRecord
 from fullresult.storage import CommitListener, Identity, Reached, TaskQuery
@@ -224,4 +224,17 @@ class Database(Protocol):
 
     def delete_expired_results(self, now: datetime, limit: int) -> bool:
         """`ResultStorage.delete_expired_results`."""
+        ...
+
+
+@runtime_checkable
+class PartitionedDatabase(Protocol):
+    """A database that may have partitions."""
+
+    def drop_partitions(self, now: datetime) -> int:
+        """`PartitionedStorage.drop_partitions`."""
+        ...
+
+    def move_ended(self, now: datetime, limit: int) -> bool:
+        """`PartitionedStorage.move_ended`."""
         ...

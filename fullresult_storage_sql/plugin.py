@@ -69,6 +69,10 @@ def _sqlite(url: str, settings: Settings) -> SQLite:
         raise ImproperlyConfigured(
             f"fullresult_storage = {url!r}: processes share no database in memory; name a file"
         )
+    if settings.partition is not None:
+        raise ImproperlyConfigured(
+            "fullresult_partition is for PostgreSQL: a file of SQLite has no partitions"
+        )
     options = dict(parse_qsl(parts.query))
     synchronous = options.pop("synchronous", "").upper() or None
     if options or synchronous not in {None, *SYNCHRONOUS}:
@@ -127,6 +131,7 @@ def _postgresql(url: str, settings: Settings) -> PostgreSQL:
         prepare=own.get("prepare") != "off",
         synchronous=own.get("synchronous") == "FULL",
         home=_home(settings),
+        partition=settings.partition,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,18 +24,23 @@ from fullresult_storage_sql.database import Joining
 from fullresult_storage_sql.due_edges import START, Edges, Position
 from fullresult_storage_sql.expired_results import expired_results
 from fullresult_storage_sql.postgresql_conditions import Conditions
+from fullresult_storage_sql.postgresql_expiry import Expiry
 from fullresult_storage_sql.postgresql_home import Home
+from fullresult_storage_sql.postgresql_partitioning import partition
+from fullresult_storage_sql.postgresql_partitions import Partitions, answer_to, still_lacking
 from fullresult_storage_sql.postgresql_replays import TakesForReplays
 from fullresult_storage_sql.postgresql_schema import Schema
-from fullresult_storage_sql.postgresql_server import CONFLICTS, Server, Stale, is_stale
+from fullresult_storage_sql.postgresql_server import (
+    CONFLICTS,
+    PARTITIONED_SINCE,
+    Server,
+    Stale,
+    is_stale,
+)
 from fullresult_storage_sql.postgresql_session import REFUSALS, Session
 
-_SKIPPING = 600.0
-"""Seconds that a purge may take to find its beginning: the index leads to deleted rows, too, until
-it is vacuumed. After ten million of them that takes longer than the timeout."""
 
-
-class PostgreSQL(Conditions, Home, TakesForReplays):
+class PostgreSQL(Conditions, Expiry, Home, TakesForReplays):
     """One PostgreSQL database, of version 14 or newer."""
 
     def __init__(
@@ -47,20 +52,22 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
         prepare: bool = True,
         synchronous: bool = False,
         home: Path | None = None,
+        partition: timedelta | None = None,
     ) -> None:
         self._server = Server(url, timeout=timeout, pool_size=pool_size, prepare=prepare, home=home)
         self._schema = Schema(self._server)
         self._prepare = prepare
         self._synchronous = synchronous
         self._edges = Edges()
-        self._purged: tuple[datetime, datetime] | None = None
-        """The date as of which an unfinished purge deletes, and the date of expiry it came to."""
+        self._partitions = Partitions(self._server, partition)
 
     def __repr__(self) -> str:
         return repr(self._server)
 
     def migrate(self, *, patient: bool) -> None:
         self._schema.migrate(patient=patient)
+        if patient and self._partitions.are_wanted:
+            partition(self._server)
 
     def check(self) -> None:
         self._schema.check()
@@ -93,9 +100,11 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
 
         def finish() -> list[str]:
             try:
-                lacking = _lacking(session, event)
+                lacking = answer_to(session, event, session.first_value())
             except BaseException as error:
-                again = isinstance(error, CONFLICTS) or is_stale(session, error, used=used)
+                again = isinstance(error, (*CONFLICTS, PARTITIONED_SINCE)) or is_stale(
+                    session, error, used=used
+                )
                 self._server.connections.take_back(session, error)
                 if not again:
                     raise
@@ -108,7 +117,7 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
 
     def _write_one(self, session: Session, event: TaskRecord) -> list[str]:
         self._send(session, event)
-        return _lacking(session, event)
+        return answer_to(session, event, session.first_value())
 
     def _send(self, session: Session, event: TaskRecord) -> None:
         relaxed = may_wait(event) and not self._synchronous
@@ -125,11 +134,14 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
         folded = fold(events)
         answer = self._execute(session, *prepared.of_batch(folded))
         without = {event.task_id for event in folded if event.message is None}
-        return [each for each, is_lacking in answer.fetchall() if is_lacking and each in without]
+        lacking = [each for each, is_lacking in answer.fetchall() if is_lacking]
+        if session.is_partitioned:
+            lacking = still_lacking(session, folded, lacking)
+        return [each for each in lacking if each in without]
 
     def _execute(self, session: Session, sql: str, values: Sequence[Any]) -> RawCursor[Any]:
         # Raw: psycopg parses a statement of this length anew each time it looks for %s.
-        return RawCursor(session).execute(sql, values, prepare=self._prepare)
+        return RawCursor(session).execute(session.fitted(sql), values, prepare=self._prepare)
 
     def change(
         self, sql: str, values: Sequence[Any], event: TaskRecord | None = None
@@ -157,7 +169,7 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
                 session.prepare(sql)
             try:
                 session.send(sql, values, prepare=self._prepare)
-                session.first_value()
+                answer_to(session, event, session.first_value())
             except psycopg.Error as error:
                 if _is_uncertain(session, error):
                     raise Uncertain(
@@ -230,28 +242,6 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
 
         return self._server.run(both)
 
-    def delete_expired(self, now: datetime, limit: int) -> int:
-        expired = [now, max(limit, 0)]
-        # A purge asks with the same *now* until all is gone: it goes on where it was.
-        purged = self._purged if self._purged is not None and self._purged[0] == now else None
-        since = purged[1] if purged else "-infinity"
-
-        def all_of_them(session: Session) -> int:
-            with session.transaction():
-                session.execute(self.sql["prefer_index"])
-                # Two statements, as in `delete`.
-                with nullcontext() if purged else self._server.waiting(session, _SKIPPING):
-                    locked = session.execute(
-                        self.sql["lock_expired"], [since, *expired], prepare=False
-                    ).fetchall()
-                ids = [row[0] for row in locked]
-                if ids:
-                    session.execute(self.sql["delete"], [ids, ids], prepare=False)
-            self._purged = (now, locked[-1][1]) if 0 < limit == len(locked) else None
-            return len(ids)
-
-        return self._server.run(all_of_them)
-
     def delete_expired_results(self, now: datetime, limit: int) -> bool:
         def some_of_them(session: Session) -> bool:
             with session.transaction():
@@ -303,8 +293,7 @@ class PostgreSQL(Conditions, Home, TakesForReplays):
             session.send(sql, values, prepare=self._prepare)
             lacking, joined = session.first_row()
             complete = self._is_complete(session, joining, joined)
-            is_lacking = lacking == b"t" and event.message is None
-            return [event.task_id] if is_lacking else [], complete
+            return answer_to(session, event, lacking), complete
 
         return self._join(joining, both)
 
@@ -370,11 +359,6 @@ def _reached(found: Sequence[Sequence[Any]], now: datetime, limit: int) -> Posit
 
 def _rows(session: Session, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
     return list(session.execute(sql, values, prepare=False).fetchall())
-
-
-def _lacking(session: Session, event: TaskRecord) -> list[str]:
-    lacking = session.first_value() == b"t"
-    return [event.task_id] if lacking and event.message is None else []
 
 
 def _was_refused(error: StorageError) -> bool:

@@ -378,6 +378,14 @@ ORDER BY t.expire_at
 LIMIT %s
 FOR UPDATE SKIP LOCKED;
 
+-- name: lock_expired_unmoved
+-- The same where there are partitions: what was moved is dropped with its day.
+SELECT t.task_id, t.expire_at FROM fullresult_task AS t
+WHERE t.expires_on = 'infinity' AND t.expire_at >= %s AND t.expire_at <= %s
+ORDER BY t.expire_at
+LIMIT %s
+FOR UPDATE SKIP LOCKED;
+
 -- name: delete_expired_groups
 -- Delete the saved groups that expire first.
 DELETE FROM fullresult_group
@@ -425,7 +433,8 @@ SELECT
     set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false),
-    set_config('statement_timeout', %s, false);
+    set_config('statement_timeout', %s, false),
+    (SELECT c.relkind = 'p' FROM pg_class AS c WHERE c.oid = to_regclass('fullresult_task'));
 
 -- name: transaction_settings
 -- The same for one transaction: where a proxy lends a session to others in between, it is left as it was.
@@ -1283,3 +1292,170 @@ UPDATE fullresult_task AS t SET fingerprint = e.value ->> 2
 FROM json_array_elements(%s::json) AS e(value)
 WHERE t.task_id = e.value ->> 0 AND t.outcome_stamp = e.value ->> 1 AND t.fingerprint IS NULL
 RETURNING 1;
+
+-- name: is_partitioned
+-- True if the records lie in partitions.
+SELECT c.relkind = 'p' FROM pg_class AS c WHERE c.oid = to_regclass('fullresult_task');
+
+-- name: partitions
+-- The bounds of the partitions, as PostgreSQL writes them.
+SELECT pg_get_expr(c.relpartbound, c.oid)
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'fullresult_task'::regclass;
+
+-- name: lock_partitions
+-- One process at a time makes partitions.
+SELECT pg_advisory_xact_lock(7310293059);
+
+-- name: make_partition
+-- A table that is to be a partition.
+CREATE TABLE {schema}.{name} (LIKE {schema}.{parent} INCLUDING DEFAULTS INCLUDING GENERATED);
+COMMENT ON TABLE {schema}.{name} IS 'a partition made by fullresult';
+
+-- name: attach_partition
+-- Make it one: beside readers and writers, which CREATE … PARTITION OF locks out.
+ALTER TABLE {schema}.{parent} ATTACH PARTITION {schema}.{name}
+FOR VALUES FROM ('{first}') TO ('{end}');
+
+-- name: detachment
+-- If a table is a partition: true if its detachment was cut off.
+SELECT i.inhdetachpending FROM pg_inherits AS i WHERE i.inhrelid = to_regclass(%s);
+
+-- name: detached
+-- Tables that were partitions, and were not dropped yet.
+SELECT c.relname FROM pg_class AS c
+JOIN pg_class AS parent ON parent.relnamespace = c.relnamespace
+WHERE parent.oid = 'fullresult_task'::regclass AND c.relkind = 'r'
+    AND NOT c.relispartition
+    AND obj_description(c.oid, 'pg_class') = 'a partition made by fullresult';
+
+-- name: movable
+-- The next records along an index, and for each that ended and was not written since a time: the day
+-- on which it expires.
+SELECT
+    t.task_id, t.date_created,
+    CASE WHEN NOT t.open AND t.state <> 'SCHEDULED' AND t.date_updated < %s
+        AND t.expire_at > %s AND t.expire_at < %s
+    THEN (t.expire_at AT TIME ZONE 'UTC')::date END
+FROM fullresult_task AS t
+WHERE t.expires_on = 'infinity' AND (t.date_created, t.task_id) > (%s, %s) AND t.date_created < %s
+ORDER BY t.date_created, t.task_id
+LIMIT %s;
+
+-- name: move
+-- Move ended records, and their entries, to the partitions of the days on which they expire. What
+-- somebody else has locked is left where it is.
+WITH moved AS (
+    UPDATE fullresult_task AS t SET expires_on = (t.expire_at AT TIME ZONE 'UTC')::date
+    WHERE t.expires_on = 'infinity' AND t.task_id = ANY(ARRAY(
+        SELECT w.task_id FROM fullresult_task AS w
+        WHERE w.task_id = ANY(%s) AND w.expires_on = 'infinity'
+            AND NOT w.open AND w.state <> 'SCHEDULED' AND w.date_updated < %s
+            AND (w.expire_at AT TIME ZONE 'UTC')::date = ANY(%s)
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING t.task_id, t.expires_on
+),
+entries AS (
+    UPDATE fullresult_execution AS e SET expires_on = moved.expires_on
+    FROM moved
+    WHERE e.task_id = moved.task_id AND e.expires_on = 'infinity'
+)
+SELECT moved.task_id FROM moved;
+
+-- name: in_partitions
+-- Those of some tasks of which a part was moved.
+SELECT t.task_id FROM fullresult_task AS t
+WHERE t.task_id = ANY(%s) AND t.expires_on < 'infinity'
+FOR UPDATE;
+
+-- name: bring_back
+-- Stands before `write`: takes what was moved of some tasks, to be merged with what was written since.
+WITH old AS (
+    DELETE FROM fullresult_task WHERE task_id = ANY(%s) AND expires_on < 'infinity' RETURNING *
+);
+
+-- name: old
+-- Stands for VALUES in that `write`.
+SELECT {columns} FROM old;
+
+-- name: count_partition
+-- The number of records in a partition.
+SELECT count(*) FROM {name};
+
+-- name: bring_entries_back
+-- The same for their entries.
+WITH old AS (
+    DELETE FROM fullresult_execution WHERE task_id = ANY(%s) AND expires_on < 'infinity' RETURNING *
+)
+INSERT INTO fullresult_execution (
+    task_id, stamp, retries, state, worker, date_started, date_done,
+    exception_type, exception_message, traceback
+)
+SELECT
+    task_id, stamp, retries, state, worker, date_started, date_done,
+    exception_type, exception_message, traceback
+FROM old
+ON CONFLICT DO NOTHING;
+
+-- name: kind_of_table
+-- A table's kind: "p" if it is partitioned.
+SELECT c.relkind FROM pg_class AS c WHERE c.oid = to_regclass(%s);
+
+-- name: add_expires_on
+-- The column that a table is to be partitioned by, the same in all rows that are there.
+ALTER TABLE {table} ADD COLUMN IF NOT EXISTS expires_on date NOT NULL DEFAULT 'infinity';
+ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_unmoved;
+ALTER TABLE {table} ADD CONSTRAINT {table}_unmoved CHECK (expires_on = 'infinity') NOT VALID;
+
+-- name: validate_unmoved
+-- Look at every row, beside writers: else they would have to wait while the table is attached.
+ALTER TABLE {table} VALIDATE CONSTRAINT {table}_unmoved;
+
+-- name: indexes_to_partition
+-- The indexes of a table but for its keys, and how each is made.
+SELECT c.relname, pg_get_indexdef(i.indexrelid)
+FROM pg_index AS i
+JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%s) AND NOT i.indisunique AND i.indisvalid;
+
+-- name: triggers_to_partition
+-- Our triggers on a table, and how each is made.
+SELECT g.tgname, pg_get_triggerdef(g.oid) FROM pg_trigger AS g
+WHERE g.tgrelid = to_regclass(%s) AND NOT g.tgisinternal AND g.tgname LIKE 'fullresult\_%%';
+
+-- name: rename_unmoved
+-- The table under another name, and a partitioned table under its name.
+ALTER TABLE {schema}.{table} RENAME TO {table}_unmoved;
+ALTER TABLE {schema}.{table}_unmoved DROP CONSTRAINT {table}_pkey;
+ALTER TABLE {schema}.{table}_unmoved
+    ADD CONSTRAINT {table}_unmoved_pkey PRIMARY KEY USING INDEX {table}_unmoved_pkey;
+CREATE TABLE {schema}.{table} (
+    LIKE {schema}.{table}_unmoved INCLUDING DEFAULTS INCLUDING GENERATED,
+    CONSTRAINT {table}_pkey PRIMARY KEY ({key})
+)
+PARTITION BY RANGE (expires_on);
+
+-- name: attach_unmoved
+-- Its indexes become those of the partition, as they are made alike.
+ALTER TABLE {schema}.{table} ATTACH PARTITION {schema}.{table}_unmoved
+FOR VALUES FROM ('infinity') TO (MAXVALUE);
+
+-- name: grants_to_partition
+-- What roles may do with one table, as statements that let them do it with another.
+SELECT format(
+    'GRANT %%s ON %%s TO %%s%%s', a.privilege_type, to_regclass(%s),
+    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+    CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+)
+FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+WHERE c.oid = to_regclass(%s);
+
+-- name: begin_to_partition
+-- True for one session at a time.
+SELECT pg_try_advisory_lock(7310293060);
+
+-- name: end_to_partition
+-- Let others.
+SELECT pg_advisory_unlock(7310293060);

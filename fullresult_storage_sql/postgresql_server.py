@@ -29,9 +29,12 @@ logger = logging.getLogger(__name__)
 
 _OLDEST = 14
 _SETTINGS = statements.numbered(SQL["session_settings"])
+_PARTITIONED = SQL["is_partitioned"]
 _FULL = ("too many clients", "too many connections", "remaining connection slots")
 """What servers say that have no room: of a failed connection psycopg has only the text."""
 CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
+PARTITIONED_SINCE = errors.InvalidColumnReference
+"""What a session hears that began before the tables were partitioned."""
 
 
 class Server:
@@ -96,9 +99,10 @@ class Server:
         if self._is_shared:
             self._check_dates(session)
             session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            look_for_partitions(session)
             return
         session.send(_SETTINGS, [_milliseconds(self.timeout)], prepare=False)
-        session.first_value()
+        session.is_partitioned = session.first_row()[-1] == b"t"
         with suppress(errors.DataError, errors.FeatureNotSupported):
             session.execute(SQL["notice_lost_clients"])
 
@@ -210,7 +214,7 @@ class Server:
         """`do()`; once more if a connection was dead, or another transaction got in the way."""
         try:
             return do()
-        except Stale:
+        except (Stale, PARTITIONED_SINCE):
             self.connections.close()
         except CONFLICTS:
             pass
@@ -238,6 +242,11 @@ class Server:
 def _milliseconds(seconds: float | None) -> str:
     """A little less than *seconds*, so that the server gives up first. 0: no limit."""
     return "0" if seconds is None else str(max(1, int(seconds * 900)))
+
+
+def look_for_partitions(session: Session) -> None:
+    session.send(_PARTITIONED, (), prepare=False)
+    session.is_partitioned = session.first_values() == [b"t"]
 
 
 def is_stale(session: Session, error: BaseException, *, used: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Generator, Sequence
+from functools import lru_cache
 from inspect import signature
 from typing import Any, TypeVar
 
@@ -20,6 +21,17 @@ RV = TypeVar("RV")
 
 REFUSALS = (errors.DataError, errors.ProgramLimitExceeded, errors.IntegrityError, UnicodeError)
 _INTERVAL = 0.1
+_ENDED = "NOT t.open AND t.state <> 'SCHEDULED'"
+_RUNS_ONCE_MORE = (
+    "(t.expires_on < 'infinity' AND EXISTS (SELECT 1 FROM fullresult_task AS u "
+    "WHERE u.task_id = t.task_id AND u.expires_on = 'infinity' AND u.open))"
+)
+_FOR_PARTITIONS = {
+    "ON CONFLICT (task_id) DO": "ON CONFLICT (task_id, expires_on) DO",
+    # An end that was moved is none while the task runs once more.
+    _ENDED: f"{_ENDED} AND NOT {_RUNS_ONCE_MORE}",
+}
+"""Parts of our statements, and what they are where tables are partitioned."""
 _WAITS_IN_TIME = "timeout" in signature(psycopg.Connection.wait).parameters
 """False before psycopg 3.3.6."""
 
@@ -29,6 +41,8 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     deadline: float | None = None
     """Seconds."""
+    is_partitioned = False
+    """True if the tables are: then an id is unique among what was not moved."""
     owner = 0
     worn_at: float | None = None
     """When it is no longer to be kept, by `time.monotonic`; None: it may stay."""
@@ -63,12 +77,17 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         # psycopg warns of a connection left open. Ours may stay open until the process ends.
         pass
 
+    def fitted(self, sql: str) -> str:
+        """*sql*, which may merge events, as it is where tables are partitioned."""
+        return _for_partitions(sql) if self.is_partitioned else sql
+
     def send(self, sql: str, values: Sequence[Parameter], *, prepare: bool) -> None:
         """Send *sql*, with placeholders `$1`…; `first_value` and the like read its answer.
 
         A cursor does the same at more than twice the CPU, most of it for types that our parameters,
         all text or bytes, do not have. Raises `psycopg.Error`.
         """
+        sql = self.fitted(sql)
         encoded: list[bytes | None] = []
         formats = None
         for value in values:
@@ -91,7 +110,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     def prepare(self, sql: str) -> None:
         """Prepare *sql* as `send` would, if this session has not done so yet."""
-        self._name_of(sql)
+        self._name_of(self.fitted(sql))
 
     def first_value(self) -> bytes | None:
         """The text of the first column of the first row of what was sent."""
@@ -142,7 +161,7 @@ class PlainSession(Session):
     _cursor: RawCursor[Any] | None = None
 
     def send(self, sql: str, values: Sequence[Parameter], *, prepare: bool) -> None:
-        self._cursor = RawCursor(self).execute(sql, values, prepare=prepare)
+        self._cursor = RawCursor(self).execute(self.fitted(sql), values, prepare=prepare)
 
     def prepare(self, sql: str) -> None:
         """Leave it to psycopg, which prepares at the first `send`."""
@@ -151,6 +170,13 @@ class PlainSession(Session):
         assert self._cursor is not None
         assert self._cursor.pgresult is not None
         return self._cursor.pgresult
+
+
+@lru_cache(maxsize=256)
+def _for_partitions(sql: str) -> str:
+    for text, instead in _FOR_PARTITIONS.items():
+        sql = sql.replace(text, instead)
+    return sql
 
 
 def wait(gen: Generator[int, Any, RV], socket: int, timeout: float | None) -> RV:

@@ -17,11 +17,11 @@ class SqlResults(Prepared):
     """`ResultStorage`, `JoiningStorage`, `RecountingStorage` and `GroupsStorage`."""
 
     def get_results(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        return [rows.record(row) for row in self._prepared().get_results(task_ids)]
+        return rows.records(self._prepared().get_results(task_ids))
 
     def get_ended(self, task_ids: Collection[str], *, messages: bool = True) -> list[TaskRecord]:
         found = self._prepared().get_ended(task_ids, messages=messages)
-        return [rows.record(row) for row in found]
+        return rows.records(found)
 
     def get_successes(self, task_ids: Collection[str]) -> dict[str, Stored | str]:
         found = self._prepared().get_successes(task_ids)

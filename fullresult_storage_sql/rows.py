@@ -21,6 +21,7 @@ from fullresult.record import (
     TaskRecord,
     Worker,
     WorkerCard,
+    fold,
     from_milliseconds,
     not_run,
 )
@@ -204,6 +205,16 @@ def _entry_object(entry: Entry) -> dict[str, Any]:
         name: _text(value) if isinstance(value, datetime) else value
         for name, value in zip(Entry._fields, entry, strict=True)
     }
+
+
+def records(found: Iterable[Sequence[Any]]) -> list[TaskRecord]:
+    """The records of rows of `COLUMNS`, each task once."""
+    return whole([record(row) for row in found])
+
+
+def whole(parts: list[TaskRecord]) -> list[TaskRecord]:
+    """Records, each task once: one of which a part was just moved comes in two."""
+    return parts if len({part.task_id for part in parts}) == len(parts) else fold(parts)
 
 
 def record(row: Sequence[Any], entries: str | None = None) -> TaskRecord:

@@ -19,6 +19,7 @@ from fullresult.storage import (
 )
 from fullresult_storage_sql import globs, queries, rows
 from fullresult_storage_sql.audit import SqlAudit
+from fullresult_storage_sql.database import PartitionedDatabase
 from fullresult_storage_sql.failures import SqlFailures
 from fullresult_storage_sql.outbox import SqlOutbox
 from fullresult_storage_sql.replays import SqlReplays
@@ -86,7 +87,7 @@ class SqlStorage(
     def get(self, task_id: str) -> TaskRecord | None:
         database = self._prepared()
         where = f"{database.sql['select']} WHERE t.task_id = {database.placeholder}"
-        return next(iter(self._records(where, [task_id])), None)
+        return next(iter(rows.whole(self._records(where, [task_id]))), None)
 
     def find(self, query: TaskQuery) -> list[TaskRecord]:
         if query.limit is not None and is_behind_others(query):
@@ -135,6 +136,15 @@ class SqlStorage(
 
     def delete_expired(self, now: datetime, limit: int) -> int:
         return self._prepared().delete_expired(now, limit)
+
+    def drop_partitions(self, now: datetime) -> int:
+        """`fullresult.storage.PartitionedStorage`."""
+        database = self._prepared()
+        return database.drop_partitions(now) if isinstance(database, PartitionedDatabase) else 0
+
+    def move_ended(self, now: datetime, limit: int) -> bool:
+        database = self._prepared()
+        return isinstance(database, PartitionedDatabase) and database.move_ended(now, limit)
 
     def _records(self, sql: str, values: Sequence[Any]) -> list[TaskRecord]:
         return [rows.record(row[:-1], row[-1]) for row in self._database.ask(sql, values)]

@@ -101,6 +101,13 @@ def read_time(key: str, value: object) -> timedelta:
     return read
 
 
+def _days(key: str, value: object) -> timedelta:
+    read = read_time(key, value)
+    if read % timedelta(days=1):
+        raise wrong(key, value, "whole days, such as '1d'")
+    return read
+
+
 def _retention(key: str, value: object) -> Retention:
     rules = value if isinstance(value, Mapping) else {"*": value}
     if any(not isinstance(pattern, str) or not pattern for pattern in rules):
@@ -190,6 +197,7 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "spool_size": _whole_number,
     "retention": _retention,
     "audit_retention": read_time,
+    "partition": _days,
     "stale_after": read_time,
     "heartbeat": _time_from_zero,
     "release": _release,

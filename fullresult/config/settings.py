@@ -57,6 +57,8 @@ class Settings:
     spool_size: int = 256 * 1024 * 1024
     retention: Retention | None = None
     audit_retention: timedelta | None = None
+    partition: timedelta | None = None
+    """Whole days."""
     stale_after: timedelta = timedelta(hours=1)
     heartbeat: timedelta = timedelta(seconds=10)
     """Time between two heartbeats of a worker; 0 for no heartbeats."""

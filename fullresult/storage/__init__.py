@@ -46,6 +46,7 @@ from fullresult.storage.outbox import (
     RestingListener,
     is_same,
 )
+from fullresult.storage.partitions import PartitionedStorage
 from fullresult.storage.parts import find_in_parts
 from fullresult.storage.replays import NOT_YET, ReplayStorage
 from fullresult.storage.replicas import Reached, ReplicatedStorage
@@ -78,6 +79,7 @@ __all__ = [
     "OutboxStorage",
     "OutboxWriter",
     "OverlappingStorage",
+    "PartitionedStorage",
     "PrefixStorage",
     "QuietChord",
     "Reached",
