@@ -1310,7 +1310,7 @@ SELECT pg_advisory_xact_lock(7310293059);
 
 -- name: make_partition
 -- A table that is to be a partition.
-CREATE TABLE {schema}.{name} (LIKE {schema}.{parent} INCLUDING DEFAULTS INCLUDING GENERATED);
+CREATE TABLE {schema}.{name} (LIKE {schema}.{parent} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STATISTICS);
 COMMENT ON TABLE {schema}.{name} IS 'a partition made by fullresult';
 
 -- name: attach_partition
@@ -1432,7 +1432,8 @@ ALTER TABLE {schema}.{table}_unmoved DROP CONSTRAINT {table}_pkey;
 ALTER TABLE {schema}.{table}_unmoved
     ADD CONSTRAINT {table}_unmoved_pkey PRIMARY KEY USING INDEX {table}_unmoved_pkey;
 CREATE TABLE {schema}.{table} (
-    LIKE {schema}.{table}_unmoved INCLUDING DEFAULTS INCLUDING GENERATED,
+    LIKE {schema}.{table}_unmoved
+        INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STATISTICS,
     CONSTRAINT {table}_pkey PRIMARY KEY ({key})
 )
 PARTITION BY RANGE (expires_on);

@@ -137,6 +137,7 @@ def bring_back(session: Session, task_ids: Sequence[str]) -> set[str]:
     if not task_ids:
         return set()
     with session.transaction():
+        session.execute(SQL["prefer_index"])  # no statistics know a new partition
         found = session.execute(SQL["in_partitions"], [[*task_ids]], prepare=False).fetchall()
         ids = [row[0] for row in found]
         if not ids:
@@ -175,6 +176,7 @@ def _move(session: Session, days: dict[str, date], until: datetime) -> None:
     bring_back(session, [*days])
     values = [[*days], until, [*set(days.values())]]
     with session.transaction():
+        session.execute(SQL["prefer_index"])
         session.execute(SQL["move"], values, prepare=False)
 
 
