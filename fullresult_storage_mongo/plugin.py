@@ -31,6 +31,10 @@ def fullresult_open_storage(url: str, settings: Settings) -> Storage | None:
             f"fullresult_storage = {without_password(url)!r} needs PyMongo: "
             f'pip install "fullresult[mongo]" ({error})'
         ) from error
+    if settings.partition is not None:
+        raise ImproperlyConfigured(
+            "fullresult_partition is for PostgreSQL: MongoDB deletes by itself what has expired"
+        )
     theirs, own = urls.split(url, _OURS)
     prefix = own.get("fullresult_prefix", _PREFIX)
     if not _NAME.fullmatch(prefix) or prefix.startswith("system."):

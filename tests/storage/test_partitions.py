@@ -30,8 +30,6 @@ from tests.kit import servers
 from tests.kit.workers import until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fullresult_storage_sql.database import Database
 
 DAY = timedelta(days=1)
@@ -364,6 +362,7 @@ def test_a_partition_has_whole_days(value: object) -> None:
         Settings.of(app)
 
 
-def test_sqlite_has_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["sqlite:////tmp/full.db", "mongodb://localhost/tasks"])
+def test_no_other_database_has_them(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="fullresult_partition is for PostgreSQL"):
-        partitioned(f"sqlite:///{tmp_path}/full.db")
+        partitioned(url)
