@@ -204,14 +204,18 @@ class QuestionsAPI(RecordsAPI):
             values=values,
         ).run(known)
 
-    def periodic(self, scheduler: str | None = None) -> list[PeriodicTask]:
+    def periodic(
+        self, scheduler: str | None = None, *, seconds: float | None = None
+    ) -> list[PeriodicTask]:
         """Every periodic task of beat's plan, by name, each with its last run.
+
+        After about *seconds* no more runs are looked for: `looked` is then False.
 
         The plan is `beat_schedule`, the tasks of `add_periodic_task`, and those that the scheduler
         class, `beat_scheduler` or *scheduler*, keeps elsewhere. Raises `SchedulerError`,
         `StorageError`.
         """
-        return self._periodic(scheduler).all()
+        return self._periodic(scheduler).all(seconds)
 
     def _periodic(self, scheduler: str | None) -> Periodic:
         from fullresult.insight.periodic import (

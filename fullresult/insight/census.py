@@ -11,6 +11,8 @@ from fullresult.storage import Alike, StatisticsStorage
 
 SLICE = 20_000
 """Records that one read counts."""
+_LITTLE, _SMALL_SLICE = 0.5, 4_000
+"""Where there are fewer seconds than this, one read counts no more: it would use them up."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -22,6 +24,7 @@ def census(
     None for the spans that were not counted in about *seconds*. Raises `StorageError`.
     """
     end = None if seconds is None else time.monotonic() + seconds
+    most = SLICE if seconds is None or seconds >= _LITTLE else min(SLICE, _SMALL_SLICE)
     found: list[list[Alike] | None] = [None] * (len(edges) - 1)
     width = edges[-1] - edges[0]
     for number in reversed(range(len(found))):
@@ -30,14 +33,14 @@ def census(
             if end is not None and time.monotonic() > end:
                 return found
             since = max(cut(top - width), edges[number])
-            some = storage.count_alike(since, top, SLICE)
+            some = storage.count_alike(since, top, most)
             size = sum(alike.number for alike in some)
-            if size >= SLICE and top - since > _MILLISECOND:
+            if size >= most and top - since > _MILLISECOND:
                 width = (top - since) / 2
                 continue
-            if size >= SLICE:  # Dates are to the millisecond: this cannot be cut.
+            if size >= most:  # Dates are to the millisecond: this cannot be cut.
                 some = storage.count_alike(since, top, 2**31 - 1)
-            if size < SLICE / 4:
+            if size < most / 4:
                 width = min(width * 2, edges[-1] - edges[0])
             counted += some
             top = since

@@ -85,7 +85,7 @@ def queues_document(found: Queues) -> dict[str, Any]:
 
 
 def periodic_document(task: PeriodicTask) -> dict[str, Any]:
-    apart = ("last_run", "runs")
+    apart = ("last_run", "runs", "looked")
     known: dict[str, Any] = {k: plain(v) for k, v in vars(task).items() if k not in apart}
     last, runs = task.last_run, [plain(run._asdict()) for run in task.runs]
     return {**known, "last_run": None if last is None else document(last), "runs": runs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ _PAGE, _PAGES = 100, 10
 """The last runs of the periodic tasks that send one task are looked for among this many of its
 newest records: one that is sent daily may stand behind many of one that is sent by the minute."""
 _RUNS = 10
+_AT_LEAST = 10
+"""Tasks whose runs are looked for, however little time there is."""
 
 
 class SchedulerError(Exception):
@@ -70,6 +73,8 @@ class PeriodicTask:
     """A crontab in words, with its time zone."""
     runs: tuple[Run, ...] = ()
     """Its last runs, the newest first, 10 at most: of the entry, or else of the task."""
+    looked: bool = True
+    """False if there was no time to look for its runs."""
 
 
 class Periodic:
@@ -89,14 +94,22 @@ class Periodic:
         self._redactor = redactor
         self._scheduler = scheduler or app.conf.beat_scheduler
 
-    def all(self) -> list[PeriodicTask]:
-        """Every periodic task, by name. Raises `SchedulerError` and `StorageError`."""
+    def all(self, seconds: float | None = None) -> list[PeriodicTask]:
+        """Every periodic task, by name. Raises `SchedulerError` and `StorageError`.
+
+        After about *seconds*, no more runs are looked for; of the first ten tasks they are.
+        """
         entries = self.entries()
         names: dict[str, set[str]] = {}
         for entry in entries:
             names.setdefault(entry.task, set()).add(entry.name)
-        runs = {task: _last_runs(self._storage, task, some) for task, some in names.items()}
-        return [_described(entry, runs[entry.task], self._shown(entry)) for entry in entries]
+        end = None if seconds is None else time.monotonic() + seconds
+        runs: dict[str, _LastRuns] = {}
+        for task, some in names.items():
+            if end is not None and len(runs) >= _AT_LEAST and time.monotonic() > end:
+                break
+            runs[task] = _last_runs(self._storage, task, some)
+        return [_described(entry, runs.get(entry.task), self._shown(entry)) for entry in entries]
 
     def _shown(self, entry: ScheduleEntry) -> Call:
         """The call that it sends, redacted: the configuration may hold secrets."""
@@ -212,7 +225,8 @@ def _last_runs(storage: Storage, task: str, entries: set[str]) -> _LastRuns:
     return known
 
 
-def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTask:
+def _described(entry: ScheduleEntry, found: _LastRuns | None, shown: Call) -> PeriodicTask:
+    runs = found or _LastRuns()
     own = runs.by_entry.get(entry.name)
     last = own or runs.of_none
     enabled = is_enabled(entry)
@@ -229,6 +243,7 @@ def _described(entry: ScheduleEntry, runs: _LastRuns, shown: Call) -> PeriodicTa
         next_due=_next_due(entry, runs.sent_by_beat.get(entry.name)) if enabled else None,
         words=_words(entry.schedule),
         runs=tuple(runs.runs.get(entry.name if own else None, ())),
+        looked=found is not None,
     )
 
 

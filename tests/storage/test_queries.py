@@ -1,4 +1,7 @@
-"""What is found among many records, and by which index."""
+"""What is found among many records, and by which index.
+
+Long because two filled databases, which are dear, answer all of them.
+"""
 
 from __future__ import annotations
 

@@ -23,18 +23,28 @@ if TYPE_CHECKING:
 
 
 _LATE = timedelta(minutes=1)
+_AT_ONCE = 0.04
+"""Seconds in which runs are looked for before the page is shown."""
 
 
 def periodic(request: Request) -> Response:
-    """All periodic tasks, by name."""
+    """All periodic tasks, by name, at once with as many of their runs as there is time for.
+
+    With `runs`, with all of them; with `part`, too, and without what is around the table.
+    """
     from fullresult.insight.periodic import SchedulerError
 
-    site = site_of(request)
+    site, asked = site_of(request), request.query_params
+    part = asked.get("part") is not None
+    seconds = None if part or asked.get("runs") is not None else _AT_ONCE
     try:
-        found = site.full.periodic(site.scheduler)
+        found = site.full.periodic(site.scheduler, seconds=seconds)
     except SchedulerError as error:
         return site.error(request, 502, safe_str(error), "Beat's plan cannot be read")
-    return site.render(request, "periodic.html", tasks=found, late=site.now() - _LATE)
+    return site.render(
+        request, "periodic_part.html" if part else "periodic.html", tasks=found,
+        late=site.now() - _LATE, whole=all(each.looked for each in found),
+    )  # fmt: skip
 
 
 def preview(request: Request) -> Response:
@@ -64,7 +74,7 @@ def trigger(request: Request, _: Form, person: Person) -> Response:
 
 
 def _task(site: Site, name: str) -> PeriodicTask | None:
-    found: list[PeriodicTask] = site.full.periodic(site.scheduler)
+    found: list[PeriodicTask] = site.full.periodic(site.scheduler, seconds=0)
     return next((task for task in found if task.name == name), None)
 
 
