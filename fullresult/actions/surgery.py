@@ -22,11 +22,12 @@ from fullresult.actions.resend import Resender, check
 from fullresult.actions.turns import Taken, take_turn
 from fullresult.insight.surgery.plan import KNOWN, Again, How, Item, Plan, Value
 from fullresult.insight.surgery.planner import Planner
-from fullresult.insight.surgery.signatures import body_alone
+from fullresult.insight.surgery.signatures import body_alone, tasks_in
 from fullresult.insight.surgery.turns import last_turn
 from fullresult.record import TaskRecord, encoding
 from fullresult.record.headers import RETRY_OF
 from fullresult.recording.capture import CELERYS_HEADERS
+from fullresult.results.backend import FullResultBackend
 from fullresult.storage import ResultStorage, StorageError
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_POLLS = timedelta(minutes=1)
-"""The time after a member's end in which the task that polls for a chord has seen it."""
+_SEEN = timedelta(minutes=1)
+"""The time after a member's end in which its chord, and those around it, have failed."""
 _POLLED = (
     "the chord has not failed yet: the task that polls its members (celery.chord_unlock) has still "
     "to see that; try again in a few seconds"
+)
+_UNTOLD = (
+    "the chord has not failed yet: the worker of the last member has still to tell its body so; "
+    "try again in a few seconds"
 )
 
 _UNSEEN = (
@@ -99,7 +104,7 @@ class Surgery:
                 return plan._replace(problem=str(error))
         if plan.problem is None and plan.body is not None:
             try:
-                return plan._replace(problem=_POLLED) if self._is_polled_still(plan) else plan
+                return plan._replace(problem=self._still_to_fail(plan))
             except StorageError:
                 raise
             except Exception as error:  # noqa: BLE001  # A backend may raise anything.
@@ -107,22 +112,24 @@ class Surgery:
                 return plan._replace(problem=f"the result backend does not answer: {told}")
         return plan
 
-    def _is_polled_still(self, plan: Plan) -> bool:
-        """True if the chord that failed may still be to tell so, and fail the body that we send.
-
-        A backend that counts no members has a task that polls for them.
-        """
+    def _still_to_fail(self, plan: Plan) -> str | None:
+        """Why the chord may still be to fail, which would fail the body that we send; or None."""
         backend = self._app.backend
-        if backend.supports_native_join or isinstance(backend, DisabledBackend):
-            return False
+        is_ours = isinstance(backend, FullResultBackend)
+        if isinstance(backend, DisabledBackend) or (backend.supports_native_join and not is_ours):
+            return None  # Celery's others tell the body before the member's end is recorded.
         if plan.takes_over:  # Whoever began it saw that it had failed, and had the error forgotten.
-            return False
-        failed = max((record.date_updated for record in plan.again()), default=None)
-        if failed is None or failed < self._storage.now() - _POLLS:
-            return False
+            return None
+        ends = (each.date_done if is_ours else each.date_updated for each in plan.again())
+        failed = max((end for end in ends if end is not None), default=None)
+        if failed is None or abs(self._storage.now() - failed) > _SEEN:
+            return None
         assert plan.workflow is not None
-        # That of the outermost body, which fails last.
-        return backend.get_state(plan.workflow.task_id) not in PROPAGATE_STATES
+        # Those of the outermost body, which fails last; of a chain, one step is told so.
+        bodies = {plan.workflow.task_id, *(each for each, *_ in tasks_in(plan.body))}
+        if any(backend.get_state(each) in PROPAGATE_STATES for each in bodies):
+            return None
+        return _UNTOLD if is_ours else _POLLED
 
     def run(self, *, take_over: bool = False, turn: int | None = None) -> AsyncResult[Any]:
         """Do it. Returns the result of the task that was sent, or of the chord's body.

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -24,27 +23,18 @@ from celery import chain, chord, group
 from fullresult import FullResult
 from fullresult.actions.errors import CannotResend
 from fullresult.record import NOT_RUN, TaskQuery, TaskRecord
-from tests.kit.backend_contract import CELERYS, OFTEN, PATIENCE, kinds, scene_on
+from tests.kit.backend_contract import PATIENCE, scene_on
+from tests.kit.surgery import BACKENDS, failed, fates, ready, stopped
 from tests.kit.workers import ROOT, SETTINGS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from celery.result import AsyncResult
-
     from tests.kit.workers import Scene
 
-_BACKENDS = kinds(
-    *("redis", *OFTEN),
-    rarely=(
-        *("fullresult-postgresql", "fullresult-mongodb", "mongodb", *CELERYS[1:]),
-        *("redis on rabbitmq", "fullresult-postgresql on rabbitmq"),
-    ),
-)
 
-
-@pytest.fixture(scope="module", params=_BACKENDS)
+@pytest.fixture(scope="module", params=BACKENDS)
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
@@ -57,30 +47,6 @@ def running(
 def gate(tmp_path: Path) -> Path:
     """While this file is missing, `pass_if_open` fails."""
     return tmp_path / "gate"
-
-
-def failed(running: Scene, result: AsyncResult[Any], gate: Path) -> str:
-    """Wait until the workflow of *result* has failed at the gate; the id of a task that did."""
-    with pytest.raises(Exception, match="shut"):
-        result.get(timeout=PATIENCE)
-    found: list[str] = []
-
-    def broken() -> list[str]:
-        records = running.full.find(state="FAILURE", name="scenario.pass_if_open")
-        found[:] = [record.task_id for record in records if str(gate) in record.args]
-        return found
-
-    assert until(broken)
-    return found[0]
-
-
-def ready(running: Scene, task_id: str) -> None:
-    """Wait until it can be healed: a backend may have a task that polls for the members."""
-    assert until(lambda: running.full.surgery(task_id, "heal").plan().problem is None)
-
-
-def fates(plan: Any) -> list[str]:
-    return [part.fate for part in plan.parts]
 
 
 def test_a_chain_goes_on_where_it_broke(running: Scene, gate: Path) -> None:
@@ -158,26 +124,6 @@ def test_a_member_that_is_a_chain_broken_in_the_middle(running: Scene, gate: Pat
     record = running.eventually(body.id, lambda record: record.state == "SUCCESS")
     assert record.result == [20, 4]
     assert instead_of(running, step).result == 2
-
-
-def stopped(running: Scene, gate: Path) -> str:
-    """The id of the task that failed at the gate, once all others have ended."""
-    found: list[str] = []
-
-    def settled() -> bool:
-        failures = running.full.find(state="FAILURE", name="scenario.pass_if_open")
-        here = [each for each in failures if str(gate) in each.args]
-        found[:] = [each.task_id for each in here]
-        if not here:
-            return False
-        # Of another test, a task may wait whose message was never sent.
-        since = min(each.date_created for each in here) - timedelta(seconds=1)
-        waiting = running.full.find(state=("PENDING", "STARTED"), since=since)
-        return all(each.name == "celery.accumulate" for each in waiting)
-
-    assert until(settled)
-    ready(running, found[0])
-    return found[0]
 
 
 def test_a_body_that_is_a_group_runs_under_new_ids(running: Scene, gate: Path) -> None:

@@ -20,8 +20,10 @@ from fullresult.insight.surgery.signatures import (
     membership_of_body,
     renewed,
     size_of,
+    steps_after,
     steps_of,
     tasks_in,
+    with_its_steps,
 )
 from fullresult.record import SUCCESS, UNSENT, TaskQuery, TaskRecord, encoding
 from fullresult.recording.masking import holds_mark
@@ -139,7 +141,7 @@ class Healer:
         header: list[Item] = []
         parts: list[Part] = []
         for place in sorted({*members.records, *members.inner}):
-            if place in members.records:
+            if place in members.records and not self._is_past(members, place):
                 item, part = self._member(members.records[place], takes)
                 header.append(item)
                 parts.append(part._replace(depth=depth))
@@ -147,9 +149,17 @@ class Healer:
                 inner, one = members.inner[place]
                 self._check_body(inner.body, one.task_id)
                 below, some = self._header(one, inner, depth + 1)
-                header.append(Inner(tuple(below), body_alone(inner.body)))
+                header.append(Inner(tuple(below), with_its_steps(body_alone(inner.body))))
                 parts += some
         return header, parts
+
+    def _is_past(self, members: Members, place: int) -> bool:
+        """True if the member is a chain that went on to a chord, in which it broke."""
+        if place not in members.inner:
+            return False
+        stands = self._records.standing(members.records[place])
+        inner, _ = members.inner[place]
+        return stands.state == SUCCESS and len(steps_of(stands)) > steps_after(inner.body)
 
     def _members(self, first: TaskRecord, chord: Membership) -> Members:
         found = Members({}, {})
@@ -185,6 +195,11 @@ class Healer:
         stands = self._records.standing(record)
         self._ends.append(stands.date_updated)
         steps = steps_of(stands)
+        if steps and is_group(steps[-1]):
+            raise Refused(
+                f"member {stands.task_id} is a chain that ends in a group: Celery gives its tasks "
+                "places in the chord that other members have"
+            )
         if stands.state == SUCCESS:
             if steps:
                 raise Refused(f"the step after {stands.task_id} is on its way, or not recorded")
@@ -224,16 +239,28 @@ def _place(record: TaskRecord, group_id: str, found: Members) -> None:
             return
         outer = membership_of_body(known.body)
         if outer is not None and outer.group_id == group_id and outer.place is not None:
-            found.inner.setdefault(outer.place, (known, record))
+            before = found.inner.setdefault(outer.place, (known, record))
+            if steps_after(known.body) < steps_after(before[0].body):  # a later one of its chain
+                found.inner[outer.place] = (known, record)
             return
         known = outer
 
 
 def _better(known: TaskRecord | None, record: TaskRecord) -> TaskRecord:
-    """Of two records of one member, the later step."""
+    """Of two records of one member, the later step. Raises `Refused` if they are of two."""
     if known is None or known.task_id == record.task_id:
         return record
+    if known.retry_of is None and record.retry_of is None and _last_id(known) != _last_id(record):
+        raise Refused(
+            f"tasks {known.task_id} and {record.task_id} have the same place in the chord, as when "
+            "a member is a chain that ends in a group: whose result goes where is not known"
+        )
     return record if len(steps_of(record)) < len(steps_of(known)) else known
+
+
+def _last_id(record: TaskRecord) -> str | None:
+    known = membership_of(record)
+    return None if known is None else known.last_id
 
 
 def _ends_in_chord(group: Signature) -> bool:

@@ -88,6 +88,14 @@ def _last_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else body
 
 
+def steps_after(body: Mapping[str, Any]) -> int:
+    """How many steps come after the first task of *body*."""
+    kwargs = body.get("kwargs")
+    is_chain = body.get("subtask_type") == "chain" and isinstance(kwargs, Mapping)
+    inner = _list(kwargs.get("tasks")) if is_chain and isinstance(kwargs, Mapping) else []
+    return len(_list(options_of(body).get("chain"))) + len(inner[1:])
+
+
 def outermost(body: Signature) -> Signature:
     """The body of the outermost chord around the one that ends with *body*."""
     while (outer := membership_of_body(body)) is not None:
@@ -172,6 +180,28 @@ def body_alone(body: Signature) -> Signature:
         tasks = _list(kwargs.get("tasks"))
         found["kwargs"] = {**kwargs, "tasks": [*tasks[:-1], alone(dict(tasks[-1]))]}
     return alone(found)
+
+
+def with_its_steps(body: Signature) -> Signature:
+    """*body* as a chain, if other steps come after it: as a member of a chord it would lose them.
+
+    Those are in its options, as Celery's worker puts them there.
+    """
+    options = options_of(body)
+    after, kwargs = _list(options.get("chain")), body.get("kwargs")
+    if not after:
+        return body
+    first = {**body, "options": {k: v for k, v in options.items() if k != "chain"}}
+    is_chain = body.get("subtask_type") == "chain" and isinstance(kwargs, Mapping)
+    inner = _list(kwargs.get("tasks")) if is_chain and isinstance(kwargs, Mapping) else [first]
+    return {
+        "task": "celery.chain",
+        "args": [],
+        "kwargs": {"tasks": [*inner, *reversed(after)]},
+        "options": {},
+        "subtask_type": "chain",
+        "immutable": False,
+    }
 
 
 def renewed(
