@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from kombu.utils import json as kombu_json
@@ -16,7 +17,8 @@ _CUT = " … [cut: {} characters] … "
 _SHORT = 255
 _LONGEST_KEY = 1200
 """Bytes. An entry of a PostgreSQL index holds 2,700; ours have a name and an id."""
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
+_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+_LEVELS = {**dict.fromkeys(b"[{", 1), **dict.fromkeys(b"]}", -1)}
 _TYPE = re.compile(r"__type__|\\u005[fF]")
 _DEEPEST = 500
 """SQLite's JSON functions stop at 1,000 levels."""
@@ -90,7 +92,7 @@ def refused(text: str) -> str | None:
         return f"nested more than {_DEEPEST} levels"
     if "\\u0000" in text and _mentions(text, "\x00"):
         return "a NUL character"
-    if "\\ud" in text and _has_surrogate(text):
+    if ("\\ud" in text or "\\uD" in text) and _has_surrogate(text):
         return "a lone surrogate"
     if ("NaN" in text or "Infinity" in text) and not _is_json(text):
         return "NaN or Infinity"
@@ -98,15 +100,12 @@ def refused(text: str) -> str | None:
 
 
 def _depth(text: str) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        mark = match[0]
-        if mark in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in "]}":
-            depth -= 1
-    return deepest
+    # In C, for there may be megabytes: each second piece between quotes is outside of strings.
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    outside = "".join(text.split('"')[::2]).encode("ascii", "replace")
+    brackets = outside.translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_LEVELS.__getitem__, brackets)), default=0)
 
 
 def _mentions(text: str, character: str) -> bool:
@@ -114,7 +113,11 @@ def _mentions(text: str, character: str) -> bool:
 
 
 def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= c <= "\udfff" for s in _strings(json.loads(text)) for c in s)
+    try:
+        "".join(_strings(json.loads(text))).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _strings(value: Any) -> list[str]:
@@ -159,6 +162,11 @@ def searchable(value: Any, limit: int) -> Searchable:
         text = dumps(value)
     except Unstorable as error:
         return Searchable(None, str(error))
+    return searchable_text(text, limit)
+
+
+def searchable_text(text: str, limit: int) -> Searchable:
+    """The JSON *text*, if it has at most *limit* characters and every database can hold it."""
     if len(text) > limit:
         return Searchable(None, f"cut: {len(text)} characters")
     reason = refused(text)

@@ -14,6 +14,7 @@ from kombu.message import Message as Delivery
 from fullresult.config.settings import Limits
 from fullresult.record import PROTOCOL_1, Message, encoding
 from fullresult.record.interruptions import spare
+from fullresult.recording.body_parts import arguments_in_body
 from fullresult.recording.given_repr import tells_all
 from fullresult.recording.message import (
     EMBEDS,
@@ -66,7 +67,7 @@ def capture(call: Call, stamp: str, limits: Limits, redact: Redact | None = None
         notes["body"] = NOT_SERIALISABLE
     elif call.hidden:
         notes["body"] = HIDDEN
-    return _message(stamp, call, notes, limits, redact)
+    return _message(stamp, call, notes, limits, redact, is_ours=True)
 
 
 def capture_known(
@@ -144,7 +145,8 @@ def capture_request(
         except Exception as error:  # noqa: BLE001  (the arguments' own methods may raise anything)
             spare(error)
             notes["body"] = encoding.safe_str(error)[:200]
-    return _message(stamp, Call(parts, payload, how, hidden), notes, limits, redact)
+    call = Call(parts, payload, how, hidden)
+    return _message(stamp, call, notes, limits, redact, is_ours=True)
 
 
 def _serialise_exactly(parts: tuple[Any, Any, Any]) -> Payload:
@@ -229,9 +231,14 @@ def _message(
     notes: dict[str, str],
     limits: Limits,
     redact: Redact | None = None,
+    *,
+    is_ours: bool = False,
 ) -> Message:
+    """The message of *call*, whose body was serialised here if it *is_ours*."""
+    given = call
     if redact is not None:
         call = redact(call)
+    encoded = arguments_in_body(call) if is_ours and call is given else {}
     args, kwargs, embed = call.parts
     shown = {"args": args, "kwargs": kwargs}
     headers, how, payload = call.headers, call.how, call.payload
@@ -249,8 +256,8 @@ def _message(
     return Message(
         stamp=stamp,
         name=text_or_none(headers.get("task")),
-        args=_argument("args", shown, limits, call.hidden, notes),
-        kwargs=_argument("kwargs", shown, limits, call.hidden, notes),
+        args=_argument("args", shown, encoded, limits, call.hidden, notes),
+        kwargs=_argument("kwargs", shown, encoded, limits, call.hidden, notes),
         embed=_links(embed, limits, notes) if embeds and "embed" not in notes else None,
         body=body,
         content_type=content_type,
@@ -283,6 +290,7 @@ def _content_type(call: Call) -> str | None:
 def _argument(
     part: str,
     shown: Mapping[str, Any],
+    encoded: Mapping[str, str],
     limits: Limits,
     hidden: frozenset[str],
     notes: dict[str, str],
@@ -292,7 +300,10 @@ def _argument(
     if part in hidden:
         notes[part] = HIDDEN
         return None
-    text, reason = encoding.searchable(shown[part], limits.text)
+    if part in encoded:
+        text, reason = encoding.searchable_text(encoded[part], limits.text)
+    else:
+        text, reason = encoding.searchable(shown[part], limits.text)
     if reason is not None:
         notes[part] = reason
     return text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from fullresult.config.redaction_rules import Path, PathRule, Redact
 from fullresult.record import encoding
@@ -17,6 +17,8 @@ from fullresult.recording import masking
 
 _EACH = {"celery.map": False, "celery.starmap": True, "celery.chunks": True}
 """Celery's tasks that call another one for each item; True if an item is all its arguments."""
+Parameters = tuple[tuple[str, ...], str | None, bool]
+_UNKNOWN: Parameters = ((), None, True)
 
 
 class RedactedArguments:
@@ -27,6 +29,8 @@ class RedactedArguments:
         self._paths = list(paths)
         self._functions = list(functions)
         self.paths_of = lru_cache(4096)(self._find_paths)
+        self._parameters_of: dict[str, tuple[object, object, Parameters]] = {}
+        """By the names of tasks: the task and its function whose parameters were asked for."""
 
     def has_rules_for(self, name: str | None) -> bool:
         return bool(self._functions or self.paths_of(name))
@@ -63,7 +67,7 @@ class RedactedArguments:
             return args
         return tuple(hidden) if isinstance(args, tuple) else hidden
 
-    def _parameters(self, name: str | None) -> tuple[list[str], str | None, bool]:
+    def _parameters(self, name: str | None) -> Parameters:
         """The names of a task's positional parameters, that of its `*args`, and if these are all.
 
         They are not if a decorator has put a function of its own before the task's, without
@@ -71,16 +75,19 @@ class RedactedArguments:
         """
         try:
             task = self._app.tasks.get(name)
-            parameters = inspect.signature(task.run).parameters.values() if task else ()
+            return self._of(task) if task else _UNKNOWN
         except Exception:  # noqa: BLE001  (an app that may not be finalised, a run without one)
-            return [], None, True
-        names = [
-            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-        if not rest:
-            return names, None, True
-        return names, rest[0], not _calls_another(task.run)
+            return _UNKNOWN
+
+    def _of(self, task: Task) -> Parameters:
+        run = task.run
+        function = getattr(run, "__func__", run)  # a method is another object each time
+        known = self._parameters_of.get(task.name)
+        if known is not None and known[0] is task and known[1] is function:
+            return known[2]
+        found = _parameters(run)
+        self._parameters_of[task.name] = task, function, found
+        return found
 
     def _items(self, kwargs: Mapping[str, Any], *, whole: bool) -> Mapping[str, Any]:
         """The arguments of `celery.starmap` and its like: those of the calls it makes."""
@@ -191,6 +198,17 @@ def _asked(function: Redact, name: str, args: Any, kwargs: Any) -> tuple[Any, An
         args if masking.same(args or (), new_args) else list(new_args),
         kwargs if masking.same(kwargs or {}, new_kwargs) else dict(new_kwargs),
     )
+
+
+def _parameters(run: Callable[..., Any]) -> Parameters:
+    parameters = inspect.signature(run).parameters.values()
+    names = tuple(
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    )
+    rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    if not rest:
+        return names, None, True
+    return names, rest[0], not _calls_another(run)
 
 
 def _is_signature(value: Mapping[Any, Any]) -> bool:
