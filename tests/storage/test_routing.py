@@ -37,9 +37,11 @@ HASHED = ("fullresult_task", "fullresult_execution")
 OF_MANY = {
     *("ids_beginning", "page_of_rare", "page_by_walk_then_index", "page_by_walk_then_names"),
     *("count", "tally", "edge", "shapes", "count_alike", "sample", "lock_expired"),
+    *("bring_back", "bring_entries_back", "detached", "in_partitions"),
+    *("lock_expired_unmoved", "movable", "move", "partitions"),
     *("of_tasks", "find_ended_members", "count_replayed_ends", "find_failures", "set_fingerprints"),
 }
-"""The statements of listings, searches, purges and repairs, which ask all shards."""
+"""The statements of listings, searches, purges, partitions and repairs, which ask all shards."""
 _OF_DRIVERS = ("BEGIN", "COMMIT", "SET", "SELECT set_config", "SELECT current_setting")
 
 
