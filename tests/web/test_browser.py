@@ -792,6 +792,36 @@ def test_axe_finds_nothing_on_forms_of_many_and_what_follows_them(
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+def test_axe_finds_nothing_where_a_task_is_sent_or_deleted_or_its_chain_goes_on(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    charge = app.tasks["shop.charge"]
+    first = str(chain(charge.s(1), charge.s()).apply_async().parent.id)
+    browsing.ran(app, first, "shop.charge", ValueError("card declined"))
+    (pending,) = browsing.charge(app)
+    visit = chromium.new_context(base_url=address, color_scheme="light", bypass_csp=True)
+    page = visit.new_page()
+    page.goto(f"/?token={TOKEN}")
+    found: dict[str, list[str]] = {}
+
+    page.goto("/send?name=shop.mail")
+    page.get_by_label("Positional arguments").fill('["ada@example.com"]')
+    page.get_by_role("button", name="Check and preview").click()
+    expect(page.get_by_role("button", name="Send it")).to_be_visible()
+    found["a task to send"] = violations(page)
+    page.goto(f"/task?id={first}")
+    page.get_by_role("link", name="Go on with the chain…").click()
+    expect(page.get_by_role("button", name="Go on with the chain")).to_be_visible()
+    found["how a chain goes on"] = violations(page)
+    page.goto(f"/delete?id={pending}")
+    page.get_by_role("button", name="Delete 1 for good").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 record deleted")
+    found["a record deleted"] = violations(page)
+
+    visit.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
 def test_one_logs_in_at_a_provider_and_comes_back(
     app: Celery, chromium: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
