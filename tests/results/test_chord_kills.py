@@ -290,6 +290,36 @@ def test_members_that_are_delivered_twice(
     assert early == lines(noted) == {**ONCE, "frozen": 2, "failed": 1}
 
 
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", workers.STORAGES)
+@pytest.mark.parametrize("where", ["counted", "joined", "sent"])
+@pytest.mark.parametrize("acknowledged", ["early", "late"])
+def test_members_come_twice_while_those_who_join_are_killed(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, where: str, acknowledged: str
+) -> None:
+    """Two workers, and each message of a member three times."""
+    noted, kills = tmp_path / "noted", tmp_path / "kills"
+    kills.mkdir()
+    env = {"FULLRESULT_TEST_KILLS": str(kills), "FULLRESULT_TEST_KILL_AT": where}
+    late: dict[str, Any] = LATE if acknowledged == "late" else {}
+    with on(request, tmp_path / "scene", kind, **late) as scene:
+        started = apply_all(scene, noted)
+        publish(scene, [*messages(scene)] * 2)
+        with scene.worker(concurrency=2, env=env), scene.worker(concurrency=2, env=env):
+            found = {name: outcome(result) for name, result in started.items()}
+            twice = frozen(Tasks(scene), noted)
+            run_on(twice, noted)
+            scene.settle()
+            time.sleep(1.5 * bodies.lease(scene.app))
+
+    for name in GROWING:  # those who come again add again, or find that it is too late
+        found.pop(name)
+    expected = {name: value for name, (_, value) in SHAPES.items() if name not in GROWING}
+    assert found == expected, scene.logs()
+    assert lines(noted) == {**ONCE, "frozen": 2}, scene.logs()
+    assert len([*kills.iterdir()]) >= len(SHAPES)
+
+
 def messages(scene: Scene) -> list[Any]:
     """All that waits in the queue; it stays there."""
     with scene.app.connection_for_read() as connection:

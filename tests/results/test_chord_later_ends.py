@@ -11,6 +11,7 @@ import pytest
 from celery import Celery, chord
 from celery.exceptions import ChordError
 
+from fullresult.results import later_ends
 from fullresult.results.backend import FullResultBackend
 from fullresult.results.later_ends import LaterEnds
 from fullresult.storage import Refused
@@ -227,12 +228,16 @@ def test_many_members_are_read_and_forgotten_in_batches(
     for name in ("restore_group", "delete_group", "restore_groups", "delete_groups"):
         monkeypatch.setattr(app.fullresult.storage, name, noting(app, name, calls))
     monkeypatch.setattr(app.backend, "successes_in", lambda *_: {})
+    monkeypatch.setattr(later_ends, "_AT_ONCE", 12)
 
     found = frozen.run("second")
 
     assert found == [[f"second {number}" for number in range(30)]]
-    assert [each for each in calls if each.endswith("s")] == ["restore_groups", "delete_groups"]
-    assert len(calls) < 6
+    assert [each for each in calls if each.endswith("s")] == [
+        *["restore_groups"] * 3,
+        *["delete_groups"] * 3,
+    ]
+    assert len(calls) < 10
 
 
 def noting(app: Celery, name: str, calls: list[str]) -> Any:
