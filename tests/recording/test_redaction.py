@@ -27,7 +27,7 @@ from fullresult.config.redaction_rules import PathRule, read_rules
 from fullresult.recording import masking
 from fullresult.recording.masking import MARK
 from tests.apps.scenario_redaction_app import PASSWORD, RULES, SECRETS, hide_ssn, secrets
-from tests.kit import leaks, scheduling, workers
+from tests.kit import browsing, leaks, scheduling, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -871,3 +871,17 @@ def test_one_rule_needs_no_list(value: Any) -> None:
     app.conf.fullresult_redact = value
 
     assert len(Settings.of(app).redact) == len(read_rules(value)) > 0
+
+
+def test_what_is_hidden_in_a_message_is_not_in_the_group_that_its_shape_makes(url: str) -> None:
+    """Of a failure without a traceback; else each secret would make a group of its own."""
+    groups = {}
+    for rules in ([re.compile("alice|bob")], []):
+        with browsing.shop(url, fullresult_redact=rules) as app:
+            failed = browsing.charge(app, 2)
+            for task_id, name in zip(failed, ("alice", "bob"), strict=True):
+                browsing.ran(app, task_id, "shop.charge", LookupError(f"no {name} here"))
+            records = [app.fullresult.get(task_id) for task_id in failed]
+            groups[bool(rules)] = len({record.fingerprint for record in records})
+
+    assert groups == {True: 1, False: 2}
