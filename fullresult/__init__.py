@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullresult.actions.errors import CannotResend
+    from fullresult.actions.pausing import CannotPause
     from fullresult.actions.stopping import CannotStop
     from fullresult.extension import FullResult
     from fullresult.record import Execution, TaskRecord
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fullresult.storage import StorageError, TaskQuery
 
 __all__ = [
+    "CannotPause",
     "CannotResend",
     "CannotStop",
     "Execution",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CannotPause": "actions.pausing",
     "CannotResend": "actions.errors",
     "CannotStop": "actions.stopping",
     "Execution": "record",

@@ -63,6 +63,7 @@ class Handle(NamedTuple):
     audit: Collection[Document]
     replays: Collection[Document]
     replayed: Collection[Document]
+    pauses: Collection[Document]
     versions: Collection[Document]
     moves: Moves
     lines: Lines
@@ -179,6 +180,7 @@ class Clients:
             database[f"{self.prefix}audit"].with_options(**primary),
             database[f"{self.prefix}replay"].with_options(**primary),
             database[f"{self.prefix}replayed"].with_options(**primary),
+            database[f"{self.prefix}pause"].with_options(**primary),
             database[f"{self.prefix}schema"].with_options(**primary),
             Moves(),
             Lines(client, database),

@@ -21,7 +21,7 @@ from fullresult_storage_mongo.matching import is_name
 from fullresult_storage_mongo.queries import MOVING, NOT_PENDING
 from fullresult_storage_mongo.records import CLAIMED, WAITING
 
-VERSION = 11
+VERSION = 12
 LARGE = 100_000
 """Documents of a collection from which only `setup` builds an index."""
 _WITHDRAWN_FOR = 7 * 86_400
@@ -121,6 +121,7 @@ def set_up(handle: Handle, index_kwargs: Sequence[str]) -> None:
         handle.audit,
         handle.replays,
         handle.replayed,
+        handle.pauses,
     ):
         _create(collection)
     for collection in (handle.groups, handle.chords, handle.segments):

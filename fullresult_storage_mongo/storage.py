@@ -33,6 +33,7 @@ from fullresult_storage_mongo.commit_listener import MongoListener, has_streams
 from fullresult_storage_mongo.database import Database
 from fullresult_storage_mongo.failures import MongoFailures
 from fullresult_storage_mongo.outbox import Outbox
+from fullresult_storage_mongo.pauses import MongoPauses
 from fullresult_storage_mongo.replays import MongoReplays
 from fullresult_storage_mongo.results import MongoResults
 from fullresult_storage_mongo.schedules import MongoSchedules
@@ -55,6 +56,7 @@ class MongoStorage(
     MongoReplays,
     MongoResults,
     MongoWorkers,
+    MongoPauses,
     MongoStatistics,
     MongoShapes,
     MongoFailures,

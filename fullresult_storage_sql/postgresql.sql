@@ -1460,3 +1460,22 @@ SELECT pg_try_advisory_lock(7310293060);
 -- name: end_to_partition
 -- Let others.
 SELECT pg_advisory_unlock(7310293060);
+-- name: keep_pause
+-- Keep that somebody paused a queue, in place of an earlier pause.
+INSERT INTO fullresult_pause (namespace, queue, since, until, actor, reason)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (namespace, queue) DO UPDATE SET
+    since = excluded.since,
+    until = excluded.until,
+    actor = excluded.actor,
+    reason = excluded.reason
+RETURNING 1;
+
+-- name: end_pause
+-- Delete the pause of a queue.
+DELETE FROM fullresult_pause WHERE namespace = %s AND queue = %s
+RETURNING 1;
+
+-- name: find_pauses
+-- The queues that are paused.
+SELECT namespace, queue, since, until, actor, reason FROM fullresult_pause;

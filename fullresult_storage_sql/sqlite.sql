@@ -1083,3 +1083,23 @@ FROM json_each(?) AS e
 WHERE t.task_id = json_extract(e.value, '$[0]')
     AND t.outcome_stamp = json_extract(e.value, '$[1]') AND t.fingerprint IS NULL
 RETURNING 1;
+
+-- name: keep_pause
+-- Keep that somebody paused a queue, in place of an earlier pause.
+INSERT INTO fullresult_pause (namespace, queue, since, until, actor, reason)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (namespace, queue) DO UPDATE SET
+    since = excluded.since,
+    until = excluded.until,
+    actor = excluded.actor,
+    reason = excluded.reason
+RETURNING 1;
+
+-- name: end_pause
+-- Delete the pause of a queue.
+DELETE FROM fullresult_pause WHERE namespace = ? AND queue = ?
+RETURNING 1;
+
+-- name: find_pauses
+-- The queues that are paused.
+SELECT namespace, queue, since, until, actor, reason FROM fullresult_pause;

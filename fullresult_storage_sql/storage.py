@@ -22,6 +22,7 @@ from fullresult_storage_sql.audit import SqlAudit
 from fullresult_storage_sql.database import PartitionedDatabase
 from fullresult_storage_sql.failures import SqlFailures
 from fullresult_storage_sql.outbox import SqlOutbox
+from fullresult_storage_sql.pauses import SqlPauses
 from fullresult_storage_sql.replays import SqlReplays
 from fullresult_storage_sql.results import SqlResults
 from fullresult_storage_sql.schedules import SqlSchedules
@@ -39,6 +40,7 @@ class SqlStorage(
     SqlOutbox,
     SqlResults,
     SqlWorkers,
+    SqlPauses,
     SqlStatistics,
     SqlShapes,
     SqlFailures,

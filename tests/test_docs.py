@@ -127,7 +127,7 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_storage_mongo", "fullresult_worker", "fullresult_triggered"}
     other |= {"fullresult_worker_card", "fullresult_worker_names"}
     other |= {"fullresult_audit", "fullresult_audit_task", "fullresult_failure"}
-    other |= {"fullresult_replay", "fullresult_replayed"}
+    other |= {"fullresult_replay", "fullresult_replayed", "fullresult_pause"}
     # The metrics.
     other |= {"fullresult_tasks", "fullresult_stale_tasks", "fullresult_stale_scheduled_tasks"}
     other |= {"fullresult_sweeper_lag_seconds", "fullresult_last_sweep_timestamp_seconds"}

@@ -95,6 +95,7 @@ def test_it_passes_its_tests_and_with_them_the_conformance_suite(
         "this storage finds whole ids only",
         "this storage has no outbox",
         "this storage keeps no replays",
+        "this storage does not keep which queues are paused",
         "this storage does not keep what workers say of themselves",
         "this storage has no begin_write",
         "this storage has no write_and_join",

@@ -31,6 +31,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "web": "Look, search and act in a browser",
         "explain": "Find out why",
         "failures": "Deal with failures",
+        "queues": "Pause a queue",
         "resending": "Send again",
         "replay": "Send thousands again",
         "workflows": "Mend a broken workflow",

@@ -10,6 +10,7 @@ from fullresult.insight.document import plain
 
 if TYPE_CHECKING:
     from fullresult.actions.batch import Fate, Report
+    from fullresult.actions.pausing import Told
     from fullresult.actions.replay_preview import Preview
     from fullresult.actions.replays import Progress
     from fullresult.record.replay import Replay
@@ -28,6 +29,17 @@ def report_document(report: Report, ids: Sequence[str]) -> dict[str, Any]:
 
 def _problem(fate: Fate) -> dict[str, Any]:
     return {"task_id": fate.task_id, "problem": fate.problem}
+
+
+def told_document(queue: str, told: Told, *, paused: bool) -> dict[str, Any]:
+    """What became of a pause, or of its end."""
+    return {
+        "queue": queue,
+        "paused": paused,
+        "strangers": [*told.strangers],
+        "problem": told.problem,
+        "asks_within": told.asks_within,
+    }
 
 
 def replay_document(replay: Replay) -> dict[str, Any]:

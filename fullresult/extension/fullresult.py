@@ -14,6 +14,7 @@ from fullresult.extension import signals, tasks
 from fullresult.extension.actions_api import ActionsAPI
 from fullresult.extension.control import watch_control
 from fullresult.extension.parts import Parts
+from fullresult.extension.pausing_api import PausingAPI
 from fullresult.extension.questions_api import QuestionsAPI
 from fullresult.extension.reading import Reading
 from fullresult.extension.report import show_no_password
@@ -26,7 +27,7 @@ from fullresult.scheduling.outbox_box import AsyncOutbox, Direct, SyncOutbox
 from fullresult.storage import Storage
 
 
-class FullResult(QuestionsAPI, ActionsAPI, ReproAPI):
+class FullResult(QuestionsAPI, ActionsAPI, PausingAPI, ReproAPI):
     """The memory of a Celery app.
 
     `FullResult(app)` installs it; `app.fullresult` is the same object. It may be made before or

@@ -18,6 +18,7 @@ from fullresult.actions.replays import Replays, noted_by
 from fullresult.actions.schedules import Scheduled
 from fullresult.config import Settings, without_password
 from fullresult.insight.replica import Replica
+from fullresult.recording.paused_queues import PausedQueues
 from fullresult.recording.recorder import Recorder
 from fullresult.recording.rehearsal import Rehearsals
 from fullresult.scheduling.carrying_storage import carrying_storage
@@ -58,6 +59,8 @@ class Parts:
         """None until the configuration was read."""
         self.worker: object | None = None
         """The `RunningWorker` of this app in this process; None outside one."""
+        self.paused_queues: PausedQueues | None = None
+        """Those of this process's worker, from its first connection on."""
         self.adjust: Callable[[Settings], Settings] = _as_they_are
         """Changes the settings when they are read."""
         self.other_outboxes: dict[str, ScheduleStorage] = {}

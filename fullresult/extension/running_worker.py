@@ -43,11 +43,24 @@ class RunningWorker:
         storage, every = self._parts.storage, self._parts.settings.heartbeat
         if not every or not isinstance(storage, WorkerStorage):
             return None
-        name, maker = encoding.key(consumer.hostname), CardMaker(consumer, self._parts.settings)
+        name, paused = encoding.key(consumer.hostname), self._parts.paused_queues
+        held = tuple if paused is None else paused.held
+        maker = CardMaker(consumer, self._parts.settings, held)
         ask = self._parts.recorder.writer.listen
-        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every, maker, ask)
+        heartbeat = Heartbeat(storage, this_worker.worker_id(), name, every, maker, ask, paused)
+        if paused is not None:
+            paused.changed = heartbeat.wake
         heartbeat.start()
         return heartbeat
+
+    def told(self, queue: str, *, paused: bool) -> bool:
+        """Somebody pauses or resumes *queue*. False if this worker does not follow pauses."""
+        known = self._parts.paused_queues
+        if known is None or self._heartbeat is None:
+            return False
+        known.tell(queue, paused=paused)
+        self._heartbeat.wake()
+        return True
 
     def on_worker_shutting_down(self, **_: Any) -> None:
         # Inside a handler of the operating system's signal: nothing here may wait for a lock.

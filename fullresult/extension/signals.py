@@ -164,9 +164,13 @@ def on_task_unknown(sender: Any, name: str, message: Any, **_: Any) -> None:
 
 def on_worker_init(sender: Any, **_: Any) -> None:
     this_worker.became_worker(sender)
-    from fullresult.extension.worker_command import register  # only workers need it
+    # Only workers need these.
+    from fullresult.extension.pause_step import add_to
+    from fullresult.extension.worker_command import register
 
     register()
+    if parts_of(sender.app) is not None:
+        add_to(sender.app)
 
 
 def on_celeryd_after_setup(instance: Any, **_: Any) -> None:

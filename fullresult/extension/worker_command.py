@@ -15,7 +15,9 @@ from celery.worker import state as worker_state
 from celery.worker.control import inspect_command
 from celery.worker.request import Request
 
-from fullresult.insight.live import COMMAND
+from fullresult.extension.parts import parts_of
+from fullresult.extension.running_worker import RunningWorker
+from fullresult.insight.live import COMMAND, PAUSING
 from fullresult.recording import this_worker
 from fullresult.recording.worker_card import pool_of, processes_of, queues_of
 
@@ -27,6 +29,8 @@ _TRIES = 10
 def register() -> None:
     """Have the workers of this process answer the command."""
     inspect_command(name=COMMAND, args=[("ids", list)], visible=False)(answer)
+    told = [("queue", str), ("paused", bool)]
+    inspect_command(name=PAUSING, args=told, visible=False)(pausing)
 
 
 def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
@@ -47,6 +51,14 @@ def answer(state: Any, ids: Iterable[str] = (), **_: Any) -> dict[str, Any]:
         "held": dict(_held(consumer, wanted)),
         "revoked": [task_id for task_id in wanted if task_id in worker_state.revoked],
     }
+
+
+def pausing(state: Any, queue: str = "", paused: bool = False, **_: Any) -> dict[str, Any]:
+    """Pause or resume a queue at once, before the storage is asked again."""
+    parts = parts_of(state.app)
+    worker = parts.worker if parts is not None else None
+    follows = isinstance(worker, RunningWorker) and worker.told(str(queue), paused=bool(paused))
+    return {"worker_id": this_worker.worker_id(), "follows": follows}
 
 
 def spooled(app: Any) -> int:

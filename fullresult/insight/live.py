@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 COMMAND = "fullresult_explain"
 """The name of the inspect command."""
+PAUSING = "fullresult_pausing"
+"""The name of the command by which workers hear at once of a pause, and of its end."""
 
 
 class Running(NamedTuple):

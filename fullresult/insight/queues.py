@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from fullresult.config import Settings
 from fullresult.insight.document import plain
 from fullresult.insight.fleet import Life, lives_of, may_be_on
 from fullresult.insight.live import Live, QueueNow
+from fullresult.insight.pauses import PauseSeen, document_of, pauses_now, seen
 from fullresult.insight.words import count_of
 from fullresult.record import PENDING, RETRY, SCHEDULED_SENT, TaskRecord
 from fullresult.record.sample import Sample
@@ -23,6 +24,8 @@ _NEWEST = 5_000
 """Records of the last hour that rates are made of, the newest ones."""
 _HOUR, _WINDOW = timedelta(hours=1), timedelta(minutes=5)
 _MOST_NAMES = 200
+_FOLLOWED = timedelta(minutes=1)
+"""By then every worker has heard of a pause, or does not follow it."""
 _WAITING = (PENDING, RETRY, SCHEDULED_SENT)
 
 
@@ -49,11 +52,14 @@ class QueueSeen:
     """Tasks of it begun, a minute, in the last 5 minutes."""
     problem: str | None
     """A sentence about what is wrong with it."""
+    paused: PauseSeen | None = None
+    """Who paused it, and how workers follow."""
 
     @property
     def document(self) -> dict[str, Any]:
         """As values that JSON can hold."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+        found = {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {**found, "paused": document_of(self.paused)}
 
 
 class Queues(NamedTuple):
@@ -75,10 +81,16 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
     now = storage.now()
     consumers = Consumers(storage, settings, now)
     waiting, recent = _waiting(storage), _recent(storage, now)
-    known = {*consumers.by_queue, *waiting, *(each.queue for each in recent if each.queue)}
+    known = consumers.named | {*waiting, *(each.queue for each in recent if each.queue)}
     # What somebody consumes, or waits for, before what was only seen lately.
     ranked = sorted(
-        known, key=lambda name: (name not in consumers.by_queue, name not in waiting, name)
+        known,
+        key=lambda name: (
+            name not in consumers.pauses,
+            name not in consumers.by_queue,
+            name not in waiting,
+            name,
+        ),
     )
     names, left_out = ranked[:_MOST_NAMES], max(len(ranked) - _MOST_NAMES, 0)
     told = {each.name: each for each in (live.queues(names) if live and names else ())}
@@ -87,7 +99,7 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
         _seen(storage, told.get(name, QueueNow(name)), consumers, waiting.get(name, []), rates, now)
         for name in names
     ]
-    found.sort(key=lambda each: (each.problem is None, each.name))
+    found.sort(key=lambda each: (each.problem is None, each.paused is None, each.name))
     problems = dict.fromkeys(each.problem for each in told.values() if each.problem)
     silent = ["broker: it was not asked"] if live is None else [f"broker: {p}" for p in problems]
     if left_out:
@@ -95,16 +107,28 @@ def queues_of(storage: Storage, settings: Settings, live: Live | None = None) ->
     return Queues(now, tuple(found), tuple(silent))
 
 
-def left_alone(storage: Storage, settings: Settings, records: Collection[TaskRecord]) -> list[str]:
-    """A sentence for each queue in which some of *records* wait and that nobody consumes.
+def known_queues(storage: Storage, settings: Settings, now: datetime) -> set[str]:
+    """The names of the queues that living workers, records and pauses name."""
+    consumers = Consumers(storage, settings, now)
+    recent = {each.queue for each in _recent(storage, now) if each.queue}
+    return consumers.named | {*_waiting(storage)} | recent
 
-    As far as cards say: none if no worker has a card, or one that lives has none.
+
+def left_alone(storage: Storage, settings: Settings, records: Collection[TaskRecord]) -> list[str]:
+    """A sentence for each queue in which some of *records* wait that is paused or left alone.
+
+    Left alone, as far as cards say: none if no worker has a card, or one that lives has none.
     """
     names = {record.queue for record in records if record.queue and _waits(record)}
     if not names:
         return []
     consumers = Consumers(storage, settings, storage.now())
-    return [sentence(name) for name in sorted(names) if consumers.is_left_alone(name)]
+    found = {name: consumers.paused(name) for name in sorted(names)}
+    return [
+        sentence(name) if pause is None else pause.sentence
+        for name, pause in found.items()
+        if pause is not None or consumers.is_left_alone(name)
+    ]
 
 
 def _waits(record: TaskRecord) -> bool:
@@ -120,16 +144,37 @@ def sentence(queue: str, *, proven: bool = False) -> str:
 
 
 class Consumers:
-    """Which living workers of this app's broker consume which queue, by their cards."""
+    """Which living workers of this app's broker consume which queue, by their cards.
+
+    And which of them stopped because it is paused.
+    """
 
     def __init__(self, storage: Storage, settings: Settings, now: datetime) -> None:
         living = [life for life in lives_of(storage, now, gone=0) if not life.worker.is_gone(now)]
         mine = [each for each in living if _is_mine(each, settings)]
         self.by_queue: dict[str, list[str]] = defaultdict(list)
+        self.stopped: dict[str, list[str]] = defaultdict(list)
+        self.pauses = pauses_now(storage, settings, now)
+        self.now = now
         for life in mine:
             for queue in life.card.queues if life.card else ():
                 self.by_queue[queue].append(life.worker.name)
+            for queue in life.card.paused if life.card else ():
+                self.stopped[queue].append(life.worker.name)
         self._is_known = bool(mine) and all(life.card for life in mine)
+
+    @property
+    def named(self) -> set[str]:
+        """The queues that cards and pauses name."""
+        return {*self.by_queue, *self.stopped, *self.pauses}
+
+    def paused(self, queue: str, counted: int | None = None) -> PauseSeen | None:
+        """The pause of *queue*, of which the broker counted so many consumers; None without."""
+        pause = self.pauses.get(queue)
+        if pause is None:
+            return None
+        stopped = sorted(self.stopped.get(queue, ()))
+        return seen(pause, self.now, stopped, sorted(self.by_queue.get(queue, ())), counted)
 
     def is_left_alone(self, queue: str) -> bool:
         """True if workers live, and surely none of them consumes it."""
@@ -179,6 +224,7 @@ def _seen(
     now: datetime,
 ) -> QueueSeen:
     workers = tuple(sorted(consumers.by_queue.get(told.name, ())))
+    paused = consumers.paused(told.name, told.consumers)
     return QueueSeen(
         name=told.name,
         exists=told.exists,
@@ -189,7 +235,8 @@ def _seen(
         oldest=_oldest(storage, told, waiting, now),
         per_minute_in=rates.came.get(told.name, 0.0),
         per_minute_out=rates.went.get(told.name, 0.0),
-        problem=_problem(told, consumers, bool(waiting)),
+        problem=_problem(told, consumers, paused, waits=bool(waiting)),
+        paused=paused,
     )
 
 
@@ -212,9 +259,14 @@ def _since(record: TaskRecord) -> datetime:
     return published if record.outcome is None else max(published, record.outcome.stale_from)
 
 
-def _problem(told: QueueNow, consumers: Consumers, waits: bool) -> str | None:
+def _problem(
+    told: QueueNow, consumers: Consumers, paused: PauseSeen | None, *, waits: bool
+) -> str | None:
     if told.exists is False:
         return f"The broker has no queue {told.name}." if waits else None
+    if paused is not None:
+        is_late = consumers.now - paused.since > _FOLLOWED
+        return paused.sentence if is_late and not paused.holds else None
     if told.consumers or not (waits or told.ready):
         return None
     if told.consumers == 0 or consumers.is_left_alone(told.name):

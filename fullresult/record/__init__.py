@@ -19,6 +19,7 @@ from fullresult.record.parts import (
     Start,
     Stored,
 )
+from fullresult.record.pause import Pause
 from fullresult.record.query import TaskQuery
 from fullresult.record.replay import REPLAY_OVER, Replay, ReplayCounts, Replayed, Taking
 from fullresult.record.sample import Sample
@@ -82,6 +83,7 @@ __all__ = [
     "Message",
     "Outcome",
     "OwnMessage",
+    "Pause",
     "Replay",
     "ReplayCounts",
     "Replayed",

@@ -35,6 +35,8 @@ class Card:
 
     queues: tuple[str, ...] = ()
     """The queues it consumes now."""
+    paused: tuple[str, ...] = ()
+    """The queues it was told to consume and does not, because they are paused."""
     pool: str = ""
     """`prefork`, `solo`, `threads`, `gevent`, …"""
     processes: int | None = None
@@ -109,6 +111,7 @@ _ENDLESS = 1e10
 """Seconds: three centuries."""
 _READ: Mapping[str, Callable[[object], Any]] = {
     "queues": _texts,
+    "paused": _texts,
     "pool": _text,
     "processes": _whole,
     "prefetch": _whole,

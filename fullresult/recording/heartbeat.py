@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from fullresult.record.card import Card, WorkerCard, names_id_of, names_text
 from fullresult.record.worker import Worker
+from fullresult.recording.paused_queues import PausedQueues
 from fullresult.recording.worker_card import CardMaker
-from fullresult.storage import CardStorage, Storage, StorageError, WorkerStorage
+from fullresult.storage import CardStorage, PauseStorage, Storage, StorageError, WorkerStorage
 from fullresult.storage.clock import AskTime, plainly
 from fullresult.storage.threads import Stop, begin
 
@@ -44,8 +45,10 @@ class Heartbeat:
         every: timedelta,
         maker: CardMaker | None = None,
         ask: AskTime = plainly,
+        paused: PausedQueues | None = None,
     ) -> None:
         self._storage = storage
+        self._paused = paused
         self._cards = KeptCard(worker_id, maker) if maker is not None else None
         self._ask = ask
         self._id, self._name = worker_id, name
@@ -66,10 +69,14 @@ class Heartbeat:
         if self._thread is not None:
             self._thread.join(timeout)
 
+    def wake(self) -> None:
+        """Beat now. May be called from any thread."""
+        self._stop.wake()
+
     def run(self) -> None:
         """Beat until `stop` is called. An outage is logged once, and waited for."""
-        while not self._stop.wait(self._beat()):
-            pass
+        while not self._stop.is_set():
+            self._stop.wait(self._beat())
         if not self._failures:  # else the storage does not answer
             self._beat(ends=True)
 
@@ -99,6 +106,8 @@ class Heartbeat:
         storage.note_worker(Worker(self._id, self._name, self._started, now, until, stopped))
         if is_first:
             storage.forget_workers(now - _KEPT)
+        if self._paused is not None and not ends and isinstance(storage, PauseStorage):
+            self._paused.follow(storage, now)
         if isinstance(storage, CardStorage):
             if is_first:
                 storage.forget_gone(now, _MOST_GONE)

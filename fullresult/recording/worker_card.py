@@ -26,8 +26,11 @@ class CardMaker:
     It only reads, and may be called from any thread. What an unusual consumer lacks is left empty.
     """
 
-    def __init__(self, consumer: Any, settings: Settings) -> None:
+    def __init__(
+        self, consumer: Any, settings: Settings, paused: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
         self._consumer = consumer
+        self._paused = paused
         self._settings = settings
         self._versions = _versions()
 
@@ -36,6 +39,7 @@ class CardMaker:
         consumer, settings, conf = self._consumer, self._settings, self._consumer.app.conf
         return Card(
             queues=queues_of(consumer),
+            paused=self._paused(),
             pool=pool_of(consumer),
             processes=processes_of(consumer),
             prefetch=getattr(consumer, "initial_prefetch_count", None),

@@ -48,6 +48,7 @@ from fullresult.storage.outbox import (
 )
 from fullresult.storage.partitions import PartitionedStorage
 from fullresult.storage.parts import find_in_parts
+from fullresult.storage.pauses import PauseStorage
 from fullresult.storage.replays import NOT_YET, ReplayStorage
 from fullresult.storage.replicas import Reached, ReplicatedStorage
 from fullresult.storage.schedules import ScheduleStorage, with_schedules
@@ -80,6 +81,7 @@ __all__ = [
     "OutboxWriter",
     "OverlappingStorage",
     "PartitionedStorage",
+    "PauseStorage",
     "PrefixStorage",
     "QuietChord",
     "Reached",

@@ -15,6 +15,7 @@ from fullresult.testing.keep_schedules import Scheduling
 from fullresult.testing.list_schedules import Listing
 from fullresult.testing.order_and_pages import Paging
 from fullresult.testing.outbox import Outboxes
+from fullresult.testing.pauses import Pausing
 from fullresult.testing.recounting import Recounting
 from fullresult.testing.replays import Replaying
 from fullresult.testing.results import Results
@@ -53,5 +54,6 @@ class StorageSuite(
     Failures,
     Auditing,
     Replaying,
+    Pausing,
 ):
     """Everything a storage must do. Subclass it with a fixture `url`; see `fullresult.testing`."""

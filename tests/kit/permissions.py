@@ -23,7 +23,7 @@ from fullresult.record.worker import Worker
 from fullresult.recording.given_result import GivenResult
 from fullresult.scheduling.schedule_events import ScheduleEvents
 from fullresult.storage import StorageError
-from fullresult.testing import replays, samples
+from fullresult.testing import pauses, replays, samples
 from tests.kit.scheduling import sweep
 
 Job = Callable[[FullResult], None]
@@ -207,6 +207,9 @@ def operate(full: FullResult) -> None:
     assert full.cancel(first.task_id)
     full.resend_scheduled(second.task_id)
     full.release(second.task_id)
+    storage: Any = full.storage
+    storage.keep_pause(pauses.pause("celery"))
+    assert storage.end_pause("shop", "celery")
     assert not full.recorder.writer.is_away
 
 

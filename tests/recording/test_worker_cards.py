@@ -176,7 +176,10 @@ def test_a_worker_says_what_it_is(redis_url: str, tmp_path: Path, pool: Pool) ->
         assert card.pid == worker.pid
         assert {"python", "celery", "kombu", "fullresult"} == {*card.versions}
         assert abs(card.clock_ahead) < 5
-        [names] = storage.find_names([storage.find_cards()[0].names_id]).values()
+        names_id = storage.find_cards()[0].names_id
+        # They are kept after the card.
+        assert workers.until(lambda: storage.find_names([names_id]))
+        [names] = storage.find_names([names_id]).values()
         assert "scenario.add" in json.loads(names)
         assert json.loads(names)["scenario.wait_for_late"]["acks_late"] is True
 

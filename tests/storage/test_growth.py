@@ -24,7 +24,7 @@ from fullresult.record.card import WorkerCard
 from fullresult.record.worker import Worker
 from fullresult.recording import heartbeat
 from fullresult.storage import purging
-from fullresult.testing import replays, samples
+from fullresult.testing import pauses, replays, samples
 from fullresult.testing.failures import decision
 from tests.kit import workers
 from tests.kit.scheduling import app_on, overdue, sweep, until
@@ -130,6 +130,12 @@ def replay(full: FullResult) -> None:
         storage.take_for_replay(over, some, instead_of=1)
 
 
+def pause(full: FullResult) -> None:
+    storage: Any = full.storage
+    for number in range(MANY):
+        storage.keep_pause(pauses.pause("media", number))
+
+
 def note_sweeps(full: FullResult) -> None:
     for number in range(MANY):
         full.parts.schedule_storage.note_sweep("shop", OLD + number * SECOND)
@@ -178,6 +184,7 @@ ROWS = {
     "audit log": Row(audit, (purge,)),
     "decisions about failures": Row(decide, (nothing,), 1),
     "replays": Row(replay, (purge,)),
+    "pauses of queues": Row(pause, (nothing,), 1),
     "sweeps": Row(note_sweeps, (nothing,), 1),
 }
 
