@@ -137,7 +137,7 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
     other |= {"fullresult_replays"}
     other |= {"fullresult_replica_is_read", "fullresult_replica_behind_seconds"}
     other |= {"fullresult_workers_alive", "fullresult_workers_gone", "fullresult_orphaned_tasks"}
-    of_queues = ("ready", "recorded", "oldest_seconds", "consumers", "unconsumed")
+    of_queues = ("ready", "recorded", "oldest_seconds", "consumers", "unconsumed", "paused")
     other |= {f"fullresult_queue_{n}" for n in (*of_queues, "in_per_minute", "out_per_minute")}
     pages = [path for path in PAGES if path.name != "design.md"]
 

@@ -96,7 +96,8 @@ class Alerts:
 def needs(storage: Storage, settings: Settings) -> dict[str, str]:
     """A sentence about each thing that needs somebody now. Raises `StorageError`.
 
-    Workers, orphans, stale and overdue tasks, failures, and queues that nobody consumes.
+    Workers, orphans, stale and overdue tasks, failures, queues that nobody consumes or that are
+    paused.
     """
     found = {
         name: _WORDS[name].format(_counted(name, number))
@@ -105,8 +106,10 @@ def needs(storage: Storage, settings: Settings) -> dict[str, str]:
     }
     if isinstance(storage, StatisticsStorage):
         for queue in queues_of(storage, settings).queues:
-            if queue.problem:
-                found[f"queue {queue.name}"] = clip(one_line(queue.problem), _LONGEST_SENTENCE)
+            said = queue.problem or (queue.paused.sentence if queue.paused else None)
+            if said:
+                kind = "paused" if queue.paused else "queue"
+                found[f"{kind} {queue.name}"] = clip(one_line(said), _LONGEST_SENTENCE)
     return found
 
 

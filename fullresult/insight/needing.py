@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fullresult.insight.counts import count_stale
 from fullresult.insight.failures import Failures
 from fullresult.insight.fleet import fleet_of
+from fullresult.insight.pauses import pauses_now
 from fullresult.record import FAILURE, REVOKED
 from fullresult.record.schedule import ScheduleQuery
 from fullresult.storage import (
@@ -40,6 +41,8 @@ class Needing(NamedTuple):
     """Those that ended in the last day, are not dealt with, and are in no group that is muted."""
     workers: int = 0
     """Workers that are gone."""
+    paused: int = 0
+    """Queues that are paused."""
 
     @property
     def lost(self) -> int:
@@ -69,6 +72,7 @@ def needing(storage: Storage, settings: Settings) -> Needing:
             else storage.count_capped(failed, MOST)
         ),
         workers=min(fleet.gone, MOST) if fleet else 0,
+        paused=min(len(pauses_now(storage, settings, now)), MOST),
     )
 
 

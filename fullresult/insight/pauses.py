@@ -34,12 +34,9 @@ class PauseSeen:
     """The living workers that still consume it, by their cards."""
     others: int
     """Consumers that the broker counts beyond those: 0 also where it does not count."""
+    holds: bool
+    """True if nobody is known to consume it."""
     sentence: str
-
-    @property
-    def holds(self) -> bool:
-        """True if nobody is known to consume it."""
-        return not self.consuming and not self.others
 
 
 def pauses_now(storage: Storage, settings: Settings, now: datetime) -> dict[str, Pause]:
@@ -72,12 +69,13 @@ def seen(
         tuple(stopped),
         tuple(consuming),
         others,
+        not consuming and not others,
         f"{paused_by(pause, now)}; {followed}.",
     )
 
 
 def paused_by(pause: Pause, now: datetime) -> str:
-    """`media is paused by ann since 3 min: disk full`."""
+    """`media is paused by ann since 3 m 00 s (disk full)`."""
     lasts = span(max((now - pause.since).total_seconds(), 0))
     by = f"{one_line(pause.queue)} is paused by {one_line(pause.actor)} since {lasts}"
     until = f", for {span((pause.until - now).total_seconds())} more" if pause.until else ""
@@ -113,4 +111,4 @@ def document_of(pause: PauseSeen | None) -> dict[str, object] | None:
     """As values that JSON can hold."""
     if pause is None:
         return None
-    return {**{name: plain(value) for name, value in vars(pause).items()}, "holds": pause.holds}
+    return {name: plain(value) for name, value in vars(pause).items()}

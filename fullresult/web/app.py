@@ -36,6 +36,7 @@ from fullresult.web.pages import (
     metrics,
     orphans,
     overview,
+    pausing,
     periodic,
     queues,
     replays,
@@ -70,7 +71,7 @@ _PAGES = (
     *(tasks, task, retry, edit, scheduled, stale, stale_scheduled, orphans, periodic, overview),
     failures,
     counts,
-    *(surgery, stop, delete, send, workers, queues, replays, why, audit, suggest),
+    *(surgery, stop, delete, send, workers, queues, pausing, replays, why, audit, suggest),
     *(login, oidc_pages, health, metrics),
 )
 

@@ -165,6 +165,11 @@ ACTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "failures/resolve": lambda w: [{"group": w.group, "note": "done"}, {"group": "?"}],
     "failures/mute": lambda w: [{"group": w.group, "until": "in 2h", "count": 3}],
     "failures/reopen": lambda w: [{"group": w.group}],
+    "queues/pause": lambda _: [
+        {"queue": "celery", "reason": "disk full", "for": "2h"}, {"queue": "celry"},
+        {"queue": "celery", "for": "0s"},
+    ],
+    "queues/resume": lambda _: [{"queue": "celery"}],
     "replays": lambda _: [{"state": ["FAILURE"], "rate": 5, "label": "night"}, {}],
     "replays/pause": lambda w: [{"id": w.replay}, {"id": w.replay}, {"id": "?"}],
     "replays/resume": lambda w: [{"id": w.replay}],

@@ -334,6 +334,7 @@ def test_every_action_is_known_here(pages: Starlette) -> None:
             "/delete",
             "/send",
             "/terminate",
+            "/pause-queue",
             "/surgery",
             "/failure",
             "/replay",

@@ -16,6 +16,7 @@ from fullresult.insight.explain.explanation import (
     resend,
     word,
 )
+from fullresult.insight.explain.paused import pause_of
 from fullresult.insight.fleet import Life
 from fullresult.insight.live import QueueNow
 from fullresult.insight.queues import sentence as left_alone
@@ -72,7 +73,7 @@ def not_consumed(case: Case) -> Finding | None:
     queue, now = case.queue, case.queue_now
     if not case.is_waiting or queue is None or queue in case.consumed:
         return None
-    if not case.answers and not any(life.card for life in case.alive):
+    if pause_of(case) or not (case.answers or any(life.card for life in case.alive)):
         return None
     if now is not None and (now.consumers or now.taken_at is not None):
         return None

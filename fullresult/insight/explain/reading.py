@@ -11,7 +11,10 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
+from fullresult.config import Settings
 from fullresult.insight.explain.signatures import find
+from fullresult.insight.pauses import PauseSeen, pauses_now
+from fullresult.insight.queues import Consumers
 from fullresult.insight.tally import percentiles
 from fullresult.record import FAILURE, TaskRecord
 from fullresult.record.audit import AuditEntry, AuditQuery
@@ -54,6 +57,12 @@ class Reading:
         if not isinstance(self._storage, StatisticsStorage):
             return []
         return self._storage.sample([self._now - _SPAN, self._now], _MOST)[0]
+
+    def pause_of(self, queue: str, settings: Settings, counted: int | None) -> PauseSeen | None:
+        """The pause of a queue of this app's broker, which counted so many consumers."""
+        if not pauses_now(self._storage, settings, self._now):
+            return None
+        return Consumers(self._storage, settings, self._now).paused(queue, counted)
 
     def median_wait(self, record: TaskRecord) -> float | None:
         """Seconds that half of the other tasks of this name waited at most."""

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from fullresult.web.api import (
     acting_groups,
+    acting_queues,
     acting_tasks,
     reading_failures,
     reading_fleet,
@@ -30,6 +31,7 @@ operations = (
     *reading_failures.operations,
     *acting_tasks.operations,
     *acting_groups.operations,
+    *acting_queues.operations,
 )
 
 

@@ -49,6 +49,7 @@ def counts(request: Request) -> Response:
         "stale-scheduled": found.stale_scheduled,
         "failures": found.failures,
         "workers": found.workers,
+        "queues": found.paused,
     }
     unsure = {"lost", "stale"} if found.stale_at_least else set()
     return JSONResponse(

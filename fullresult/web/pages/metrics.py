@@ -166,6 +166,7 @@ _QUEUE: dict[str, tuple[str, Callable[[QueueSeen, datetime], float | None]]] = {
         "1 if something waits and nobody consumes it.",
         lambda queue, _: int(queue.problem is not None),
     ),
+    "paused": ("1 if somebody paused it.", lambda queue, _: int(queue.paused is not None)),
     "in_per_minute": ("Tasks published, a minute.", lambda queue, _: queue.per_minute_in),
     "out_per_minute": ("Tasks begun, a minute.", lambda queue, _: queue.per_minute_out),
 }
