@@ -1460,6 +1460,7 @@ SELECT pg_try_advisory_lock(7310293060);
 -- name: end_to_partition
 -- Let others.
 SELECT pg_advisory_unlock(7310293060);
+
 -- name: keep_pause
 -- Keep that somebody paused a queue, in place of an earlier pause.
 INSERT INTO fullresult_pause (namespace, queue, since, until, actor, reason)

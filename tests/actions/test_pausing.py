@@ -188,13 +188,16 @@ def test_the_pause_is_the_reason_why_a_task_waits_wherever_that_is_asked(
 
 def test_the_pages_pause_and_resume(full: FullResult) -> None:
     lives(full, "w1@a", "media")
+    # No argument can be called so.
+    soon: dict[str, Any] = {"for": "soon"}
+    hours: dict[str, Any] = {"for": "2h"}
     browser = browsing.entered(full.app)
     assert "/pause-queue?queue=media" in browser.get("/queues").links
 
     form = browser.get("/pause-queue?queue=media").form("/pause-queue")
-    wrong = browser.submit(form, reason="<b>full</b>", **{"for": "soon"})
+    wrong = browser.submit(form, reason="<b>full</b>", **soon)
     form = wrong.form("/pause-queue")
-    after = browser.submit(form, **{"for": "2h"})
+    after = browser.submit(form, **hours)
     counted = browser.get("/counts").text
     metrics = browser.get("/metrics").text
     resumed = browser.submit(browser.get("/pause-queue?queue=media").form("/pause-queue"))

@@ -13,8 +13,12 @@ from fullresult.insight.pauses import PauseSeen
 from fullresult.insight.queues import QueueSeen
 from tests.kit import workers
 from tests.kit.commands import run
+from tests.kit.proxy import Delay
+from tests.kit.scheduling import through_proxy
 from tests.kit.workers import Pool, Scene, Worker
 
+HANGS = 60.0
+"""Seconds that a storage does not answer: longer than anybody waits for it."""
 MakeScene = Callable[..., AbstractContextManager[Scene]]
 POOLS = [
     pytest.param("prefork"),
@@ -56,8 +60,13 @@ def assert_stopped(scene: Scene, *names: str) -> None:
 
 
 def assert_consumed(scene: Scene, *names: str) -> None:
-    assert workers.until(lambda: media(scene).workers == names), f"{media(scene)}\n{scene.logs()}"
-    assert media(scene).paused is None
+    """It is not paused, and these workers consume it."""
+
+    def is_so() -> bool:
+        found = [each for each in scene.full.queues(offline=True).queues if each.name == "media"]
+        return [(each.workers, each.paused) for each in found] == [(names, None)]
+
+    assert workers.until(is_so), scene.logs()
 
 
 def of_media(scene: Scene, name: str, pool: Pool) -> AbstractContextManager[Worker]:
@@ -94,3 +103,74 @@ def test_a_pause_holds_for_those_that_live_and_those_that_start_later(
         for task_id in waiting:
             scene.final(task_id, "SUCCESS")
         assert_consumed(scene, "w1@test", "w2@test")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+def test_a_worker_whose_storage_is_away_goes_on_with_what_it_knew(
+    make_scene: MakeScene, storage_url: str, pool: Pool
+) -> None:
+    """One that starts meanwhile consumes all, and follows as soon as the storage answers."""
+    with through_proxy(storage_url) as (between, url), make_scene() as scene:
+        own = {"fullresult_storage": url}
+        options = ("-Q", "celery,media")
+        with scene.worker(*options, "--hostname=w1@test", settings=own, pool=pool) as first:
+            scene.full.pause_queue("media", actor="ann")
+            assert_stopped(scene, "w1@test")
+            between.plan = lambda _: Delay(HANGS)
+            with scene.worker(*options, "--hostname=w2@test", settings=own, pool=pool) as second:
+                second.wait_for_log("the storage does not say which queues are paused")
+                took = scene.send("add", 1, 1, queue="media")
+                second.wait_for_log(f"[{took}] received")
+                assert f"[{took}] received" not in first.read_log()
+                between.heal()
+
+                assert_stopped(scene, "w1@test", "w2@test")
+                scene.full.resume_queue("media")
+                assert_consumed(scene, "w1@test", "w2@test")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("broker", ["redis_url", "rabbitmq_url"])
+def test_what_was_cancelled_by_hand_stays_so(make_scene: MakeScene, broker: str) -> None:
+    with make_scene(broker) as scene, of_media(scene, "w1", "prefork"):
+        assert_consumed(scene, "w1@test")
+        with of_media(scene, "w2", "prefork"):
+            assert_consumed(scene, "w1@test", "w2@test")
+            scene.app.control.cancel_consumer("media", destination=["w2@test"])
+            assert_consumed(scene, "w1@test")
+
+            scene.full.pause_queue("media")
+            assert_stopped(scene, "w1@test")
+            scene.full.resume_queue("media")
+
+            assert_consumed(scene, "w1@test")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("broker", ["redis_url", "rabbitmq_url"])
+def test_a_pause_outlives_a_broken_connection_to_the_broker(
+    make_scene: MakeScene, request: pytest.FixtureRequest, broker: str
+) -> None:
+    """So does the end of one, which Celery 5.4 would forget."""
+    with (
+        through_proxy(request.getfixturevalue(broker)) as (between, url),
+        make_scene(broker) as scene,
+    ):
+        own = {"broker_url": url, "fullresult_namespace": scene.full.settings.namespace}
+        with scene.worker("-Q", "celery,media", settings=own) as worker:
+            scene.full.pause_queue("media")
+            assert_stopped(scene, "w1@test")
+            between.cut_all()
+            worker.wait_for_log("Trying to re-establish the connection")
+            waits = scene.send("add", 1, 1, queue="media")
+            scene.final(scene.send("add", 2, 2), "SUCCESS")
+            record = scene.full.get(waits)
+            assert record is not None
+            assert record.state == "PENDING"
+
+            scene.full.resume_queue("media")
+            scene.final(waits, "SUCCESS")
+            between.cut_all()
+            scene.final(scene.send("add", 3, 3, queue="media"), "SUCCESS")
