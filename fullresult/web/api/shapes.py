@@ -52,7 +52,7 @@ def components() -> dict[str, Schema]:
     overview = of_fields(Overview, ("statistics", "sweeper_lag"))
     # What the rule hides is null.
     plan = with_more(
-        of_type(PeriodicTask),
+        of_fields(PeriodicTask, ("looked",)),
         args=or_null({"type": "array"}),
         kwargs=or_null({"type": "object"}),
     )
