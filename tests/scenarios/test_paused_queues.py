@@ -13,7 +13,7 @@ from fullresult.insight.pauses import PauseSeen
 from fullresult.insight.queues import QueueSeen
 from tests.kit import workers
 from tests.kit.commands import run
-from tests.kit.proxy import Delay
+from tests.kit.proxy import Delay, Proxy
 from tests.kit.scheduling import through_proxy
 from tests.kit.workers import Pool, Scene, Worker
 
@@ -107,7 +107,7 @@ def test_a_pause_holds_for_those_that_live_and_those_that_start_later(
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-@pytest.mark.parametrize("storage_kind", workers.storages("postgresql"), indirect=True)
+@pytest.mark.parametrize("storage_kind", ["postgresql", "mongodb"], indirect=True)
 def test_a_worker_whose_storage_is_away_goes_on_with_what_it_knew(
     make_scene: MakeScene, storage_url: str, pool: Pool
 ) -> None:
@@ -148,6 +148,13 @@ def test_what_was_cancelled_by_hand_stays_so(make_scene: MakeScene, broker: str)
             assert_consumed(scene, "w1@test")
 
 
+def break_off(between: Proxy, worker: Worker, times: int) -> None:
+    """Cut its connections, and wait until it has connected that often."""
+    between.cut_all()
+    # Before, Redis may hand a message to the connection that is gone.
+    assert workers.until(lambda: worker.read_log().count("] Connected to ") >= times)
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("broker", ["redis_url", "rabbitmq_url"])
 def test_a_pause_outlives_a_broken_connection_to_the_broker(
@@ -162,8 +169,7 @@ def test_a_pause_outlives_a_broken_connection_to_the_broker(
         with scene.worker("-Q", "celery,media", settings=own) as worker:
             scene.full.pause_queue("media")
             assert_stopped(scene, "w1@test")
-            between.cut_all()
-            worker.wait_for_log("Trying to re-establish the connection")
+            break_off(between, worker, 2)
             waits = scene.send("add", 1, 1, queue="media")
             scene.final(scene.send("add", 2, 2), "SUCCESS")
             record = scene.full.get(waits)
@@ -172,5 +178,5 @@ def test_a_pause_outlives_a_broken_connection_to_the_broker(
 
             scene.full.resume_queue("media")
             scene.final(waits, "SUCCESS")
-            between.cut_all()
+            break_off(between, worker, 3)
             scene.final(scene.send("add", 3, 3, queue="media"), "SUCCESS")
