@@ -612,6 +612,7 @@ def every_page(app: Celery) -> list[str]:
     of_replays = ("/replays", f"/replay?id={replay.replay_id}", "/replay-create?q=state:FAILURE")
     others = ("overview", "failures", "scheduled", "periodic", "workers", "queues", "audit")
     return [
+        "/pause-queue?queue=celery",
         *("/", "/?q=state:FAILURE", "/?q=nothing", *of_one, *of_scheduled, *lost, *of_replays),
         *(f"/{name}" for name in others),
         *(f"/failure?id={record.fingerprint}", "/task?id=unknown", "/send?name=shop.mail"),
@@ -809,6 +810,9 @@ def test_axe_finds_nothing_where_a_task_is_sent_or_deleted_or_its_chain_goes_on(
     page.get_by_role("button", name="Check and preview").click()
     expect(page.get_by_role("button", name="Send it")).to_be_visible()
     found["a task to send"] = violations(page)
+    page.get_by_role("button", name="Send it").click()
+    expect(page.get_by_role("button", name="Send it")).to_have_count(0)
+    found["a task that was sent"] = violations(page)
     page.goto(f"/task?id={first}")
     page.get_by_role("link", name="Go on with the chain…").click()
     expect(page.get_by_role("button", name="Go on with the chain")).to_be_visible()
@@ -819,6 +823,36 @@ def test_axe_finds_nothing_where_a_task_is_sent_or_deleted_or_its_chain_goes_on(
     found["a record deleted"] = violations(page)
 
     visit.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_a_queue_is_paused_and_resumed_and_axe_finds_nothing(
+    app: Celery, chromium: Browser, address: str
+) -> None:
+    browsing.charge(app)
+    visit = chromium.new_context(base_url=address, color_scheme="light", bypass_csp=True)
+    page = visit.new_page()
+    page.goto(f"/queues?token={TOKEN}")
+    found: dict[str, list[str]] = {}
+
+    page.get_by_role("link", name="Pause…").click()
+    found["a queue to pause"] = violations(page)
+    page.get_by_label("Reason").fill("disk full")
+    page.get_by_label("For such as 2h").fill("soon")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_label("Reason")).to_have_value("disk full")
+    found["a length that is none"] = violations(page)
+    page.get_by_label("For such as 2h").fill("2h")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("status")).to_contain_text("disk full")
+    found["a queue that is paused"] = violations(page)
+    page.get_by_role("link", name="Resume…").click()
+    found["a queue to resume"] = violations(page)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("link", name="Pause…")).to_be_visible()
+
+    visit.close()
+    assert app.fullresult.queues(offline=True).queues[0].paused is None
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
