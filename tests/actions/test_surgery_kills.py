@@ -96,10 +96,11 @@ def go_on(running: Scene, task_id: str, body_id: str) -> None:
         if record is not None and record.state == "SUCCESS":
             return True
         surgery = running.full.surgery(task_id, "heal")
-        problem = surgery.plan(take_over=True).problem
+        is_open = surgery.plan(take_over=True).takes_over  # One that has ended is left to run.
+        problem = surgery.plan(take_over=is_open).problem
         if problem is None:
             with suppress(CannotResend):
-                surgery.run(take_over=True)
+                surgery.run(take_over=is_open)
             return False
         said.append(problem)
         waiting = re.search(r"member (\S+) is PENDING", problem)
