@@ -434,6 +434,27 @@ def test_a_chord_that_failed_again_is_healed_from_any_of_its_tasks_once(
     assert later == [f"member {third.task_id} is PENDING: it has not ended"] * len(asked)
 
 
+def test_a_member_that_was_sent_and_is_not_recorded_yet_is_not_sent_again(
+    app: Celery, full: FullResult
+) -> None:
+    """Its record, and the mark that it was sent, wait in the spool of the process that healed."""
+    one, two, _ = chord_of(app)
+    before = full.get(one)
+    assert before is not None
+    full.surgery(one, "heal").run()
+    first, second = (full.find(retry_of=each)[0].task_id for each in (one, two))
+    (known,) = full.find(name="celery.accumulate")
+    full.delete(task_ids=[one, first])
+    full.storage.write([before])
+    ended(app, known.task_id, "SUCCESS", at=samples.after(5), result="3", result_form="json")
+    ended(app, second, "FAILURE", at=samples.after(5))
+
+    problem = full.surgery(two, "heal").plan().problem
+
+    assert problem is not None
+    assert f"sent it as {first}, which is not recorded" in problem
+
+
 def test_a_body_that_is_about_to_be_sent_is_not_sent(app: Celery, full: FullResult) -> None:
     """The last member, sent again twice, has succeeded at this moment."""
     one, two, _ = chord_of(app)

@@ -125,16 +125,14 @@ class Planner:
                 f"{turn.begun.action} of this workflow was begun by {turn.told}, and has not "
                 "ended. If that process died, look at what it sent, and take over"
             )
-        new_ids = turn.end.details.get("new_ids")
-        last = [*new_ids.values()][-1:] if isinstance(new_ids, dict) else []
         if turn.begun.action == "fork" or turn.end.outcome != "done":
             return None
-        for new_id in last:
-            if not isinstance(new_id, str) or holds_mark(new_id):
-                continue  # A pattern of `fullresult_redact` can match an id by chance.
-            if self._records.get(new_id) is None:
-                return f"{turn.told} sent it as {new_id}, which is not recorded"
-        sent = new_ids.values() if isinstance(new_ids, dict) else ()
+        new_ids = turn.end.details.get("new_ids")
+        sent = [*new_ids.values()] if isinstance(new_ids, dict) else []
+        # A pattern of `fullresult_redact` can match an id by chance.
+        told = [each for each in sent if isinstance(each, str) and not holds_mark(each)]
+        if (missing := self._records.first_missing(told)) is not None:
+            return f"{turn.told} sent it as {missing}, which is not recorded"
         if not take_over and _only_the_body_runs(plan) and not any(map(self._has_failed, sent)):
             return (
                 f"{turn.told} healed it, and its body runs when the new members have ended. If "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -48,6 +48,17 @@ class Records:
 
     def get(self, task_id: str) -> TaskRecord | None:
         return self.storage.get(encoding.key(task_id))
+
+    def first_missing(self, task_ids: Sequence[str]) -> str | None:
+        """The first of these tasks that has no record; None if all have one."""
+        for begin in range(0, len(task_ids), _PAGE):
+            keys = {encoding.key(task_id): task_id for task_id in task_ids[begin : begin + _PAGE]}
+            found = self.storage.find(TaskQuery(task_ids=tuple(keys), limit=_PAGE))
+            known = {record.task_id for record in found}
+            for key, task_id in keys.items():
+                if key not in known:
+                    return task_id
+        return None
 
     def in_group(self, group_id: str, most: int) -> list[TaskRecord]:
         query = TaskQuery(group_id=encoding.key(group_id), order="oldest", limit=most)
