@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from contextlib import contextmanager
@@ -58,6 +59,18 @@ def messages_of_the_test() -> Iterator[None]:
     """Takes back what a test leaves on the broker in memory, which all apps share."""
     yield
     memory.Channel.queues.clear()
+
+
+@pytest.fixture(autouse=True)
+def log_of_the_test() -> Iterator[None]:
+    """Takes back what a worker in this process makes of the root logger."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    for handler in [*root.handlers]:
+        if handler not in handlers:
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

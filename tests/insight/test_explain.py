@@ -202,6 +202,11 @@ def test_what_failed_in_a_workflow_is_run_again_so_that_the_rest_goes_on(
     full.recorder.started(good, "shop.part0", ok)
     full.recorder.succeeded(ok, "shop.part0", 1, 0.1, ignored=False)
     fail(full, bad, "shop.part1")
+    # As the worker of the last member tells with its end.
+    never = samples.outcome(
+        NOT_RUN, full.storage.now(), exception_type="celery.exceptions.ChordError"
+    )
+    full.storage.write([samples.event(result.id, full.storage.now(), outcome=never)])
 
     as_is_said(full, why(full, bad), bad, "heal")
     as_is_said(full, why(full, result.id), bad, "heal")
