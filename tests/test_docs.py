@@ -115,7 +115,7 @@ def test_no_page_names_a_setting_that_is_not_there() -> None:
         "fullresult_storage_sql",
     }
     other |= {"fullresult_open_storage", "fullresult_schema_sql", "fullresult_router"}
-    other |= {"fullresult_outbox_writer"}
+    other |= {"fullresult_outbox_writer", "fullresult_pausing"}
     other |= {"fullresult_original_id", "fullresult_schedule_id", "fullresult_storage_journal"}
     other |= {"fullresult_schedule", "fullresult_sweep", "fullresult_prefix"}
     other |= {
