@@ -6,6 +6,7 @@ Long because a running worker of its own, which is dear, serves all sections.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -168,11 +169,15 @@ def call(do: Callable[[], Any]) -> Any:
 def worker(app: Celery) -> Iterator[None]:
     """A worker in a thread of this process."""
     before = _state.default_app, _state._tls.current_app
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     try:
         with start_worker(app, perform_ping_check=False, shutdown_timeout=30):
             yield
     finally:
         _state.default_app, _state._tls.current_app = before
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def get(app: Celery, task_id: str) -> TaskRecord:
