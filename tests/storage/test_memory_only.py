@@ -41,15 +41,26 @@ SCHEDULED = {
     "test_no_more_schedules_are_counted_than_asked",
     "test_what_an_older_version_left_takes_schedules_after_setup",
 }
+_SOME = "setup or each_record or same_record or field or narrow or schedule"
 NO_SCHEDULES = "this storage keeps no schedules: no task can wait in it"
 
 
 @pytest.mark.timeout(300)
-def test_it_passes_its_part_of_the_suite() -> None:
+@pytest.mark.parametrize(
+    "selected",
+    [
+        pytest.param(
+            "setup or each_record or same_record or field or narrow or schedule", id="some"
+        ),
+        pytest.param("", marks=pytest.mark.campaign, id="all"),
+    ],
+)
+def test_it_passes_its_part_of_the_suite(selected: str) -> None:
     """What is about schedules, or optional, is skipped."""
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "tests/kit/memory_only.py", "-v", "--tb=short"),
+            *("-k", selected),
             *("-p", "no:cacheprovider", "--hypothesis-seed=1"),
         ],
         cwd=ROOT,
